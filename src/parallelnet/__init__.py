@@ -1,0 +1,68 @@
+"""Which emotion a voice and a picture show, how sure that is, and why (ParallelNet, speech and image).
+
+Public names load on first use (PEP 562), so that `import parallelnet` costs a few milliseconds and opens neither
+onnxruntime nor torch.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# onnxruntime 1.29 and later send usage telemetry on Linux and macOS and leave an identifier in the user's cache. We
+# handle people's voices and faces, so it is switched off, whatever the environment said before. Only this variable,
+# and only before onnxruntime's import, stops it. This file runs before every module of ours, hence the one place.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "EMOTIONS": "types",
+    "SENTIMENTS": "types",
+    "FaceCrop": "types",
+    "Prediction": "types",
+    "Sample": "types",
+    "ParallelNetError": "errors",
+    "LimitOptions": "options",
+    "SignalOptions": "options",
+    "Predictor": "predictor",
+    "load": "predictor",
+    "predict": "predictor",
+    "predict_manifest": "predictor",
+    "Metrics": "evaluation",
+    "evaluate": "evaluation",
+}
+"""Public name: the module that it lives in."""
+
+__all__ = [*_HOMES, "__version__"]
+
+if TYPE_CHECKING:
+    from .errors import ParallelNetError as ParallelNetError
+    from .evaluation import Metrics as Metrics
+    from .evaluation import evaluate as evaluate
+    from .options import LimitOptions as LimitOptions
+    from .options import SignalOptions as SignalOptions
+    from .predictor import Predictor as Predictor
+    from .predictor import load as load
+    from .predictor import predict as predict
+    from .predictor import predict_manifest as predict_manifest
+    from .types import EMOTIONS as EMOTIONS
+    from .types import SENTIMENTS as SENTIMENTS
+    from .types import FaceCrop as FaceCrop
+    from .types import Prediction as Prediction
+    from .types import Sample as Sample
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a public name on first use and keep the name."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

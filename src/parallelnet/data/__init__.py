@@ -1,0 +1,1 @@
+"""Corpora, manifests, splits and pairs: where samples come from, before any of their files is decoded."""

@@ -1,0 +1,153 @@
+"""Random changes to training samples: waveforms in numpy, one by one; batches of tensors in torch, on their device.
+
+Everything takes its generator, so that a sample's fate depends on the seed, the epoch and its place alone, and a
+resumed run equals an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from ..audio import SAMPLE_RATE_HZ
+from ..options import AugmentOptions
+
+MAX_TIME_MASK = 24  # frames, 0.77 s of a 4.096 s window
+MAX_MEL_MASK = 20  # of 128 bands
+
+
+def augment_waveform(
+    waveform: NDArray[np.float32], options: AugmentOptions, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return a changed copy of [n_samples] mono speech at 16 kHz: speed, noise, equaliser.
+
+    Speed changes tempo and pitch together, as a tape does; its length changes with it.
+    """
+    if not waveform.any():
+        return waveform
+    if options.speed:
+        factor = 1 + rng.uniform(-options.speed, options.speed)
+        waveform = soxr.resample(waveform, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ, quality="MQ")
+    if options.equaliser_db:
+        waveform = _equalise(waveform, options.equaliser_db, rng)
+    if rng.random() < options.noise:
+        waveform = _add_noise(waveform, rng)
+    return np.ascontiguousarray(waveform, dtype=np.float32)
+
+
+def _equalise(waveform: NDArray[np.float32], largest_db: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    spectrum = np.fft.rfft(waveform)
+    # Six random gains, joined by straight lines over a linear frequency axis: rooms and microphones, not notches.
+    gains_db = np.interp(np.linspace(0, 5, len(spectrum)), range(6), rng.uniform(-largest_db, largest_db, 6))
+    return np.fft.irfft(spectrum * 10 ** (gains_db / 20), len(waveform)).astype(np.float32)
+
+
+def _add_noise(waveform: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    noise = rng.standard_normal(len(waveform)).astype(np.float32)
+    if rng.random() < 0.5:  # pink: power falls as 1 / f
+        spectrum = np.fft.rfft(noise)
+        noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)), len(noise)).astype(np.float32)
+    snr_db = rng.uniform(5, 30)
+    scale = np.sqrt(np.mean(waveform**2) / max(float(np.mean(noise**2)), 1e-12)) * 10 ** (-snr_db / 20)
+    return waveform + np.float32(scale) * noise
+
+
+def augment_speech(speech: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
+    """Return changed log-mel windows [n, 1, 128, 128] in [0, 1]: mel warp, time shift, masks (SpecAugment)."""
+    n, _, n_mels, n_frames = speech.shape
+    if options.mel_warp or options.time_shift_s:
+        speech = _warp_and_shift(speech, options, generator)
+    for _ in range(options.time_masks):
+        speech = speech * _mask(n, n_frames, MAX_TIME_MASK, generator).to(speech.device)[:, None, None, :]
+    for _ in range(options.mel_masks):
+        speech = speech * _mask(n, n_mels, MAX_MEL_MASK, generator).to(speech.device)[:, None, :, None]
+    return speech
+
+
+def _warp_and_shift(speech: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
+    n = len(speech)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = 1
+    # grid_sample's coordinates run from -1 to 1 over the window; a shift of the whole window would be 2.
+    window_s = 4.096
+    theta[:, 0, 2] = 2 * options.time_shift_s / window_s * (2 * torch.rand(n, generator=generator) - 1)
+    stretch = 1 + options.mel_warp * (2 * torch.rand(n, generator=generator) - 1)
+    theta[:, 1, 1] = stretch
+    theta[:, 1, 2] = stretch - 1  # the lowest band stays where it is
+    grid = affine_grid(theta.to(speech.device), list(speech.shape), align_corners=False)
+    return grid_sample(speech, grid, align_corners=False)
+
+
+def _mask(n: int, length: int, largest: int, generator: torch.Generator) -> Tensor:
+    width = torch.randint(0, largest + 1, (n, 1), generator=generator)
+    start = (torch.rand(n, 1, generator=generator) * (length - width)).long()
+    place = torch.arange(length)[None]
+    return ((place < start) | (place >= start + width)).float()
+
+
+def augment_image(image: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
+    """Return changed pictures [n, 3, h, w] in [0, 1]: flip, rotation, scale, shift, tone, erased rectangles."""
+    n = len(image)
+    if options.flip or options.rotate_deg or options.scale or options.shift:
+        theta = _random_affine(n, options, generator).to(image.device)
+        image = grid_sample(image, affine_grid(theta, list(image.shape), align_corners=False), align_corners=False)
+    if options.tone:
+        mean = image.mean((1, 2, 3), keepdim=True)
+        contrast, brightness = (
+            options.tone * (2 * torch.rand(2, n, 1, 1, 1, generator=generator) - 1).to(image.device)
+        ).unbind(0)
+        image = ((image - mean) * (1 + contrast) + mean + brightness / 2).clamp(0, 1)
+    if options.erase:
+        image = _erase(image, options.erase, generator)
+    return image
+
+
+def _random_affine(n: int, options: AugmentOptions, generator: torch.Generator) -> Tensor:
+    angle = torch.randn(n, generator=generator).clamp(-2, 2) * math.radians(options.rotate_deg) / 2
+    zoom = 1 / (1 + options.scale * (2 * torch.rand(n, generator=generator) - 1))
+    mirror = torch.ones(n)
+    if options.flip:
+        mirror = (torch.rand(n, generator=generator) < 0.5).float() * 2 - 1
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = angle.cos() * zoom * mirror
+    theta[:, 0, 1] = -angle.sin() * zoom
+    theta[:, 1, 0] = angle.sin() * zoom * mirror
+    theta[:, 1, 1] = angle.cos() * zoom
+    theta[:, :, 2] = 2 * options.shift * (2 * torch.rand(n, 2, generator=generator) - 1)
+    return theta
+
+
+def _erase(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    n, _, height, width = image.shape
+    size = torch.randint(height // 8, height // 2, (n, 2), generator=generator)
+    corner = (torch.rand(n, 2, generator=generator) * (height - size)).long()
+    rows, columns = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
+    top, left, tall, wide = corner[:, 0], corner[:, 1], size[:, 0], size[:, 1]
+    inside = (rows >= top[:, None, None]) & (rows < (top + tall)[:, None, None])
+    inside = inside & (columns >= left[:, None, None]) & (columns < (left + wide)[:, None, None])
+    inside = inside & (torch.rand(n, 1, 1, generator=generator) < probability)
+    paint = torch.rand(n, 1, 1, 1, generator=generator).to(image.device)
+    return torch.where(inside[:, None].to(image.device), paint, image)
+
+
+def mixup(tensors: list[Tensor], parameter: float, generator: torch.Generator) -> list[Tensor]:
+    """Return each [n, ...] tensor mixed with a shuffled copy of itself, by one Beta(a, a) factor for the batch.
+
+    Args:
+        tensors: signals and target probabilities of the same n samples.
+        parameter: a of the Beta distribution; 0 returns the tensors unchanged.
+        generator: source of the factor and the order.
+    """
+    if not parameter:
+        return tensors
+    # torch has no Beta that takes a generator; numpy's, seeded from it, has.
+    seed = int(torch.randint(0, 2**31, (1,), generator=generator))
+    factor = float(np.random.default_rng(seed).beta(parameter, parameter))
+    order = torch.randperm(len(tensors[0]), generator=generator)
+    return [factor * t + (1 - factor) * t[order.to(t.device)] for t in tensors]

@@ -1,0 +1,150 @@
+"""Samples from wherever they are: a corpus as published or a manifest; their fingerprint; which files are missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import ManifestError
+from ..types import Sample
+from .corpora import CORPORA, CorpusContent, read_corpus
+from .generic_corpora import read_own
+from .manifest import MANIFEST_CSV, read_manifest, write_manifest
+from .splits import drop_overlaps
+
+__all__ = [
+    "check_files",
+    "file_hashes",
+    "fingerprint",
+    "open_content",
+    "open_data",
+    "read_manifest",
+    "with_image_groups",
+    "write_manifest",
+]
+
+_log = logging.getLogger(__name__)
+
+
+def _corpus_name(spec: str | os.PathLike[str]) -> str | None:
+    """Return what stands before the colon of `CORPUS:PATH`; None for a path, even one with a colon in it."""
+    name, colon, _ = os.fspath(spec).partition(":")
+    return name if colon and not Path(spec).exists() and "/" not in name else None
+
+
+def open_content(spec: str | os.PathLike[str]) -> CorpusContent:
+    """Return samples and drops of `CORPUS:PATH`, of a manifest, or of a folder with `manifest.csv`.
+
+    Raises:
+        OptionError: no such corpus.
+        ManifestError: nothing usable there.
+    """
+    text = os.fspath(spec)
+    name = _corpus_name(text)
+    if name is not None:
+        return read_corpus(name, text.partition(":")[2])
+    if Path(text).is_dir() and not (Path(text) / MANIFEST_CSV).is_file():
+        raise ManifestError(
+            f"The folder {text} has no {MANIFEST_CSV}. Mend: name the manifest, or say which corpus it is: "
+            f"CORPUS:{text} with one of {', '.join(CORPORA)}."
+        )
+    return CorpusContent(read_manifest(text), {})
+
+
+def open_data(spec: str | os.PathLike[str], *, hash_images: bool = True) -> tuple[Sample, ...]:
+    """Return the samples of `CORPUS:PATH`, of a manifest, or of a folder with `manifest.csv`, ready to be trained on.
+
+    Paths are ready to be opened. A manifest is taken at its word. Pictures of a corpus as published get the hash of
+    their content as `image_group`, and those that stand twice, in two splits or under two labels are dropped
+    (`splits.drop_overlaps`). What was dropped is logged, by reason.
+
+    Args:
+        spec: where the samples are.
+        hash_images: False leaves the pictures of a corpus unread (B-T4SA has 63 GB of them) and so undeduplicated.
+
+    Raises:
+        OptionError: no such corpus.
+        ManifestError: nothing usable there.
+    """
+    name = _corpus_name(spec)
+    content = open_content(spec)
+    samples, drops = content.samples, Counter(content.drops)
+    if name is not None and CORPORA[name].reader is not read_own and hash_images:
+        samples, dropped = drop_overlaps(with_image_groups(samples), target=CORPORA[name].target)
+        drops.update(dropped)
+    for reason, n in drops.items():
+        _log.info("%s: %d dropped: %s", spec, n, reason)
+    return samples
+
+
+def check_files(samples: Iterable[Sample]) -> dict[str, tuple[str, ...]]:
+    """Return which files are not there: sample id to paths. Empty when all are."""
+    return {
+        sample.id: missing
+        for sample in samples
+        if (missing := tuple(p for p in (sample.speech, sample.image) if p is not None and not Path(p).is_file()))
+    }
+
+
+def file_hashes(paths: Iterable[str]) -> dict[str, str]:
+    """Return the sha256 of each file's bytes, each file read once.
+
+    Raises:
+        ManifestError: a file cannot be read.
+    """
+    distinct = sorted(set(paths))
+
+    def digest(path: str) -> str:
+        try:
+            with Path(path).open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise ManifestError(f"{path} cannot be read: {error.strerror}.") from None
+
+    with ThreadPoolExecutor(max_workers=4) as pool:  # waiting for the disk, not the processor, is what takes time
+        return dict(zip(distinct, pool.map(digest, distinct), strict=True))
+
+
+def with_image_groups(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Return the samples with the sha256 of their picture's bytes as `image_group` where they have none.
+
+    Raises:
+        ManifestError: a picture cannot be read.
+    """
+    hashes = file_hashes(s.image for s in samples if s.image is not None and not s.image_group)
+    return tuple(
+        replace(s, image_group=hashes[s.image]) if s.image is not None and not s.image_group else s for s in samples
+    )
+
+
+def fingerprint(samples: Iterable[Sample], *, hashes: Mapping[str, str] | None = None) -> str:
+    """Return the sha256 over what the samples hold: their fields and the bytes of their files, in their order.
+
+    It depends on neither the names nor the place of the files, so a copied folder has the same fingerprint; columns
+    that we do not know do not count. The order counts, since training with the same seed shuffles from it. A file
+    that is not there counts as missing.
+
+    Args:
+        samples: with paths that can be opened.
+        hashes: sha256 by path, where they are known already; None reads every file.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    listed = list(samples)
+    if hashes is None:
+        paths = {p for s in listed for p in (s.speech, s.image) if p is not None}
+        hashes = file_hashes(p for p in paths if Path(p).is_file())
+    total = hashlib.sha256()
+    for s in listed:
+        files = [None if p is None else hashes.get(p, "missing") for p in (s.speech, s.image)]
+        fields = [s.id, s.text, s.label, s.sentiment, s.split, s.fold, s.group, s.image_group, s.word_times]
+        total.update(json.dumps([files, fields], ensure_ascii=False).encode() + b"\n")
+    return total.hexdigest()

@@ -1,0 +1,242 @@
+"""Readers of picture corpora as they are published: a folder in, samples with the corpus's own labels out.
+
+A reader parses names and tables and decodes nothing (but for FER-2013's original csv, whose pictures are no files).
+What it leaves out it counts in `drops`, by reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import ManifestError
+from ..types import Sample
+from .tables import Table, inside, read_table
+
+IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic")
+PACKED_TABLE = "metadata.csv"
+
+FER2013_EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""`emotion` 0 to 6 of the original csv."""
+
+FER2013_USAGES: dict[str, str] = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
+"""`Usage` of the original csv, and our name of that split."""
+
+SPLIT_FOLDERS: dict[str, str] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+"""What people call the folders of their splits, and our name."""
+
+FI_CLASSES: tuple[str, ...] = ("amusement", "anger", "awe", "contentment", "disgust", "excitement", "fear", "sadness")
+
+B_T4SA_SPLITS: dict[str, str] = {"train": "train", "val": "validation", "test": "test"}
+"""What stands in `b-t4sa_*.txt`, and our name of that split."""
+
+B_T4SA_SENTIMENTS: dict[str, str] = {"0": "negative", "1": "neutral", "2": "positive"}
+
+FER2013_SIZE = 48
+"""Height and width of a FER-2013 picture, in pixels."""
+
+
+def image_files(root: Path) -> list[Path]:
+    """Return all pictures below a folder, in an order that no file system changes."""
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
+
+
+def cache_root() -> Path:
+    """Return where pictures go that had to be converted: below `XDG_CACHE_HOME`, by default `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parallelnet"
+
+
+def read_fer2013(root: Path, drops: Counter[str]) -> Iterator[Sample]:
+    """Yield the pictures of FER-2013 (Goodfellow et al. 2013, arXiv 1307.0414) with their split.
+
+    One of: the packed table `metadata.csv` (path, label, split); folders `train|validation|test/CLASS/*.jpg`; the
+    original csv (`emotion,pixels,Usage`, as `fer2013.csv` in the folder or named itself). Training is `train`,
+    PublicTest `validation`, PrivateTest `test`. The pixels of the csv are written as PNG once, into a folder of
+    `cache_root()` named after the csv's sha256: the corpus itself may be read-only.
+    """
+    original = root if root.is_file() else root / "fer2013.csv"
+    if original.is_file():
+        yield from _read_fer2013_csv(original, drops)
+    elif (root / PACKED_TABLE).is_file():
+        table = read_table(root / PACKED_TABLE)
+        table.require("path", "label", "split")
+        for index, row in enumerate(table.rows):
+            listed = Path(inside(root, row["path"], table.where(index)))
+            if listed.is_file():
+                yield _picture(root, listed, row["label"], row["split"])
+            else:
+                drops["file of the table is missing"] += 1
+    else:
+        for path in image_files(root):
+            parts = path.relative_to(root).parts
+            if len(parts) == 3 and parts[0].lower() in SPLIT_FOLDERS:
+                yield _picture(root, path, parts[1], SPLIT_FOLDERS[parts[0].lower()])
+            else:
+                drops["not in a folder SPLIT/CLASS"] += 1
+
+
+def _picture(root: Path, path: Path, label: str, split: str) -> Sample:
+    return Sample(
+        id=path.relative_to(root).with_suffix("").as_posix(), image=str(path), label=label.lower(), split=split
+    )
+
+
+def _read_fer2013_csv(source: Path, drops: Counter[str]) -> Iterator[Sample]:
+    table = read_table(source)
+    table.require("emotion", "pixels", "Usage")
+    folder = cache_root() / f"fer2013-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, row in enumerate(table.rows):
+        if row["emotion"] not in map(str, range(len(FER2013_EMOTIONS))):
+            drops["emotion is not 0 to 6"] += 1
+        elif row["Usage"] not in FER2013_USAGES:
+            drops["usage is none of Training, PublicTest, PrivateTest"] += 1
+        else:
+            name = f"{row['Usage']}_{index:05d}"
+            path = folder / f"{name}.png"
+            if not path.is_file():
+                _write_pixels(path, row["pixels"], table, index)
+            yield Sample(
+                id=name,
+                image=str(path),
+                label=FER2013_EMOTIONS[int(row["emotion"])],
+                split=FER2013_USAGES[row["Usage"]],
+            )
+
+
+def _write_pixels(path: Path, pixels: str, table: Table, index: int) -> None:
+    import numpy as np
+    from PIL import Image
+
+    side = FER2013_SIZE
+    try:
+        values = np.array(pixels.split(), dtype=np.uint8)
+    except (ValueError, OverflowError):
+        values = np.zeros(0, dtype=np.uint8)
+    if values.size != side * side:
+        raise ManifestError(
+            f"{table.where(index)}: pixels are not {side * side} numbers from 0 to 255. "
+            "The csv may have been cut off; copy it again."
+        )
+    partial = path.with_suffix(".partial")
+    Image.fromarray(values.reshape(side, side)).save(partial, format="PNG")
+    partial.replace(path)
+
+
+def read_fi(root: Path, drops: Counter[str]) -> Iterator[Sample]:
+    """Yield the pictures of FI, Flickr and Instagram (You et al. 2016, arXiv 1605.02677).
+
+    Folders of the eight emotions (`amusement/*.jpg`, ...), below folders train, val, test where the copy is split.
+    """
+    for path in image_files(root):
+        parts = path.relative_to(root).parts
+        split = SPLIT_FOLDERS.get(parts[-3].lower(), "") if len(parts) > 2 else ""
+        if len(parts) < 2 or parts[-2].lower() not in FI_CLASSES:
+            drops["not in a folder of FI's eight emotions"] += 1
+        else:
+            yield _picture(root, path, parts[-2], split)
+
+
+def read_mvsa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
+    """Yield the tweets of MVSA-Single and MVSA-Multiple (Niu et al. 2016, doi 10.1007/978-3-319-27674-8_2).
+
+    `data/ID.txt`, `data/ID.jpg` and `labelResultAll.txt`: a header, then `ID`, tab, `text,image` sentiment, once for
+    MVSA-Single and once an annotator (three) for MVSA-Multiple. As everybody does since Xu and Mao 2017 (doi
+    10.1145/3132847.3133142): at least two of three annotators must agree on the text and on the picture; where text
+    and picture differ, neutral gives way; positive against negative is dropped.
+    """
+    source = root / "labelResultAll.txt"
+    if not source.is_file():
+        raise ManifestError(f"{root} has no labelResultAll.txt. Expected: the folder that holds it and data/.")
+    for line in source.read_text(encoding="utf-8-sig", errors="replace").splitlines()[1:]:
+        number, *votes = line.strip().split("\t")
+        if not number:
+            continue
+        text_sentiment = _majority([vote.partition(",")[0] for vote in votes])
+        image_sentiment = _majority([vote.partition(",")[2] for vote in votes])
+        path, words = root / "data" / f"{number}.jpg", root / "data" / f"{number}.txt"
+        either = {text_sentiment, image_sentiment}
+        if "" in either:
+            drops["annotators do not agree"] += 1
+        elif either == {"positive", "negative"}:
+            drops["text and picture contradict each other"] += 1
+        elif not number.isdigit() or not path.is_file():
+            drops["picture is missing"] += 1
+        else:
+            yield Sample(
+                id=number,
+                image=str(path),
+                text=_any_text(words.read_bytes()).strip() if words.is_file() else "",
+                sentiment=next(iter(either - {"neutral"}), "neutral"),
+                extra={"text_sentiment": text_sentiment, "image_sentiment": image_sentiment},
+            )
+
+
+def _majority(votes: list[str]) -> str:
+    """Return what more than half of the annotators chose, or ""."""
+    best, n = Counter(vote.strip() for vote in votes).most_common(1)[0] if votes else ("", 0)
+    return best if 2 * n > len(votes) else ""
+
+
+def _any_text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:  # the tweets of MVSA were saved in more than one encoding
+        return content.decode("latin-1")
+
+
+def read_b_t4sa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
+    """Yield the pictures of B-T4SA (Vadicamo et al. 2017, http://www.t4sa.it) with their tweets.
+
+    `b-t4sa_train.txt`, `b-t4sa_val.txt`, `b-t4sa_test.txt`, as `b-t4sa_imgs.tar` unpacks them: a line is
+    `data/75801/758014713804587008-1.jpg 2`, path and sentiment (0 negative, 1 neutral, 2 positive). Texts come from
+    `raw_tweets_text.csv` (id, text) in the same folder or the one above, where it is. The group is the tweet: it may
+    have several pictures. The sentiments are those of a text classifier, not of people.
+    """
+    lists = {split: root / f"b-t4sa_{name}.txt" for name, split in B_T4SA_SPLITS.items()}
+    if not any(path.is_file() for path in lists.values()):
+        names = ", ".join(path.name for path in lists.values())
+        raise ManifestError(f"{root} has none of {names}. Expected: what b-t4sa_imgs.tar unpacks.")
+    rows = []
+    for split, source in lists.items():
+        lines = source.read_text(encoding="utf-8").splitlines() if source.is_file() else []
+        for number, line in enumerate(lines, 1):
+            name, _, sentiment = line.strip().rpartition(" ")
+            if not name:
+                continue
+            path = inside(root, name, f"{source}, row {number}")
+            if sentiment not in B_T4SA_SENTIMENTS:
+                drops["sentiment is not 0, 1 or 2"] += 1
+            elif not Path(path).is_file():
+                drops["picture is missing"] += 1
+            else:
+                rows.append((path, B_T4SA_SENTIMENTS[sentiment], split, Path(path).stem.partition("-")[0]))
+    texts = _tweets(root, {tweet for *_, tweet in rows})
+    for path, sentiment, split, tweet in rows:
+        text = texts.get(tweet, "")
+        yield Sample(id=Path(path).stem, image=path, text=text, sentiment=sentiment, split=split, group=tweet)
+
+
+def _tweets(root: Path, wanted: set[str]) -> dict[str, str]:
+    """Return the texts of the wanted tweets; the file holds seven times as many, so it is read row by row."""
+    sources = [path for path in (root / "raw_tweets_text.csv", root.parent / "raw_tweets_text.csv") if path.is_file()]
+    if not sources:
+        return {}
+    with sources[0].open(encoding="utf-8", errors="replace", newline="") as stream:
+        return {row[0]: row[1] for row in csv.reader(stream) if len(row) == 2 and row[0] in wanted}

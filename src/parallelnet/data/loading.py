@@ -1,0 +1,256 @@
+"""From samples to batches of tensors for training: decode once, keep what fits, draw repeatably.
+
+Torch lives here, so `data` modules that the core install uses must not import this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from .. import audio, image
+from ..errors import InputError, ParallelNetError
+from ..options import LimitOptions, Recipe, SignalOptions
+from ..types import Sample
+from .augment import augment_waveform
+
+CACHE_BYTES = 3 * 2**30  # decoded signals kept in memory by one process; RAVDESS with FER-2013 takes 1.5 GiB
+
+
+Kept = tuple[Tensor, ...]
+"""What a frozen part of the network made of a signal, once and for all; () where nothing is frozen."""
+
+
+class Batch(NamedTuple):
+    """n samples whose speech fills w >= n windows.
+
+    Attributes:
+        speech: [w, 1, 128, 128] in [0, 1]; zeros where a sample has none.
+        image: [n, 3, 128, 128] in [0, 1]; zeros where a sample has none.
+        owner: [w] index of the sample that a window belongs to.
+        label: [n] class index.
+        speech_kept: tensors [w, ...] from the frozen part.
+        image_kept: tensors [n, ...] from the frozen part.
+    """
+
+    speech: Tensor
+    image: Tensor
+    owner: Tensor
+    label: Tensor
+    speech_kept: Kept = ()
+    image_kept: Kept = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One sample: `speech` [windows, 1, 128, 128], `image` [3, 128, 128], class index, and what was kept of both."""
+
+    speech: Tensor
+    image: Tensor
+    label: int
+    speech_kept: Kept = ()
+    image_kept: Kept = ()
+
+
+class Frozen(Protocol):
+    """The part of a network that does not learn; `models.frozen.FrozenPart` is one."""
+
+    def speech(self, path: str | None, windows: Tensor) -> Kept:
+        """Return what it makes of an utterance's windows, [n_windows, ...] each."""
+
+    def image(self, path: str | None, picture: Tensor) -> Kept:
+        """Return what it makes of a picture, [1, ...] each."""
+
+
+class SignalStore:
+    """Decoded signals by path, kept until `CACHE_BYTES` are full; then decoded anew each time."""
+
+    def __init__(self, signals: SignalOptions, limits: LimitOptions | None = None) -> None:
+        """Make an empty store.
+
+        Args:
+            signals: how files become tensors.
+            limits: how large a file may be.
+        """
+        self.signals = signals
+        self.limits = limits or LimitOptions()
+        self._kept: dict[tuple[str, int], NDArray[np.generic]] = {}
+        self._free_bytes = CACHE_BYTES
+
+    def waveform(self, path: str) -> NDArray[np.float32]:
+        """Return the decoded, trimmed speech, [n_samples] at 16 kHz."""
+        kept = self._kept.get((path, -1))
+        if kept is None:
+            wave = audio.read(path, limits=self.limits)
+            kept = self._keep((path, -1), audio.trim(wave) if self.signals.trim else wave)
+        return kept  # type: ignore[return-value]  # speech keys hold float32 only
+
+    def log_mel_windows(self, path: str) -> NDArray[np.float32]:
+        """Return the windows that `predict` cuts, [n_windows, 1, 128, 128]."""
+        return audio.windows(self.waveform(path), self.signals.clip_s)
+
+    def log_mel(self, path: str, version: int, recipe: Recipe, seed: int) -> NDArray[np.float32]:
+        """Return the log-mel of one augmented version of an utterance, [128, n_frames].
+
+        Args:
+            path: the utterance.
+            version: which one; the same version of the same path under the same seed is the same.
+            recipe: what is augmented; `speech_versions` says whether the result is kept.
+            seed: of the run.
+        """
+        key = (path, version)
+        kept = self._kept.get(key)
+        if kept is None:
+            rng = np.random.default_rng((seed, version, *path.encode()[-64:]))
+            wave = augment_waveform(self.waveform(path), recipe.augment, rng)
+            kept = audio.log_mel(_padded(wave, self.signals.clip_s), self.signals.clip_s)
+            if recipe.speech_versions or not recipe.augment.any:
+                self._keep(key, kept)
+        return kept  # type: ignore[return-value]
+
+    def picture(self, path: str) -> NDArray[np.float32]:
+        """Return the picture as `predict` sees it, [3, 128, 128]."""
+        kept = self._kept.get((path, 0))
+        if kept is None:
+            tensor, _ = image.signal(path, self.signals, self.limits)
+            # A byte a value: the source had no more, and a data set of faces fits in memory four times over.
+            kept = self._keep((path, 0), np.rint(tensor * 255).astype(np.uint8))
+        return kept.astype(np.float32) / np.float32(255)
+
+    def _keep(self, key: tuple[str, int], value: NDArray[np.generic]) -> NDArray[np.generic]:
+        if value.nbytes <= self._free_bytes:
+            self._free_bytes -= value.nbytes
+            self._kept[key] = value
+        return value
+
+
+def _padded(wave: NDArray[np.float32], clip_s: float) -> NDArray[np.float32]:
+    short = audio.N_FRAMES * audio.hop(clip_s) - len(wave)
+    return np.pad(wave, (0, short)) if short > 0 else wave
+
+
+class SampleDataset(Dataset[Item]):
+    """Samples as tensors. An index is `(place, draw)`: `draw` seeds what is random, None gives what `predict` sees."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Sequence[int],
+        store: SignalStore,
+        recipe: Recipe,
+        seed: int,
+        frozen: Frozen | None = None,
+    ) -> None:
+        """Join samples with their class indices.
+
+        Args:
+            samples: with absolute paths.
+            labels: class index of each.
+            store: decodes and keeps.
+            recipe: augmentation.
+            seed: of the run.
+            frozen: what does not learn; given only where nothing is augmented, and then training draws among the
+                windows that `predict` cuts.
+        """
+        self.samples = list(samples)
+        self.labels = list(labels)
+        self.store = store
+        self.recipe = recipe
+        self.seed = seed
+        self.frozen = frozen
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.samples)
+
+    def __getitem__(self, index: tuple[int, int | None]) -> Item:
+        """Return one sample; a file that cannot be read raises InputError with the sample's id."""
+        place, draw = index
+        sample = self.samples[place]
+        try:
+            speech = torch.zeros(1, 1, audio.N_MELS, audio.N_FRAMES)
+            if sample.speech is not None:
+                speech = torch.from_numpy(self._speech(sample.speech, draw))
+            picture = torch.zeros(3, image.SIZE, image.SIZE)
+            if sample.image is not None:
+                picture = torch.from_numpy(self.store.picture(sample.image))
+        except ParallelNetError as error:
+            raise InputError(f"Sample {sample.id!r}: {error}") from error
+        if self.frozen is None:
+            return Item(speech, picture, self.labels[place])
+        speech_kept = self.frozen.speech(sample.speech, speech)
+        image_kept = self.frozen.image(sample.image, picture)
+        if draw is not None:
+            one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
+            speech, speech_kept = speech[one : one + 1], tuple(k[one : one + 1] for k in speech_kept)
+        return Item(speech, picture, self.labels[place], speech_kept, image_kept)
+
+    def _speech(self, path: str, draw: int | None) -> NDArray[np.float32]:
+        if draw is None or self.frozen is not None:
+            return self.store.log_mel_windows(path)
+        rng = np.random.default_rng((self.seed, draw))
+        versions = self.recipe.speech_versions or 2**20
+        version = int(rng.integers(versions)) if self.recipe.augment.any else 0
+        log_mel = self.store.log_mel(path, version, self.recipe, self.seed)
+        last = max(log_mel.shape[1] - audio.N_FRAMES, 0)
+        first = int(rng.integers(last + 1))
+        return np.ascontiguousarray(log_mel[None, None, :, first : first + audio.N_FRAMES])
+
+
+class DrawSampler(Sampler[tuple[int, int | None]]):
+    """Yields `(place, draw)`: shuffled and cut to `n_draws` for training, in order for evaluation.
+
+    The order depends on the seed and the epoch alone; each of several devices takes every n-th draw, and evaluates
+    everything.
+    """
+
+    def __init__(
+        self, n_samples: int, *, n_draws: int = 0, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        """Plan the draws; `n_draws` 0 takes every sample once."""
+        self.n_samples = n_samples
+        self.n_draws = n_draws or n_samples
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of draws of this device: as many on each, or the others would wait for ever."""
+        return self.n_draws // self.world_size
+
+    def __iter__(self) -> Iterator[tuple[int, int | None]]:
+        """Yield the draws of this epoch and device."""
+        if not self.shuffle:
+            yield from ((place, None) for place in range(self.n_samples))
+            return
+        rng = np.random.default_rng((self.seed, self.epoch))
+        rounds = -(-self.n_draws // self.n_samples)
+        order = np.concatenate([rng.permutation(self.n_samples) for _ in range(rounds)])[: self.n_draws]
+        for turn in range(self.rank, len(self) * self.world_size, self.world_size):
+            yield int(order[turn]), self.epoch * self.n_draws + turn
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Return a batch of items whose numbers of windows may differ."""
+    owner = torch.repeat_interleave(torch.arange(len(items)), torch.tensor([len(item.speech) for item in items]))
+    return Batch(
+        torch.cat([item.speech for item in items]),
+        torch.stack([item.image for item in items]),
+        owner,
+        torch.tensor([item.label for item in items]),
+        tuple(torch.cat(parts) for parts in zip(*(item.speech_kept for item in items), strict=True)),
+        tuple(torch.cat(parts) for parts in zip(*(item.image_kept for item in items), strict=True)),
+    )

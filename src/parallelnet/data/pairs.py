@@ -1,0 +1,298 @@
+"""`parallelnet build pairs`: utterances and pictures of the same class, paired inside each split or fold.
+
+Speech and picture corpora with true labels exist; one with both hardly does. Speakers and pictures are dealt to
+splits (or folds) first and paired inside, so nothing of one split is ever seen in another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ..errors import ManifestError
+from ..options import PairsOptions
+from ..types import Sample
+from . import dataset, dealing, splits
+from .image_corpora import cache_root
+from .manifest import MANIFEST_CSV
+
+REPORT_JSON = "pairs.json"
+"""What the build was asked for, beside the manifest; written before the first file."""
+
+MAX_PER_CLASS = 20_000
+"""Pairs a class and split that are made without being asked for; more want `--per-class`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairsReport:
+    """What `build pairs` made.
+
+    Attributes:
+        manifest: path of the manifest.
+        counts: part (split, or `fold 0`, ...) to class to the numbers of `pairs`, `utterances`, `pictures`.
+        speakers: part to its speakers.
+        n_pairs: rows of the manifest.
+        n_utterances: different utterances in them.
+        n_pictures: different pictures in them.
+        drops: what was left out, by corpus (`speech`, `image`) and reason.
+        fingerprint: `dataset.fingerprint` of the manifest.
+    """
+
+    manifest: str
+    counts: Mapping[str, Mapping[str, Mapping[str, int]]]
+    speakers: Mapping[str, Sequence[str]]
+    n_pairs: int
+    n_utterances: int
+    n_pictures: int
+    drops: Mapping[str, Mapping[str, int]]
+    fingerprint: str
+
+    def to_json(self) -> str:
+        """Return the report as one JSON object; the inverse of `from_json`."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the report that `to_json` wrote."""
+        record: dict[str, Any] = json.loads(text)
+        return cls(**record)
+
+
+def build_pairs(options: PairsOptions) -> PairsReport:
+    """Write `DIR/manifest.csv` with one row a pair, its files below `DIR/speech` and `DIR/image`, and say what it is.
+
+    The manifest is written last, whole: its existence means that the build is complete. The same options over the
+    same corpora give the same bytes; a build that was killed continues.
+
+    Raises:
+        OptionError: options out of range.
+        ManifestError: a corpus that cannot be read, a class missing in a split, speakers that do not exist, or a
+            folder that holds something else.
+    """
+    speech_content, image_content = dataset.open_content(options.speech), dataset.open_content(options.image)
+    drops = {"speech": Counter(speech_content.drops), "image": Counter(image_content.drops)}
+    speech = _labelled(speech_content.samples, "speech", options, drops["speech"])
+    image = _labelled(image_content.samples, "image", options, drops["image"])
+    image = dealing.distinct_pictures(image, options, drops["image"])
+    pairs = _paired(dealing.deal_parts(speech, image, options), options)
+    splits.check_disjoint(pairs)
+    _count_unused(speech, image, pairs, drops)
+    folder = Path(options.out)
+    _claim(folder, options, pairs)
+    samples, hashes = _with_files(pairs, folder, options)
+    manifest = dataset.write_manifest(folder / MANIFEST_CSV, samples)
+    return _report(manifest, samples, drops, dataset.fingerprint(samples, hashes=hashes))
+
+
+def _labelled(
+    samples: Sequence[Sample], modality: str, options: PairsOptions, drops: Counter[str]
+) -> tuple[Sample, ...]:
+    spec = options.speech if modality == "speech" else options.image
+    kept = []
+    for sample in samples:
+        path = getattr(sample, modality)
+        if path is None:
+            drops[f"no {modality}"] += 1
+        elif not sample.label:
+            drops["no label"] += 1
+        elif options.classes and sample.label not in options.classes:
+            drops[f"label {sample.label!r} is not in --classes"] += 1
+        elif not Path(path).is_file():
+            drops["file is missing"] += 1
+        else:
+            kept.append(sample)
+    if not kept:
+        reasons = "; ".join(f"{reason}: {n}" for reason, n in drops.most_common(5))
+        raise ManifestError(f"--{modality} {spec} leaves nothing to pair ({reasons}).")
+    nameless = sum(not sample.group for sample in kept) if modality == "speech" else 0
+    if nameless:
+        raise ManifestError(
+            f"--speech {spec} does not say who speaks in {nameless} of {len(kept)} utterances, so a voice could "
+            "stand in two splits. Mend: give it a manifest with a column 'group', or a nkululeko csv with 'speaker'."
+        )
+    return tuple(kept)
+
+
+def _paired(parts: Sequence[dealing.Part], options: PairsOptions) -> tuple[Sample, ...]:
+    found = {sample.label for part in parts for sample in (*part.speech, *part.image)}
+    classes = options.classes or tuple(sorted(found))
+    rng = np.random.default_rng(options.seed)
+    pairs: list[Sample] = []
+    for part in parts:
+        for label in classes:
+            spoken = [sample for sample in part.speech if sample.label == label]
+            seen = [sample for sample in part.image if sample.label == label]
+            if not spoken or not seen:
+                raise ManifestError(
+                    f"Class {label!r} has {len(spoken)} utterances and {len(seen)} pictures in {part.name}; needed: "
+                    "one of each in every part. Mend: --classes without it, fewer folds or larger fractions."
+                )
+            n_pairs = _n_pairs(part, parts, label, len(spoken), len(seen), options)
+            for index, (s, i) in enumerate(combine(len(spoken), len(seen), n_pairs, rng)):
+                name = part.name.replace(" ", "") + (f".{part.block}" if part.fold is not None else "")
+                pairs.append(_pair(spoken[s], seen[i], part, f"{name}-{label}-{index:05d}", options))
+    return tuple(pairs)
+
+
+def _n_pairs(
+    part: dealing.Part,
+    parts: Sequence[dealing.Part],
+    label: str,
+    n_utterances: int,
+    n_pictures: int,
+    options: PairsOptions,
+) -> int:
+    asked = options.per_class_eval if part.split in ("validation", "test") else options.per_class
+    if asked is None:
+        return min(max(n_utterances, n_pictures), MAX_PER_CLASS)
+    n_blocks = sum(other.fold == part.fold and other.split == part.split for other in parts)
+    asked = asked // n_blocks + (part.block < asked % n_blocks)
+    if asked > n_utterances * n_pictures:
+        raise ManifestError(
+            f"{asked} pairs of class {label!r} in {part.name} are asked for, but {n_utterances} utterances and "
+            f"{n_pictures} pictures make only {n_utterances * n_pictures}. Mend: a smaller --per-class or "
+            "--per-class-eval."
+        )
+    return asked
+
+
+def _count_unused(
+    speech: Sequence[Sample], image: Sequence[Sample], pairs: Sequence[Sample], drops: Mapping[str, Counter[str]]
+) -> None:
+    used = {path for pair in pairs for path in (pair.speech, pair.image)}
+    for name, samples in (("speech", speech), ("image", image)):
+        left = sum(getattr(sample, name) not in used for sample in samples)
+        if left:
+            drops[name]["not needed for so few pairs"] += left
+
+
+def combine(n_utterances: int, n_pictures: int, n_pairs: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return `n_pairs` different pairs in which every utterance and every picture occurs equally often, within one.
+
+    Both are shuffled once and then walked round and round side by side. The two walks meet again in the same step
+    after lcm(n_utterances, n_pictures) pairs; from there the pictures go on one place further, so that no pair comes
+    twice (Chinese remainder theorem) until all have come.
+
+    Args:
+        n_utterances: at least 1.
+        n_pictures: at least 1.
+        n_pairs: at most n_utterances * n_pictures.
+        rng: shuffles.
+
+    Returns:
+        (utterance, picture) 0-based, shuffled.
+    """
+    utterances, pictures = rng.permutation(n_utterances), rng.permutation(n_pictures)
+    step = np.arange(n_pairs)
+    turn = step // math.lcm(n_utterances, n_pictures)
+    chosen = np.stack([utterances[step % n_utterances], pictures[(step + turn) % n_pictures]], axis=1)
+    return [(int(s), int(i)) for s, i in rng.permutation(chosen)]
+
+
+def _pair(spoken: Sample, seen: Sample, part: dealing.Part, pair_id: str, options: PairsOptions) -> Sample:
+    sources = {
+        "speech_source": f"{options.speech.partition(':')[0]}:{spoken.id}",
+        "image_source": f"{options.image.partition(':')[0]}:{seen.id}",
+    }
+    return replace(
+        spoken,
+        id=pair_id,
+        image=seen.image,
+        split=part.split,
+        fold=part.fold,
+        image_group=seen.image_group,
+        extra={**seen.extra, **spoken.extra, **sources},
+    )
+
+
+def _claim(folder: Path, options: PairsOptions, pairs: Sequence[Sample]) -> None:
+    """Make the folder ours: empty, the same build, or another build that may be replaced."""
+    record = {name: value for name, value in asdict(options).items() if name not in ("out", "overwrite")}
+    listed = json.dumps([record, [[s.id, s.speech, s.image, s.image_group] for s in pairs]])
+    key = hashlib.sha256(listed.encode()).hexdigest()
+    report = folder / REPORT_JSON
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        ours = report.is_file()
+        if ours and json.loads(report.read_text(encoding="utf-8")).get("key") == key:
+            return
+        if not ours:
+            raise ManifestError(f"--out {folder} is not empty and was not made by build pairs. Mend: another folder.")
+        if not options.overwrite:
+            raise ManifestError(f"--out {folder} holds another build. Mend: another folder, or --overwrite.")
+        (folder / MANIFEST_CSV).unlink(missing_ok=True)  # first: without it nobody takes the rest for complete
+        for name in ("speech", "image"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = report.with_suffix(".partial")
+    partial.write_text(json.dumps({"key": key, "options": record}, indent=2) + "\n", encoding="utf-8")
+    partial.replace(report)
+
+
+def _with_files(
+    pairs: Sequence[Sample], folder: Path, options: PairsOptions
+) -> tuple[tuple[Sample, ...], dict[str, str]]:
+    """Return the pairs with their files linked or copied below the folder, and the sha256 of those files."""
+    sources = dataset.file_hashes(path for pair in pairs for path in (pair.speech, pair.image) if path is not None)
+    cache = cache_root()
+    placed, hashes = {}, {}
+    for name in ("speech", "image"):
+        (folder / name).mkdir(exist_ok=True)
+        for source in {getattr(sample, name) for sample in pairs}:
+            path = Path(source)
+            stem = re.sub(r"[^\w.-]", "_", path.stem)
+            # The content in the name: two speakers may both have a 001.wav.
+            target = folder / name / f"{stem}-{sources[source][:12]}{path.suffix.lower()}"
+            # What was converted into the cache is copied always: a cache may be emptied at any time.
+            _place(path, target, copy=options.link == "copy" or path.is_relative_to(cache))
+            placed[source], hashes[str(target)] = str(target), sources[source]
+    return tuple(replace(s, speech=placed[s.speech], image=placed[s.image]) for s in pairs), hashes
+
+
+def _place(source: Path, target: Path, *, copy: bool) -> None:
+    if target.exists():
+        return
+    if copy:
+        partial = target.with_name(f"{target.name}.partial")
+        shutil.copyfile(source, partial)
+        partial.replace(target)
+    else:
+        target.unlink(missing_ok=True)  # a link whose corpus went away
+        target.symlink_to(source.absolute())
+
+
+def _report(
+    manifest: Path, samples: Sequence[Sample], drops: Mapping[str, Counter[str]], fingerprint: str
+) -> PairsReport:
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    parts: defaultdict[tuple[str, str], list[Sample]] = defaultdict(list)
+    speakers: defaultdict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        name = sample.split if sample.fold is None else f"fold {sample.fold}"
+        parts[name, sample.label].append(sample)
+        speakers[name].add(sample.group)
+    for (name, label), listed in parts.items():
+        counts.setdefault(name, {})[label] = {
+            "pairs": len(listed),
+            "utterances": len({sample.speech for sample in listed}),
+            "pictures": len({sample.image_group for sample in listed}),
+        }
+    return PairsReport(
+        manifest=str(manifest),
+        counts=counts,
+        speakers={name: sorted(names) for name, names in speakers.items()},
+        n_pairs=len(samples),
+        n_utterances=len({sample.speech for sample in samples}),
+        n_pictures=len({sample.image_group for sample in samples}),
+        drops={name: dict(counter) for name, counter in drops.items()},
+        fingerprint=fingerprint,
+    )

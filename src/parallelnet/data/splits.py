@@ -1,0 +1,212 @@
+"""Splits and folds in which no speaker, author or picture stands on two sides.
+
+`group` (speaker, author) and `image_group` (content of the picture) both bind: samples that share either belong
+together, so what is dealt are the connected components of the two.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import ManifestError
+from ..types import SPLITS, Sample
+
+MAX_CARVED = 1 / 3
+"""Largest part of a training set that `carve_validation` may take where the groups allow no smaller one."""
+
+
+def check_disjoint(samples: Iterable[Sample]) -> None:
+    """Refuse samples of which a speaker, an author or a picture stands in two splits or two folds.
+
+    Raises:
+        ManifestError: names the first offender and two of its rows.
+    """
+    seen: dict[tuple[str, str, str], tuple[object, str]] = {}
+    for sample in samples:
+        for kind, side in (("split", sample.split or None), ("fold", sample.fold)):
+            for column in ("group", "image_group"):
+                group = getattr(sample, column)
+                if side is None or not group:
+                    continue
+                before, other = seen.setdefault((kind, column, group), (side, sample.id))
+                if before != side:
+                    raise ManifestError(
+                        f"{column} {group!r} stands in {kind} {before} (id {other!r}) and in {kind} {side} "
+                        f"(id {sample.id!r}). Mend: a speaker and a picture belong to one {kind} only; drop or move "
+                        "one of the two."
+                    )
+
+
+def components(samples: Sequence[Sample]) -> np.ndarray:
+    """Return which samples belong together, because they share `group` or `image_group`.
+
+    Returns:
+        int64 [n_samples]: number of the connected component, counted from 0 in order of appearance. A sample without
+        groups is alone.
+    """
+    parent: dict[object, object] = {}
+
+    def find(node: object) -> object:
+        root = parent.setdefault(node, node)
+        while root != parent[root]:
+            root = parent[root]
+        while node != root:  # flatten the path, or long chains would cost their square
+            parent[node], node = root, parent[node]
+        return root
+
+    for index, sample in enumerate(samples):
+        for column in ("group", "image_group"):
+            if getattr(sample, column):
+                parent[find((column, getattr(sample, column)))] = find(index)
+    numbers: dict[object, int] = {}
+    roots = (find(index) for index in range(len(samples)))
+    return np.array([numbers.setdefault(root, len(numbers)) for root in roots], dtype=np.int64)
+
+
+def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "label") -> np.ndarray:
+    """Return which of `n_parts` equal parts each sample goes to: stratified by class, components kept whole.
+
+    Args:
+        samples: at least one component a part.
+        n_parts: 2 or more.
+        seed: of the shuffle.
+        target: the field to stratify by.
+
+    Returns:
+        int64 [n_samples]: 0 to n_parts - 1.
+
+    Raises:
+        ManifestError: fewer components than parts, or a part that would stay empty.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    groups = components(samples)
+    n_groups = int(groups.max()) + 1 if len(groups) else 0
+    if n_groups < n_parts:
+        largest = np.bincount(groups).max() / len(groups) if n_groups else 0
+        raise ManifestError(
+            f"{len(samples)} samples fall into {n_groups} sets that share no speaker and no picture (the largest holds "
+            f"{largest:.0%}); {n_parts} are needed. Mend: fewer folds, or pairs built with more (parallelnet build "
+            "pairs --folds)."
+        )
+    labels = [getattr(sample, target) for sample in samples]
+    # The grouped splitter walks over groups in Python; pictures that are all alone need none of that.
+    splitter = StratifiedKFold if n_groups == len(samples) else StratifiedGroupKFold
+    parts = np.zeros(len(samples), dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class rarer than n_parts: who needs every class checks it
+        try:
+            rounds = list(splitter(n_parts, shuffle=True, random_state=seed).split(labels, labels, groups))
+        except ValueError as error:
+            raise ManifestError(f"{len(samples)} samples cannot be dealt to {n_parts} parts: {error}") from None
+    for number, (_, chosen) in enumerate(rounds):
+        parts[chosen] = number
+    empty = sorted(set(range(n_parts)) - set(parts.tolist()))
+    if empty:
+        raise ManifestError(
+            f"{len(samples)} samples in {n_groups} sets that share no speaker and no picture leave part {empty[0]} of "
+            f"{n_parts} empty: the sets are too unequal. Mend: fewer folds."
+        )
+    return parts
+
+
+def grouped_folds(samples: Sequence[Sample], n_folds: int, seed: int, *, target: str = "label") -> tuple[Sample, ...]:
+    """Return the samples with `fold` set: stratified by class, no speaker and no picture in two folds.
+
+    Raises:
+        ManifestError: the groups do not allow so many folds.
+    """
+    parts = deal(samples, n_folds, seed, target=target)
+    return tuple(replace(sample, fold=int(part)) for sample, part in zip(samples, parts, strict=True))
+
+
+def carve_validation(
+    train: Sequence[Sample], fraction: float, seed: int, *, target: str = "label"
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """Return what is left of a training part and the validation part that was cut out of it.
+
+    Stratified by class; no speaker and no picture on both sides. Where the groups are too few for `fraction`, the
+    smallest possible part is cut, up to a third.
+
+    Args:
+        train: the training part.
+        fraction: wanted size of the validation part, as a part of `train`, above 0 and at most a third.
+        seed: of the shuffle.
+        target: the field to stratify by.
+
+    Returns:
+        Training part and validation part, in the order of `train`, their `split` unchanged.
+
+    Raises:
+        ManifestError: the groups allow no such part, or one side would lack a class.
+    """
+    n_components = len(set(components(train).tolist()))
+    n_parts = min(round(1 / fraction), n_components)
+    mend = (
+        "Mend: name the parts yourself (a column 'split'; parallelnet build pairs --validation-speakers and "
+        "--test-speakers), or build pairs with --folds, which keeps the sets small."
+    )
+    if n_parts < round(1 / MAX_CARVED):
+        raise ManifestError(
+            f"Nothing can be set apart from {len(train)} samples for validation or test: they fall into {n_components} "
+            f"set(s) that share no speaker and no picture, and {round(1 / MAX_CARVED)} are needed. {mend}"
+        )
+    parts = deal(train, n_parts, seed, target=target)
+    classes = {getattr(sample, target) for sample in train}
+    # Of the parts that hold every class, the one nearest to the wanted size.
+    whole = [
+        part
+        for part in range(n_parts)
+        if {getattr(sample, target) for sample in itertools.compress(train, parts == part)} == classes
+    ]
+    sizes = {part: float((parts == part).mean()) for part in whole}
+    fitting = [part for part in whole if sizes[part] <= max(MAX_CARVED, fraction)]
+    if not fitting:
+        raise ManifestError(
+            f"No part of at most {MAX_CARVED:.0%} with every class can be set apart from {len(train)} "
+            f"samples in {n_components} sets that share no speaker and no picture. {mend}"
+        )
+    chosen = min(fitting, key=lambda part: abs(sizes[part] - fraction))
+    inside = parts == chosen
+    left = tuple(itertools.compress(train, ~inside))
+    if {getattr(sample, target) for sample in left} != classes:
+        raise ManifestError(f"Cutting a validation part would leave the training part without a class. {mend}")
+    return left, tuple(itertools.compress(train, inside))
+
+
+def drop_overlaps(samples: Sequence[Sample], *, target: str = "label") -> tuple[tuple[Sample, ...], Mapping[str, int]]:
+    """Return the samples with each picture once, and how many were dropped, by reason.
+
+    A picture (`image_group`) with two labels is dropped wherever it stands: nobody knows which is right. A picture in
+    two splits stays in the later one (test before validation before train), so that what is reported on does not
+    shrink; within a split the first stays.
+    """
+    drops: Counter[str] = Counter()
+    labels: defaultdict[str, set[str]] = defaultdict(set)
+    home: dict[str, int] = {}
+    order = {"": -1, **{split: number for number, split in enumerate(SPLITS)}}
+    for sample in samples:
+        labels[sample.image_group].add(getattr(sample, target))
+        home[sample.image_group] = max(home.get(sample.image_group, -1), order[sample.split])
+    kept = []
+    seen: set[str] = set()
+    for sample in samples:
+        key = sample.image_group
+        if not key:
+            kept.append(sample)
+        elif len(labels[key]) > 1:
+            drops["picture stands under two labels"] += 1
+        elif order[sample.split] < home[key]:
+            drops[f"picture of {sample.split or 'no split'} stands in {SPLITS[home[key]]} too"] += 1
+        elif key in seen:
+            drops["picture stands twice in its split"] += 1
+        else:
+            seen.add(key)
+            kept.append(sample)
+    return tuple(kept), dict(drops)

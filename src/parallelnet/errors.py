@@ -1,0 +1,125 @@
+"""What the user did wrong, said so that they can mend it.
+
+Every message names what was wrong, what arrived, what is allowed and how to mend it, in one line. The command
+line prints it and exits with status 2; in a batch it becomes the `reason` of a row.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import BinaryIO
+
+
+class ParallelNetError(ValueError):
+    """Anything that a caller can mend. Its text is one line."""
+
+
+class InputError(ParallelNetError):
+    """A speech file, a picture or an array that cannot be used."""
+
+
+class ManifestError(ParallelNetError):
+    """A manifest, a corpus folder or a split that cannot be used."""
+
+
+class CheckpointError(ParallelNetError):
+    """A checkpoint that is missing, cut, foreign or newer than this program."""
+
+
+class OptionError(ParallelNetError):
+    """An option out of its range, or options that contradict each other."""
+
+
+class MissingExtraError(ParallelNetError):
+    """A feature whose packages are not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        """Say which extra brings `feature`.
+
+        Args:
+            feature: what was asked for, in words that begin the sentence.
+            extra: the name inside `pip install "parallelnet[...]"`.
+        """
+        super().__init__(f'{feature} needs packages that are not installed. Mend: pip install "parallelnet[{extra}]"')
+
+
+def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionError:
+    """Return the error for a name that is not in a registry.
+
+    Args:
+        kind: what the name should have been, for instance `backbone`.
+        name: what arrived.
+        allowed: the registry's names.
+        flag: where it is set, for instance `--backbone`.
+    """
+    names = sorted(allowed)
+    near = get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return OptionError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}. See {flag}.")
+
+
+@contextmanager
+def opened(source: object, kind: str, formats: str) -> Iterator[tuple[BinaryIO, str]]:
+    """Yield what a user named as a seekable binary stream at its start, and the name that errors call it by.
+
+    Args:
+        source: path, bytes or binary stream. A path's file is closed at the end, a caller's stream is not.
+        kind: what it should hold, for instance `Speech`.
+        formats: what may be in it, for the error texts.
+
+    Raises:
+        InputError: missing, a folder, unreadable, empty (0 bytes), or none of the above types.
+    """
+    if isinstance(source, str | os.PathLike):
+        name = f"{kind} {os.fspath(source)!r}"
+        with _opened_path(Path(source), name, formats) as file:
+            yield file, name
+        return
+    if isinstance(source, bytes | bytearray | memoryview):
+        name = f"{kind} (bytes)"
+        stream: BinaryIO = io.BytesIO(source)
+    elif hasattr(source, "read") and not isinstance(source, io.TextIOBase):
+        name = f"{kind} {getattr(source, 'name', '(stream)')!r}"
+        seekable = hasattr(source, "seekable") and source.seekable()
+        stream = source if seekable else io.BytesIO(source.read())
+    else:
+        raise InputError(
+            f"{kind} is of type {type(source).__name__}; allowed: a path, bytes, a binary stream (open(..., 'rb')) "
+            "or an array."
+        )
+    _refuse_empty(stream, name)
+    yield stream, name
+
+
+def _opened_path(path: Path, name: str, formats: str) -> BinaryIO:
+    try:
+        mode = path.stat().st_mode
+        # Checked first: opening a named pipe would wait for ever, and a device never ends.
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise InputError(f"{name} is {what}; allowed: a file ({formats}).")
+        file = path.open("rb")
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{name} does not exist. Mend: check the path.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        raise InputError(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
+    try:
+        _refuse_empty(file, name)
+    except InputError:
+        file.close()
+        raise
+    return file
+
+
+def _refuse_empty(stream: BinaryIO, name: str) -> None:
+    if stream.seek(0, os.SEEK_END) == 0:
+        raise InputError(f"{name} is empty (0 bytes). Mend: copy or record it again.")
+    stream.seek(0)

@@ -1,0 +1,157 @@
+"""Option dataclasses as command-line flags, and a command line as option dataclasses.
+
+A field is a flag, its line under `Attributes:` the help. jsonargparse checks types and reads `--config` files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+
+from jsonargparse import ArgumentParser
+
+from .errors import OptionError
+
+
+class _Parser(ArgumentParser):
+    """Raises our error instead of printing the usage and exiting."""
+
+    names: dict[str, str]
+    """Field to what the user types: a flag, or the field in capitals where it is positional."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise OptionError(f"{_readable(message, self.names)} See: {self.prog} --help") from ex
+
+
+def _shown(field: Field[Any]) -> str:
+    return field.name.upper() if field.metadata.get("positional") else "--" + field.name.replace("_", "-")
+
+
+def _usage(field: Field[Any]) -> str:
+    return _shown(field) if field.metadata.get("positional") else f"{_shown(field)} {field.name.upper()}"
+
+
+def _required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _field_help(cls: type) -> dict[str, str]:
+    """Return what the `Attributes:` of a dataclass and its bases say of each field."""
+    from docstring_parser import DocstringStyle, parse
+
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        for entry in parse(base.__doc__ or "", DocstringStyle.GOOGLE).params:
+            texts[entry.arg_name] = " ".join((entry.description or "").replace("`", "").split())
+    return texts
+
+
+def _default_text(field: Field[Any]) -> str:
+    if field.default is True:
+        return " (default: on)"
+    if field.default is MISSING or field.default is None or field.default is False or field.default == ():
+        return ""
+    return f" (default: {field.default})"
+
+
+def _add_flag(group: Any, field: Field[Any], hint: Any, text: str, *, preset: bool) -> None:
+    """Add the flag of one field. A flag that was not given leaves no trace: the dataclass's own default counts."""
+    inner = next((part for part in get_args(hint) if part is not type(None)), hint) if _optional(hint) else hint
+    facts: dict[str, Any] = {"help": (text + ("" if preset else _default_text(field))).replace("%", "%%")}
+    positional = bool(field.metadata.get("positional"))
+    if not positional:
+        facts["default"] = argparse.SUPPRESS
+        facts["required"] = not preset and _required(field)
+    if inner is bool:
+        facts["action"] = argparse.BooleanOptionalAction
+    elif get_origin(inner) is Literal:
+        facts["choices"] = list(get_args(inner))
+    elif get_origin(inner) is tuple:
+        facts |= {"type": get_args(inner)[0], "nargs": "*", "metavar": field.name.upper()}
+    else:
+        facts |= {"type": inner, "metavar": field.name.upper()}
+    group.add_argument(field.name if positional else _shown(field), **facts)
+
+
+def _optional(hint: Any) -> bool:
+    return type(None) in get_args(hint)
+
+
+def _parser(prog: str, summary: str, shown: Sequence[type], presets: Sequence[type]) -> ArgumentParser:
+    needed = [f for cls in shown for f in fields(cls) if _required(f)]
+    parser = _Parser(
+        prog=prog,
+        usage=" ".join([prog, *(_usage(f) for f in needed), "[options]"]),
+        description=summary,
+        default_env=False,
+        allow_abbrev=False,
+        formatter_class=argparse.HelpFormatter,
+        print_config=None,
+    )
+    parser.names = {f.name: _shown(f) for cls in (*shown, *presets) for f in fields(cls)}
+    for cls in (*shown, *presets):
+        title = "" if cls in shown else (cls.__doc__ or "").split("\n")[0].rstrip(".")
+        group = parser.add_argument_group(title) if title else parser
+        hints, texts = get_type_hints(cls), _field_help(cls)
+        inherited = {f.name for base in cls.__mro__[1:] if is_dataclass(base) for f in fields(base)}
+        for field in sorted(fields(cls), key=lambda f: f.name in inherited):  # its own first
+            if not is_dataclass(hints[field.name]):
+                _add_flag(group, field, hints[field.name], texts.get(field.name, ""), preset=cls in presets)
+    parser.add_argument("--config", action="config", help="YAML or JSON file with any of these options")
+    return parser
+
+
+def _readable(message: str, names: Mapping[str, str]) -> str:
+    """Return an error of the parser as one sentence that names the flag."""
+    text = " ".join(message.split())
+    wrong_type = re.match(r'Parser key "(\w+)": Expected a <class \'(\w+)\'>\. Got value: (.*)', text)
+    if wrong_type:
+        kinds = {"int": "a whole number", "float": "a number"}
+        name, kind, value = wrong_type.groups()
+        return f"{names.get(name, name)} is {value!r}; allowed: {kinds.get(kind, kind)}."
+    missing = re.match(r"the following arguments are required: (.*)", text)
+    if missing:
+        return f"Missing: {', '.join(names.get(name, name) for name in missing[1].split(', '))}."
+    text = re.sub(r'^Parser key "(\w+)": ', lambda key: f"{names.get(key[1], '--' + key[1])}: ", text)
+    text = text.removeprefix("argument ").rstrip(".")
+    return text[:1].upper() + text[1:] + "."
+
+
+def _kebab(argument: str) -> str:
+    """Return `--per_class=3` as `--per-class=3`: both spellings of a flag are taken, one is shown."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def parse(
+    prog: str, arguments: Sequence[str], shown: Sequence[type], presets: Sequence[type] = ()
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return one instance of each class in `shown`, and what was given for the fields of `presets`.
+
+    Args:
+        prog: what the user typed before the arguments, for help and errors.
+        arguments: the rest of the command line; `--help` prints and exits.
+        shown: option dataclasses; the first one's docstring heads the help.
+        presets: dataclasses whose flags each replace a part of a preset, and have no default of their own.
+
+    Raises:
+        OptionError: an unknown flag, a value of the wrong kind, or one that an option class refuses.
+    """
+    parser = _parser(prog, summary(shown[0]), shown, presets)
+    given = parser.parse_args([_kebab(argument) for argument in arguments]).as_dict()
+
+    def take(cls: type) -> dict[str, Any]:
+        taken = {f.name: given[f.name] for f in fields(cls) if f.name in given}
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in taken.items()}
+
+    return [cls(**take(cls)) for cls in shown], {key: value for cls in presets for key, value in take(cls).items()}
+
+
+def summary(cls: type) -> str:
+    """Return the first sentence of a dataclass's docstring."""
+    return " ".join((cls.__doc__ or "").split("\n\n")[0].split())

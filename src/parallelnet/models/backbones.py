@@ -1,0 +1,123 @@
+"""Backbones by name: facts here, torch only inside the function that builds one.
+
+A backbone turns `[n, 3, h, w]` in [0, 1] into a feature map `[n, C, h', w']`; ImageNet normalisation is inside it, so
+that zero means black and silence for every network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from ..errors import MissingExtraError, OptionError, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Weights = Literal["none", "imagenet"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+"""torchvision's Inception weights come from TensorFlow and want [-1, 1]; its `transform_input` does the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """Facts about one backbone.
+
+    Attributes:
+        summary: one line for `parallelnet list backbones`.
+        origin: `torchvision`, `timm` or `parallelnet`.
+        model: the name there.
+        channels: channels of the feature map; 0 where it is found out by building it.
+        stride: input pixels per pixel of the feature map; 0 where it is found out.
+        cut: last stage that is kept; "" keeps all before the pooling and the classifier.
+        weights: name of the pretrained weights; "" where there are none.
+        mean: of each channel, subtracted from the input.
+        std: of each channel, which the difference is divided by.
+        relu: a ReLU follows the last stage (torchvision's DenseNet keeps it outside its modules).
+    """
+
+    summary: str
+    origin: Literal["torchvision", "timm", "parallelnet"]
+    model: str
+    channels: int = 0
+    stride: int = 0
+    cut: str = ""
+    # The first weights that torchvision published for each net: nearest to what the paper could have used.
+    weights: str = "IMAGENET1K_V1"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    relu: bool = False
+
+
+def _google(cut: str, channels: int, stride: int) -> Backbone:
+    return Backbone(
+        f"GoogLeNet cut after {cut}", "torchvision", "googlenet", channels, stride, cut=cut, mean=HALF, std=HALF
+    )
+
+
+BACKBONES: dict[str, Backbone] = {
+    "compact-speech": Backbone("ours: small, from scratch, for speech", "parallelnet", "speech", 256, 0, weights=""),
+    "compact-image": Backbone("ours: small residual net, for faces", "parallelnet", "image", 128, 0, weights=""),
+    "vgg16": Backbone("VGG16", "torchvision", "vgg16", 512, 32),
+    "vgg19": Backbone("VGG19", "torchvision", "vgg19", 512, 32),
+    "resnet18": Backbone("ResNet-18", "torchvision", "resnet18", 512, 32),
+    "resnet34": Backbone("ResNet-34", "torchvision", "resnet34", 512, 32),
+    "resnet50": Backbone("ResNet-50", "torchvision", "resnet50", 2048, 32),
+    "resnet101": Backbone("ResNet-101", "torchvision", "resnet101", 2048, 32),
+    "inception3a": _google("inception3a", 256, 8),
+    "inception4a": _google("inception4a", 512, 16),
+    "googlenet": _google("inception5b", 1024, 32),
+    "inception_v3": Backbone("Inception v3", "torchvision", "inception_v3", 2048, 0, mean=HALF, std=HALF),
+    "mobilenet_v2": Backbone("MobileNetV2", "torchvision", "mobilenet_v2", 1280, 32),
+    "mobilenet_v3_small": Backbone("MobileNetV3 small", "torchvision", "mobilenet_v3_small", 576, 32),
+    "densenet121": Backbone("DenseNet-121", "torchvision", "densenet121", 1024, 32, relu=True),
+    "efficientnet_b0": Backbone("EfficientNet-B0", "torchvision", "efficientnet_b0", 1280, 32),
+}
+
+TIMM = "timm:"
+
+
+def find(name: str) -> Backbone:
+    """Return the facts of a backbone: one of `BACKBONES`, any torchvision classifier, or `timm:NAME`.
+
+    Raises:
+        OptionError: nothing of that name.
+        MissingExtraError: the packages that would know are not installed.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if name.startswith(TIMM):
+        return Backbone(f"{name[len(TIMM) :]} of timm", "timm", name[len(TIMM) :], weights="default")
+    try:
+        from torchvision import models
+    except ImportError:
+        raise MissingExtraError(f"Backbone {name!r}", "train") from None
+    if name in models.list_models(module=models):
+        relu = name.startswith("densenet")
+        return Backbone(f"{name} of torchvision", "torchvision", name, relu=relu)
+    raise unknown("backbone", name, BACKBONES, "--backbone; also any torchvision classifier, and timm:NAME")
+
+
+def build(name: str, weights: Weights = "none") -> nn.Module:
+    """Return a backbone as a module: `[n, 3, h, w]` in [0, 1] to a feature map `[n, C, h', w']`.
+
+    Args:
+        name: as for `find`.
+        weights: `none` starts from random weights, `imagenet` fetches pretrained ones on first use.
+
+    Raises:
+        OptionError: no such backbone, no such weights, or a network that yields no feature map.
+        CheckpointError: the pretrained weights could not be fetched.
+        MissingExtraError: torch or timm is not installed.
+    """
+    if weights not in get_args(Weights):
+        raise OptionError(f"--weights is {weights!r}; allowed: {', '.join(get_args(Weights))}.")
+    facts = find(name)
+    try:
+        from . import features
+    except ImportError:
+        raise MissingExtraError(f"Backbone {name!r}", "train") from None
+    return features.BUILDERS[facts.origin](facts, weights)

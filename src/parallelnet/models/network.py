@@ -1,0 +1,227 @@
+"""The network (paper section 3.2): `ParallelNet` gets its parts and never chooses them; `build` does, from facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError, OptionError
+from . import backbones
+from .layers import (
+    N1,
+    N2,
+    Branches,
+    CrissCross,
+    HybridHead,
+    ModalityBranches,
+    Multiplication,
+    SingleHead,
+    WeightedAddition,
+    embedding,
+)
+from .variants import BranchOptions, NetworkOptions
+
+__all__ = ["INPUT_CHANNELS", "SIDE", "Branches", "ModalityBranches", "ParallelNet", "build", "embedding"]
+
+SIDE = 128
+"""Mel bands, frames, pixel rows and columns of every input (design section 4)."""
+INPUT_CHANNELS = {"speech": 1, "image": 3}
+
+
+class ParallelNet(nn.Module):
+    """Speech and picture to logits; where `separable`, exactly `head(speech_branches(s), image_branches(i))`.
+
+    Attributes:
+        classes: names in the order of the logits.
+        modalities: what it takes: `speech`, `image` or both.
+        separable: True where each branch sees one modality only.
+        embed_dim: width of the branches' outputs.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        speech: ModalityBranches | None,
+        image: ModalityBranches | None,
+        fusion: SingleHead | HybridHead,
+        criss_cross: CrissCross | None = None,
+        *,
+        embed_dim: int,
+    ) -> None:
+        """Take the parts; `build` makes them from `NetworkOptions`."""
+        super().__init__()
+        self.classes = tuple(classes)
+        self.embed_dim = embed_dim
+        self.speech = speech
+        self.image = image
+        self.fusion = fusion
+        self.criss_cross = criss_cross
+        self.modalities = tuple(n for n, part in (("speech", speech), ("image", image)) if part is not None)
+        self.separable = criss_cross is None
+
+    def speech_branches(self, speech: Tensor) -> Branches:
+        """Return (N1_s, N2_s), each `[n, embed_dim]`, of log-mels `[n, 1, 128, 128]` in [0, 1].
+
+        Raises:
+            OptionError: the network is not separable, or does not hear.
+        """
+        return self._branches("speech", self.speech, speech)
+
+    def image_branches(self, image: Tensor) -> Branches:
+        """Return (N1_i, N2_i), each `[n, embed_dim]`, of pictures `[n, 3, 128, 128]` in [0, 1].
+
+        Raises:
+            OptionError: the network is not separable, or does not see.
+        """
+        return self._branches("image", self.image, image)
+
+    def _branches(self, name: str, part: ModalityBranches | None, x: Tensor) -> Branches:
+        self._must_separate(f"{name}_branches")
+        if part is None:
+            raise OptionError(f"This network takes {self.modalities[0]} only; it has no {name}_branches.")
+        _check_input(name, x)
+        return part(x)  # type: ignore[no-any-return]
+
+    def head(self, speech_branches: Branches | None, image_branches: Branches | None) -> Tensor:
+        """Return raw logits `[n, n_classes]` from the branches' outputs; a single-modality net ignores the other.
+
+        Raises:
+            OptionError: the network is not separable, or the branches of a modality that it takes are missing.
+        """
+        self._must_separate("head")
+        given = {"speech": speech_branches, "image": image_branches}
+        missing = [name for name in self.modalities if given[name] is None]
+        if missing:
+            raise OptionError(f"head needs the outputs of {missing[0]}_branches; for an absent input give zeros to it.")
+        return self.fusion(  # type: ignore[no-any-return]
+            *(given[name] if name in self.modalities else None for name in ("speech", "image"))
+        )
+
+    def _must_separate(self, method: str) -> None:
+        if not self.separable:
+            raise OptionError(
+                f"This network crosses its modalities before N2 (configuration 1 or 2): {method} does not exist there. "
+                "Use logits(speech, image), which costs one joint pass a pair."
+            )
+
+    def logits(self, speech: Tensor | None = None, image: Tensor | None = None) -> Tensor:
+        """Return raw logits `[n, n_classes]`; a modality that is None is taken as zero (silence, black).
+
+        Args:
+            speech: log-mels `[n, 1, 128, 128]` in [0, 1].
+            image: pictures `[n, 3, 128, 128]` in [0, 1].
+
+        Raises:
+            InputError: nothing that this network takes was given, or a shape is wrong.
+        """
+        given = {"speech": speech, "image": image}
+        present = [x for name, x in given.items() if x is not None and name in self.modalities]
+        if not present:
+            raise InputError(f"This network takes {' and '.join(self.modalities)}; it was given none of it.")
+        n = len(present[0])
+        if any(len(x) != n for x in present):
+            raise InputError(
+                f"{len(present[0])} log-mels came with {len(present[1])} pictures; allowed: as many of each."
+            )
+        filled = {name: self._or_zero(name, given[name], present[0]) for name in self.modalities}
+        if self.criss_cross is not None:
+            log_mel, picture = (filled[name].expand(n, -1, -1, -1) for name in ("speech", "image"))
+            return self.fusion(*self.criss_cross(self.speech, self.image, log_mel, picture))  # type: ignore[no-any-return]
+        outputs: dict[str, Branches] = {}
+        for name, x in filled.items():
+            first, second = self.speech_branches(x) if name == "speech" else self.image_branches(x)
+            outputs[name] = (first.expand(n, -1), second.expand(n, -1))
+        return self.head(outputs.get("speech"), outputs.get("image"))
+
+    def _or_zero(self, name: str, x: Tensor | None, other: Tensor) -> Tensor:
+        if x is not None:
+            _check_input(name, x)
+            return x
+        # Zeros are all alike, so one sample does; but batch norm in training needs the whole batch for its statistics.
+        n = len(other) if self.training else 1
+        return other.new_zeros(n, INPUT_CHANNELS[name], SIDE, SIDE)
+
+    def forward(self, speech: Tensor | None = None, image: Tensor | None = None) -> Tensor:
+        """Return `logits(speech, image)`."""
+        return self.logits(speech, image)
+
+
+def _check_input(name: str, x: Tensor) -> None:
+    wanted = (INPUT_CHANNELS[name], SIDE, SIDE)
+    if x.ndim != 4 or tuple(x.shape[1:]) != wanted:
+        raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, wanted))}].")
+
+
+INTERMEDIATE: dict[str, Callable[[], nn.Module]] = {"multiply": Multiplication, "add": lambda: WeightedAddition(2)}
+
+
+def _branches(
+    name: str, branch: BranchOptions, options: NetworkOptions, weights: backbones.Weights
+) -> ModalityBranches:
+    n_in, side = INPUT_CHANNELS[name], SIDE // branch.input_pool
+    n1 = N1(n_in, branch.channels, side, options.embed_dim, options.dropout)
+    backbone = backbones.build(branch.backbone, weights)
+    n2 = N2(n_in, backbone, _feature_shape(branch.backbone, backbone, side), options.embed_dim, options.dropout)
+    return ModalityBranches(branch.input_pool, n1, n2)
+
+
+def _feature_shape(name: str, backbone: nn.Module, side: int) -> torch.Size:
+    # One zero picture through it: right for every backbone there is, where a table would be right for those we know.
+    training = backbone.training
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            feature = backbone(torch.zeros(1, 3, side, side))
+    except (RuntimeError, ValueError, AssertionError, NotImplementedError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise OptionError(
+            f"Backbone {name!r} cannot take {side} x {side} pictures: {reason}. See --backbone."
+        ) from error
+    finally:
+        backbone.train(training)
+    if not isinstance(feature, Tensor) or feature.ndim != 4:
+        raise OptionError(
+            f"Backbone {name!r} yields no feature map [n, C, h, w]; use a convolutional one. See --backbone."
+        )
+    return feature.shape[1:]
+
+
+def _head(options: NetworkOptions, n_classes: int) -> nn.Sequential:
+    widths = (options.embed_dim, *options.hidden)
+    layers: list[nn.Module] = []
+    for before, after in zip(widths, options.hidden, strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(options.head_dropout)]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], n_classes))
+
+
+def build(options: NetworkOptions, classes: Sequence[str], *, weights: backbones.Weights = "none") -> ParallelNet:
+    """Return the network that the options describe; the same options build the same layers, always.
+
+    Args:
+        options: of a variant, or of a checkpoint (`NetworkOptions.from_dict(facts.network)`).
+        classes: names in the order of the logits; at least two.
+        weights: where the backbones start: `none` (from torch's random state) or `imagenet`. Not part of the options:
+            weights loaded from a checkpoint replace them all.
+
+    Raises:
+        OptionError: a backbone or weights that do not exist, or fewer than two classes.
+        CheckpointError: pretrained weights could not be fetched.
+    """
+    if len(classes) < 2 or len(set(classes)) != len(classes):
+        raise OptionError(f"classes are {list(classes)}; allowed: at least two, all different. See --classes.")
+    parts = {name: _branches(name, getattr(options, name), options, weights) for name in options.modalities}
+    n_classes = len(classes)
+    fusion: SingleHead | HybridHead
+    if len(parts) == 1:
+        fusion = SingleHead(_head(options, n_classes))
+    else:
+        heads = [_head(options, n_classes) for _ in range(3)]
+        fusion = HybridHead(options.configuration in (1, 3), INTERMEDIATE[options.fusion](), heads)
+    criss_cross = None
+    if options.speech and options.image and not options.separable:
+        criss_cross = CrissCross(options.speech.channels[-1], options.image.channels[-1])
+    return ParallelNet(
+        classes, parts.get("speech"), parts.get("image"), fusion, criss_cross, embed_dim=options.embed_dim
+    )

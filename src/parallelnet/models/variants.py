@@ -1,0 +1,255 @@
+"""The rows of the paper's studies as facts, without torch.
+
+A variant is one `NetworkOptions` and a sentence. `network.build` turns any `NetworkOptions` into a network and never
+learns the variant's name, so that a new row is one entry in `VARIANTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
+
+from ..errors import CheckpointError, OptionError, unknown
+
+Fusion = Literal["multiply", "add"]
+
+PAPER_CHANNELS = (16, 32, 64, 128)
+"""Widths of N1's blocks. The paper gives none; four halvings of 128 leave 128 x 8 x 8 = 8192 numbers, as many as
+VGG's 512 x 4 x 4, so that N1 and N2 reach their dense layers equally wide."""
+
+
+@dataclass(frozen=True, slots=True)
+class BranchOptions:
+    """N1 and N2 of one modality.
+
+    Attributes:
+        backbone: N2's features: a name in `BACKBONES`, any torchvision classifier, or `timm:NAME`.
+        channels: widths of N1's (conv 3x3, ReLU, max-pool) blocks; each block halves both sides.
+        input_pool: side of the squares that are averaged before N1 and N2; 1 keeps the 128 x 128 input.
+    """
+
+    backbone: str
+    channels: tuple[int, ...] = PAPER_CHANNELS
+    input_pool: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.backbone, str) or not self.backbone:
+            raise OptionError(f"--backbone is {self.backbone!r}; allowed: a name. See: parallelnet list backbones.")
+        _counts("channels", self.channels)
+        _counts("input_pool", (self.input_pool,))
+        smallest = 128 // self.input_pool // 2 ** len(self.channels)
+        if 128 % self.input_pool or smallest < 1:
+            raise OptionError(
+                f"input_pool {self.input_pool} with {len(self.channels)} N1 blocks leaves nothing of a 128 x 128 "
+                "input; allowed: a divisor of 128, and at most as many blocks as the rest can be halved."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """Everything that decides a network but its classes; `checkpoint.ModelFacts.network` keeps it as plain JSON.
+
+    Attributes:
+        speech: the branches of the speech, or None for a network that does not hear.
+        image: the branches of the picture, or None for a network that does not see.
+        configuration: where the modalities cross (paper 4.3.2): 1 before and after N2, 2 before, 3 after.
+        fusion: what makes the intermediate feature of F_i and F_s: `multiply` (Eq. 1) or `add` (weighted addition).
+        embed_dim: width in which all of N1 and N2 end.
+        hidden: widths of each head's dense layers before the classes.
+        dropout: part of the numbers dropped before the last dense layer of N1 and N2, while training.
+        head_dropout: part of the numbers dropped after each hidden layer of a head, while training.
+    """
+
+    speech: BranchOptions | None = None
+    image: BranchOptions | None = None
+    configuration: Literal[1, 2, 3] = 3
+    fusion: Fusion = "multiply"
+    embed_dim: int = 1024
+    hidden: tuple[int, ...] = (1024, 1024)
+    dropout: float = 0.0
+    head_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.speech is None and self.image is None:
+            raise OptionError("A network needs branches for speech, for image, or for both; neither was given.")
+        if self.configuration not in (1, 2, 3):
+            raise OptionError(f"configuration is {self.configuration!r}; allowed: 1, 2, 3 (paper 4.3.2).")
+        if self.fusion not in get_args(Fusion):
+            raise OptionError(f"fusion is {self.fusion!r}; allowed: {', '.join(get_args(Fusion))}.")
+        _counts("--embed-dim", (self.embed_dim,))
+        _counts("--hidden", self.hidden)
+        for name in ("dropout", "head_dropout"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < 1:
+                raise OptionError(f"{name} is {value!r}; allowed: 0 up to, not including, 1.")
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the network takes, speech first."""
+        return tuple(name for name in ("speech", "image") if getattr(self, name) is not None)
+
+    @property
+    def separable(self) -> bool:
+        """True where each branch sees one modality only: nothing crosses before N2."""
+        return len(self.modalities) == 1 or self.configuration == 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts and lists, ready for `model.json`."""
+        record = asdict(self)
+        record["hidden"] = list(self.hidden)
+        for name in self.modalities:
+            record[name]["channels"] = list(record[name]["channels"])
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Return the options that `to_dict` wrote.
+
+        Raises:
+            CheckpointError: the record is not one of ours.
+        """
+        try:
+            values = dict(record)
+            for name in ("speech", "image"):
+                branch = values.get(name)
+                if branch is not None:
+                    values[name] = BranchOptions(**{**branch, "channels": tuple(branch["channels"])})
+            values["hidden"] = tuple(values["hidden"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            allowed = ", ".join(field.name for field in fields(cls))
+            raise CheckpointError(f"The checkpoint's network is damaged: {error}; allowed: {allowed}.") from None
+
+
+def _counts(flag: str, values: tuple[int, ...]) -> None:
+    if not isinstance(values, tuple) or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
+        raise OptionError(f"{flag} is {values!r}; allowed: whole numbers above 0.")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One row of the paper's studies, or one of ours.
+
+    Attributes:
+        network: the facts that the network is built from.
+        summary: one line for `parallelnet list variants`.
+        source: where the row stands in the paper, or that it is ours.
+    """
+
+    network: NetworkOptions
+    summary: str
+    source: str
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the network takes."""
+        return self.network.modalities
+
+    @property
+    def separable(self) -> bool:
+        """True where each branch sees one modality only."""
+        return self.network.separable
+
+
+def _pair(speech: str, image: str, **facts: Any) -> NetworkOptions:
+    return NetworkOptions(BranchOptions(speech), BranchOptions(image), **facts)
+
+
+def _study(backbone: str, summary: str) -> Variant:
+    return Variant(_pair(backbone, backbone), summary, "section 4.3.2, choices for N2")
+
+
+_COMPACT = NetworkOptions(
+    speech=BranchOptions("compact-speech", (8, 16, 24, 32, 48)),
+    # FER-2013's faces are 48 x 48: the 128 x 128 input of the contract holds nothing that 64 x 64 does not.
+    image=BranchOptions("compact-image", (16, 32, 48, 64), input_pool=2),
+    embed_dim=128,
+    hidden=(128, 64),
+    dropout=0.3,
+    head_dropout=0.3,
+)
+
+VARIANTS: dict[str, Variant] = {
+    "compact": Variant(_COMPACT, "small residual nets from scratch; a two-core CPU trains it", "ours"),
+    "compact-ser-only": Variant(replace(_COMPACT, image=None), "the ears of compact, alone", "ours"),
+    "compact-ier-only": Variant(
+        replace(_COMPACT, speech=None, dropout=0.2, head_dropout=0.1), "the eyes of compact, alone", "ours"
+    ),
+    "parallelnet": Variant(
+        _pair("vgg16", "vgg19"), "the proposed network: VGG16 hears, VGG19 sees", "Table 1, Proposed; section 3.2"
+    ),
+    # The paper does not name the backbones of its two single-modality rows; those of the proposed network are taken.
+    "ser-only": Variant(NetworkOptions(speech=BranchOptions("vgg16")), "speech alone, VGG16", "Table 1, SER Only"),
+    "ier-only": Variant(NetworkOptions(image=BranchOptions("vgg19")), "picture alone, VGG19", "Table 1, IER Only"),
+    "baseline-1": Variant(
+        _pair("efficientnet_b0", "efficientnet_b0", configuration=1), "criss-cross before and after N2", "Table 1"
+    ),
+    "baseline-2": Variant(
+        _pair("efficientnet_b0", "efficientnet_b0", configuration=2), "criss-cross before N2", "Table 1"
+    ),
+    "baseline-3": Variant(
+        _pair("efficientnet_b0", "efficientnet_b0", configuration=3), "criss-cross after N2", "Table 1"
+    ),
+    "parallelnet-vgg16": _study("vgg16", "both N2 are VGG16"),
+    "parallelnet-vgg19": _study("vgg19", "both N2 are VGG19"),
+    "parallelnet-resnet34": _study("resnet34", "both N2 are ResNet-34"),
+    "parallelnet-resnet50": _study("resnet50", "both N2 are ResNet-50"),
+    "parallelnet-resnet101": _study("resnet101", "both N2 are ResNet-101"),
+    "parallelnet-inception3a": _study("inception3a", "both N2 are GoogLeNet cut after 3a"),
+    "parallelnet-inception4a": _study("inception4a", "both N2 are GoogLeNet cut after 4a"),
+    "parallelnet-mobilenet": _study("mobilenet_v2", "both N2 are MobileNetV2 (the paper cites v1)"),
+    "parallelnet-densenet": _study("densenet121", "both N2 are DenseNet-121"),
+    "parallelnet-efficientnet": _study("efficientnet_b0", "both N2 are EfficientNet-B0; equals baseline-3"),
+    "parallelnet-additive": Variant(
+        _pair("vgg16", "vgg19", fusion="add"), "F_i and F_s added with learned weights", "section 3.2.1"
+    ),
+}
+
+
+def variant(name: str) -> Variant:
+    """Return a row of `VARIANTS`.
+
+    Raises:
+        OptionError: there is no such row.
+    """
+    if name not in VARIANTS:
+        raise unknown("variant", name, VARIANTS, "--variant")
+    return VARIANTS[name]
+
+
+def network_options(
+    name: str,
+    *,
+    backbone: str | None = None,
+    speech_backbone: str | None = None,
+    image_backbone: str | None = None,
+    embed_dim: int | None = None,
+    hidden: tuple[int, ...] | None = None,
+) -> NetworkOptions:
+    """Return a variant's network, changed where the user says so.
+
+    Args:
+        name: key of `VARIANTS`.
+        backbone: N2's features for every modality that the variant takes.
+        speech_backbone: the same for speech only; goes before `backbone`.
+        image_backbone: the same for image only; goes before `backbone`.
+        embed_dim: width in which N1 and N2 end.
+        hidden: widths of the heads' dense layers.
+
+    Raises:
+        OptionError: no such variant, a value out of range, or a backbone for a modality that the variant lacks.
+    """
+    options = variant(name).network
+    for modality, own in (("speech", speech_backbone), ("image", image_backbone)):
+        branch = getattr(options, modality)
+        if branch is None and own is not None:
+            raise OptionError(f"--{modality}-backbone is {own!r}, but variant {name!r} takes no {modality}.")
+        chosen = own or backbone
+        if branch is not None and chosen is not None:
+            options = replace(options, **{modality: replace(branch, backbone=chosen)})
+    if embed_dim is not None:
+        options = replace(options, embed_dim=embed_dim)
+    if hidden is not None:
+        options = replace(options, hidden=hidden)
+    return options

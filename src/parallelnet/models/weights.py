@@ -1,0 +1,95 @@
+"""A network's weights as safetensors: nothing in the file can run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..errors import CheckpointError
+
+
+def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
+    """Write all parameters and running statistics of a network and return the file's path.
+
+    The file is replaced whole: a killed process leaves the old one or the new one.
+
+    Args:
+        network: on any device, in any memory format.
+        path: usually `Checkpoint.weights`.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    partial = target.with_name(target.name + ".partial")
+    save_file(tensors, partial, metadata={"format": "pt"})
+    partial.replace(target)
+    return target
+
+
+def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Fill a network, on whatever device it is, with the weights that `save_weights` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, cut or foreign, or belongs to a network of other layers.
+    """
+    source = Path(path)
+    found = _read(source)
+    wanted = network.state_dict()
+    problems = (
+        _listed("lacks", sorted(wanted.keys() - found.keys())),
+        _listed("has beyond this network", sorted(found.keys() - wanted.keys())),
+        _listed(
+            "has in another shape",
+            [
+                f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"
+                for name, tensor in wanted.items()
+                if name in found and found[name].shape != tensor.shape
+            ],
+        ),
+    )
+    if any(problems):
+        reason = "; ".join(filter(None, problems))
+        raise CheckpointError(f"{source} belongs to another network: it {reason}. Mend: use the model.json beside it.")
+    network.load_state_dict(found)
+
+
+def load_matching(network: nn.Module, path: str | os.PathLike[str]) -> int:
+    """Take over every tensor of a file whose name and shape the network has, and return how many.
+
+    That is how a network starts from parts that were trained alone: the branches of a single-modality network have
+    the names and shapes of the same branches in a network with both.
+
+    Raises:
+        CheckpointError: the file is missing or cut, or nothing in it fits.
+    """
+    found, wanted = _read(Path(path)), network.state_dict()
+    fitting = {name: tensor for name, tensor in found.items() if name in wanted and wanted[name].shape == tensor.shape}
+    if not fitting:
+        raise CheckpointError(
+            f"{path} has nothing that fits this network: no tensor of the same name and shape. Mend: start from a "
+            "checkpoint of the same family, see --init-from and --backbone."
+        )
+    network.load_state_dict(fitting, strict=False)
+    return len(fitting)
+
+
+def _read(source: Path) -> dict[str, Tensor]:
+    if not source.is_file():
+        raise CheckpointError(f"There are no weights at {source}; a checkpoint that is only run has none.")
+    try:
+        return load_file(source)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{source} cannot be read: {str(error).splitlines()[0]}. It may have been cut off; copy it again."
+        ) from None
+
+
+def _listed(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"{what} {', '.join(names[:2])}{more}"

@@ -1,0 +1,423 @@
+"""Load a checkpoint once; then paths or arrays in, predictions out: one, many, or a whole manifest.
+
+Files are decoded by a few threads, branches run once for each window and picture of a block, and heads on every
+pairing of them; so a list costs less than its parts, and what a modality says alone costs only the head.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from . import audio, checkpoint, image, predictions, runtime
+from .errors import InputError, OptionError, ParallelNetError, unknown
+from .options import LimitOptions
+from .types import FaceCrop, Modalities, Prediction, Sample
+
+_BLOCK_SAMPLES = 64
+_BLOCK_WINDOWS = 256
+"""A block is run when it holds as many samples or windows: 16 MB of windows, whatever the list's length."""
+_DECODERS = min(4, os.cpu_count() or 1)
+_LIMITS = LimitOptions()
+
+SpeechSource = audio.Source
+ImageSource = image.Source
+_T = TypeVar("_T")
+Probs = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Signals:
+    """One decoded sample: windows [n, 1, 128, 128] and picture [1, 3, 128, 128], where it has them."""
+
+    speech: npt.NDArray[np.float32] | None
+    image: npt.NDArray[np.float32] | None
+    face: FaceCrop | None
+
+    @property
+    def n_windows(self) -> int:
+        return 0 if self.speech is None else len(self.speech)
+
+
+class Predictor:
+    """A checkpoint that is ready to predict.
+
+    Attributes:
+        name: the checkpoint's name.
+        facts: what its `model.json` says.
+        classes: classes that it chooses from, in order; fewer than the checkpoint's where `labels` were given.
+        modalities: what it takes.
+        signals: how files become tensors; the checkpoint's settings, but for `face` where it was given.
+        model: the network (`runtime.Model`), for explanations.
+    """
+
+    def __init__(
+        self,
+        opened: checkpoint.Checkpoint,
+        *,
+        device: runtime.Device = "onnx",
+        face: Literal["auto", "off"] | None = None,
+        int8: bool = False,
+        n_threads: int | None = None,
+        labels: Sequence[str] = (),
+        limits: LimitOptions = _LIMITS,
+    ) -> None:
+        """Open the network; `load` says what the arguments mean."""
+        self.facts = opened.facts
+        self.name = opened.facts.name
+        self.modalities = opened.facts.modalities
+        self.signals = opened.facts.signals if face is None else replace(opened.facts.signals, face=face)
+        self.limits = limits
+        self.classes = _chosen(opened.facts.classes, labels)
+        self._columns = [opened.facts.classes.index(name) for name in self.classes]
+        self.model = runtime.open_runtime(opened, device=device, int8=int8, n_threads=n_threads)
+
+    @overload
+    def predict(
+        self, speech: SpeechSource | None = ..., image: ImageSource | None = ..., *, sample_rate_hz: int | None = ...
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        speech: Sequence[SpeechSource | None] | None = ...,
+        image: Sequence[ImageSource | None] | None = ...,
+        *,
+        sample_rate_hz: int | None = ...,
+    ) -> list[Prediction]: ...
+
+    def predict(self, speech: Any = None, image: Any = None, *, sample_rate_hz: int | None = None) -> Any:
+        """Return the prediction of one sample, or of each sample of a list.
+
+        Args:
+            speech: path, bytes, binary stream or array; None: no speech. A list of these for many samples.
+            image: path, bytes, binary stream, array or PIL picture; None: no picture. A list of these likewise, of
+                the same length, with None where a sample lacks one.
+            sample_rate_hz: of speech arrays; files carry their own.
+
+        Returns:
+            A `Prediction`, or a list of them in the order of the input.
+
+        Raises:
+            InputError: something that cannot be read, neither modality, or one that the checkpoint does not take.
+        """
+        many = [isinstance(x, list | tuple) for x in (speech, image)]
+        if not any(many):
+            return self._predict_block([self._single(speech, image, sample_rate_hz)])[0]
+        for name, x, listed in (("speech", speech, many[0]), ("image", image, many[1])):
+            if x is not None and not listed:
+                raise InputError(f"{name} is one source beside a list; give a list of the same length, or None.")
+        if all(many) and len(speech) != len(image):
+            raise InputError(f"There are {len(speech)} speech sources and {len(image)} pictures; as many of each.")
+        n = len(speech if many[0] else image)
+        pairs = zip(speech if many[0] else [None] * n, image if many[1] else [None] * n, strict=True)
+        found: list[Prediction] = []
+        for outcome in self._outcomes(lambda pair: self._single(*pair, sample_rate_hz), pairs):
+            if isinstance(outcome, Exception):
+                raise _in_list(len(found), outcome) from outcome
+            found.append(outcome)
+        return found
+
+    def predict_each(
+        self, samples: Iterable[Sample], *, modalities: Modalities = "both"
+    ) -> Iterator[Prediction | Exception]:
+        """Yield for each sample its prediction, or the exception that kept it from one; in order, block by block.
+
+        Args:
+            samples: their paths are opened as they are.
+            modalities: `speech` or `image` leaves the other out of every sample; `both` uses whatever a sample has
+                and the checkpoint takes.
+
+        Raises:
+            OptionError: a modality that the checkpoint does not take.
+        """
+        takes = self.modalities if modalities == "both" else (modalities,)
+        if not set(takes) <= set(self.modalities):
+            raise OptionError(
+                f"--modalities is {modalities!r}; checkpoint {self.name} takes {' and '.join(self.modalities)}."
+            )
+
+        def decode(sample: Sample) -> _Signals:
+            speech, picture = (getattr(sample, name) if name in takes else None for name in ("speech", "image"))
+            return self._single(speech, picture, None)
+
+        return self._outcomes(decode, samples)
+
+    def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None) -> _Signals:
+        given = [name for name, x in (("speech", speech), ("image", picture)) if x is not None]
+        if not given:
+            raise InputError(f"Neither speech nor image was given; {self.name} takes {' and '.join(self.modalities)}.")
+        for name in given:
+            if name not in self.modalities:
+                raise InputError(f"{name} was given, but checkpoint {self.name} takes {self.modalities[0]} only.")
+        windows = face = pixels = None
+        if speech is not None:
+            windows = audio.signal(speech, self.signals, self.limits, sample_rate_hz=sample_rate_hz)
+        if picture is not None:
+            pixels, face = image.signal(picture, self.signals, self.limits)
+            pixels = pixels[None]
+        return _Signals(windows, pixels, face)
+
+    def _outcomes(self, decode: Callable[[_T], _Signals], items: Iterable[_T]) -> Iterator[Prediction | Exception]:
+        block: list[_Signals | Exception] = []
+        n_windows = 0
+        for signals in _decoded(decode, items):
+            block.append(signals)
+            n_windows += signals.n_windows if isinstance(signals, _Signals) else 0
+            if len(block) >= _BLOCK_SAMPLES or n_windows >= _BLOCK_WINDOWS:
+                yield from self._predict_mixed(block)
+                block, n_windows = [], 0
+        yield from self._predict_mixed(block)
+
+    def _predict_mixed(self, block: Sequence[_Signals | Exception]) -> Iterator[Prediction | Exception]:
+        found = iter(self._predict_block([signals for signals in block if isinstance(signals, _Signals)]))
+        return (signals if isinstance(signals, Exception) else next(found) for signals in block)
+
+    def _predict_block(self, block: Sequence[_Signals]) -> list[Prediction]:
+        """Return predictions of decoded samples of any mixture of modalities."""
+        by_modalities = self._probs(block)
+        found = []
+        for k, signals in enumerate(block):
+            said = {name: rows[k] for name, rows in by_modalities.items() if k in rows}
+            # A sample with one modality is predicted by the very evaluation that says what the modality says alone.
+            probs = said.pop("both") if "both" in said else said.popitem()[1]
+            found.append(self._prediction(signals, probs, {name: self._named(p) for name, p in said.items()}))
+        return found
+
+    def _probs(self, block: Sequence[_Signals]) -> dict[Modalities, dict[int, Probs]]:
+        """Return for `both`, `speech`, `image` the samples that have it: place in the block to mean over windows."""
+        heard = [k for k, signals in enumerate(block) if signals.speech is not None]
+        seen = [k for k, signals in enumerate(block) if signals.image is not None]
+        speech = np.concatenate([block[k].speech for k in heard]) if heard else None
+        pictures = np.concatenate([block[k].image for k in seen]) if seen else None
+        owners = np.repeat(heard, [block[k].n_windows for k in heard]) if heard else np.zeros(0, np.int64)
+        # Row of each window's picture; a sample with both shows its picture to every window.
+        place = {k: row for row, k in enumerate(seen)}
+        paired = np.flatnonzero(np.isin(owners, seen))
+        shown = np.array([place[k] for k in owners[paired]], dtype=np.int64)
+        evaluate = self._evaluator(speech, pictures)
+        every = np.arange(len(owners))
+        found: dict[Modalities, dict[int, Probs]] = {}
+        if heard:
+            found["speech"] = _means(self._softmax(evaluate(every, None, "speech")), owners)
+        if seen:
+            found["image"] = _means(self._softmax(evaluate(None, np.arange(len(seen)), "image")), np.array(seen))
+        if len(paired):
+            found["both"] = _means(self._softmax(evaluate(paired, shown, "both")), owners[paired])
+        return found
+
+    def _evaluator(self, speech: Any, pictures: Any) -> Callable[[Any, Any, Modalities], npt.NDArray[np.float32]]:
+        """Return what gives the logits of any pairing of windows and pictures, named by their rows."""
+        model = self.model
+        if not model.separable:
+            return lambda windows, shown, modalities: model.logits(
+                None if windows is None else speech[windows],
+                None if shown is None else pictures[shown],
+                modalities=modalities,
+            )
+        heard = None if speech is None else model.speech_branches(speech)
+        seen = None if pictures is None else model.image_branches(pictures)
+        return lambda windows, shown, modalities: model.head(
+            None if heard is None or windows is None else (heard[0][windows], heard[1][windows]),
+            None if seen is None or shown is None else (seen[0][shown], seen[1][shown]),
+            modalities=modalities,
+        )
+
+    def _softmax(self, logits: npt.NDArray[np.float32]) -> Probs:
+        # Only the chosen classes compete: the probability of each, given that one of them is true.
+        chosen = logits[:, self._columns].astype(np.float64)
+        raised = np.exp(chosen - chosen.max(axis=1, keepdims=True))
+        probs: Probs = raised / raised.sum(axis=1, keepdims=True)
+        return probs
+
+    def _named(self, probs: Probs) -> dict[str, float]:
+        return {name: float(p) for name, p in zip(self.classes, probs, strict=True)}
+
+    def _prediction(self, signals: _Signals, probs: Probs, alone: Mapping[str, Mapping[str, float]]) -> Prediction:
+        heard, seen = signals.speech is not None, signals.image is not None
+        modalities = tuple(name for name, there in (("speech", heard), ("image", seen)) if there)
+        threshold = self.facts.conformal.get("both" if heard and seen else modalities[0])
+        top = int(probs.argmax())
+        likely = [k for k, p in enumerate(probs) if k == top or (threshold is not None and 1 - p <= threshold)]
+        return Prediction(
+            emotion=self.classes[top],
+            probs=self._named(probs),
+            conformal_set=tuple(self.classes[k] for k in likely),
+            uncertain=len(likely) > 1,
+            modalities=modalities,
+            alone=alone,
+            face=signals.face,
+            n_windows=signals.n_windows,
+            checkpoint=self.name,
+            warnings=tuple(self._warnings(signals, threshold)),
+        )
+
+    def _warnings(self, signals: _Signals, threshold: float | None) -> Iterator[str]:
+        if signals.speech is not None and audio.is_silent(signals.speech):
+            yield "The speech is digital silence: there was nothing to hear."
+        if signals.face is not None and not signals.face.known:
+            yield "No face was found: the whole picture was used, which is outside what this model knows."
+        if len(self.classes) < len(self.facts.classes):
+            yield f"Only {', '.join(self.classes)} were allowed; the conformal set keeps its 90 % only if one is true."
+        if threshold is None:
+            yield "The conformal set is not calibrated for this input: it names the top class only."
+
+
+def load(
+    name: str | os.PathLike[str] | None = None,
+    *,
+    device: runtime.Device = "onnx",
+    face: Literal["auto", "off"] | None = None,
+    int8: bool = False,
+    n_threads: int | None = None,
+    labels: Sequence[str] = (),
+    limits: LimitOptions = _LIMITS,
+) -> Predictor:
+    """Return a checkpoint that is ready to predict.
+
+    Args:
+        name: bundled checkpoint, folder, or `hf:OWNER/NAME`; None is the bundled default.
+        device: `onnx`, or torch's `cpu`, `cuda`, `mps` (needs the `train` extra).
+        face: crop the largest face (`auto`) or use whole pictures (`off`); None: as the checkpoint was trained.
+        int8: run the quantised graphs.
+        n_threads: CPU threads of the network; None leaves the choice to the library.
+        labels: classes to choose from; their probabilities are renormalised. Empty: all of the checkpoint's.
+        limits: how large an input may be.
+
+    Raises:
+        CheckpointError: no such checkpoint, or a damaged one.
+        OptionError: an unknown device, class or contradiction.
+        MissingExtraError: torch was asked for and is not installed.
+    """
+    opened = checkpoint.read(checkpoint.resolve(name))
+    return Predictor(opened, device=device, face=face, int8=int8, n_threads=n_threads, labels=labels, limits=limits)
+
+
+def predict(speech: Any = None, image: Any = None, *, sample_rate_hz: int | None = None) -> Any:
+    """Return what the bundled checkpoint says of one sample or a list; see `Predictor.predict`.
+
+    The checkpoint is opened on the first call and kept.
+    """
+    return _bundled().predict(speech, image, sample_rate_hz=sample_rate_hz)
+
+
+@lru_cache(maxsize=1)
+def _bundled() -> Predictor:
+    return load()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """What became of a manifest's rows.
+
+    Attributes:
+        n_ok: predicted now.
+        n_error: could not be read now; their rows say why.
+        n_skipped: finished by an earlier run.
+    """
+
+    n_ok: int
+    n_error: int
+    n_skipped: int
+
+
+def predict_manifest(
+    predictor: Predictor,
+    samples: Sequence[Sample],
+    out: str | os.PathLike[str],
+    *,
+    modalities: Modalities = "both",
+    resume: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> BatchCounts:
+    """Write one CSV row a sample, in order, and return how many went well. A bad file is a row with its reason.
+
+    Rows are on disk after each block of up to 64 samples, so that a killed run loses one block at most.
+
+    Args:
+        predictor: from `load`.
+        samples: with unique ids and paths that can be opened as they are.
+        out: CSV file to write; its columns: `predictions.columns`.
+        modalities: `speech` or `image` leaves the other out.
+        resume: keep the rows (ok or error) that an earlier run finished in `out`, drop a half-written last one, and
+            go on behind them.
+        progress: called with the number of rows that were finished, those of an earlier run first.
+
+    Raises:
+        ManifestError: ids by which rows cannot be told apart, or an `out` that holds something else.
+        OptionError: `out` exists and `resume` is off: nothing that was finished is lost.
+    """
+    predictions.check_ids([sample.id for sample in samples])
+    target = Path(out)
+    done: frozenset[str] = frozenset()
+    if target.exists():
+        if not resume:
+            raise OptionError(f"{target} exists. Mend: --resume to go on with it, or another --out.")
+        done = predictions.finished(target, predictor.classes, predictor.name)
+    todo = [sample for sample in samples if sample.id not in done]
+    n_skipped, n_error = len(samples) - len(todo), 0
+    if progress is not None and n_skipped:
+        progress(n_skipped)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("a", newline="", encoding="utf-8") as stream:
+        rows = csv.DictWriter(stream, predictions.columns(predictor.classes), lineterminator="\n")
+        if not target.stat().st_size:
+            rows.writeheader()
+        outcomes = predictor.predict_each(todo, modalities=modalities)
+        for sample, outcome in zip(todo, outcomes, strict=True):
+            rows.writerow(predictions.row(sample.id, outcome, predictor.name))
+            stream.flush()  # a block's rows come at once, after its pass through the network: this costs nothing
+            n_error += isinstance(outcome, Exception)
+            if progress is not None:
+                progress(1)
+    return BatchCounts(n_ok=len(todo) - n_error, n_error=n_error, n_skipped=n_skipped)
+
+
+def _chosen(classes: tuple[str, ...], labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes that `labels` name, in the checkpoint's order; all of them for no labels."""
+    for name in labels:
+        if name not in classes:
+            raise unknown("class", name, classes, "--labels")
+    if labels and len(set(labels)) < 2:
+        raise OptionError(f"--labels is {', '.join(labels)}; at least two classes, or none for all of them.")
+    return tuple(name for name in classes if not labels or name in labels)
+
+
+def _decoded(decode: Callable[[_T], _Signals], items: Iterable[_T]) -> Iterator[_Signals | Exception]:
+    """Yield each item's signals, or why there are none, in order, decoding a few items ahead."""
+
+    def attempt(item: _T) -> _Signals | Exception:
+        try:
+            return decode(item)
+        except Exception as error:  # one bad file must not end a batch, whatever its decoder raises
+            return error
+
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        ahead: deque[Future[_Signals | Exception]] = deque()
+        for item in items:
+            ahead.append(pool.submit(attempt, item))
+            if len(ahead) > 2 * _DECODERS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _means(rows: Probs, owners: npt.NDArray[np.int64]) -> dict[int, Probs]:
+    """Return each owner's mean over its rows, which stand together."""
+    names, starts, counts = np.unique(owners, return_index=True, return_counts=True)
+    sums = np.add.reduceat(rows, starts, axis=0)
+    return {int(k): row for k, row in zip(names, sums / counts[:, None], strict=True)}
+
+
+def _in_list(index: int, error: Exception) -> Exception:
+    return InputError(f"Item {index} of the list: {error}") if isinstance(error, ParallelNetError) else error

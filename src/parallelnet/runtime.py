@@ -1,0 +1,333 @@
+"""The model as users run it: numpy in, numpy out, whatever computes underneath.
+
+ONNX Runtime by default, so that the core needs no torch; torch on any of its devices when asked for. Both offer
+design section 5's surface: `speech_branches`, `image_branches`, `head`, and `logits` as their composition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from .checkpoint import Checkpoint
+from .errors import CheckpointError, InputError, MissingExtraError, OptionError
+from .types import Modalities
+
+Array = npt.NDArray[np.float32]
+Branches = tuple[Array, Array]
+"""Outputs of N1 and N2 of one modality, each float32 [n, embed_dim]."""
+Device = Literal["onnx", "cpu", "cuda", "mps"]
+Part = Literal["speech", "image", "head", "joint"]
+"""What a backend computes: the branches of one modality, the head, or all at once where nothing separates."""
+
+SHAPES = {"speech": (1, 128, 128), "image": (3, 128, 128)}
+"""One sample of each modality (design section 4)."""
+_PASS_ROWS = 32
+"""Samples in one pass through branches: VGG16's widest layer then holds 134 MB."""
+_HEAD_ROWS = 4096
+"""Rows in one pass through the head, which holds a few thousand numbers a row."""
+
+
+class Backend(Protocol):
+    """Computes one part of the network on arrays that share their first dimension."""
+
+    def run(self, part: Part, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return the outputs of one part, each [n, ...] float32."""
+        ...
+
+
+class Model:
+    """A network ready to run.
+
+    Attributes:
+        classes: class names in the order of the logits.
+        modalities: what the network takes.
+        separable: True where each branch sees one modality only; `speech_branches`, `image_branches` and `head` exist
+            only then.
+        device: where it runs.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, backend: Backend, device: Device) -> None:
+        """Take what computes; `open_runtime` chooses it."""
+        facts = checkpoint.facts
+        self.classes = facts.classes
+        self.modalities = facts.modalities
+        self.separable = facts.separable
+        self.device = device
+        self._temperatures = facts.temperatures
+        self._backend = backend
+        self._zeros: dict[str, Branches] = {}
+
+    def speech_branches(self, speech: Array) -> Branches:
+        """Return (N1_s, N2_s), each float32 [n, embed_dim], of log-mel windows [n, 1, 128, 128] in [0, 1].
+
+        Raises:
+            InputError: another shape, or a network without speech, or one that is not separable.
+        """
+        return self._branches("speech", speech)
+
+    def image_branches(self, image: Array) -> Branches:
+        """Return (N1_i, N2_i), each float32 [n, embed_dim], of pictures [n, 3, 128, 128] in [0, 1].
+
+        Raises:
+            InputError: another shape, or a network without pictures, or one that is not separable.
+        """
+        return self._branches("image", image)
+
+    def head(
+        self,
+        speech_branches: Branches | None = None,
+        image_branches: Branches | None = None,
+        *,
+        modalities: Modalities | None = None,
+    ) -> Array:
+        """Return logits over the temperature, float32 [n, n_classes]; their softmax is the calibrated probability.
+
+        Args:
+            speech_branches: what `speech_branches` gave, or None: the branches' answer to silence.
+            image_branches: what `image_branches` gave, or None: the branches' answer to a black picture.
+            modalities: whose temperature applies. None: that of what was given. An explanation that takes players
+                away from a sample with both keeps `both`, so that its full value is the predicted probability.
+
+        Raises:
+            InputError: nothing given, different lengths, or a modality that this network does not take.
+        """
+        self._must_separate()
+        given = {"speech": speech_branches, "image": image_branches}
+        n = self._count({name: None if pair is None else pair[0] for name, pair in given.items()})
+        arrays: list[Array] = []
+        for name in self.modalities:
+            pair = given[name]
+            if pair is None:
+                first, second = self._zero_branches(name)
+                pair = np.repeat(first, n, axis=0), np.repeat(second, n, axis=0)
+            if len(pair[0]) != len(pair[1]):
+                raise InputError(f"The {name} branches have {len(pair[0])} and {len(pair[1])} rows; as many of each.")
+            arrays += pair
+        raw = _in_chunks(lambda chunk: self._backend.run("head", chunk), tuple(arrays), _HEAD_ROWS)[0]
+        return self._calibrated(raw, modalities or _named(speech_branches is not None, image_branches is not None))
+
+    def logits(
+        self, speech: Array | None = None, image: Array | None = None, *, modalities: Modalities | None = None
+    ) -> Array:
+        """Return logits over the temperature, float32 [n, n_classes], from the signals themselves.
+
+        Args:
+            speech: log-mel windows [n, 1, 128, 128] in [0, 1], or None: silence.
+            image: pictures [n, 3, 128, 128] in [0, 1], or None: black.
+            modalities: whose temperature applies; see `head`.
+
+        Raises:
+            InputError: nothing given, a wrong shape, different lengths, or a modality that this network does not take.
+        """
+        n = self._count({"speech": speech, "image": image})
+        if self.separable:
+            return self.head(
+                None if speech is None else self.speech_branches(speech),
+                None if image is None else self.image_branches(image),
+                modalities=modalities,
+            )
+        arrays = tuple(
+            _checked(name, x) if x is not None else np.broadcast_to(np.float32(0), (n, *SHAPES[name]))
+            for name, x in (("speech", speech), ("image", image))
+        )
+        raw = _in_chunks(lambda chunk: self._backend.run("joint", chunk), arrays, _PASS_ROWS)[0]
+        return self._calibrated(raw, modalities or _named(speech is not None, image is not None))
+
+    def _branches(self, name: Literal["speech", "image"], x: Array) -> Branches:
+        self._must_separate()
+        self._must_take(name)
+        arrays = (_checked(name, x),)
+        first, second = _in_chunks(lambda chunk: self._backend.run(name, chunk), arrays, _PASS_ROWS)
+        return first, second
+
+    def _zero_branches(self, name: str) -> Branches:
+        # Batch norms and biases make something of silence, too; it is the same for every sample, so computed once.
+        if name not in self._zeros:
+            silence = np.zeros((1, *SHAPES[name]), np.float32)
+            self._zeros[name] = self._branches("speech" if name == "speech" else "image", silence)
+        return self._zeros[name]
+
+    def _count(self, given: dict[str, Array | None]) -> int:
+        lengths = {name: len(x) for name, x in given.items() if x is not None}
+        for name in lengths:
+            self._must_take(name)
+        if not lengths:
+            raise InputError(f"Neither speech nor image was given; this model takes {' and '.join(self.modalities)}.")
+        if len(set(lengths.values())) > 1:
+            raise InputError(
+                f"{lengths['speech']} speech rows came with {lengths['image']} image rows; as many of each."
+            )
+        return next(iter(lengths.values()))
+
+    def _must_take(self, name: str) -> None:
+        if name not in self.modalities:
+            raise InputError(f"This model takes {self.modalities[0]} only; {name} was given.")
+
+    def _must_separate(self) -> None:
+        if not self.separable:
+            raise InputError("This model crosses its modalities early: it has no separate branches; use logits().")
+
+    def _calibrated(self, raw: Array, modalities: Modalities) -> Array:
+        if not np.isfinite(raw).all():
+            raise CheckpointError("The model gave numbers that are not finite: its weights or its input are damaged.")
+        return raw / np.float32(self._temperatures.get(modalities, 1.0))
+
+
+def open_runtime(
+    checkpoint: Checkpoint, *, device: Device = "onnx", int8: bool = False, n_threads: int | None = None
+) -> Model:
+    """Return the checkpoint's network, ready to run.
+
+    Args:
+        checkpoint: as `checkpoint.read` gives it.
+        device: `onnx` (ONNX Runtime on the CPU), or torch's `cpu`, `cuda`, `mps`.
+        int8: run the quantised graphs; ONNX only.
+        n_threads: CPU threads; None leaves the choice to the library.
+
+    Raises:
+        CheckpointError: graphs or weights are missing, cut or do not fit.
+        MissingExtraError: torch was asked for and is not installed.
+        OptionError: no such device here, or options that contradict each other.
+    """
+    if device not in get_args(Device):
+        raise OptionError(f"--device is {device!r}; allowed: {', '.join(get_args(Device))}.")
+    if n_threads is not None and n_threads < 1:
+        raise OptionError(f"--threads is {n_threads!r}; allowed: 1 or more.")
+    if device == "onnx":
+        return Model(checkpoint, _OnnxBackend(checkpoint, int8, n_threads), device)
+    if int8:
+        raise OptionError(f"--int8 runs quantised ONNX graphs, --device {device} runs torch; give one of the two.")
+    return Model(checkpoint, _TorchBackend(checkpoint, device, n_threads), device)
+
+
+class _OnnxBackend:
+    """One ONNX Runtime session for each graph of the checkpoint."""
+
+    def __init__(self, checkpoint: Checkpoint, int8: bool, n_threads: int | None) -> None:
+        runtime = _onnxruntime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3  # errors only: warnings about optimisation are not the user's to mend
+        options.intra_op_num_threads = n_threads or 0
+        # The graphs take turns. Threads that spin in wait for work would take the cores from the next graph's.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._sessions: dict[str, Any] = {}
+        for name in checkpoint.facts.graphs:
+            part = name.removesuffix(".onnx")
+            path = checkpoint.graph(name, int8=int8)
+            wanted = _ports(part, checkpoint.facts.modalities)
+            try:
+                session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            except Exception as error:  # its exceptions share no class of their own
+                raise CheckpointError(
+                    f"{path} cannot be loaded ({_first_line(error)}). It may have been cut off; copy it again."
+                ) from None
+            found = tuple(tuple(port.name for port in ports) for ports in (session.get_inputs(), session.get_outputs()))
+            if found != wanted:
+                raise CheckpointError(
+                    f"{path} maps {', '.join(found[0])} to {', '.join(found[1])}; needed: {', '.join(wanted[0])} to "
+                    f"{', '.join(wanted[1])}. Mend: parallelnet export {checkpoint.path}"
+                )
+            self._sessions[part] = session
+
+    def run(self, part: Part, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        session = self._sessions[part]
+        names = (port.name for port in session.get_inputs())
+        try:
+            outputs = session.run(None, dict(zip(names, arrays, strict=True)))
+        except Exception as error:
+            shapes = ", ".join(str(x.shape) for x in arrays)
+            raise CheckpointError(f"The {part} graph failed on {shapes} ({_first_line(error)}).") from error
+        return tuple(outputs)
+
+
+def _ports(part: str, modalities: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a graph's inputs and outputs, as `models.onnx` writes them and `Model` passes them."""
+    branches = {name: (f"{name}_n1", f"{name}_n2") for name in modalities}
+    if part in branches:
+        return (part,), branches[part]
+    return (modalities if part == "joint" else tuple(port for pair in branches.values() for port in pair)), ("logits",)
+
+
+@cache
+def _onnxruntime() -> Any:
+    import onnxruntime  # telemetry is off before this line: see parallelnet/__init__.py
+
+    # Its warnings about a device that is not there (no GPU on this machine) are not the user's to mend.
+    onnxruntime.set_default_logger_severity(3)
+    return onnxruntime
+
+
+class _TorchBackend:
+    """The torch module itself, for devices that ONNX Runtime is not built for here."""
+
+    def __init__(self, checkpoint: Checkpoint, device: Device, n_threads: int | None) -> None:
+        try:
+            import torch
+
+            from .models import network, variants, weights
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("parallelnet"):
+                raise
+            raise MissingExtraError(f"--device {device}", "train") from None
+        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not available[device]:
+            there = ", ".join(["onnx", *(name for name, here in available.items() if here)])
+            raise OptionError(f"--device {device} is not available on this machine. Available: {there}.")
+        if n_threads is not None:
+            torch.set_num_threads(n_threads)
+        self._torch = torch
+        self._device = device
+        facts = checkpoint.facts
+        self._network = network.build(variants.NetworkOptions.from_dict(facts.network), facts.classes)
+        weights.load_weights(self._network, checkpoint.weights)
+        self._network.to(device).eval()
+
+    def run(self, part: Part, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        with self._torch.inference_mode():
+            tensors = [self._torch.as_tensor(np.ascontiguousarray(x)).to(self._device) for x in arrays]
+            outputs = self._compute(part, tensors)
+            return tuple(output.float().cpu().numpy() for output in outputs)
+
+    def _compute(self, part: Part, tensors: list[Any]) -> tuple[Any, ...]:
+        network = self._network
+        if part == "speech":
+            return tuple(network.speech_branches(tensors[0]))
+        if part == "image":
+            return tuple(network.image_branches(tensors[0]))
+        if part == "joint":
+            return (network.logits(*tensors),)
+        pairs = iter(zip(tensors[::2], tensors[1::2], strict=True))
+        given = {name: next(pairs) for name in network.modalities}
+        return (network.head(given.get("speech"), given.get("image")),)
+
+
+def _checked(name: str, x: Array) -> Array:
+    if not isinstance(x, np.ndarray) or x.ndim != 4 or x.shape[1:] != SHAPES[name] or not len(x):
+        arrived = x.shape if isinstance(x, np.ndarray) else type(x).__name__
+        wanted = ", ".join(map(str, SHAPES[name]))
+        raise InputError(f"{name} is {arrived}; allowed: a float32 array [n, {wanted}] with n of 1 or more.")
+    return np.asarray(x, dtype=np.float32)
+
+
+def _named(speech: bool, image: bool) -> Modalities:
+    if speech and image:
+        return "both"
+    return "speech" if speech else "image"
+
+
+def _in_chunks(
+    run: Callable[[tuple[Array, ...]], tuple[Array, ...]], arrays: tuple[Array, ...], n_rows: int
+) -> tuple[Array, ...]:
+    """Return the joined outputs of `run` on at most `n_rows` rows at a time, so that memory stays bounded."""
+    n = len(arrays[0])
+    chunks = [run(tuple(np.ascontiguousarray(x[at : at + n_rows]) for x in arrays)) for at in range(0, n, n_rows)]
+    return chunks[0] if len(chunks) == 1 else tuple(np.concatenate(column) for column in zip(*chunks, strict=True))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,154 @@
+"""From a trained network to a checkpoint: calibrate on the validation part, report on the test part, export, card.
+
+Window probabilities are averaged as `predict` averages them, so that what is reported is what users get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..data.loading import Batch, DrawSampler, SampleDataset, SignalStore, collate
+from ..evaluation import Metrics, conformal_threshold, evaluate, fit_temperature
+from ..models.frozen import FrozenPart, branches
+from ..models.network import ParallelNet
+from ..options import Recipe
+from ..types import Modalities
+from .fit import Part
+
+BATCH = 64
+MIN_CALIBRATION = 20
+"""Samples below which neither a temperature nor a 90 % threshold is worth its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a network says of a part: raw logits [w, n_classes] of windows, their owners [w], and the truth [n]."""
+
+    logits: NDArray[np.float64]
+    owner: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    speakers: tuple[str, ...]
+
+    def probs(self, temperature: float) -> NDArray[np.float64]:
+        """Return [n, n_classes]: softmax of logits / temperature, averaged over each sample's windows."""
+        scaled = self.logits / temperature
+        scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        scaled /= scaled.sum(axis=1, keepdims=True)
+        summed = np.zeros((len(self.labels), scaled.shape[1]))
+        np.add.at(summed, self.owner, scaled)
+        return summed / np.bincount(self.owner, minlength=len(self.labels))[:, None]
+
+
+def settings(network: ParallelNet) -> tuple[Modalities, ...]:
+    """Return the ways in which a network can be used: with both modalities and with each alone, or with its only one."""
+    if len(network.modalities) == 2:
+        return ("both", "speech", "image")
+    return ("speech",) if network.modalities == ("speech",) else ("image",)
+
+
+class Judge:
+    """Runs a trained network over parts; each file goes through its branches once, whatever is asked after."""
+
+    def __init__(self, network: ParallelNet, store: SignalStore) -> None:
+        """Take a network in evaluation mode, on the CPU."""
+        self.network = network
+        self.store = store
+        self.frozen = FrozenPart(network, "branches") if network.separable else None
+
+    def outputs(self, part: Part, modalities: Modalities) -> Outputs | None:
+        """Return what the network says of the samples that have these modalities; None where there are none."""
+        wanted = ("speech", "image") if modalities == "both" else (modalities,)
+        absent = {name: None for name in ("speech", "image") if name not in wanted}
+        chosen = [
+            (replace(s, **absent), label)  # type: ignore[arg-type]  # only speech or image, set to None
+            for s, label in zip(part.samples, part.labels, strict=True)
+            if all(getattr(s, name) is not None for name in wanted)
+        ]
+        if not chosen:
+            return None
+        samples = [s for s, _ in chosen]
+        dataset = SampleDataset(samples, [y for _, y in chosen], self.store, Recipe(), 0, self.frozen)
+        loader = DataLoader(
+            dataset,
+            BATCH,
+            sampler=DrawSampler(len(dataset), shuffle=False),  # type: ignore[arg-type]  # yields (place, draw)
+            collate_fn=collate,
+        )
+        logits, owner, before = [], [], 0
+        with torch.no_grad():
+            for batch in loader:
+                logits.append(self._logits(batch).double().numpy())
+                owner.append(batch.owner.numpy() + before)
+                before += len(batch.label)
+        return Outputs(
+            np.concatenate(logits),
+            np.concatenate(owner),
+            np.array(dataset.labels),
+            tuple(s.group or s.id for s in samples),
+        )
+
+    def _logits(self, batch: Batch) -> Tensor:
+        image = batch.image[batch.owner]
+        if self.frozen is None:
+            return self.network.logits(batch.speech, image)
+        heard = seen = None
+        if self.network.speech is not None:
+            heard = branches(self.network.speech, batch.speech, batch.speech_kept)
+        if self.network.image is not None:
+            seen = branches(self.network.image, image, tuple(k[batch.owner] for k in batch.image_kept))
+        return self.network.head(heard, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Temperature and conformal threshold for each setting; None where the part was too small."""
+
+    temperatures: Mapping[str, float]
+    conformal: Mapping[str, float | None]
+
+
+def calibrate(judge: Judge, validation: Part) -> Calibration:
+    """Return temperatures and 90 % conformal thresholds from the validation part (design section 6)."""
+    temperatures: dict[str, float] = {}
+    conformal: dict[str, float | None] = {}
+    for setting in settings(judge.network):
+        outputs = judge.outputs(validation, setting)
+        temperatures[setting], conformal[setting] = 1.0, None
+        if outputs is None or len(outputs.labels) < MIN_CALIBRATION:
+            continue
+        temperatures[setting] = fit_temperature(outputs.logits, outputs.labels[outputs.owner])
+        conformal[setting] = conformal_threshold(outputs.probs(temperatures[setting]), outputs.labels)
+    return Calibration(temperatures, conformal)
+
+
+def report(judge: Judge, test: Part, calibration: Calibration) -> dict[str, Metrics]:
+    """Return the metrics of each setting on the test part; intervals draw whole speakers where there are several."""
+    found: dict[str, Metrics] = {}
+    for setting in settings(judge.network):
+        outputs = judge.outputs(test, setting)
+        if outputs is not None:
+            probs = outputs.probs(calibration.temperatures[setting])
+            found[setting] = evaluate(outputs.labels, probs, judge.network.classes)
+    return found
+
+
+def in_sets(judge: Judge, test: Part, calibration: Calibration) -> dict[str, Any]:
+    """Return for each setting how often the conformal set holds the truth, and how many classes it holds on average."""
+    found: dict[str, Any] = {}
+    for setting in settings(judge.network):
+        outputs, threshold = judge.outputs(test, setting), calibration.conformal[setting]
+        if outputs is None or threshold is None:
+            continue
+        probs = outputs.probs(calibration.temperatures[setting])
+        held = (1 - probs <= threshold) | (probs == probs.max(axis=1, keepdims=True))
+        inside = held[np.arange(len(probs)), outputs.labels]
+        found[setting] = {"coverage": float(inside.mean()), "mean_size": float(held.sum(axis=1).mean())}
+    return found

@@ -1,0 +1,159 @@
+"""Train one network on one training part, on Lightning, resumable at each epoch's end."""
+
+from __future__ import annotations
+
+import csv
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from ..data.loading import DrawSampler, SampleDataset, SignalStore, collate
+from ..models.frozen import Freeze, FrozenPart, freeze
+from ..models.network import ParallelNet
+from ..options import Recipe
+from ..types import Sample
+from .learner import Learner, class_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Samples with their class indices."""
+
+    samples: tuple[Sample, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Where to train, in Lightning's words."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    workers: int = 0
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happened: epochs trained in all, seconds of this call, and whether this process is the first device's."""
+
+    epochs: int
+    seconds: float
+    is_first: bool
+
+
+def fit(
+    network: ParallelNet,
+    train_part: Part,
+    validation_part: Part,
+    store: SignalStore,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    seed: int,
+    hardware: Hardware,
+    frozen: Freeze = "none",
+) -> History:
+    """Train a network in place and return what happened.
+
+    Logs go to `folder/logs` (CSV and TensorBoard), resumable states to `folder/state`; a state found there is where
+    training goes on.
+    """
+    network.to(memory_format=torch.channels_last)
+    freeze(network, frozen)
+    weights = class_weights(train_part.labels, len(network.classes)) if recipe.class_weights == "balanced" else None
+    part = None
+    if frozen != "none" and network.separable and not recipe.augment.any:
+        part = FrozenPart(network, frozen)
+    learner = Learner(network, recipe, weights, seed, part)
+    keep = ModelCheckpoint(
+        folder / "state", filename="best", monitor="validation_loss", save_last=True, enable_version_counter=False
+    )
+    last = folder / "state" / "last.ckpt"
+    trainer = lightning.Trainer(
+        max_epochs=recipe.epochs,
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.nodes,
+        logger=[CSVLogger(folder, "logs", version=""), TensorBoardLogger(folder, "logs", version="")],
+        callbacks=[keep, *_callbacks(recipe, hardware)],
+        deterministic="warn",
+        use_distributed_sampler=False,
+        enable_progress_bar=not hardware.quiet,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+    train_loader, validation_loader = (
+        _loader(
+            SampleDataset(p.samples, p.labels, store, recipe, seed, part), trainer, hardware.workers, shuffle=shuffle
+        )
+        for p, shuffle in ((train_part, True), (validation_part, False))
+    )
+    start = time.monotonic()
+    with warnings.catch_warnings():
+        _silence_known_warnings()
+        trainer.fit(learner, train_loader, validation_loader, ckpt_path=last if last.is_file() else None)
+    if recipe.keep == "best" and keep.best_model_path:
+        state = torch.load(keep.best_model_path, map_location="cpu", weights_only=True)
+        learner.load_state_dict(state["state_dict"])
+    return History(int(trainer.current_epoch), round(time.monotonic() - start, 1), trainer.is_global_zero)
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """Return one row of figures an epoch from `folder/logs/metrics.csv`, training and validation together."""
+    rows: dict[int, dict[str, float]] = {}
+    with (folder / "logs" / "metrics.csv").open(newline="", encoding="utf-8") as stream:
+        for line in csv.DictReader(stream):
+            figures = {name: float(value) for name, value in line.items() if value}
+            rows.setdefault(int(line["epoch"]), {}).update(figures)
+    return [rows[epoch] for epoch in sorted(rows)]
+
+
+def _callbacks(recipe: Recipe, hardware: Hardware) -> list[Callback]:
+    callbacks: list[Callback] = []
+    if recipe.early_stopping:
+        callbacks.append(EarlyStopping("validation_loss", patience=recipe.early_stopping))
+    if recipe.ema:
+        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
+    if not hardware.quiet:
+        callbacks.append(TQDMProgressBar(refresh_rate=5))
+    return callbacks
+
+
+def _loader(dataset: SampleDataset, trainer: lightning.Trainer, workers: int, *, shuffle: bool) -> DataLoader[Any]:
+    recipe = dataset.recipe
+    sampler = DrawSampler(
+        len(dataset),
+        n_draws=recipe.samples_per_epoch,
+        shuffle=shuffle,
+        seed=dataset.seed,
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+    )
+    # A last batch of one sample would stop batch norm, whose statistics need two.
+    drop_last = shuffle and len(sampler) > recipe.batch_size and len(sampler) % recipe.batch_size == 1
+    return DataLoader(
+        dataset,
+        recipe.batch_size,
+        sampler=sampler,  # type: ignore[arg-type]  # yields (place, draw), which our data set takes
+        collate_fn=collate,
+        num_workers=workers,
+        drop_last=drop_last,
+    )
+
+
+def _silence_known_warnings() -> None:
+    # Lightning advises more data workers than these data need: decoded signals are kept in the training process.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")

@@ -1,0 +1,177 @@
+"""A network with its recipe, as Lightning trains it: one step, one validation, one optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa, MulticlassF1Score
+
+from ..data.augment import augment_image, augment_speech, mixup
+from ..data.loading import Batch, Kept
+from ..models.frozen import FrozenPart, branches
+from ..models.loss import combined_loss, smooth
+from ..models.network import ParallelNet
+from ..options import Recipe
+
+
+class Learner(lightning.LightningModule):
+    """A network with its recipe, as Lightning trains it."""
+
+    def __init__(
+        self,
+        network: ParallelNet,
+        recipe: Recipe,
+        class_weights: Sequence[float] | None,
+        seed: int,
+        frozen: FrozenPart | None = None,
+    ) -> None:
+        """Join them.
+
+        Args:
+            network: learns in place.
+            recipe: how.
+            class_weights: weight of each class in the loss, or None.
+            seed: of augmentation, mixup and modality dropout.
+            frozen: the part that does not learn, where the batches bring its outputs along.
+        """
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.seed = seed
+        self.frozen = frozen
+        n = len(network.classes)
+        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("class_weights", weights, persistent=False)
+        metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(n, average="micro"),
+                "macro_f1": MulticlassF1Score(n, average="macro"),
+                "kappa": MulticlassCohenKappa(n),
+            }
+        )
+        self.train_metrics = metrics.clone(prefix="train_")
+        self.validation_metrics = metrics.clone(prefix="validation_")
+
+    def on_train_epoch_start(self) -> None:
+        """Seed torch from the epoch, so that a resumed run draws what an uninterrupted one draws."""
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        for module in self.network.modules():  # a frozen part keeps its running statistics too
+            if all(not p.requires_grad for p in module.parameters()) and any(True for _ in module.parameters()):
+                module.eval()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one augmented batch (one window a sample)."""
+        generator = torch.Generator().manual_seed(
+            (self.seed * 1_000_003 + self.current_epoch) * 1_000_003 + batch_idx * 1009 + self.global_rank
+        )
+        speech, image = batch.speech, batch.image
+        if "speech" in self.network.modalities:
+            speech = augment_speech(speech, self.recipe.augment, generator)
+        if "image" in self.network.modalities:
+            image = augment_image(image, self.recipe.augment, generator)
+        target = smooth(batch.label, len(self.network.classes), self.recipe.label_smoothing)
+        speech, image, target = mixup([speech, image, target], self.recipe.augment.mixup, generator)
+        batch = self._drop_modality(batch._replace(speech=speech, image=image), generator)
+        logits = self._logits(batch)
+        loss = self._loss(logits, target)
+        self.train_metrics.update(logits.detach().softmax(-1), batch.label)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.label))
+        self.log_dict(self.train_metrics, on_step=False, on_epoch=True, batch_size=len(batch.label))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log loss and metrics of one batch, window probabilities averaged as in `predict`."""
+        probs = self.window_mean_probs(batch)
+        target = smooth(batch.label, len(self.network.classes), 0.0)
+        # The logarithm of averaged probabilities serves as logits: its softmax is those probabilities again.
+        loss = self._loss(probs.clamp_min(1e-12).log(), target)
+        self.validation_metrics.update(probs, batch.label)
+        size = len(batch.label)
+        self.log("validation_loss", loss, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
+        self.log_dict(self.validation_metrics, on_epoch=True, prog_bar=True, batch_size=size)
+
+    def window_mean_probs(self, batch: Batch) -> Tensor:
+        """Return [n, n_classes] probabilities, averaged over each sample's windows."""
+        kept = tuple(k[batch.owner] for k in batch.image_kept)
+        windows = batch._replace(image=batch.image[batch.owner], image_kept=kept)
+        probs = self._logits(windows).softmax(-1)
+        n = len(batch.label)
+        summed = torch.zeros(n, probs.shape[1], device=probs.device).index_add_(0, batch.owner, probs)
+        return summed / torch.bincount(batch.owner, minlength=n)[:, None]
+
+    def _logits(self, batch: Batch) -> Tensor:
+        network = self.network
+        if not network.separable:
+            return network.logits(batch.speech, batch.image)
+        heard = None if network.speech is None else branches(network.speech, batch.speech, batch.speech_kept)
+        seen = None if network.image is None else branches(network.image, batch.image, batch.image_kept)
+        return network.head(heard, seen)
+
+    def _drop_modality(self, batch: Batch, generator: torch.Generator) -> Batch:
+        probability = self.recipe.modality_dropout
+        if not probability or len(self.network.modalities) == 1:
+            return batch
+        draw = torch.rand(len(batch.label), generator=generator).to(batch.label.device)
+        deaf, blind = draw < probability / 2, (draw >= probability / 2) & (draw < probability)
+        speech_kept, image_kept = batch.speech_kept, batch.image_kept
+        if self.frozen is not None:
+            speech_kept = _replaced(speech_kept, self.frozen.zeros("speech", batch.speech), deaf)
+            image_kept = _replaced(image_kept, self.frozen.zeros("image", batch.image), blind)
+        return batch._replace(
+            speech=batch.speech * ~deaf[:, None, None, None],
+            image=batch.image * ~blind[:, None, None, None],
+            speech_kept=speech_kept,
+            image_kept=image_kept,
+        )
+
+    def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return combined_loss(
+            logits,
+            target,
+            focal_weight=self.recipe.focal_weight,
+            cross_entropy_weight=self.recipe.cross_entropy_weight,
+            class_weights=self.class_weights,
+        )
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer and its schedule; only weight matrices and kernels decay."""
+        recipe = self.recipe
+        learns = [p for p in self.network.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in learns if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in learns if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        rate = recipe.learning_rate
+        optimizer: torch.optim.Optimizer
+        if recipe.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+        else:
+            kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+            optimizer = kind(groups, lr=rate)
+        if recipe.schedule == "one-cycle":
+            steps = int(self.trainer.estimated_stepping_batches)
+            cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
+            return [optimizer], [{"scheduler": cycle, "interval": "step"}]
+        if recipe.schedule == "plateau":
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=0.1, patience=recipe.plateau_patience
+            )
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "validation_loss"}}
+        return optimizer
+
+
+def _replaced(kept: Kept, absent: Kept, where: Tensor) -> Kept:
+    pairs = zip(kept, absent, strict=True)
+    return tuple(torch.where(where.view(-1, *[1] * (k.ndim - 1)), a.to(k.device), k) for k, a in pairs)
+
+
+def class_weights(labels: Sequence[int], n_classes: int) -> list[float]:
+    """Return n / (n_classes * count) for each class, as scikit-learn's `balanced`."""
+    counts = np.bincount(labels, minlength=n_classes)
+    return [float(len(labels) / (n_classes * max(count, 1))) for count in counts]

@@ -1,0 +1,374 @@
+"""The whole way of `parallelnet train`: data -> parts -> one network a fold -> checkpoint and metrics.
+
+A run folder holds `options.json` (what was asked for, the data's fingerprint, versions), and for the fixed split or
+for each `fold-K`: `logs`, `state` (to resume), `checkpoint`, plots, and `metrics.json`, written last: its existence
+means that this part is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import checkpoint as checkpoints
+from ..checkpoint import Checkpoint, ModelFacts
+from ..data.dataset import fingerprint, open_data
+from ..data.loading import SignalStore
+from ..data.splits import carve_validation, check_disjoint, deal, grouped_folds
+from ..errors import CheckpointError, ManifestError, OptionError
+from ..evaluation import Metrics, summarise_folds
+from ..models.network import ParallelNet, build
+from ..models.onnx import export
+from ..models.variants import NetworkOptions, network_options
+from ..models.weights import load_matching, save_weights
+from ..options import PRESETS, LimitOptions, Recipe, SignalOptions, TrainOptions
+from ..report import plots
+from ..types import EMOTIONS, SENTIMENTS, Sample
+from .card import model_card
+from .finish import Calibration, Judge, calibrate, in_sets, report
+from .fit import Hardware, Part, fit, read_log
+
+log = logging.getLogger(__name__)
+
+METRICS = "metrics.json"
+OPTIONS = "options.json"
+VALIDATION_FRACTION = 0.1
+"""Of the training part, grouped: what early stopping, plateau and calibration see (design section 6)."""
+NOT_COMPARED = ("resume", "accelerator", "devices", "nodes", "workers", "threads", "data", "out", "init_from")
+"""Options that may change when a stopped run goes on; the data are compared by fingerprint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Samples to learn from, to stop and calibrate on, and to report on (may be empty)."""
+
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What a run came to.
+
+    Attributes:
+        out: the run folder.
+        checkpoints: one for each fold, or the one.
+        metrics: for each of them the test metrics by setting (`both`, `speech`, `image`); empty without a test part.
+        summary: by setting: mean and standard deviation over the folds; empty without folds.
+    """
+
+    out: Path
+    checkpoints: tuple[Path, ...]
+    metrics: tuple[Mapping[str, Metrics], ...]
+    summary: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        """Return the report as one JSON object."""
+        return json.dumps(
+            {
+                "out": str(self.out),
+                "checkpoints": [str(path) for path in self.checkpoints],
+                "metrics": [{name: m.to_dict() for name, m in each.items()} for each in self.metrics],
+                "summary": self.summary,
+            },
+            ensure_ascii=False,
+        )
+
+
+def train(
+    options: TrainOptions, recipe: Recipe | None = None, *, limits: LimitOptions | None = None, quiet: bool = False
+) -> TrainReport:
+    """Train a variant as `options` say and return where it lies and what it is worth.
+
+    Args:
+        options: what to train, on what, where to.
+        recipe: how; the preset's own recipe without it.
+        limits: how large a file may be.
+        quiet: no progress bar.
+
+    Raises:
+        ManifestError: the data cannot be used.
+        OptionError: options contradict each other or the run that is to be resumed.
+        CheckpointError: a starting checkpoint cannot be used.
+    """
+    recipe = recipe or PRESETS[options.preset]
+    network = network_options(options.variant, backbone=options.backbone)
+    samples, labels_of = usable(open_data(options.data), options, network)
+    parts = deal_parts(samples, options)
+    classes = class_list([labels_of[s.id] for s in parts[0].train], options.classes)
+    out = Path(options.out)
+    claim(out, options, recipe, fingerprint(samples))
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    signals = SignalOptions(options.clip_s, options.trim, options.face)
+    store = SignalStore(signals, limits)
+    hardware = Hardware(options.accelerator, options.devices, options.nodes, options.workers, quiet)
+    for number, part in enumerate(parts):
+        folder = out / f"fold-{number}" if options.folds else out
+        if not (folder / METRICS).is_file():
+            train_part(_Task(folder, part, labels_of, classes, network, signals, options, recipe), store, hardware)
+    return _collect(out, options)
+
+
+def usable(
+    samples: Sequence[Sample], options: TrainOptions, network: NetworkOptions
+) -> tuple[tuple[Sample, ...], dict[str, str]]:
+    """Return the samples that have a label and something the network takes, and the label of each id.
+
+    A modality that the network does not take is left out of the sample.
+    """
+    check_disjoint(samples)
+    absent = {name: None for name in ("speech", "image") if name not in network.modalities}
+    kept = []
+    for sample in samples:
+        sample = replace(sample, **absent)  # type: ignore[arg-type]  # speech or image, set to None
+        if getattr(sample, options.target_column) and (sample.speech is not None or sample.image is not None):
+            kept.append(sample)
+    if not kept:
+        raise ManifestError(
+            f"{options.data} has no sample with a {options.target_column} and {' or '.join(network.modalities)}. "
+            "See --target-column and --variant."
+        )
+    if len(kept) < len(samples):
+        log.info(
+            "left out %d of %d samples: no label, or nothing to learn from", len(samples) - len(kept), len(samples)
+        )
+    return tuple(kept), {s.id: getattr(s, options.target_column) for s in kept}
+
+
+def deal_parts(samples: tuple[Sample, ...], options: TrainOptions) -> tuple[Parts, ...]:
+    """Return the parts of the fixed split, or of each fold; the manifest's own where it has them."""
+    target, seed = options.target_column, options.seed
+    if options.folds:
+        given = {s.fold for s in samples}
+        if given != set(range(options.folds)):
+            if given != {None}:
+                raise ManifestError(
+                    f"{options.data} has folds {sorted(map(str, given))}, not 0 to {options.folds - 1}."
+                )
+            samples = grouped_folds(samples, options.folds, seed, target=target)
+        return tuple(
+            _with_validation(
+                tuple(s for s in samples if s.fold != k), (), tuple(s for s in samples if s.fold == k), options
+            )
+            for k in range(options.folds)
+        )
+    if not any(s.split for s in samples):
+        tenth = deal(samples, 10, seed, target=target)  # paper section 4.2: 70 to 30
+        samples = tuple(replace(s, split="test" if t < 3 else "train") for s, t in zip(samples, tenth, strict=True))
+    split = {name: tuple(s for s in samples if s.split == name) for name in ("train", "validation", "test")}
+    if not split["train"]:
+        raise ManifestError(f"{options.data} has no row in the train split.")
+    return (_with_validation(split["train"], split["validation"], split["test"], options),)
+
+
+def _with_validation(
+    train_part: tuple[Sample, ...], validation: tuple[Sample, ...], test: tuple[Sample, ...], options: TrainOptions
+) -> Parts:
+    if not validation:
+        train_part, validation = carve_validation(
+            train_part, VALIDATION_FRACTION, options.seed, target=options.target_column
+        )
+    return Parts(train_part, validation, test)
+
+
+def class_list(labels: Sequence[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes in index order: the wanted ones, or those of the training labels in the usual order."""
+    found = set(labels)
+    if wanted:
+        missing = [name for name in wanted if name not in found]
+        if missing:
+            raise ManifestError(f"The training part has no sample of class {missing[0]!r}. See --classes.")
+        return wanted
+    for known in (EMOTIONS, SENTIMENTS):
+        if found <= set(known):
+            return tuple(name for name in known if name in found)
+    return tuple(sorted(found))
+
+
+def claim(out: Path, options: TrainOptions, recipe: Recipe, data: str) -> None:
+    """Make the run folder and write `options.json`; for --resume, check that it is the same run.
+
+    Raises:
+        OptionError: the folder holds something else, or a run with other options or data.
+    """
+    said = json.loads(json.dumps({**asdict(options), "recipe": asdict(recipe), "fingerprint": data}))
+    source = out / OPTIONS
+    if options.resume and source.is_file():
+        before = json.loads(source.read_text(encoding="utf-8"))
+        difference = _difference(before, said)
+        if difference:
+            raise OptionError(f"--resume: {out} was started with other options: {difference}. Mend: use another --out.")
+        return
+    if out.is_dir() and any(out.iterdir()):
+        mend = "--resume goes on with it" if source.is_file() else "name a new folder"
+        raise OptionError(f"--out {out} is not empty. Mend: {mend}.")
+    out.mkdir(parents=True, exist_ok=True)
+    said["versions"] = versions()
+    source.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    for name, value in now.items():
+        if name in NOT_COMPARED or before.get(name) == value:
+            continue
+        if isinstance(value, dict) and isinstance(before.get(name), dict):
+            return _difference(before[name], value)
+        return f"{name} was {before.get(name)!r}, now it is {value!r}"
+    return ""
+
+
+def versions() -> dict[str, str]:
+    """Return what a run's numbers depend on: programs and processor."""
+    names = ("parallelnet", "torch", "torchvision", "lightning", "numpy", "soxr", "pillow")
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        **{name: version(name) for name in names},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One network to train."""
+
+    folder: Path
+    parts: Parts
+    labels_of: Mapping[str, str]
+    classes: tuple[str, ...]
+    network: NetworkOptions
+    signals: SignalOptions
+    options: TrainOptions
+    recipe: Recipe
+
+    def part(self, samples: Sequence[Sample]) -> Part:
+        """Return samples with class indices; a label outside the classes is refused."""
+        for s in samples:
+            if self.labels_of[s.id] not in self.classes:
+                raise ManifestError(
+                    f"Sample {s.id!r} has {self.options.target_column} {self.labels_of[s.id]!r}; the classes are "
+                    f"{', '.join(self.classes)}. Mend: name it in --classes, or leave the row out."
+                )
+        return Part(tuple(samples), tuple(self.classes.index(self.labels_of[s.id]) for s in samples))
+
+
+def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
+    """Train, calibrate, report and export one network into its folder; `metrics.json` last."""
+    options = task.options
+    train_set, validation, test = (task.part(p) for p in (task.parts.train, task.parts.validation, task.parts.test))
+    torch.manual_seed(options.seed)
+    network = build(task.network, task.classes, options.weights)
+    for source in options.init_from:
+        taken = load_matching(network, _weights(source))
+        log.info("took over %d tensors from %s", taken, source)
+    task.folder.mkdir(parents=True, exist_ok=True)
+    history = fit(
+        network,
+        train_set,
+        validation,
+        store,
+        task.recipe,
+        task.folder,
+        seed=options.seed,
+        hardware=hardware,
+        frozen=options.freeze,
+    )
+    if not history.is_first:  # one of several devices finishes
+        return
+    network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    judge = Judge(network, store)
+    calibration = calibrate(judge, validation)
+    found = report(judge, test, calibration)
+    record: dict[str, Any] = {
+        "test": {name: m.to_dict() for name, m in found.items()},
+        "conformal": in_sets(judge, test, calibration),
+        "epochs": history.epochs,
+        "seconds": history.seconds,
+    }
+    _write_checkpoint(task, network, calibration, record)
+    for name, metrics in found.items():
+        plots.save_confusion(metrics, task.folder / name)
+    plots.save_training_curves(read_log(task.folder), task.folder)
+    shutil.rmtree(task.folder / "state")  # what was trained is in the checkpoint now
+    _replace_json(task.folder / METRICS, record)
+
+
+def _weights(source: str) -> Path:
+    found = checkpoints.read(checkpoints.resolve(source))
+    if not found.weights.is_file():
+        raise CheckpointError(f"Checkpoint {source} has no {found.weights.name} to start from.")
+    return found.weights
+
+
+def _write_checkpoint(
+    task: _Task, network: ParallelNet, calibration: Calibration, record: Mapping[str, Any]
+) -> Checkpoint:
+    folder = task.folder / "checkpoint"
+    options = task.options
+    facts = ModelFacts(
+        name=f"{Path(options.out).name}-{task.folder.name}" if options.folds else Path(options.out).name,
+        variant=options.variant,
+        network=task.network.to_dict(),
+        classes=task.classes,
+        modalities=network.modalities,
+        separable=network.separable,
+        signals=task.signals,
+        temperatures=dict(calibration.temperatures),
+        conformal=dict(calibration.conformal),
+        metrics=dict(record),
+        data={
+            "name": Path(options.data).name,
+            "fingerprint": fingerprint((*task.parts.train, *task.parts.validation, *task.parts.test)),
+            **{name: _counts(task, getattr(task.parts, name)) for name in ("train", "validation", "test")},
+        },
+        training={
+            "preset": options.preset,
+            "seed": options.seed,
+            "weights": options.weights,
+            "freeze": options.freeze,
+            "started_from": [Path(source).name for source in options.init_from],
+            "recipe": asdict(task.recipe),
+        },
+        versions=versions(),
+    )
+    save_weights(network, folder / checkpoints.WEIGHTS)
+    export(network, facts, folder, int8=options.int8)
+    (folder / "README.md").write_text(model_card(facts), encoding="utf-8")
+    return checkpoints.write(folder, facts)
+
+
+def _counts(task: _Task, samples: Sequence[Sample]) -> dict[str, Any]:
+    return {
+        "samples": len(samples),
+        "utterances": len({s.speech for s in samples if s.speech}),
+        "pictures": len({s.image_group or s.image for s in samples if s.image}),
+        "speakers": len({s.group for s in samples if s.group}),
+        "per_class": {name: sum(task.labels_of[s.id] == name for s in samples) for name in task.classes},
+    }
+
+
+def _collect(out: Path, options: TrainOptions) -> TrainReport:
+    folders = [out / f"fold-{k}" for k in range(options.folds)] if options.folds else [out]
+    records = [json.loads((folder / METRICS).read_text(encoding="utf-8")) for folder in folders]
+    metrics = tuple({name: Metrics.from_json(json.dumps(m)) for name, m in r["test"].items()} for r in records)
+    summary: dict[str, Any] = {}
+    if options.folds:
+        summary = {name: summarise_folds([m[name] for m in metrics]).to_dict() for name in metrics[0]}
+        _replace_json(out / "summary.json", summary)
+    return TrainReport(out, tuple(folder / "checkpoint" for folder in folders), metrics, summary)
+
+
+def _replace_json(path: Path, record: Mapping[str, Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)

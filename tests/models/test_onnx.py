@@ -1,0 +1,163 @@
+"""The exported graphs against the torch network."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from parallelnet.checkpoint import ModelFacts
+from parallelnet.errors import CheckpointError
+from parallelnet.models.network import build
+from parallelnet.models.onnx import OPSET, export
+from parallelnet.models.variants import VARIANTS, BranchOptions, NetworkOptions
+from parallelnet.types import EMOTIONS
+
+SMALL = NetworkOptions(
+    speech=BranchOptions("compact-speech", (4, 4, 4)),
+    image=BranchOptions("compact-image", (4, 4), input_pool=4),
+    embed_dim=8,
+    hidden=(6,),
+)
+# Both sides are float32 and sum some 10^4 products in different orders: 100 roundings of 6e-8 each, with a margin of two.
+FLOAT32 = 1e-5
+# Eight bits are steps of 0.4 percent; a dozen quantised layers in a row, their errors independent: 1.4 percent, with a
+# margin of four.
+INT8 = 0.05
+
+
+def inputs(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return {"speech": rng.random((n, 1, 128, 128), np.float32), "image": rng.random((n, 3, 128, 128), np.float32)}
+
+
+def made(options):
+    torch.manual_seed(0)
+    network = build(options, EMOTIONS)
+    with torch.no_grad():
+        for seed in range(3):  # batch norms that have seen something
+            network(*(torch.from_numpy(x) for x in inputs(4, seed).values()))
+    facts = ModelFacts("test", "test", options.to_dict(), modalities=options.modalities, separable=options.separable)
+    return network, facts
+
+
+def run(folder, facts, values, suffix=".onnx"):
+    """The graphs one after another, each fed by name from what there is."""
+    import onnxruntime
+
+    values = dict(values)
+    for name in facts.graphs:
+        session = onnxruntime.InferenceSession(folder / name.replace(".onnx", suffix))
+        given = {port.name: values[port.name] for port in session.get_inputs()}
+        values.update(zip((port.name for port in session.get_outputs()), session.run(None, given), strict=True))
+    return values["logits"]
+
+
+def expected(network, values):
+    network.eval()
+    with torch.no_grad():
+        return network(*(torch.from_numpy(x) for x in values.values())).numpy()
+
+
+@pytest.fixture(scope="module")
+def compact(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compact")
+    network, facts = made(VARIANTS["compact"].network)
+    network.to(memory_format=torch.channels_last)
+    paths = export(network, facts, folder, int8=True, calibration=inputs(16))
+    assert network.training  # left as it was
+    return folder, network, facts, paths
+
+
+def test_compact_agrees_with_torch_for_any_batch(compact):
+    folder, network, facts, _ = compact
+    for n in (1, 3):
+        wanted = expected(network, inputs(n, 7))
+        assert np.abs(run(folder, facts, inputs(n, 7)) - wanted).max() <= FLOAT32 * np.abs(wanted).max()
+
+
+def test_int8_agrees_with_torch_and_does_not_depend_on_the_batch(compact):
+    folder, network, facts, _ = compact
+    values = inputs(3, 8)
+    wanted = expected(network, values)
+    found = run(folder, facts, values, ".int8.onnx")
+    assert np.abs(found - wanted).max() <= INT8 * np.abs(wanted).max()
+    alone = run(folder, facts, {name: x[:1] for name, x in values.items()}, ".int8.onnx")
+    # Integer sums are exact; what is left is float32 between them.
+    np.testing.assert_allclose(alone, found[:1], rtol=0, atol=FLOAT32 * np.abs(wanted).max())
+
+
+def test_int8_is_a_third_of_the_size_or_less(compact):
+    folder, _, facts, paths = compact
+    assert [p.name for p in paths] == [n for g in facts.graphs for n in (g, g.replace(".onnx", ".int8.onnx"))]
+    for name in facts.graphs:
+        small = (folder / name.replace(".onnx", ".int8.onnx")).stat().st_size
+        assert small < (folder / name).stat().st_size / (2 if name == "head.onnx" else 3)
+
+
+def test_graphs_are_single_files_of_the_named_opset_with_named_ports(compact):
+    folder, network, facts, paths = compact
+    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in paths)
+    ports = {}
+    for name in facts.graphs:
+        model = onnx.load(folder / name)
+        assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
+        ports[name] = tuple(
+            tuple((v.name, v.type.tensor_type.shape.dim[0].dim_param) for v in values)
+            for values in (model.graph.input, model.graph.output)
+        )
+    pair = {m: tuple((f"{m}_{part}", "n") for part in ("n1", "n2")) for m in ("speech", "image")}
+    assert ports == {
+        "speech.onnx": ((("speech", "n"),), pair["speech"]),
+        "image.onnx": ((("image", "n"),), pair["image"]),
+        "head.onnx": (pair["speech"] + pair["image"], (("logits", "n"),)),
+    }
+    assert network.embed_dim == 128
+
+
+def test_graphs_tell_nothing_about_the_machine_that_wrote_them(compact):
+    for path in compact[3]:
+        data = path.read_bytes()
+        for trace in (b"/parallelnet/", b"site-packages", b".py", b"stack_trace", b'File "', str(path.parent).encode()):
+            # `org.pytorch.aten` is the only name with .py in it that onnxruntime's own passes write
+            assert trace not in data.replace(b"org.pytorch", b""), (path.name, trace)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [replace(SMALL, image=None), replace(SMALL, speech=None), replace(SMALL, configuration=1)],
+    ids=["speech", "image", "joint"],
+)
+def test_other_networks_agree_with_torch(options, tmp_path):
+    network, facts = made(options)
+    paths = export(network, facts, tmp_path)
+    assert tuple(p.name for p in paths) == facts.graphs
+    for n in (1, 3):
+        wanted = expected(network, inputs(n, 7))
+        assert np.abs(run(tmp_path, facts, inputs(n, 7)) - wanted).max() <= FLOAT32 * np.abs(wanted).max()
+
+
+def test_dynamic_int8_agrees_with_torch(tmp_path):
+    network, facts = made(replace(SMALL, image=None))
+    export(network, facts, tmp_path, int8=True)
+    wanted = expected(network, inputs(3, 8))
+    assert np.abs(run(tmp_path, facts, inputs(3, 8), ".int8.onnx") - wanted).max() <= INT8 * np.abs(wanted).max()
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path):
+    network, facts = made(replace(SMALL, speech=None))
+    first = [p.read_bytes() for p in export(network, facts, tmp_path)]
+    assert [p.read_bytes() for p in export(network, facts, tmp_path)] == first
+
+
+def test_facts_of_another_kind_of_network_are_refused(tmp_path):
+    network, facts = made(replace(SMALL, configuration=2))
+    with pytest.raises(CheckpointError, match=r"describes the graphs speech.onnx.*this network has joint.onnx"):
+        export(network, replace(facts, separable=True), tmp_path)
+
+
+def test_calibration_without_a_modality_is_refused(tmp_path):
+    network, facts = made(SMALL)
+    with pytest.raises(CheckpointError, match="Calibration for int8 has no image"):
+        export(network, facts, tmp_path, int8=True, calibration={"speech": inputs(2)["speech"]})

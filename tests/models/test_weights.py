@@ -1,0 +1,50 @@
+import pytest
+import torch
+from torch import nn
+
+from parallelnet.errors import CheckpointError
+from parallelnet.models.weights import load_weights, save_weights
+
+
+def net(width=3, *more):
+    return nn.Sequential(nn.Conv2d(2, width, 3), nn.BatchNorm2d(width), *more)
+
+
+def test_weights_and_running_statistics_come_back(tmp_path):
+    first, second = net().to(memory_format=torch.channels_last), net()
+    first(torch.rand(4, 2, 5, 5))
+    path = save_weights(first, tmp_path / "new" / "model.safetensors")
+    load_weights(second, path)
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], tensor), name
+    assert [p.name for p in path.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="There are no weights at .*model.safetensors"):
+        load_weights(net(), tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -10])
+def test_a_cut_file_is_named(tmp_path, keep):
+    path = save_weights(net(), tmp_path / "model.safetensors")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match="cannot be read: .* copy it again") as caught:
+        load_weights(net(), path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        (net(3, nn.Linear(2, 2)), "lacks 2.bias, 2.weight"),
+        (nn.Sequential(nn.Conv2d(2, 3, 3)), "has beyond this network 1.bias, 1.num_batches_tracked and 3 more"),
+        (net(4), r"has in another shape 0.weight \[3, 2, 3, 3\] instead of \[4, 2, 3, 3\]"),
+    ],
+)
+def test_weights_of_another_network_are_refused_and_nothing_is_loaded(tmp_path, other, text):
+    path = save_weights(net(), tmp_path / "model.safetensors")
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match=text):
+        load_weights(other, path)
+    assert all(torch.equal(other.state_dict()[name], tensor) for name, tensor in before.items())
