@@ -3,14 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-EXAMPLE := $(shell sed -n 2p examples/manifest.csv 2>/dev/null)
 
 .PHONY: demo test test-all format clean
 .DEFAULT_GOAL := demo
 
-# The core alone: no torch. One real prediction of the bundled model.
+# The core alone: no torch. One real prediction of the bundled model, for the first pair of examples/manifest.csv.
 demo: $(VENV)/.core
-	$(BIN)/parallelnet predict --manifest examples/manifest.csv --first
+	@files=$$($(BIN)/python -c 'import csv; row = next(csv.DictReader(open("examples/manifest.csv"))); \
+		print("--speech examples/" + row["speech"], "--image examples/" + row["image"])') && \
+	echo "parallelnet predict $$files" && $(BIN)/parallelnet predict $$files
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -40,6 +40,8 @@ _BLOCK_S = 20  # read, mixed down and resampled at a time: memory stays flat how
 _FRAMES_AT_ONCE = 256  # about 2 MB of spectra: fits the cache, and an hour needs no more memory than a second
 _MP3_SLACK = 2 * 1152  # encoder delay and padding, which players may or may not count
 _UNKNOWN_LENGTH = 0x7FFFF000  # from here on a chunk size is what programs write that cannot seek back
+_HEADER_SLACK = 44  # bytes: some programs count the header of a wav as sound
+_MAX_CHUNKS = 1_000  # of a wav or aiff before its sound; real ones have a handful
 _DEFAULT_LIMITS = LimitOptions()
 _DEFAULT_SIGNALS = SignalOptions()
 
@@ -109,12 +111,14 @@ def _refuse_cut(stream: BinaryIO, head: bytes, name: str) -> None:
     if head[:4] in (b"RIFF", b"FORM"):
         order, wanted = ("<I", b"data") if head[:4] == b"RIFF" else (">I", b"SSND")
         at = 12
-        while at + 8 <= size:
+        for _ in range(_MAX_CHUNKS):
+            if at + 8 > size:
+                return
             stream.seek(at)
             chunk = stream.read(8)
             n_bytes = struct.unpack(order, chunk[4:])[0]
             if chunk[:4] == wanted:
-                if n_bytes < _UNKNOWN_LENGTH and at + 8 + n_bytes > size:
+                if n_bytes < _UNKNOWN_LENGTH and at + 8 + n_bytes > size + _HEADER_SLACK:
                     raise _cut(name, f"{n_bytes} bytes of sound", str(size - at - 8))
                 return
             at += 8 + n_bytes + n_bytes % 2
@@ -141,8 +145,8 @@ def _soundfile_track(stream: BinaryIO, name: str) -> Iterator[_Track]:
             slack = _MP3_SLACK if file.format == "MP3" else 0
             yield _Track(name, file.samplerate, file.frames if known else None, blocks, slack)
     except soundfile.LibsndfileError as error:
-        reason = error.error_string.strip().rstrip(".")
-        raise InputError(f"{name} holds no sound that can be read ({reason}). Allowed: {_FORMATS}.") from None
+        reason = error.error_string.removeprefix("Error : ").strip().rstrip(".")
+        raise InputError(f"{name} is no sound, or cut off or damaged ({reason}). Allowed: {_FORMATS}.") from None
 
 
 @contextmanager
@@ -159,9 +163,7 @@ def _av_track(stream: BinaryIO, name: str, container: str) -> Iterator[_Track]:
             seconds = audio.duration * audio.time_base if audio.duration and audio.time_base else None
             n_samples = None if seconds is None else int(seconds * audio.rate)
             planes = av.AudioResampler(format="fltp")  # sample format only: channels and rate stay
-            blocks = (
-                _mono(part.to_ndarray().T) for frame in file.decode(audio) for part in planes.resample(frame)
-            )
+            blocks = (_mono(part.to_ndarray().T) for frame in file.decode(audio) for part in planes.resample(frame))
             # Encoders pad: a frame at either end may be counted and not decoded. Half a second is a real loss.
             yield _Track(name, audio.rate, n_samples, blocks, slack=audio.rate // 2)
     except av.FFmpegError as error:
@@ -213,8 +215,7 @@ def _waveform(track: _Track, limits: LimitOptions) -> Waveform:
     parts: list[Waveform] = []
     n_read = 0
     for block in track.blocks:
-        if not np.isfinite(block).all():
-            raise InputError(f"{track.name} holds NaN or infinite samples. Mend: write it again from its origin.")
+        _refuse_not_finite(track, block)
         n_read += len(block)
         _refuse_long(track, n_read, limits)  # a header may be silent or wrong
         parts.append(block if rate == SAMPLE_RATE_HZ else stream.resample_chunk(block))
@@ -225,9 +226,15 @@ def _waveform(track: _Track, limits: LimitOptions) -> Waveform:
     if rate != SAMPLE_RATE_HZ:
         parts.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
     waveform = np.concatenate(parts)
+    _refuse_not_finite(track, waveform)  # once more: resampling can overshoot what float32 holds
     if not len(waveform):
         raise InputError(f"{track.name} is shorter than one sample at {SAMPLE_RATE_HZ} Hz. Mend: record it again.")
     return waveform
+
+
+def _refuse_not_finite(track: _Track, samples: Waveform) -> None:
+    if not np.isfinite(samples).all():
+        raise InputError(f"{track.name} holds NaN or infinite samples. Mend: write it again from its origin.")
 
 
 def _refuse_long(track: _Track, n_samples: int, limits: LimitOptions) -> None:
@@ -281,7 +288,7 @@ def mel_matrix() -> npt.NDArray[np.float32]:
     rising = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - bins) / (corners[2:] - corners[1:-1])
     triangles = np.maximum(0, np.minimum(rising, falling)) * (2 / (corners[2:] - corners[:-2]))
-    matrix = triangles.astype(np.float32)
+    matrix: npt.NDArray[np.float32] = triangles.astype(np.float32)
     matrix.setflags(write=False)  # shared by every caller
     return matrix
 
@@ -289,7 +296,8 @@ def mel_matrix() -> npt.NDArray[np.float32]:
 @cache
 def _hann() -> npt.NDArray[np.float32]:
     # The periodic window, as spectrograms use it (librosa, torch): one sample longer, the last one dropped.
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)
+    return window.astype(np.float32)
 
 
 def log_mel(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> npt.NDArray[np.float32]:
@@ -318,8 +326,8 @@ def log_mel(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> npt.
         power[at : at + _FRAMES_AT_ONCE] = squares.astype(np.float32, copy=False) @ mel_matrix()
     relative = power.T / power.max()
     # Floored a little below the floor and clipped after, so that what is too quiet is exactly 0.
-    levels = 1 - np.log10(np.maximum(relative, 1e-9)) * np.float32(10 / FLOOR_DB)
-    return np.ascontiguousarray(np.maximum(levels, 0), dtype=np.float32)
+    levels: npt.NDArray[np.float32] = 1 - np.log10(np.maximum(relative, 1e-9)) * np.float32(10 / FLOOR_DB)
+    return np.maximum(levels, 0, dtype=np.float32, order="C")
 
 
 def window_starts(n_frames: int) -> tuple[int, ...]:

@@ -7,26 +7,24 @@ standard output, progress and notes to standard error; what the user can mend is
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, options
-from .errors import ManifestError, MissingExtraError, OptionError, ParallelNetError, unknown
+from .errors import MissingExtraError, OptionError, ParallelNetError, unknown
 
 if TYPE_CHECKING:
-    from .evaluation import Metrics
     from .predictor import Predictor
-    from .types import Prediction, Sample
+    from .types import Prediction
 
 USAGE = """usage: parallelnet COMMAND ...
        parallelnet COMMAND --help
@@ -92,95 +90,34 @@ def _figures(probs: Mapping[str, float]) -> list[str]:
 
 
 def _evaluate(chosen: options.EvaluateOptions, console: Console, _: Mapping[str, Any]) -> None:
+    from . import measurement
     from .data.dataset import open_data
-    from .evaluation import evaluate
 
-    samples, split = _part(open_data(chosen.data), chosen.split)
+    samples, split = measurement.part(open_data(chosen.data), chosen.split)
     predictor = _predictor(chosen)
-    probs, known, failures = _measured(predictor, samples, chosen, console)
-    if not known:
-        reason = failures[0][1] if failures else "it is empty"
-        raise ManifestError(f"None of the {len(samples)} samples of {chosen.data} can be evaluated: {reason}")
-    targets = [predictor.classes.index(getattr(sample, chosen.target_column)) for sample in known]
-    groups = [sample.group or sample.id for sample in known] if chosen.resample == "group" else None
-    metrics = evaluate(
-        targets, probs, predictor.classes, n_bootstrap=chosen.n_bootstrap, seed=chosen.seed, groups=groups
-    )
-    record = {
-        **metrics.to_dict(),
-        "n_failed": len(failures),
-        "data": chosen.data,
-        "split": split,
-        "modalities": chosen.modalities,
-        "checkpoint": predictor.name,
-    }
+    with _progress(len(samples), console) as step:
+        measured = measurement.measure(
+            predictor,
+            samples,
+            modalities=chosen.modalities,
+            target_column=chosen.target_column,
+            by_group=chosen.resample == "group",
+            n_bootstrap=chosen.n_bootstrap,
+            seed=chosen.seed,
+            progress=step,
+        )
+    facts = {"data": chosen.data, "split": split, "modalities": chosen.modalities, "checkpoint": predictor.name}
     if chosen.out is not None:
-        _write_evaluation(Path(chosen.out), metrics, record, failures)
+        measurement.write(Path(chosen.out), measured, facts)
     if console.json:
-        print(json.dumps(record, ensure_ascii=False))
+        print(json.dumps({**measured.to_dict(), **facts}, ensure_ascii=False))
         return
     print(f"{predictor.name} on {chosen.data}, split {split}, modalities {chosen.modalities}")
-    print(metrics.table())
-    if failures:
-        where = f"; see {chosen.out}/failures.csv" if chosen.out else "; --out DIR lists them"
-        print(
-            f"\n{len(failures)} samples could not be evaluated, the first ({failures[0][0]}): {failures[0][1]}{where}"
-        )
-
-
-def _part(samples: Sequence[Sample], split: str | None) -> tuple[list[Sample], str]:
-    """Return the samples of a split, and its name; by default the test split where there are splits."""
-    if split is None:
-        split = "test" if any(sample.split for sample in samples) else "all"
-    chosen = [sample for sample in samples if split in ("all", sample.split)]
-    if not chosen:
-        there = sorted({sample.split or "none" for sample in samples})
-        raise ManifestError(f"No sample has the split {split!r}; there are: {', '.join(there)}. See --split.")
-    return chosen, split
-
-
-def _measured(
-    predictor: Predictor, samples: Sequence[Sample], chosen: options.EvaluateOptions, console: Console
-) -> tuple[list[list[float]], list[Sample], list[tuple[str, str]]]:
-    """Return probabilities and samples that were predicted, and id and reason of those that could not be."""
-    failures = []
-    labelled = []
-    for sample in samples:
-        target = getattr(sample, chosen.target_column)
-        if target in predictor.classes:
-            labelled.append(sample)
-        else:
-            allowed = ", ".join(predictor.classes)
-            failures.append((sample.id, f"{chosen.target_column} {target!r} is none of the model's: {allowed}."))
-    probs, known = [], []
-    with _progress(len(labelled), console) as step:
-        outcomes = predictor.predict_each(labelled, modalities=chosen.modalities)
-        for sample, outcome in zip(labelled, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                failures.append((sample.id, " ".join(str(outcome).split())))
-            else:
-                probs.append(list(outcome.probs.values()))
-                known.append(sample)
-            step(1)
-    return probs, known, failures
-
-
-def _write_evaluation(
-    folder: Path, metrics: Metrics, record: Mapping[str, Any], failures: Iterable[tuple[str, str]]
-) -> None:
-    from .report.plots import confusion_matrix
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    counts = [[name, *row] for name, row in zip(metrics.classes, metrics.confusion_matrix, strict=True)]
-    _write_csv(folder / "confusion.csv", [["true", *metrics.classes], *counts])
-    _write_csv(folder / "failures.csv", [["id", "reason"], *failures])
-    confusion_matrix(metrics.confusion_matrix, metrics.classes).savefig(folder / "confusion.png")
-
-
-def _write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
+    print(measured.metrics.table())
+    if measured.failures:
+        name, reason = measured.failures[0]
+        where = f"see {chosen.out}/{measurement.FAILURES}" if chosen.out else "--out DIR lists them"
+        print(f"\n{len(measured.failures)} samples could not be evaluated ({where}); the first, {name}: {reason}")
 
 
 def _predictor(chosen: options.ModelOptions, labels: Sequence[str] = ()) -> Predictor:
@@ -209,13 +146,20 @@ def _progress(total: int, console: Console) -> Iterator[Callable[[int], object]]
 def _train(chosen: options.TrainOptions, console: Console, given: Mapping[str, Any]) -> None:
     recipe = _recipe(options.PRESETS[chosen.preset], given)
     with _extra("Training", "train"):
-        from . import training
-    result = training.train(chosen, recipe, quiet=console.quiet)
+        from .training.run import train
+    report = train(chosen, recipe, quiet=console.quiet)
     if console.json:
-        print(result.to_json())
+        print(report.to_json())
         return
-    print(result.table())
-    print(chosen.out)
+    for folder, by_setting in zip(report.checkpoints, report.metrics, strict=True):
+        print(folder)
+        rows = [["", "accuracy", "macro F1", "kappa", "UAR"]]
+        for setting, m in by_setting.items():
+            rows.append([setting, *(f"{x:.3f}" for x in (m.accuracy, m.macro_f1, m.cohen_kappa, m.uar))])
+        _table(rows)
+    for setting, summary in report.summary.items():
+        mean, std = summary["mean"]["accuracy"], summary["std"]["accuracy"]
+        print(f"accuracy over the folds, {setting}: {mean:.3f} ± {std:.3f}")
 
 
 def _recipe(preset: options.Recipe, given: Mapping[str, Any]) -> options.Recipe:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 
 class ParallelNetError(ValueError):
@@ -87,7 +87,7 @@ def opened(source: object, kind: str, formats: str) -> Iterator[tuple[BinaryIO, 
     elif hasattr(source, "read") and not isinstance(source, io.TextIOBase):
         name = f"{kind} {getattr(source, 'name', '(stream)')!r}"
         seekable = hasattr(source, "seekable") and source.seekable()
-        stream = source if seekable else io.BytesIO(source.read())
+        stream = cast(BinaryIO, source) if seekable else io.BytesIO(source.read())
     else:
         raise InputError(
             f"{kind} is of type {type(source).__name__}; allowed: a path, bytes, a binary stream (open(..., 'rb')) "

@@ -302,7 +302,8 @@ def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
         y_true: index of the true class, integers [n].
 
     Returns:
-        A temperature between 0.02 and 50. On an edge (every sample right, for instance) the edge itself.
+        A temperature between 0.02 and 50. Where every sample is right, one so small that the loss vanishes: calibrate
+        on samples that the network was not fitted to.
 
     Raises:
         InputError: shapes do not fit.

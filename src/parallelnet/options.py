@@ -76,8 +76,9 @@ class AugmentOptions:
         noise: probability of added white or pink noise, 5 to 30 dB below the speech.
         equaliser_db: largest gain or loss, in dB, of a random smooth filter over frequency.
         time_shift_s: largest shift of the speech in seconds; what leaves the window is lost.
-        time_masks: SpecAugment masks over time, each up to 24 frames.
-        mel_masks: SpecAugment masks over mel bands, each up to 20 bands.
+        tempo: largest relative change of tempo alone, by stretching the log-mel over time.
+        time_masks: SpecAugment masks over time, each up to 16 frames.
+        mel_masks: SpecAugment masks over mel bands, each up to 12 bands.
         mel_warp: largest relative stretch of the mel axis (vocal tract length).
         flip: mirror pictures half of the time.
         rotate_deg: largest rotation of pictures in degrees (one standard deviation is half of it).
@@ -92,6 +93,7 @@ class AugmentOptions:
     noise: float = 0.0
     equaliser_db: float = 0.0
     time_shift_s: float = 0.0
+    tempo: float = 0.0
     time_masks: int = 0
     mel_masks: int = 0
     mel_warp: float = 0.0
@@ -104,7 +106,7 @@ class AugmentOptions:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("speed", "noise", "mel_warp", "scale", "shift", "tone", "erase"):
+        for name in ("speed", "noise", "tempo", "mel_warp", "scale", "shift", "tone", "erase"):
             _require(0 <= getattr(self, name) <= 1, f"--{name.replace('_', '-')}", getattr(self, name), "0 to 1")
         for name in ("equaliser_db", "time_shift_s", "time_masks", "mel_masks", "rotate_deg", "mixup"):
             _require(getattr(self, name) >= 0, f"--{name.replace('_', '-')}", getattr(self, name), "0 or more")
@@ -137,6 +139,10 @@ class Recipe:
         class_weights: `balanced` weighs each class by the inverse of its count, `none` does not.
         modality_dropout: probability that a training sample loses one modality, speech or image alike.
         ema: decay of the running average of the weights that is validated and kept; 0 switches it off.
+        clip_gradient: largest norm of the gradient; 0 does not limit it.
+        auxiliary: manifest columns (say `sex`, `intensity`, `text`) that the embedding learns to tell, too; the heads
+            that do so are thrown away after training.
+        auxiliary_weight: weight of their mean cross-entropy.
         speech_versions: augmented versions kept of each utterance; 0 augments anew each time (slower).
         augment: random changes to training samples.
     """
@@ -157,14 +163,27 @@ class Recipe:
     class_weights: Literal["none", "balanced"] = "none"
     modality_dropout: float = 0.0
     ema: float = 0.0
+    clip_gradient: float = 0.0
+    auxiliary: tuple[str, ...] = ()
+    auxiliary_weight: float = 0.2
     speech_versions: int = 0
     augment: AugmentOptions = AugmentOptions()
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
             _positive(f"--{name.replace('_', '-')}", getattr(self, name))
-        for name in ("samples_per_epoch", "weight_decay", "early_stopping", "plateau_patience", "speech_versions"):
+        for name in (
+            "samples_per_epoch",
+            "weight_decay",
+            "early_stopping",
+            "plateau_patience",
+            "clip_gradient",
+            "auxiliary_weight",
+            "speech_versions",
+        ):
             _require(getattr(self, name) >= 0, f"--{name.replace('_', '-')}", getattr(self, name), "0 or more")
+        if self.auxiliary and self.augment.mixup:
+            raise OptionError("--auxiliary cannot be given with --mixup, whose samples have no single value. Drop one.")
         for name in ("label_smoothing", "modality_dropout", "ema"):
             _fraction(f"--{name.replace('_', '-')}", getattr(self, name))
         _require(
@@ -195,13 +214,14 @@ PRESETS: dict[str, Recipe] = {
         ema=0.998,
         speech_versions=16,
         augment=AugmentOptions(
-            speed=0.1,
+            speed=0.15,
             noise=0.3,
             equaliser_db=3.0,
-            time_shift_s=0.3,
+            time_shift_s=0.5,
+            tempo=0.1,
             time_masks=1,
-            mel_masks=1,
-            mel_warp=0.08,
+            mel_masks=2,
+            mel_warp=0.06,
             flip=True,
             rotate_deg=15.0,
             scale=0.17,
@@ -295,8 +315,8 @@ class PairsOptions:
         test_speakers: speakers of the test split.
         image_validation: part of the training pictures that becomes the validation split, where the picture corpus
             has none or its own is the test split.
-        image_test_split: which split of the picture corpus is the test split; `validation` where its own test split
-            is not at hand.
+        image_test_split: which split of the picture corpus is the test split; `auto` is its test split, or its
+            validation split where it has no other, and the report says so.
         validation_fraction: size of the validation split where neither speakers nor the corpus give one.
         test_fraction: size of the test split where neither speakers nor the corpus give one.
         overwrite: replace another build in DIR.
@@ -314,7 +334,7 @@ class PairsOptions:
     validation_speakers: tuple[str, ...] = ()
     test_speakers: tuple[str, ...] = ()
     image_validation: float = 0.1
-    image_test_split: Literal["test", "validation"] = "test"
+    image_test_split: Literal["auto", "test", "validation"] = "auto"
     validation_fraction: float = 0.1
     test_fraction: float = 0.2
     overwrite: bool = False
@@ -326,10 +346,10 @@ class PairsOptions:
         _require(self.seed >= 0, "--seed", self.seed, "0 or more")
         _require(self.link in ("symlink", "copy"), "--link", self.link, "symlink, copy")
         _require(
-            self.image_test_split in ("test", "validation"),
+            self.image_test_split in ("auto", "test", "validation"),
             "--image-test-split",
             self.image_test_split,
-            "test, validation",
+            "auto, test, validation",
         )
         for name in ("image_validation", "validation_fraction", "test_fraction"):
             value = getattr(self, name)

@@ -3,7 +3,9 @@ import torch
 from torch import nn
 
 from parallelnet.errors import CheckpointError
-from parallelnet.models.weights import load_weights, save_weights
+from parallelnet.models.network import build
+from parallelnet.models.variants import VARIANTS
+from parallelnet.models.weights import load_matching, load_weights, save_weights
 
 
 def net(width=3, *more):
@@ -21,7 +23,7 @@ def test_weights_and_running_statistics_come_back(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match="There are no weights at .*model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"There are no weights at .*model.safetensors"):
         load_weights(net(), tmp_path / "model.safetensors")
 
 
@@ -29,7 +31,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_cut_file_is_named(tmp_path, keep):
     path = save_weights(net(), tmp_path / "model.safetensors")
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match="cannot be read: .* copy it again") as caught:
+    with pytest.raises(CheckpointError, match=r"cannot be read: .* copy it again") as caught:
         load_weights(net(), path)
     assert "\n" not in str(caught.value)
 
@@ -48,3 +50,20 @@ def test_weights_of_another_network_are_refused_and_nothing_is_loaded(tmp_path, 
     with pytest.raises(CheckpointError, match=text):
         load_weights(other, path)
     assert all(torch.equal(other.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+def test_branches_trained_alone_move_into_the_network_with_both(tmp_path):
+    alone, both = (build(VARIANTS[name].network, "abcd") for name in ("compact-ser-only", "compact"))
+    before = {name: tensor.clone() for name, tensor in both.state_dict().items()}
+    n = load_matching(both, save_weights(alone, tmp_path / "model.safetensors"))
+    moved = {f"speech.{name}" for name in alone.speech.state_dict()}
+    assert n == len(moved)
+    for name, tensor in both.state_dict().items():
+        source = alone.state_dict() if name in moved else before
+        assert torch.equal(tensor, source[name]), name
+
+
+def test_a_file_of_which_nothing_fits_is_refused(tmp_path):
+    path = save_weights(nn.Linear(2, 2), tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="has nothing that fits this network"):
+        load_matching(net(), path)

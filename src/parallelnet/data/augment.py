@@ -18,8 +18,8 @@ from torch.nn.functional import affine_grid, grid_sample
 from ..audio import SAMPLE_RATE_HZ
 from ..options import AugmentOptions
 
-MAX_TIME_MASK = 24  # frames, 0.77 s of a 4.096 s window
-MAX_MEL_MASK = 20  # of 128 bands
+MAX_TIME_MASK = 16  # frames, 0.5 s of a 4.096 s window
+MAX_MEL_MASK = 12  # of 128 bands
 
 
 def augment_waveform(
@@ -59,9 +59,9 @@ def _add_noise(waveform: NDArray[np.float32], rng: np.random.Generator) -> NDArr
 
 
 def augment_speech(speech: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
-    """Return changed log-mel windows [n, 1, 128, 128] in [0, 1]: mel warp, time shift, masks (SpecAugment)."""
+    """Return changed log-mel windows [n, 1, 128, 128] in [0, 1]: mel warp, tempo, time shift, masks (SpecAugment)."""
     n, _, n_mels, n_frames = speech.shape
-    if options.mel_warp or options.time_shift_s:
+    if options.mel_warp or options.time_shift_s or options.tempo:
         speech = _warp_and_shift(speech, options, generator)
     for _ in range(options.time_masks):
         speech = speech * _mask(n, n_frames, MAX_TIME_MASK, generator).to(speech.device)[:, None, None, :]
@@ -73,7 +73,7 @@ def augment_speech(speech: Tensor, options: AugmentOptions, generator: torch.Gen
 def _warp_and_shift(speech: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
     n = len(speech)
     theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = 1
+    theta[:, 0, 0] = 1 + options.tempo * (2 * torch.rand(n, generator=generator) - 1)
     # grid_sample's coordinates run from -1 to 1 over the window; a shift of the whole window would be 2.
     window_s = 4.096
     theta[:, 0, 2] = 2 * options.time_shift_s / window_s * (2 * torch.rand(n, generator=generator) - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import ManifestError
@@ -41,6 +41,13 @@ class Part:
         return self.split if self.fold is None else f"fold {self.fold}"
 
 
+def image_test_split(have: Collection[str], options: PairsOptions) -> str:
+    """Return which of the splits that the pictures have is the test split: `test` or `validation`."""
+    if options.image_test_split != "auto":
+        return options.image_test_split
+    return "validation" if "validation" in have and "test" not in have else "test"
+
+
 def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops: Counter[str]) -> tuple[Sample, ...]:
     """Return the pictures with their content's hash, each once, in their final splits as far as the corpus has them.
 
@@ -53,13 +60,14 @@ def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops:
         ManifestError: the corpus has no such test split.
     """
     have = {sample.split for sample in samples}
+    test_split = image_test_split(have, options)
     if not options.folds and have != {""}:
-        if options.image_test_split not in have:
+        if options.image_test_split not in ("auto", *have):
             raise ManifestError(
                 f"--image {options.image} has no split {options.image_test_split!r}; it has: "
                 f"{', '.join(sorted(have))}. Mend: --image-test-split with one that is there."
             )
-        if options.image_test_split == "validation":
+        if test_split == "validation":
             n_before = len(samples)
             samples = tuple(
                 replace(s, split="test") if s.split == "validation" else s for s in samples if s.split != "test"

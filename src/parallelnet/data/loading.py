@@ -38,6 +38,7 @@ class Batch(NamedTuple):
         label: [n] class index.
         speech_kept: tensors [w, ...] from the frozen part.
         image_kept: tensors [n, ...] from the frozen part.
+        auxiliary: [n, n_columns] index of the value of each auxiliary column, -1 where unknown.
     """
 
     speech: Tensor
@@ -46,6 +47,7 @@ class Batch(NamedTuple):
     label: Tensor
     speech_kept: Kept = ()
     image_kept: Kept = ()
+    auxiliary: Tensor = torch.empty(0, 0, dtype=torch.long)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Item:
     label: int
     speech_kept: Kept = ()
     image_kept: Kept = ()
+    auxiliary: tuple[int, ...] = ()
 
 
 class Frozen(Protocol):
@@ -147,6 +150,7 @@ class SampleDataset(Dataset[Item]):
         recipe: Recipe,
         seed: int,
         frozen: Frozen | None = None,
+        auxiliary: Sequence[tuple[int, ...]] = (),
     ) -> None:
         """Join samples with their class indices.
 
@@ -158,6 +162,7 @@ class SampleDataset(Dataset[Item]):
             seed: of the run.
             frozen: what does not learn; given only where nothing is augmented, and then training draws among the
                 windows that `predict` cuts.
+            auxiliary: indices of each sample's auxiliary values, or nothing.
         """
         self.samples = list(samples)
         self.labels = list(labels)
@@ -165,6 +170,7 @@ class SampleDataset(Dataset[Item]):
         self.recipe = recipe
         self.seed = seed
         self.frozen = frozen
+        self.auxiliary = list(auxiliary)
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -183,14 +189,15 @@ class SampleDataset(Dataset[Item]):
                 picture = torch.from_numpy(self.store.picture(sample.image))
         except ParallelNetError as error:
             raise InputError(f"Sample {sample.id!r}: {error}") from error
+        auxiliary = self.auxiliary[place] if self.auxiliary else ()
         if self.frozen is None:
-            return Item(speech, picture, self.labels[place])
+            return Item(speech, picture, self.labels[place], auxiliary=auxiliary)
         speech_kept = self.frozen.speech(sample.speech, speech)
         image_kept = self.frozen.image(sample.image, picture)
         if draw is not None:
             one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
             speech, speech_kept = speech[one : one + 1], tuple(k[one : one + 1] for k in speech_kept)
-        return Item(speech, picture, self.labels[place], speech_kept, image_kept)
+        return Item(speech, picture, self.labels[place], speech_kept, image_kept, auxiliary)
 
     def _speech(self, path: str, draw: int | None) -> NDArray[np.float32]:
         if draw is None or self.frozen is not None:
@@ -253,4 +260,5 @@ def collate(items: Sequence[Item]) -> Batch:
         torch.tensor([item.label for item in items]),
         tuple(torch.cat(parts) for parts in zip(*(item.speech_kept for item in items), strict=True)),
         tuple(torch.cat(parts) for parts in zip(*(item.image_kept for item in items), strict=True)),
+        torch.tensor([item.auxiliary for item in items], dtype=torch.long),
     )

@@ -159,9 +159,10 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
     # Columns that nobody filled are left out, except the id: a manifest stays readable by eye.
     named = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
     columns = [name for name in named if name == "id" or any(row.get(name) not in (None, "") for row in rows)]
+    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
     if target.suffix == ".csv":
-        partial.write_text(_csv(columns, rows), encoding="utf-8")
+        partial.write_text(_csv(columns, rows), encoding="utf-8", newline="")
     elif target.suffix == ".jsonl":
         lines = (json.dumps({name: row.get(name) for name in columns}, ensure_ascii=False) for row in rows)
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -200,10 +201,12 @@ def _relative(value: str | None, folder: str, sample_id: str) -> str:
 
 
 def _csv(columns: list[str], rows: list[dict[str, str | int | None]]) -> str:
+    values = [[row.get(name) for name in columns] for row in rows]
+    # Before Python 3.13 the writer left a lone carriage return unquoted, and readers took it for the end of the row.
+    returns = any(isinstance(value, str) and "\r" in value for row in values for value in row)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([row.get(name) for name in columns] for row in rows)
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL)
+    writer.writerows([columns, *values])
     return text.getvalue()
 
 

@@ -45,6 +45,7 @@ class PairsReport:
         n_utterances: different utterances in them.
         n_pictures: different pictures in them.
         drops: what was left out, by corpus (`speech`, `image`) and reason.
+        notes: what was decided that nobody asked for, a line each.
         fingerprint: `dataset.fingerprint` of the manifest.
     """
 
@@ -55,6 +56,7 @@ class PairsReport:
     n_utterances: int
     n_pictures: int
     drops: Mapping[str, Mapping[str, int]]
+    notes: Sequence[str]
     fingerprint: str
 
     def to_json(self) -> str:
@@ -91,7 +93,16 @@ def build_pairs(options: PairsOptions) -> PairsReport:
     _claim(folder, options, pairs)
     samples, hashes = _with_files(pairs, folder, options)
     manifest = dataset.write_manifest(folder / MANIFEST_CSV, samples)
-    return _report(manifest, samples, drops, dataset.fingerprint(samples, hashes=hashes))
+    notes = _notes({sample.split for sample in image_content.samples}, options)
+    return _report(manifest, samples, drops, notes, dataset.fingerprint(samples, hashes=hashes))
+
+
+def _notes(image_splits: set[str], options: PairsOptions) -> list[str]:
+    if options.folds or options.image_test_split != "auto":
+        return []
+    if dealing.image_test_split(image_splits, options) == "test":
+        return []
+    return [f"--image {options.image} has no test split: its validation split is the test split."]
 
 
 def _labelled(
@@ -271,7 +282,11 @@ def _place(source: Path, target: Path, *, copy: bool) -> None:
 
 
 def _report(
-    manifest: Path, samples: Sequence[Sample], drops: Mapping[str, Counter[str]], fingerprint: str
+    manifest: Path,
+    samples: Sequence[Sample],
+    drops: Mapping[str, Counter[str]],
+    notes: Sequence[str],
+    fingerprint: str,
 ) -> PairsReport:
     counts: dict[str, dict[str, dict[str, int]]] = {}
     parts: defaultdict[tuple[str, str], list[Sample]] = defaultdict(list)
@@ -294,5 +309,6 @@ def _report(
         n_utterances=len({sample.speech for sample in samples}),
         n_pictures=len({sample.image_group for sample in samples}),
         drops={name: dict(counter) for name, counter in drops.items()},
+        notes=notes,
         fingerprint=fingerprint,
     )

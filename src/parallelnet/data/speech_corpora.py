@@ -30,6 +30,9 @@ IEMOCAP_LINE = re.compile(
 )
 """The line of `EmoEvaluation/*.txt` that sums a turn up: `[start - end]`, turn, emotion, `[valence, ...]`."""
 
+RAVDESS_SEXES: tuple[str, str] = ("female", "male")
+"""Actors with even numbers are women, with odd numbers men."""
+
 IEMOCAP_TRANSCRIPT = re.compile(r"(?P<turn>Ses\w+) \[[\d.-]+\]: ?(?P<text>.*)")
 
 CREMA_D_EMOTIONS: dict[str, str] = {
@@ -110,7 +113,7 @@ def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
                 text=RAVDESS_STATEMENTS[statement - 1],
                 label=RAVDESS_EMOTIONS[emotion - 1],
                 group=f"actor_{actor:02d}",
-                extra={"intensity": RAVDESS_INTENSITIES[intensity - 1]},
+                extra={"intensity": RAVDESS_INTENSITIES[intensity - 1], "sex": RAVDESS_SEXES[actor % 2]},
             )
 
 
@@ -128,8 +131,13 @@ def _read_packed_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
             text=row.get("transcript", ""),
             label=row["label"],
             group=row["speaker"],
-            extra={"intensity": row.get("intensity", "")},
+            extra={"intensity": row.get("intensity", ""), "sex": _ravdess_sex(row["speaker"])},
         )
+
+
+def _ravdess_sex(speaker: str) -> str:
+    number = speaker.rpartition("_")[2]
+    return RAVDESS_SEXES[int(number) % 2] if number.isdigit() else ""
 
 
 def read_iemocap(root: Path, drops: Counter[str]) -> Iterator[Sample]:

@@ -65,7 +65,7 @@ class FrozenPart:
             with torch.no_grad():
                 device = next(part.parameters()).device
                 x = x.to(device)
-                kept = part(x) if self.what == "branches" else (part.n2.features(part.n2.adapt(part.pool(x))),)
+                kept = part(x) if self.what == "branches" else (part.n2.features(part.n2.adapt(part.prepare(x))),)
             part.train(training)
             self._kept[key] = tuple(k.cpu() for k in kept)
         return self._kept[key]
@@ -75,5 +75,5 @@ def branches(part: ModalityBranches, x: Tensor, kept: tuple[Tensor, ...]) -> Bra
     """Return (N1, N2) of a signal, taking over what was kept: both outputs, N2's features, or nothing."""
     if len(kept) == 2:
         return kept[0], kept[1]
-    pooled = part.pool(x)
+    pooled = part.prepare(x)
     return part.n1(pooled), part.n2.embed(kept[0]) if kept else part.n2(pooled)

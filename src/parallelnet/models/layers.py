@@ -64,19 +64,32 @@ class N2(nn.Module):
         return self.embed(self.features(self.adapt(x)))
 
 
+class Luminance(nn.Module):
+    """RGB to three equal channels of luminance (ITU-R BT.601, as Pillow turns pictures grey)."""
+
+    def __init__(self) -> None:
+        """Keep the weights as a constant; they are no part of a checkpoint."""
+        super().__init__()
+        self.register_buffer("weights", torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `[n, 3, h, w]`; a grey picture stays as it is."""
+        return (x * self.weights).sum(1, keepdim=True).expand(-1, 3, -1, -1)
+
+
 class ModalityBranches(nn.Module):
     """N1 and N2 of one modality."""
 
-    def __init__(self, pool: int, n1: N1, n2: N2) -> None:
-        """Take both networks and the side of the squares that are averaged before them."""
+    def __init__(self, prepare: Sequence[nn.Module], n1: N1, n2: N2) -> None:
+        """Take both networks and what the input goes through before them (averaging, luminance)."""
         super().__init__()
-        self.pool = nn.Identity() if pool == 1 else nn.AvgPool2d(pool)
+        self.prepare = nn.Sequential(*prepare)
         self.n1 = n1
         self.n2 = n2
 
     def forward(self, x: Tensor) -> Branches:
         """Return (N1(x), N2(x))."""
-        x = self.pool(x)
+        x = self.prepare(x)
         return self.n1(x), self.n2(x)
 
 
@@ -97,7 +110,7 @@ class CrissCross(nn.Module):
         self, speech: ModalityBranches, image: ModalityBranches, log_mel: Tensor, picture: Tensor
     ) -> tuple[Branches, Branches]:
         """Return (N1_s, N2_s) and (N1_i, N2_i), each N2 seeing both inputs."""
-        log_mel, picture = speech.pool(log_mel), image.pool(picture)
+        log_mel, picture = speech.prepare(log_mel), image.prepare(picture)
         speech_map, image_map = speech.n1.map(log_mel), image.n1.map(picture)
         return (
             (speech.n1.dense(speech_map), _crossed(speech.n2, log_mel, self.to_speech(image_map))),

@@ -15,6 +15,7 @@ from .layers import (
     Branches,
     CrissCross,
     HybridHead,
+    Luminance,
     ModalityBranches,
     Multiplication,
     SingleHead,
@@ -164,7 +165,10 @@ def _branches(
     n1 = N1(n_in, branch.channels, side, options.embed_dim, options.dropout)
     backbone = backbones.build(branch.backbone, weights)
     n2 = N2(n_in, backbone, _feature_shape(branch.backbone, backbone, side), options.embed_dim, options.dropout)
-    return ModalityBranches(branch.input_pool, n1, n2)
+    prepare: list[nn.Module] = [Luminance()] if branch.grey else []
+    if branch.input_pool > 1:
+        prepare.append(nn.AvgPool2d(branch.input_pool))
+    return ModalityBranches(prepare, n1, n2)
 
 
 def _feature_shape(name: str, backbone: nn.Module, side: int) -> torch.Size:

@@ -105,7 +105,7 @@ def export(
             sample's logits then depend a little on its batch.
 
     Raises:
-        CheckpointError: the facts describe another kind of network.
+        CheckpointError: the facts describe another kind of network, or the calibration lacks a modality.
         MissingExtraError: onnx or onnxscript is not installed.
     """
     todo = graphs(network)
@@ -113,6 +113,9 @@ def export(
         raise CheckpointError(
             f"model.json describes the graphs {', '.join(facts.graphs)}; this network has {', '.join(todo)}."
         )
+    missing = [name for name in network.modalities if calibration is not None and name not in calibration]
+    if missing:
+        raise CheckpointError(f"Calibration for int8 has no {missing[0]}; it needs {', '.join(network.modalities)}.")
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     training = network.training
@@ -178,9 +181,6 @@ def _strip(model: onnx.ModelProto) -> None:
 
 
 def _samples(network: ParallelNet, graph: Graph, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    missing = [name for name in network.modalities if name not in given]
-    if missing:
-        raise CheckpointError(f"Calibration for int8 has no {missing[0]}; it needs {', '.join(network.modalities)}.")
     if set(graph.inputs) <= set(given):
         return {name: np.asarray(given[name], np.float32) for name in graph.inputs}
     # The head's inputs are what the branches make of the samples.

@@ -27,11 +27,13 @@ class BranchOptions:
         backbone: N2's features: a name in `BACKBONES`, any torchvision classifier, or `timm:NAME`.
         channels: widths of N1's (conv 3x3, ReLU, max-pool) blocks; each block halves both sides.
         input_pool: side of the squares that are averaged before N1 and N2; 1 keeps the 128 x 128 input.
+        grey: pictures are turned to luminance first, for networks that learn from grey faces and then meet colour.
     """
 
     backbone: str
     channels: tuple[int, ...] = PAPER_CHANNELS
     input_pool: int = 1
+    grey: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str) or not self.backbone:
@@ -163,7 +165,7 @@ def _study(backbone: str, summary: str) -> Variant:
 _COMPACT = NetworkOptions(
     speech=BranchOptions("compact-speech", (8, 16, 24, 32, 48)),
     # FER-2013's faces are 48 x 48: the 128 x 128 input of the contract holds nothing that 64 x 64 does not.
-    image=BranchOptions("compact-image", (16, 32, 48, 64), input_pool=2),
+    image=BranchOptions("compact-image", (16, 32, 48, 64), input_pool=2, grey=True),
     embed_dim=128,
     hidden=(128, 64),
     dropout=0.3,
@@ -172,7 +174,9 @@ _COMPACT = NetworkOptions(
 
 VARIANTS: dict[str, Variant] = {
     "compact": Variant(_COMPACT, "small residual nets from scratch; a two-core CPU trains it", "ours"),
-    "compact-ser-only": Variant(replace(_COMPACT, image=None), "the ears of compact, alone", "ours"),
+    "compact-ser-only": Variant(
+        replace(_COMPACT, image=None, dropout=0.2, head_dropout=0.2), "the ears of compact, alone", "ours"
+    ),
     "compact-ier-only": Variant(
         replace(_COMPACT, speech=None, dropout=0.2, head_dropout=0.1), "the eyes of compact, alone", "ours"
     ),

@@ -128,7 +128,10 @@ def training_curves(rows: Sequence[Mapping[str, object]], title: str = "") -> Fi
         label = f"{part} {kind}".replace("_", " ")
         ax.plot(list(points), list(points.values()), color=colour, label=label, **style)
     loss_ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
-    score_ax.set(xlabel="epoch", ylabel="score", ylim=(0, 1))
+    lowest = min(
+        (value for name, points in curves.items() if not name.endswith("loss") for value in points.values()), default=0
+    )
+    score_ax.set(xlabel="epoch", ylabel="score", ylim=(min(0, lowest), 1))  # kappa may be below 0
     for ax in (loss_ax, score_ax):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if ax.lines:

@@ -48,7 +48,7 @@ class Outputs:
 
 
 def settings(network: ParallelNet) -> tuple[Modalities, ...]:
-    """Return the ways in which a network can be used: with both modalities and with each alone, or with its only one."""
+    """Return the ways in which a network can be used: both modalities, and each alone; or its only one."""
     if len(network.modalities) == 2:
         return ("both", "speech", "image")
     return ("speech",) if network.modalities == ("speech",) else ("image",)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from ..data.loading import DrawSampler, SampleDataset, SignalStore, collate
+from ..errors import ManifestError
 from ..models.frozen import Freeze, FrozenPart, freeze
 from ..models.network import ParallelNet
 from ..options import Recipe
@@ -25,10 +27,30 @@ from .learner import Learner, class_weights
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Samples with their class indices."""
+    """Samples with their class indices, and the indices of their auxiliary values where something learns them."""
 
     samples: tuple[Sample, ...]
     labels: tuple[int, ...]
+    auxiliary: tuple[tuple[int, ...], ...] = ()
+
+
+def with_auxiliary(part: Part, columns: Sequence[str]) -> tuple[Part, tuple[int, ...]]:
+    """Return the part with the values of manifest columns as indices, -1 where empty, and how many values each has.
+
+    Raises:
+        ManifestError: a column has fewer than two values.
+    """
+    found = []
+    for column in columns:
+        values = [str(getattr(s, column, "") or s.extra.get(column, "")) for s in part.samples]
+        known = sorted(set(values) - {""})
+        if len(known) < 2:
+            raise ManifestError(
+                f"--auxiliary {column}: the training part has {len(known)} value(s) of it; two at least."
+            )
+        found.append((len(known), [known.index(value) if value else -1 for value in values]))
+    rows = tuple(zip(*(indices for _, indices in found), strict=True))
+    return replace(part, auxiliary=rows), tuple(n for n, _ in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +96,8 @@ def fit(
     part = None
     if frozen != "none" and network.separable and not recipe.augment.any:
         part = FrozenPart(network, frozen)
-    learner = Learner(network, recipe, weights, seed, part)
+    train_part, n_values = with_auxiliary(train_part, recipe.auxiliary)
+    learner = Learner(network, recipe, weights, seed, part, n_values)
     keep = ModelCheckpoint(
         folder / "state", filename="best", monitor="validation_loss", save_last=True, enable_version_counter=False
     )
@@ -87,17 +110,19 @@ def fit(
         logger=[CSVLogger(folder, "logs", version=""), TensorBoardLogger(folder, "logs", version="")],
         callbacks=[keep, *_callbacks(recipe, hardware)],
         deterministic="warn",
+        gradient_clip_val=recipe.clip_gradient or None,
         use_distributed_sampler=False,
         enable_progress_bar=not hardware.quiet,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
+    datasets = (
+        SampleDataset(p.samples, p.labels, store, recipe, seed, part, p.auxiliary) for p in (train_part, validation_part)
+    )
     train_loader, validation_loader = (
-        _loader(
-            SampleDataset(p.samples, p.labels, store, recipe, seed, part), trainer, hardware.workers, shuffle=shuffle
-        )
-        for p, shuffle in ((train_part, True), (validation_part, False))
+        _loader(dataset, trainer, hardware.workers, shuffle=shuffle)
+        for dataset, shuffle in zip(datasets, (True, False), strict=True)
     )
     start = time.monotonic()
     with warnings.catch_warnings():

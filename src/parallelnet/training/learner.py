@@ -8,15 +8,17 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa, MulticlassF1Score
 
 from ..data.augment import augment_image, augment_speech, mixup
 from ..data.loading import Batch, Kept
+from ..errors import OptionError
 from ..models.frozen import FrozenPart, branches
 from ..models.loss import combined_loss, smooth
-from ..models.network import ParallelNet
+from ..models.network import ParallelNet, embedding
 from ..options import Recipe
 
 
@@ -30,6 +32,7 @@ class Learner(lightning.LightningModule):
         class_weights: Sequence[float] | None,
         seed: int,
         frozen: FrozenPart | None = None,
+        n_values: Sequence[int] = (),
     ) -> None:
         """Join them.
 
@@ -39,12 +42,14 @@ class Learner(lightning.LightningModule):
             class_weights: weight of each class in the loss, or None.
             seed: of augmentation, mixup and modality dropout.
             frozen: the part that does not learn, where the batches bring its outputs along.
+            n_values: number of values of each auxiliary column.
         """
         super().__init__()
         self.network = network
         self.recipe = recipe
         self.seed = seed
         self.frozen = frozen
+        self.auxiliary = nn.ModuleList(nn.Linear(network.embed_dim, n) for n in n_values)
         n = len(network.classes)
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
@@ -78,8 +83,10 @@ class Learner(lightning.LightningModule):
         target = smooth(batch.label, len(self.network.classes), self.recipe.label_smoothing)
         speech, image, target = mixup([speech, image, target], self.recipe.augment.mixup, generator)
         batch = self._drop_modality(batch._replace(speech=speech, image=image), generator)
-        logits = self._logits(batch)
+        logits, embedded = self._outputs(batch)
         loss = self._loss(logits, target)
+        if self.auxiliary:
+            loss = loss + self.recipe.auxiliary_weight * self._auxiliary_loss(embedded, batch.auxiliary)
         self.train_metrics.update(logits.detach().softmax(-1), batch.label)
         self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.label))
         self.log_dict(self.train_metrics, on_step=False, on_epoch=True, batch_size=len(batch.label))
@@ -100,18 +107,30 @@ class Learner(lightning.LightningModule):
         """Return [n, n_classes] probabilities, averaged over each sample's windows."""
         kept = tuple(k[batch.owner] for k in batch.image_kept)
         windows = batch._replace(image=batch.image[batch.owner], image_kept=kept)
-        probs = self._logits(windows).softmax(-1)
+        probs = self._outputs(windows)[0].softmax(-1)
         n = len(batch.label)
         summed = torch.zeros(n, probs.shape[1], device=probs.device).index_add_(0, batch.owner, probs)
         return summed / torch.bincount(batch.owner, minlength=n)[:, None]
 
-    def _logits(self, batch: Batch) -> Tensor:
+    def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Return logits, and the embedding that auxiliary heads read: of the speech where there is one."""
         network = self.network
         if not network.separable:
-            return network.logits(batch.speech, batch.image)
+            return network.logits(batch.speech, batch.image), None
         heard = None if network.speech is None else branches(network.speech, batch.speech, batch.speech_kept)
         seen = None if network.image is None else branches(network.image, batch.image, batch.image_kept)
-        return network.head(heard, seen)
+        branches_out = heard if heard is not None else seen
+        assert branches_out is not None
+        return network.head(heard, seen), embedding(branches_out)
+
+    def _auxiliary_loss(self, embedded: Tensor | None, values: Tensor) -> Tensor:
+        if embedded is None:
+            raise OptionError("--auxiliary needs a network whose branches are separate: no criss-cross before N2.")
+        losses = [
+            cross_entropy(head(embedded.relu()), values[:, k], ignore_index=-1, reduction="sum") / len(values)
+            for k, head in enumerate(self.auxiliary)
+        ]
+        return torch.stack(losses).mean()
 
     def _drop_modality(self, batch: Batch, generator: torch.Generator) -> Batch:
         probability = self.recipe.modality_dropout

@@ -267,7 +267,7 @@ def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
     options = task.options
     train_set, validation, test = (task.part(p) for p in (task.parts.train, task.parts.validation, task.parts.test))
     torch.manual_seed(options.seed)
-    network = build(task.network, task.classes, options.weights)
+    network = build(task.network, task.classes, weights=options.weights)
     for source in options.init_from:
         taken = load_matching(network, _weights(source))
         log.info("took over %d tensors from %s", taken, source)

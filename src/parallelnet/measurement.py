@@ -1,0 +1,134 @@
+"""A model on labelled samples: predictions and truth to metrics, with every sample that could not be measured named."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import ManifestError
+from .evaluation import Metrics, evaluate
+from .predictor import Predictor
+from .types import Modalities, Sample
+
+FAILURES = "failures.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a model is worth on some samples.
+
+    Attributes:
+        metrics: over the samples that could be measured.
+        failures: id and reason of each of the others.
+    """
+
+    metrics: Metrics
+    failures: tuple[tuple[str, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics as plain dicts and lists, with `n_failed`, ready for JSON."""
+        return {**self.metrics.to_dict(), "n_failed": len(self.failures)}
+
+
+def part(samples: Sequence[Sample], split: str | None) -> tuple[list[Sample], str]:
+    """Return the samples of a split, and its name.
+
+    Args:
+        samples: of a whole manifest or corpus.
+        split: `test`, `validation`, `train` or `all`; None takes the test split where there are splits, else all.
+
+    Raises:
+        ManifestError: the split is empty.
+    """
+    if split is None:
+        split = "test" if any(sample.split for sample in samples) else "all"
+    chosen = [sample for sample in samples if split in ("all", sample.split)]
+    if not chosen:
+        there = sorted({sample.split or "none" for sample in samples})
+        raise ManifestError(f"No sample has the split {split!r}; there are: {', '.join(there)}. See --split.")
+    return chosen, split
+
+
+def measure(
+    predictor: Predictor,
+    samples: Sequence[Sample],
+    *,
+    modalities: Modalities = "both",
+    target_column: Literal["label", "sentiment"] = "label",
+    by_group: bool = False,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> Measured:
+    """Return metrics of a model; a sample that cannot be read, or whose class it does not know, counts as failed.
+
+    Args:
+        predictor: from `predictor.load`.
+        samples: labelled.
+        modalities: `speech` or `image` leaves the other out of every sample.
+        target_column: where the truth stands.
+        by_group: bootstrap rounds draw speakers instead of samples; a sample without a group is one of its own.
+        n_bootstrap: rounds of the bootstrap.
+        seed: of the bootstrap.
+        progress: called with each number of samples that are done.
+
+    Raises:
+        ManifestError: not one sample could be measured.
+    """
+    probs: list[list[float]] = []
+    known: list[Sample] = []
+    labelled, failures = _labelled(samples, predictor.classes, target_column)
+    for sample, outcome in zip(labelled, predictor.predict_each(labelled, modalities=modalities), strict=True):
+        if isinstance(outcome, Exception):
+            failures.append((sample.id, " ".join(str(outcome).split())))
+        else:
+            probs.append(list(outcome.probs.values()))
+            known.append(sample)
+        if progress is not None:
+            progress(1)
+    if not known:
+        reason = failures[0][1] if failures else "there are none."
+        raise ManifestError(f"None of {len(samples)} samples can be evaluated; the first: {reason}")
+    metrics = evaluate(
+        [predictor.classes.index(getattr(sample, target_column)) for sample in known],
+        probs,
+        predictor.classes,
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+        groups=[sample.group or f"sample {sample.id}" for sample in known] if by_group else None,
+    )
+    return Measured(metrics, tuple(failures))
+
+
+def _labelled(
+    samples: Iterable[Sample], classes: Sequence[str], target_column: str
+) -> tuple[list[Sample], list[tuple[str, str]]]:
+    labelled, failures = [], []
+    for sample in samples:
+        target = getattr(sample, target_column)
+        if target in classes:
+            labelled.append(sample)
+        else:
+            failures.append((sample.id, f"{target_column} {target!r} is none of the model's {', '.join(classes)}."))
+    return labelled, failures
+
+
+def write(folder: Path, measured: Measured, facts: Mapping[str, Any]) -> None:
+    """Write confusion.png, confusion.csv, failures.csv, and metrics.json last, into a folder made where missing.
+
+    Args:
+        folder: existing files of these names are replaced.
+        measured: from `measure`.
+        facts: what was measured, kept in metrics.json.
+    """
+    from .report.plots import save_confusion
+
+    save_confusion(measured.metrics, folder)
+    with (folder / FAILURES).open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([("id", "reason"), *measured.failures])
+    record = json.dumps({**measured.to_dict(), **facts}, indent=2, ensure_ascii=False)
+    (folder / "metrics.json").write_text(record + "\n", encoding="utf-8")

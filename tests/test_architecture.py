@@ -1,0 +1,155 @@
+"""Who may import whom (docs/design.md, section 2), and what must stay unloaded, seen in fresh processes."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import parallelnet
+from parallelnet import checkpoint
+
+# Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
+_spec = importlib.util.spec_from_file_location("checkpoint_fixture", Path(__file__).with_name("checkpoint_fixture.py"))
+fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fixtures)
+toy, toy_checkpoint = fixtures.toy, fixtures.toy_checkpoint
+
+ROOT = Path(parallelnet.__file__).parent
+EVERYWHERE = {"types", "options", "errors"}
+ALL = {path.stem if path.suffix else path.name for path in ROOT.iterdir() if not path.name.startswith("_")}
+
+# The table of docs/design.md, section 2. A package stands for all of its modules.
+ALLOWED = {
+    "errors": set(),
+    "types": {"errors"},
+    "options": {"errors"},
+    "flags": {"errors"},
+    "checkpoint": set(),
+    "audio": set(),
+    "image": set(),
+    "evaluation": set(),
+    "predictions": set(),
+    "models": {"checkpoint"},
+    "video": {"audio", "image"},
+    "words": {"audio", "image"},
+    "report": {"audio", "image"},
+    "runtime": {"checkpoint"},
+    "predictor": {"audio", "image", "video", "checkpoint", "runtime", "predictions"},
+    "measurement": {"predictor", "evaluation", "report"},
+    "explain": {"audio", "image", "words"},
+    "data": {"audio", "image", "words", "report"},
+    "training": {"data", "models", "checkpoint", "evaluation", "report"},
+    "experiments": ALL - {"cli", "web"},
+    "cli": ALL - {"web"},
+    "web": ALL - {"cli"},
+    "__init__": ALL - {"cli", "web"},
+    "__main__": {"cli"},
+}
+# More than their part may, and only these modules.
+EXCEPTIONS = {
+    "data/teachers.py": {"predictor"},
+}
+# Only inside functions, so that the module itself opens without them.
+INSIDE_FUNCTIONS = {"runtime": {"models"}}
+HEAVY = {"torch", "torchvision", "lightning", "ray", "matplotlib", "gradio", "onnxruntime", "sklearn", "skimage"}
+MODULES = sorted(path for path in ROOT.rglob("*.py"))
+
+
+def part_of(path):
+    """Return the row of the table that a file belongs to."""
+    first = path.relative_to(ROOT).parts[0]
+    return first.removesuffix(".py")
+
+
+def our_imports(path):
+    """Return (part, at the top?) for everything of ours that a file imports; TYPE_CHECKING blocks do not count."""
+    package = ["parallelnet", *path.relative_to(ROOT).parts[:-1]]
+    found = set()
+
+    def visit(node, top):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            top = False
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = [*base, *(node.module.split(".") if node.module else [])]
+            names = [[*module, alias.name] for alias in node.names] if module == ["parallelnet"] else [module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        found.update((name[1], top) for name in names if name[0] == "parallelnet" and len(name) > 1)
+        for child in ast.iter_child_nodes(node):
+            visit(child, top)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")), True)
+    return {(name, top) for name, top in found if name in ALL}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_hold_the_table(path):
+    part = part_of(path)
+    assert part in ALLOWED, f"{part} has no row in the table: add it here and in docs/design.md, section 2"
+    allowed = ALLOWED[part] | EVERYWHERE | {part} | EXCEPTIONS.get(path.relative_to(ROOT).as_posix(), set())
+    inside = allowed | INSIDE_FUNCTIONS.get(part, set())
+    wrong = {name for name, top in our_imports(path) if name not in (allowed if top else inside)}
+    assert not wrong, f"{part} may import {sorted(allowed)}, it imports {sorted(wrong)}"
+
+
+def test_the_parser_of_imports_sees_every_form(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "x.py"
+    path.write_text(
+        "from typing import TYPE_CHECKING\nfrom .. import audio\nfrom ..models.onnx import export\n"
+        "import parallelnet.runtime\nfrom . import splits\nif TYPE_CHECKING:\n    from ..cli import main\n"
+        "def f():\n    from parallelnet.predictor import load\n"
+    )
+    expected = {("audio", True), ("models", True), ("runtime", True), ("data", True), ("predictor", False)}
+    assert our_imports(path) == expected
+
+
+def loaded_by(*arguments):
+    """Return the top-level packages that a fresh interpreter holds after running with these arguments."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True, timeout=120
+    )
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-c", "import parallelnet"),
+        ("-m", "parallelnet", "--help"),
+        ("-m", "parallelnet", "train", "--help"),
+        ("-m", "parallelnet", "list", "variants"),
+        ("-m", "parallelnet", "list", "checkpoints"),
+    ],
+    ids=" ".join,
+)
+def test_light_commands_load_nothing_heavy(arguments):
+    loaded = loaded_by(*arguments)
+    assert "parallelnet" in loaded
+    assert not loaded & HEAVY
+
+
+def test_help_parses_no_options():
+    assert "jsonargparse" not in loaded_by("-m", "parallelnet", "--help")
+
+
+@pytest.fixture
+def any_checkpoint(request):
+    """The folder of the bundled checkpoint; of a toy while there is none."""
+    return checkpoint.bundled().get(checkpoint.DEFAULT_CHECKPOINT) or request.getfixturevalue("toy_checkpoint").path
+
+
+def test_predict_loads_no_torch(any_checkpoint, tone_wav, picture_png):
+    files = ("--speech", str(tone_wav), "--image", str(picture_png), "--checkpoint", str(any_checkpoint))
+    loaded = loaded_by("-m", "parallelnet", "predict", *files)
+    assert "onnxruntime" in loaded  # or the list of loaded packages would say nothing
+    assert not loaded & {"torch", "torchvision", "lightning", "matplotlib", "pyarrow", "ray", "gradio"}

@@ -1,0 +1,399 @@
+"""From files and arrays to predictions, alone, in lists and in manifests."""
+
+import csv
+import importlib.util
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+import parallelnet
+from parallelnet import audio, predictions, predictor
+from parallelnet.errors import CheckpointError, InputError, ManifestError, OptionError
+from parallelnet.options import LimitOptions, SignalOptions
+from parallelnet.predictor import load, predict_manifest
+from parallelnet.types import Prediction, Sample
+
+# Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
+_spec = importlib.util.spec_from_file_location("checkpoint_fixture", Path(__file__).with_name("checkpoint_fixture.py"))
+fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fixtures)
+toy, toy_checkpoint, make_checkpoint = fixtures.toy, fixtures.toy_checkpoint, fixtures.make_checkpoint
+
+RATE_HZ = 16_000
+# Probabilities from float32 logits of up to 10: errors of 1e-6 there, no larger after the softmax. See test_runtime.
+SAME = 1e-5
+
+
+def tone(seconds, seed=0):
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    return (0.3 * np.sin(2 * np.pi * (200 + 150 * seed) * t) * np.sin(3 * t) + 0.02 * rng.normal(size=len(t))).astype(
+        "f4"
+    )
+
+
+def picture(seed=0, size=(60, 50)):
+    rng = np.random.default_rng(seed)
+    return rng.integers(256, size=(*size, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Paths of three utterances (1, 2 and 12 s) and three pictures, and of files that are none."""
+    root = tmp_path_factory.mktemp("files")
+    paths = {}
+    for k, seconds in enumerate((1, 2, 12)):
+        paths[f"speech{k}"] = str(root / f"{k}.wav")
+        soundfile.write(paths[f"speech{k}"], tone(seconds, k), RATE_HZ)
+        paths[f"image{k}"] = str(root / f"{k}.png")
+        Image.fromarray(picture(k)).save(paths[f"image{k}"])
+    for name in ("empty.wav", "empty.png"):
+        (root / name).write_bytes(b"")
+        paths[name] = str(root / name)
+    (root / "text.png").write_text("no picture")
+    paths["text.png"] = str(root / "text.png")
+    paths["missing"] = str(root / "missing.wav")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def toy_predictor(toy_checkpoint):
+    return load(toy_checkpoint.path)
+
+
+def softmax(logits):
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def values(prediction):
+    return list(prediction.probs.values())
+
+
+def assert_same(left: Prediction, right: Prediction):
+    np.testing.assert_allclose(values(left), values(right), atol=SAME)
+    for name, probs in left.alone.items():
+        np.testing.assert_allclose(list(probs.values()), list(right.alone[name].values()), atol=SAME)
+    assert replace(left, probs={}, alone={}) == replace(right, probs={}, alone={})
+
+
+def test_a_pair_by_hand(toy_predictor, toy, files):
+    found = toy_predictor.predict(files["speech0"], files["image0"])
+    speech = audio.signal(files["speech0"])
+    image, _ = parallelnet.predictor.image.signal(files["image0"])
+    silence, black = np.zeros_like(speech), np.zeros_like(image[None])
+    assert list(found.probs) == ["anger", "happy", "hate", "sad"]
+    np.testing.assert_allclose(values(found), softmax(toy.logits(speech, image[None]) / 2)[0], atol=SAME)
+    heard, seen = found.alone["speech"], found.alone["image"]
+    np.testing.assert_allclose(list(heard.values()), softmax(toy.logits(speech, black) / 3)[0], atol=SAME)
+    np.testing.assert_allclose(list(seen.values()), softmax(toy.logits(silence, image[None]) / 4)[0], atol=SAME)
+    assert found.emotion == max(found.probs, key=found.probs.get)
+    assert (found.modalities, found.n_windows, found.checkpoint) == (("speech", "image"), 1, "toy")
+    assert found.face is not None
+    assert found.face.status == "off"
+    assert sum(values(found)) == pytest.approx(1, abs=1e-12)
+
+
+def test_one_modality_equals_what_the_pair_says_of_it_alone(toy_predictor, files):
+    pair = toy_predictor.predict(files["speech0"], files["image0"])
+    for name, given in (("speech", {"speech": files["speech0"]}), ("image", {"image": files["image0"]})):
+        single = toy_predictor.predict(**given)
+        np.testing.assert_allclose(values(single), list(pair.alone[name].values()), atol=SAME)
+        assert single.modalities == (name,)
+        assert single.alone == {}
+    assert toy_predictor.predict(image=files["image0"]).n_windows == 0
+    assert toy_predictor.predict(files["speech0"]).face is None
+
+
+def test_long_speech_is_the_mean_over_windows(toy_predictor, toy, files):
+    windows = audio.signal(files["speech2"])
+    assert len(windows) > 2
+    image, _ = parallelnet.predictor.image.signal(files["image0"])
+    found = toy_predictor.predict(files["speech2"], files["image0"])
+    each = softmax(toy.logits(windows, np.repeat(image[None], len(windows), axis=0)) / 2)
+    assert np.abs(each - each[0]).max() > 100 * SAME  # else the mean would show nothing
+    np.testing.assert_allclose(values(found), each.mean(axis=0), atol=SAME)
+    assert found.n_windows == len(windows)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "stream", "array", "pillow"])
+def test_every_kind_of_source_says_the_same(toy_predictor, files, kind):
+    expected = toy_predictor.predict(files["speech0"], files["image0"])
+    content = {name: Path(files[name]).read_bytes() for name in ("speech0", "image0")}
+    speech, image, settings = {
+        "bytes": (content["speech0"], content["image0"], {}),
+        "stream": (io.BytesIO(content["speech0"]), io.BytesIO(content["image0"]), {}),
+        "array": (soundfile.read(files["speech0"], dtype="int16")[0], picture(0), {"sample_rate_hz": RATE_HZ}),
+        "pillow": (files["speech0"], Image.fromarray(picture(0)), {}),
+    }[kind]
+    assert_same(toy_predictor.predict(speech, image, **settings), expected)
+
+
+@pytest.mark.parametrize("block", [1, 2, 64])
+def test_a_mixed_list_equals_one_by_one(toy_predictor, files, monkeypatch, block):
+    monkeypatch.setattr(predictor, "_BLOCK_SAMPLES", block)
+    speech = [files["speech0"], None, files["speech2"], files["speech1"], None]
+    images = [files["image0"], files["image1"], None, files["image2"], files["image0"]]
+    listed = toy_predictor.predict(speech, images)
+    assert len(listed) == 5
+    for pair, found in zip(zip(speech, images, strict=True), listed, strict=True):
+        assert_same(found, toy_predictor.predict(*pair))
+    for found, path in zip(toy_predictor.predict(image=tuple(images[:2])), images[:2], strict=True):
+        assert_same(found, toy_predictor.predict(image=path))
+
+
+def test_a_list_is_one_pass_through_each_branch(toy_predictor, files, monkeypatch):
+    calls = []
+    backend = toy_predictor.model._backend
+    run = backend.run
+    toy_predictor.predict(files["speech0"])  # so that the branches of zeros are known
+    toy_predictor.predict(image=files["image0"])
+    monkeypatch.setattr(backend, "run", lambda part, arrays: calls.append(part) or run(part, arrays))
+    toy_predictor.predict(
+        [files["speech0"], files["speech1"], None], [files["image0"], files["image1"], files["image2"]]
+    )
+    assert sorted(calls) == ["head", "head", "head", "image", "speech"]
+
+
+def test_blocks_stay_small_however_long_the_recordings(toy_predictor, files, monkeypatch):
+    monkeypatch.setattr(predictor, "_BLOCK_WINDOWS", 4)
+    sizes = []
+    block = toy_predictor._predict_block
+    monkeypatch.setattr(toy_predictor, "_predict_block", lambda b: sizes.append(len(b)) or block(b))
+    toy_predictor.predict([files["speech2"]] * 3)  # 5 windows each
+    assert sizes == [1, 1, 1, 0]
+
+
+def test_empty_lists(toy_predictor):
+    assert toy_predictor.predict([]) == []
+    assert toy_predictor.predict([], []) == []
+
+
+def test_networks_that_cross_early_and_single_modality_networks(make_checkpoint, toy, files):
+    joint = load(make_checkpoint("joint", separable=False).path)
+    found = joint.predict([files["speech2"], None], [files["image0"], files["image1"]])
+    windows, (image, _) = audio.signal(files["speech2"]), parallelnet.predictor.image.signal(files["image0"])
+    pictures = np.repeat(image[None], len(windows), axis=0)
+    np.testing.assert_allclose(values(found[0]), softmax(toy.logits(windows, pictures)).mean(axis=0), atol=SAME)
+    heard = softmax(toy.logits(windows, np.zeros_like(pictures))).mean(axis=0)
+    np.testing.assert_allclose(list(found[0].alone["speech"].values()), heard, atol=SAME)
+    single = load(make_checkpoint("single", modalities=("image",)).path)
+    assert single.predict(image=files["image0"]).modalities == ("image",)
+    with pytest.raises(InputError, match="speech was given, but checkpoint toy takes image only"):
+        single.predict(files["speech0"], files["image0"])
+    sample = Sample("a", speech=files["speech0"], image=files["image0"])
+    assert [p.modalities for p in single.predict_each([sample])] == [("image",)]
+    with pytest.raises(OptionError, match="--modalities is 'speech'; checkpoint toy takes image"):
+        single.predict_each([sample], modalities="speech")
+
+
+def test_conformal_sets(make_checkpoint, files):
+    def sets(**conformal):
+        found = load(make_checkpoint(str(conformal), conformal=conformal).path).predict(files["speech0"])
+        return found, found.conformal_set
+
+    found, everything = sets(speech=1.0)
+    assert everything == tuple(found.probs)
+    assert found.uncertain
+    # A threshold that nothing reaches leaves the most probable class, and no doubt.
+    found, top = sets(speech=0.0)
+    assert top == (found.emotion,)
+    assert not found.uncertain
+    assert found.warnings == ()
+    second = sorted(found.probs.values())[-2]
+    _, two = sets(speech=1 - second)
+    assert two == tuple(name for name, p in found.probs.items() if p >= second)
+    found, unknown = sets(both=1.0)
+    assert unknown == (found.emotion,)
+    assert "not calibrated" in found.warnings[0]
+
+
+def test_labels_leave_the_others_out(toy_checkpoint, toy_predictor, files):
+    chosen = load(toy_checkpoint.path, labels=("sad", "anger"))
+    found, every = (
+        chosen.predict(files["speech0"], files["image0"]),
+        toy_predictor.predict(files["speech0"], files["image0"]),
+    )
+    assert list(found.probs) == ["anger", "sad"]
+    ratio = every.probs["anger"] / (every.probs["anger"] + every.probs["sad"])
+    assert found.probs["anger"] == pytest.approx(ratio, abs=SAME)
+    assert "Only anger, sad were allowed" in found.warnings[0]
+    with pytest.raises(OptionError, match=r"Unknown class 'angry'. Did you mean 'anger'"):
+        load(toy_checkpoint.path, labels=("angry", "sad"))
+    with pytest.raises(OptionError, match="at least two"):
+        load(toy_checkpoint.path, labels=("sad",))
+
+
+def test_warnings_of_silence_and_of_no_face(make_checkpoint):
+    opened = make_checkpoint(signals=SignalOptions(face="auto"), conformal={"both": 0.5})
+    silent, grey = np.zeros(RATE_HZ, np.float32), np.full((200, 200, 3), 128, np.uint8)
+    found = load(opened.path).predict(silent, grey, sample_rate_hz=RATE_HZ)
+    assert [line.split(":")[0] for line in found.warnings] == ["The speech is digital silence", "No face was found"]
+    assert found.face.status == "not-found"
+    assert load(opened.path, face="off").predict(image=grey).face.status == "off"
+
+
+@pytest.mark.parametrize(
+    ("speech", "image", "text"),
+    [
+        (None, None, "Neither speech nor image was given; toy takes speech and image"),
+        ("missing", None, "does not exist"),
+        ("empty.wav", "image0", "is empty"),
+        ("speech0", "text.png", "no picture that can be read"),
+        (["speech0"], "image0", "image is one source beside a list"),
+        (["speech0"], ["image0", "image1"], "1 speech sources and 2 pictures"),
+        (["speech0", "missing"], None, "Item 1 of the list: .* does not exist"),
+        (["speech0", None], None, "Item 1 of the list: Neither speech nor image"),
+    ],
+)
+def test_bad_input_is_one_line(toy_predictor, files, speech, image, text):
+    def named(x):
+        return [files.get(k) for k in x] if isinstance(x, list) else files.get(x)
+
+    with pytest.raises(InputError, match=text) as caught:
+        toy_predictor.predict(named(speech), named(image))
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_need_a_rate_and_limits_hold(toy_checkpoint, toy_predictor, files):
+    with pytest.raises(InputError, match="sample_rate_hz"):
+        toy_predictor.predict(tone(1))
+    short = load(toy_checkpoint.path, limits=LimitOptions(max_duration_s=0.5))
+    with pytest.raises(InputError, match="max-duration-s"):
+        short.predict(files["speech0"])
+    with pytest.raises(CheckpointError, match="No checkpoint 'nowhere'"):
+        load("nowhere")
+
+
+# --- manifests ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def samples(files):
+    return [
+        Sample("pair", speech=files["speech0"], image=files["image0"]),
+        Sample("gone", speech=files["missing"], image=files["image0"]),
+        Sample("föhn", speech=files["speech2"]),
+        Sample("none"),
+        Sample("seen, only", image=files["image1"]),
+    ]
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_row_a_sample_with_its_reason(toy_predictor, samples, tmp_path):
+    out, steps = tmp_path / "new" / "out.csv", []
+    counts = predict_manifest(toy_predictor, samples, out, progress=steps.append)
+    assert (counts.n_ok, counts.n_error, counts.n_skipped) == (3, 2, 0)
+    assert sum(steps) == len(samples)
+    found = rows(out)
+    assert tuple(found[0]) == predictions.columns(toy_predictor.classes)
+    assert [row["id"] for row in found] == [sample.id for sample in samples]
+    assert [row["status"] for row in found] == ["ok", "error", "ok", "error", "ok"]
+    assert "does not exist" in found[1]["reason"]
+    assert found[1]["emotion"] == found[1]["prob_sad"] == ""
+    single = toy_predictor.predict(samples[0].speech, samples[0].image)
+    # Six decimals are written: half of the last, and what a batch may differ by.
+    assert [float(found[0][f"prob_{name}"]) for name in single.probs] == pytest.approx(values(single), abs=SAME + 5e-7)
+    assert found[0]["emotion"] == single.emotion
+    assert found[0]["conformal_set"] == "|".join(single.conformal_set)
+    assert found[0]["uncertain"] == str(single.uncertain).lower()
+    assert (found[0]["modalities"], found[0]["face"]) == ("speech|image", "off")
+    assert [row["n_windows"] for row in found] == ["1", "", "5", "", "0"]
+
+
+def test_modalities_leave_one_out(toy_predictor, samples, tmp_path):
+    predict_manifest(toy_predictor, samples, tmp_path / "out.csv", modalities="image")
+    found = rows(tmp_path / "out.csv")
+    assert [row["modalities"] for row in found] == ["image", "image", "", "", "image"]
+
+
+def test_a_run_cut_anywhere_resumes_to_the_same_file(toy_predictor, samples, tmp_path):
+    whole = tmp_path / "whole.csv"
+    predict_manifest(toy_predictor, samples, whole)
+    content = whole.read_bytes()
+    # Every kind of cut: nothing, inside the header, inside a row, inside the two bytes of "ö", before a line's end.
+    places = {0, 5, content.index(b"\n"), content.index(b"\n") + 1, content.index("ö".encode()) + 1, len(content) - 1}
+    for end in sorted(places | set(range(7, len(content), 101))):
+        cut = tmp_path / "cut.csv"
+        cut.write_bytes(content[:end])
+        done = max(0, content[:end].count(b"\n") - 1)
+        counts = predict_manifest(toy_predictor, samples, cut, resume=True)
+        assert counts.n_skipped == done
+        assert counts.n_ok + counts.n_error == len(samples) - done
+        redone = rows(cut)
+        assert [row["id"] for row in redone] == [sample.id for sample in samples]
+        for row, expected in zip(redone, rows(whole), strict=True):
+            assert float(row["prob_sad"] or 0) == pytest.approx(float(expected["prob_sad"] or 0), abs=SAME + 1e-6)
+            assert (row["status"], row["reason"]) == (expected["status"], expected["reason"])
+
+
+def test_rows_are_on_disk_after_each_block(toy_predictor, samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(predictor, "_BLOCK_SAMPLES", 2)
+    out, seen = tmp_path / "out.csv", []
+    predict_manifest(toy_predictor, samples, out, progress=lambda _: seen.append(len(rows(out))))
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_what_is_finished_is_not_overwritten(toy_predictor, samples, tmp_path):
+    out = tmp_path / "out.csv"
+    predict_manifest(toy_predictor, samples, out)
+    before = out.read_bytes()
+    with pytest.raises(OptionError, match=r"exists\. Mend: --resume"):
+        predict_manifest(toy_predictor, samples, out)
+    assert predict_manifest(toy_predictor, samples, out, resume=True).n_skipped == len(samples)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["something else", "id,status\n1,ok\n", "{header}1,ok\n", "{header}{foreign}\n"])
+def test_a_foreign_file_is_refused_and_left_alone(toy_predictor, samples, tmp_path, content):
+    columns = predictions.columns(toy_predictor.classes)
+    out = tmp_path / "out.csv"
+    foreign = ",".join(["x"] * (len(columns) - 1) + ["another-model"])
+    out.write_text(content.format(header=",".join(columns) + "\n", foreign=foreign))
+    before = out.read_bytes()
+    with pytest.raises(ManifestError, match="does not hold predictions of checkpoint toy"):
+        predict_manifest(toy_predictor, samples, out, resume=True)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"), [(["a", "a"], "1 ids occur more than once"), (["a\nb"], "line break"), ([""], "empty")]
+)
+def test_ids_that_cannot_be_told_apart(toy_predictor, tmp_path, ids, text):
+    with pytest.raises(ManifestError, match=text):
+        predict_manifest(toy_predictor, [Sample(name) for name in ids], tmp_path / "out.csv")
+
+
+def test_a_decoder_that_breaks_is_a_row_not_a_stop(toy_predictor, samples, tmp_path, monkeypatch):
+    signal = audio.signal
+
+    def broken(source, *rest, **named):
+        if source == samples[2].speech:
+            raise ZeroDivisionError("deep\ninside")
+        return signal(source, *rest, **named)
+
+    monkeypatch.setattr(audio, "signal", broken)
+    counts = predict_manifest(toy_predictor, samples, tmp_path / "out.csv")
+    assert counts.n_error == 3
+    assert rows(tmp_path / "out.csv")[2]["reason"] == "ZeroDivisionError: deep inside"
+
+
+def test_lazy_public_names(toy_checkpoint, files, monkeypatch):
+    assert set(parallelnet.__all__) <= set(dir(parallelnet))
+    for name in parallelnet.__all__:
+        assert getattr(parallelnet, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'emotion'"):
+        _ = parallelnet.emotion
+    monkeypatch.setattr(predictor, "load", lambda: load(toy_checkpoint.path))
+    predictor._bundled.cache_clear()
+    assert parallelnet.predict(image=files["image0"]).checkpoint == "toy"
+    predictor._bundled.cache_clear()
