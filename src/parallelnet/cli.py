@@ -173,15 +173,14 @@ def _export(chosen: options.ExportOptions, console: Console, _: Mapping[str, Any
     from . import checkpoint
 
     opened = checkpoint.read(checkpoint.resolve(chosen.checkpoint))
+    folder = opened.path if chosen.out is None else Path(chosen.out)
+    if chosen.out is not None and folder.exists():
+        raise OptionError(f"--out {folder} exists already; name a new folder.")
     with _extra("The ONNX export", "train"):
         from .models import network, onnx, variants, weights
     net = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes)
     weights.load_weights(net, opened.weights)
-    folder = opened.path
     if chosen.out is not None:
-        folder = Path(chosen.out)
-        if folder.exists():
-            raise OptionError(f"--out {folder} exists already; name a new folder.")
         shutil.copytree(opened.path, folder, ignore=shutil.ignore_patterns("*.onnx"))
     paths = [str(path) for path in onnx.export(net, opened.facts, folder, int8=chosen.int8)]
     print(json.dumps({"checkpoint": str(folder), "graphs": paths}) if console.json else "\n".join(paths))
@@ -402,6 +401,7 @@ def _summary(cls: type) -> str:
 
 
 def _speak_up(*, quiet: bool) -> None:
-    """Send our notes to standard error; those of other packages only from warnings upward."""
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING, force=True)
-    logging.getLogger("parallelnet").setLevel(logging.WARNING if quiet else logging.INFO)
+    """Send our notes to standard error; other packages' keep their own ways, from warnings upward."""
+    notes = logging.getLogger("parallelnet")
+    notes.handlers = [logging.StreamHandler(sys.stderr)]
+    notes.setLevel(logging.WARNING if quiet else logging.INFO)

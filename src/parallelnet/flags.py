@@ -38,7 +38,7 @@ def _required(field: Field[Any]) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _field_help(cls: type) -> dict[str, str]:
+def field_help(cls: type) -> dict[str, str]:
     """Return what the `Attributes:` of a dataclass and its bases say of each field."""
     from docstring_parser import DocstringStyle, parse
 
@@ -95,7 +95,7 @@ def _parser(prog: str, summary: str, shown: Sequence[type], presets: Sequence[ty
     for cls in (*shown, *presets):
         title = "" if cls in shown else (cls.__doc__ or "").split("\n")[0].rstrip(".")
         group = parser.add_argument_group(title) if title else parser
-        hints, texts = get_type_hints(cls), _field_help(cls)
+        hints, texts = get_type_hints(cls), field_help(cls)
         inherited = {f.name for base in cls.__mro__[1:] if is_dataclass(base) for f in fields(base)}
         for field in sorted(fields(cls), key=lambda f: f.name in inherited):  # its own first
             if not is_dataclass(hints[field.name]):

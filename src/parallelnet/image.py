@@ -32,8 +32,9 @@ FACE_SHARE = 0.9
 TIGHT_SIDE = 96  # pixels: a picture no larger is taken for a face crop already (FER-2013: 48, other sets up to 96)
 TIGHT_SHARE = 0.7  # of the longer side: a face that fills so much of a picture makes it a face crop as well
 
-# Search: chosen on 80 pictures of MVSA, looked through one by one. With at least 5 raw hits 14 had a face, nearly all
-# true; 3 hits bring as many false faces as true ones, a border around the picture or 256 pixels bring five false ones.
+# Search: chosen on 80 pictures of MVSA, looked through one by one. With at least 5 raw hits 14 pictures got a box,
+# nearly all of them faces; with 3 hits 25, the added ones mostly false; 5 hits at 256 pixels with a drawn-out border
+# (so that faces at the edge have room) added seven boxes, six of them false.
 DETECT_SIDE = 320  # pixels, the longer side of the picture that is searched
 DETECT_MIN_SIDE = 24  # pixels: the cascade's own window, 7.5 % of the longer side
 DETECT_HITS = 5  # overlapping raw hits that make a face

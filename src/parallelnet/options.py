@@ -187,7 +187,7 @@ class Recipe:
         for name in ("label_smoothing", "modality_dropout", "ema"):
             _fraction(f"--{name.replace('_', '-')}", getattr(self, name))
         _require(
-            self.focal_weight >= 0 and self.cross_entropy_weight >= 0 and self.focal_weight + self.cross_entropy_weight,
+            self.focal_weight >= 0 and self.cross_entropy_weight >= 0 and self.focal_weight + self.cross_entropy_weight > 0,
             "--focal-weight and --cross-entropy-weight",
             (self.focal_weight, self.cross_entropy_weight),
             "0 or more, not both 0",
@@ -419,7 +419,7 @@ class PredictOptions(ModelOptions):
         image: picture: jpeg, png, webp, gif or bmp.
         manifest: csv, jsonl or parquet with columns speech and image, or CORPUS:PATH; needs --out.
         out: csv with one row a sample of --manifest: status, reason, emotion, probabilities.
-        resume: keep the rows that --out has already; --no-resume writes it anew.
+        resume: go on behind the rows that --out has already; without it an --out that exists is refused.
         modalities: what is used of each row of --manifest: `both`, `speech` or `image`.
         labels: classes to choose from, their probabilities renormalised; all of the checkpoint's when left out.
     """
@@ -428,7 +428,7 @@ class PredictOptions(ModelOptions):
     image: str | None = None
     manifest: str | None = None
     out: str | None = None
-    resume: bool = True
+    resume: bool = False
     modalities: Literal["both", "speech", "image"] = "both"
     labels: tuple[str, ...] = ()
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from parallelnet.data.manifest import read_manifest, write_manifest
@@ -149,6 +149,7 @@ _TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(text="a carriage return alone\rthen more", group="", note="", ending=".csv")
 @given(text=_TEXT, group=_TEXT, note=_TEXT, ending=st.sampled_from([".csv", ".jsonl"]))
 def test_any_text_survives(tmp_path: Path, text: str, group: str, note: str, ending: str) -> None:
     sample = Sample(id="1", image=str(tmp_path / "a.png"), text=text, group=group, extra={"note": note} if note else {})

@@ -151,6 +151,22 @@ def test_a_validation_part_is_disjoint_whole_and_not_too_large(
     assert len(cut) <= len(train) / 3 + 1e-9
 
 
+def test_of_unequal_parts_the_one_nearest_to_the_fraction_is_carved() -> None:
+    train = tuple(
+        Sample(id=f"{speaker}-{label}-{n}", label=label, group=str(speaker))
+        for speaker in range(1, 8)
+        for label in EMOTIONS
+        for n in range(speaker)
+    )
+    sizes = np.bincount(deal(train, 5, seed=0)) / len(train)  # 0.2 of the whole asks for five parts
+    distances = abs(sizes - 0.2)
+    assert distances.max() > distances.min()  # or the choice would not matter
+
+    _, cut = carve_validation(train, 0.2, seed=0)
+
+    assert abs(len(cut) / len(train) - 0.2) == pytest.approx(distances.min(), abs=1e-12)  # float rounding only
+
+
 def test_a_validation_part_from_pairs_that_share_everything_is_refused_with_a_way_out() -> None:
     train = [replace(sample, image_group=str(n % 4)) for n, sample in enumerate(_speakers(10))]
 

@@ -263,6 +263,17 @@ def test_channels_last_changes_nothing_but_the_memory(network):
     torch.testing.assert_close(other(*given), wanted, **CLOSE)
 
 
+def test_a_grey_branch_sees_the_luminance_of_a_picture_and_grey_pictures_unchanged():
+    options = replace(SMALL, image=replace(SMALL.image, grey=True))
+    grey, colour = make(options), make()
+    colour.load_state_dict(grey.state_dict())  # the same weights: luminance learns nothing
+    red, green, blue = image().unbind(1)
+    luminance = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(grey.image_branches(image()), colour.image_branches(luminance), **CLOSE)
+    torch.testing.assert_close(grey.image_branches(luminance), colour.image_branches(luminance), **CLOSE)
+    assert not torch.allclose(colour.image_branches(image())[1], grey.image_branches(image())[1], **CLOSE)
+
+
 def test_dropout_acts_in_training_only():
     network = make(replace(SMALL, dropout=0.5, head_dropout=0.5))
     assert torch.equal(network(speech(), image()), network(speech(), image()))

@@ -20,6 +20,9 @@ _CLASSIFIER = frozenset({"avgpool", "classifier", "fc", "head", "heads", "dropou
 class Normalise(nn.Module):
     """Subtract the mean and divide by the standard deviation of each channel, as pretrained weights expect."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
         """Take the mean and the standard deviation of each channel."""
         super().__init__()
@@ -29,7 +32,7 @@ class Normalise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x `[n, 3, h, w]`, normalised."""
-        return (x - self.mean) / self.std  # type: ignore[operator]
+        return (x - self.mean) / self.std
 
 
 def _stages(model: nn.Module, cut: str) -> Iterator[nn.Module]:

@@ -67,6 +67,8 @@ class N2(nn.Module):
 class Luminance(nn.Module):
     """RGB to three equal channels of luminance (ITU-R BT.601, as Pillow turns pictures grey)."""
 
+    weights: Tensor
+
     def __init__(self) -> None:
         """Keep the weights as a constant; they are no part of a checkpoint."""
         super().__init__()

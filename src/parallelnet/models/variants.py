@@ -75,6 +75,8 @@ class NetworkOptions:
     def __post_init__(self) -> None:
         if self.speech is None and self.image is None:
             raise OptionError("A network needs branches for speech, for image, or for both; neither was given.")
+        if self.speech is not None and self.speech.grey:
+            raise OptionError("grey is set for speech; allowed: for image only, a log-mel has one channel already.")
         if self.configuration not in (1, 2, 3):
             raise OptionError(f"configuration is {self.configuration!r}; allowed: 1, 2, 3 (paper 4.3.2).")
         if self.fusion not in get_args(Fusion):

@@ -79,7 +79,7 @@ class Judge:
         loader = DataLoader(
             dataset,
             BATCH,
-            sampler=DrawSampler(len(dataset), shuffle=False),  # type: ignore[arg-type]  # yields (place, draw)
+            sampler=DrawSampler(len(dataset), shuffle=False),  # yields (place, draw)
             collate_fn=collate,
         )
         logits, owner, before = [], [], 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import time
 import warnings
 from collections.abc import Sequence
@@ -102,6 +103,7 @@ def fit(
         folder / "state", filename="best", monitor="validation_loss", save_last=True, enable_version_counter=False
     )
     last = folder / "state" / "last.ckpt"
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what it says below that is about itself
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
         accelerator=hardware.accelerator,
@@ -118,7 +120,8 @@ def fit(
         log_every_n_steps=1,
     )
     datasets = (
-        SampleDataset(p.samples, p.labels, store, recipe, seed, part, p.auxiliary) for p in (train_part, validation_part)
+        SampleDataset(p.samples, p.labels, store, recipe, seed, part, p.auxiliary)
+        for p in (train_part, validation_part)
     )
     train_loader, validation_loader = (
         _loader(dataset, trainer, hardware.workers, shuffle=shuffle)
@@ -128,9 +131,10 @@ def fit(
     with warnings.catch_warnings():
         _silence_known_warnings()
         trainer.fit(learner, train_loader, validation_loader, ckpt_path=last if last.is_file() else None)
-    if recipe.keep == "best" and keep.best_model_path:
-        state = torch.load(keep.best_model_path, map_location="cpu", weights_only=True)
-        learner.load_state_dict(state["state_dict"])
+    # From the file even for the last: a run that is resumed after its last epoch trains no more, and only the file
+    # holds the averaged weights then.
+    chosen = keep.best_model_path if recipe.keep == "best" and keep.best_model_path else last
+    learner.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=True)["state_dict"])
     return History(int(trainer.current_epoch), round(time.monotonic() - start, 1), trainer.is_global_zero)
 
 
@@ -170,7 +174,7 @@ def _loader(dataset: SampleDataset, trainer: lightning.Trainer, workers: int, *,
     return DataLoader(
         dataset,
         recipe.batch_size,
-        sampler=sampler,  # type: ignore[arg-type]  # yields (place, draw), which our data set takes
+        sampler=sampler,  # yields (place, draw), which our data set takes
         collate_fn=collate,
         num_workers=workers,
         drop_last=drop_last,
@@ -180,5 +184,7 @@ def _loader(dataset: SampleDataset, trainer: lightning.Trainer, workers: int, *,
 def _silence_known_warnings() -> None:
     # Lightning advises more data workers than these data need: decoded signals are kept in the training process.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning 2.6 with torch 2.15: nothing that a user of ours could mend.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")

@@ -25,6 +25,8 @@ from ..options import Recipe
 class Learner(lightning.LightningModule):
     """A network with its recipe, as Lightning trains it."""
 
+    class_weights: Tensor | None
+
     def __init__(
         self,
         network: ParallelNet,

@@ -12,7 +12,7 @@ import logging
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from .. import checkpoint as checkpoints
 from ..checkpoint import Checkpoint, ModelFacts
 from ..data.dataset import fingerprint, open_data
 from ..data.loading import SignalStore
-from ..data.splits import carve_validation, check_disjoint, deal, grouped_folds
 from ..errors import CheckpointError, ManifestError, OptionError
 from ..evaluation import Metrics, summarise_folds
 from ..models.network import ParallelNet, build
@@ -32,28 +31,18 @@ from ..models.variants import NetworkOptions, network_options
 from ..models.weights import load_matching, save_weights
 from ..options import PRESETS, LimitOptions, Recipe, SignalOptions, TrainOptions
 from ..report import plots
-from ..types import EMOTIONS, SENTIMENTS, Sample
+from ..types import Sample
 from .card import model_card
 from .finish import Calibration, Judge, calibrate, in_sets, report
 from .fit import Hardware, Part, fit, read_log
+from .parts import Parts, class_list, deal_parts, usable
 
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.json"
 OPTIONS = "options.json"
-VALIDATION_FRACTION = 0.1
-"""Of the training part, grouped: what early stopping, plateau and calibration see (design section 6)."""
 NOT_COMPARED = ("resume", "accelerator", "devices", "nodes", "workers", "threads", "data", "out", "init_from")
 """Options that may change when a stopped run goes on; the data are compared by fingerprint."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Samples to learn from, to stop and calibrate on, and to report on (may be empty)."""
-
-    train: tuple[Sample, ...]
-    validation: tuple[Sample, ...]
-    test: tuple[Sample, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,82 +107,6 @@ def train(
         if not (folder / METRICS).is_file():
             train_part(_Task(folder, part, labels_of, classes, network, signals, options, recipe), store, hardware)
     return _collect(out, options)
-
-
-def usable(
-    samples: Sequence[Sample], options: TrainOptions, network: NetworkOptions
-) -> tuple[tuple[Sample, ...], dict[str, str]]:
-    """Return the samples that have a label and something the network takes, and the label of each id.
-
-    A modality that the network does not take is left out of the sample.
-    """
-    check_disjoint(samples)
-    absent = {name: None for name in ("speech", "image") if name not in network.modalities}
-    kept = []
-    for sample in samples:
-        sample = replace(sample, **absent)  # type: ignore[arg-type]  # speech or image, set to None
-        if getattr(sample, options.target_column) and (sample.speech is not None or sample.image is not None):
-            kept.append(sample)
-    if not kept:
-        raise ManifestError(
-            f"{options.data} has no sample with a {options.target_column} and {' or '.join(network.modalities)}. "
-            "See --target-column and --variant."
-        )
-    if len(kept) < len(samples):
-        log.info(
-            "left out %d of %d samples: no label, or nothing to learn from", len(samples) - len(kept), len(samples)
-        )
-    return tuple(kept), {s.id: getattr(s, options.target_column) for s in kept}
-
-
-def deal_parts(samples: tuple[Sample, ...], options: TrainOptions) -> tuple[Parts, ...]:
-    """Return the parts of the fixed split, or of each fold; the manifest's own where it has them."""
-    target, seed = options.target_column, options.seed
-    if options.folds:
-        given = {s.fold for s in samples}
-        if given != set(range(options.folds)):
-            if given != {None}:
-                raise ManifestError(
-                    f"{options.data} has folds {sorted(map(str, given))}, not 0 to {options.folds - 1}."
-                )
-            samples = grouped_folds(samples, options.folds, seed, target=target)
-        return tuple(
-            _with_validation(
-                tuple(s for s in samples if s.fold != k), (), tuple(s for s in samples if s.fold == k), options
-            )
-            for k in range(options.folds)
-        )
-    if not any(s.split for s in samples):
-        tenth = deal(samples, 10, seed, target=target)  # paper section 4.2: 70 to 30
-        samples = tuple(replace(s, split="test" if t < 3 else "train") for s, t in zip(samples, tenth, strict=True))
-    split = {name: tuple(s for s in samples if s.split == name) for name in ("train", "validation", "test")}
-    if not split["train"]:
-        raise ManifestError(f"{options.data} has no row in the train split.")
-    return (_with_validation(split["train"], split["validation"], split["test"], options),)
-
-
-def _with_validation(
-    train_part: tuple[Sample, ...], validation: tuple[Sample, ...], test: tuple[Sample, ...], options: TrainOptions
-) -> Parts:
-    if not validation:
-        train_part, validation = carve_validation(
-            train_part, VALIDATION_FRACTION, options.seed, target=options.target_column
-        )
-    return Parts(train_part, validation, test)
-
-
-def class_list(labels: Sequence[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the classes in index order: the wanted ones, or those of the training labels in the usual order."""
-    found = set(labels)
-    if wanted:
-        missing = [name for name in wanted if name not in found]
-        if missing:
-            raise ManifestError(f"The training part has no sample of class {missing[0]!r}. See --classes.")
-        return wanted
-    for known in (EMOTIONS, SENTIMENTS):
-        if found <= set(known):
-            return tuple(name for name in known if name in found)
-    return tuple(sorted(found))
 
 
 def claim(out: Path, options: TrainOptions, recipe: Recipe, data: str) -> None:

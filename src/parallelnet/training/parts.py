@@ -1,0 +1,103 @@
+"""Who learns, who stops and calibrates, who is reported on: samples to parts, labels to classes (design section 6)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..data.splits import carve_validation, check_disjoint, deal, grouped_folds
+from ..errors import ManifestError
+from ..models.variants import NetworkOptions
+from ..options import TrainOptions
+from ..types import EMOTIONS, SENTIMENTS, Sample
+
+log = logging.getLogger(__name__)
+
+VALIDATION_FRACTION = 0.1
+"""Of the training part, grouped: what early stopping, plateau and calibration see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Samples to learn from, to stop and calibrate on, and to report on (may be empty)."""
+
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+
+
+def usable(
+    samples: Sequence[Sample], options: TrainOptions, network: NetworkOptions
+) -> tuple[tuple[Sample, ...], dict[str, str]]:
+    """Return the samples that have a label and something the network takes, and the label of each id.
+
+    A modality that the network does not take is left out of the sample.
+    """
+    check_disjoint(samples)
+    absent = {name: None for name in ("speech", "image") if name not in network.modalities}
+    kept = []
+    for sample in samples:
+        sample = replace(sample, **absent)  # type: ignore[arg-type]  # speech or image, set to None
+        if getattr(sample, options.target_column) and (sample.speech is not None or sample.image is not None):
+            kept.append(sample)
+    if not kept:
+        raise ManifestError(
+            f"{options.data} has no sample with a {options.target_column} and {' or '.join(network.modalities)}. "
+            "See --target-column and --variant."
+        )
+    if len(kept) < len(samples):
+        log.info(
+            "left out %d of %d samples: no label, or nothing to learn from", len(samples) - len(kept), len(samples)
+        )
+    return tuple(kept), {s.id: getattr(s, options.target_column) for s in kept}
+
+
+def deal_parts(samples: tuple[Sample, ...], options: TrainOptions) -> tuple[Parts, ...]:
+    """Return the parts of the fixed split, or of each fold; the manifest's own where it has them."""
+    target, seed = options.target_column, options.seed
+    if options.folds:
+        given = {s.fold for s in samples}
+        if given != set(range(options.folds)):
+            if given != {None}:
+                raise ManifestError(
+                    f"{options.data} has folds {sorted(map(str, given))}, not 0 to {options.folds - 1}."
+                )
+            samples = grouped_folds(samples, options.folds, seed, target=target)
+        return tuple(
+            _with_validation(
+                tuple(s for s in samples if s.fold != k), (), tuple(s for s in samples if s.fold == k), options
+            )
+            for k in range(options.folds)
+        )
+    if not any(s.split for s in samples):
+        tenth = deal(samples, 10, seed, target=target)  # paper section 4.2: 70 to 30
+        samples = tuple(replace(s, split="test" if t < 3 else "train") for s, t in zip(samples, tenth, strict=True))
+    split = {name: tuple(s for s in samples if s.split == name) for name in ("train", "validation", "test")}
+    if not split["train"]:
+        raise ManifestError(f"{options.data} has no row in the train split.")
+    return (_with_validation(split["train"], split["validation"], split["test"], options),)
+
+
+def _with_validation(
+    train_part: tuple[Sample, ...], validation: tuple[Sample, ...], test: tuple[Sample, ...], options: TrainOptions
+) -> Parts:
+    if not validation:
+        train_part, validation = carve_validation(
+            train_part, VALIDATION_FRACTION, options.seed, target=options.target_column
+        )
+    return Parts(train_part, validation, test)
+
+
+def class_list(labels: Sequence[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes in index order: the wanted ones, or those of the training labels in the usual order."""
+    found = set(labels)
+    if wanted:
+        missing = [name for name in wanted if name not in found]
+        if missing:
+            raise ManifestError(f"The training part has no sample of class {missing[0]!r}. See --classes.")
+        return wanted
+    for known in (EMOTIONS, SENTIMENTS):
+        if found <= set(known):
+            return tuple(name for name in known if name in found)
+    return tuple(sorted(found))

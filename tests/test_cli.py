@@ -1,0 +1,298 @@
+"""The command line as users meet it: output, exit status, one-line errors, flags made from option docstrings."""
+
+import csv
+import dataclasses
+import importlib.util
+import json
+import logging
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parallelnet import checkpoint, cli, flags, options
+from parallelnet.errors import OptionError
+from parallelnet.types import Prediction
+
+# Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
+_spec = importlib.util.spec_from_file_location("checkpoint_fixture", Path(__file__).with_name("checkpoint_fixture.py"))
+fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fixtures)
+toy, toy_checkpoint = fixtures.toy, fixtures.toy_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def _quiet_afterwards():
+    """The command line sends our notes to the standard error of its moment; here that one is gone after the test."""
+    yield
+    logging.getLogger("parallelnet").handlers.clear()
+    logging.getLogger("parallelnet").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run one command line: status, standard output, standard error."""
+
+    def run_once(*arguments):
+        status = cli.main([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return run_once
+
+
+@pytest.fixture
+def manifest(tmp_path, tone_wav, picture_png):
+    """Five samples: two whole, one of speech alone, one whose file is missing, one of a class that nobody knows."""
+    path = tmp_path / "manifest.csv"
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["id", "speech", "image", "label", "split"])
+        rows.writerow(["a", tone_wav.name, picture_png.name, "happy", "test"])
+        rows.writerow(["b", tone_wav.name, picture_png.name, "sad", "train"])
+        rows.writerow(["c", tone_wav.name, "", "anger", "test"])
+        rows.writerow(["d", "missing.wav", picture_png.name, "hate", "test"])
+        rows.writerow(["e", tone_wav.name, picture_png.name, "fear", "test"])
+    return path
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [{"speech", "image"}, {"speech"}, {"image"}], ids=sorted)
+def test_predict_json_is_a_prediction(run, toy_checkpoint, tone_wav, picture_png, given):
+    files = {"speech": tone_wav, "image": picture_png}
+    arguments = [part for name in sorted(given) for part in (f"--{name}", files[name])]
+    status, out, err = run("predict", *arguments, "--checkpoint", toy_checkpoint.path, "--json")
+    assert (status, err) == (0, "")
+    record = json.loads(out)
+    assert {"emotion", "probs", "conformal_set", "uncertain", "modalities", "face", "n_windows", "checkpoint"} <= set(
+        record
+    )
+    assert set(record["modalities"]) == given
+    assert sum(record["probs"].values()) == pytest.approx(1, abs=1e-9)  # float64 softmax
+    assert set(record["alone"]) == (given if len(given) == 2 else set())
+    assert (record["face"] is None) == ("image" not in given)
+    assert Prediction.from_json(out).emotion == record["emotion"]
+
+
+def test_predict_prints_what_each_modality_says(run, toy_checkpoint, tone_wav, picture_png):
+    files = ("--speech", tone_wav, "--image", picture_png, "--checkpoint", toy_checkpoint.path)
+    _, as_json, _ = run("predict", *files, "--json")
+    status, out, _ = run("predict", *files)
+    assert status == 0
+    prediction = Prediction.from_json(as_json)
+    assert out.startswith(prediction.emotion)
+    for title, probs in (("speech + image", prediction.probs), ("speech alone", prediction.alone["speech"])):
+        line = next(line for line in out.splitlines() if line.startswith(title))
+        assert line.split()[-4:] == [f"{p:.3f}" for p in probs.values()]
+
+
+def test_predict_manifest_counts_bad_rows_and_resumes(run, toy_checkpoint, manifest, tmp_path):
+    out = tmp_path / "predictions.csv"
+    arguments = ("predict", "--manifest", manifest, "--out", out, "--checkpoint", toy_checkpoint.path, "--json")
+    assert json.loads(run(*arguments)[1]) == {"out": str(out), "n_ok": 4, "n_error": 1, "n_skipped": 0}
+    with out.open(newline="") as stream:
+        rows = {row["id"]: row for row in csv.DictReader(stream)}
+    assert [row["status"] for row in rows.values()] == ["ok", "ok", "ok", "error", "ok"]
+    assert "missing.wav" in rows["d"]["reason"]
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert "--resume" in err
+    assert json.loads(run(*arguments, "--resume")[1]) == {"out": str(out), "n_ok": 0, "n_error": 0, "n_skipped": 5}
+
+
+def test_evaluate_json_has_the_promised_keys_and_counts_failures(run, toy_checkpoint, manifest, tmp_path):
+    folder = tmp_path / "evaluation"
+    common = ("evaluate", "--data", manifest, "--checkpoint", toy_checkpoint.path, "--n-bootstrap", "20", "--json")
+    status, out, _ = run(*common, "--out", folder)
+    assert status == 0
+    record = json.loads(out)
+    promised = "n accuracy macro_f1 cohen_kappa uar ece per_class_recall confusion_matrix ci95 n_failed"
+    assert set(promised.split()) <= set(record)
+    assert (record["n"], record["n_failed"], record["split"]) == (2, 2, "test")  # a and c; d is missing, e is unknown
+    assert sum(map(sum, record["confusion_matrix"])) == 2
+    assert json.loads((folder / "metrics.json").read_text()) == record
+    assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    with (folder / "confusion.csv").open(newline="") as stream:
+        table = list(csv.reader(stream))
+    assert [list(map(int, row[1:])) for row in table[1:]] == record["confusion_matrix"]
+    failures = (folder / "failures.csv").read_text()
+    assert "missing.wav" in failures
+    assert "'fear'" in failures
+    assert json.loads(run(*common, "--split", "all")[1])["n"] == 3
+    assert json.loads(run(*common, "--modalities", "image")[1])["n"] == 2  # a and d; c has no picture
+
+
+@pytest.mark.parametrize("what", ["variants", "backbones", "corpora", "checkpoints"])
+def test_list_names_every_entry(run, what):
+    from parallelnet.data.corpora import CORPORA
+    from parallelnet.models.backbones import BACKBONES
+    from parallelnet.models.variants import VARIANTS
+
+    known = {"variants": VARIANTS, "backbones": BACKBONES, "corpora": CORPORA, "checkpoints": checkpoint.bundled()}
+    status, out, _ = run("list", what, "--json")
+    assert status == 0
+    assert [record["name"] for record in json.loads(out)] == list(known[what])
+    assert [line.split()[0] for line in run("list", what)[1].splitlines()] == list(known[what])
+
+
+def test_export_needs_a_new_folder(run, toy_checkpoint, tmp_path):
+    status, _, err = run("export", toy_checkpoint.path, "--out", tmp_path)
+    assert status == 2
+    assert "exists already" in err
+
+
+@pytest.mark.parametrize("command", ["train", "export"])
+def test_a_missing_extra_is_named(run, monkeypatch, toy_checkpoint, tmp_path, command):
+    for name in [name for name in sys.modules if name.startswith(("parallelnet.training", "parallelnet.models"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    arguments = {"train": ("--data", "x.csv", "--out", tmp_path), "export": (toy_checkpoint.path,)}
+    status, _, err = run(command, *arguments[command])
+    assert status == 2
+    assert 'pip install "parallelnet[train]"' in err
+
+
+def test_preset_parts_are_replaced():
+    paper = options.PRESETS["paper"]
+    recipe = cli._recipe(paper, {"epochs": 2, "flip": True})
+    assert recipe == dataclasses.replace(paper, epochs=2, augment=options.AugmentOptions(flip=True))
+    assert cli._recipe(paper, {}) == paper
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("predict", "--speech FILE"),
+        ("predict --speech a.wav --manifest m.csv --out p.csv", "--manifest names many samples"),
+        ("predict --manifest m.csv", "--manifest and --out go together"),
+        ("predict --speech nothing.wav --checkpoint nowhere", "'nowhere'"),
+        ("predict --speech a.wav --device abacus", "'abacus'"),
+        ("predict --speech a.wav --threads many", "--threads is 'many'; allowed: a whole number"),
+        ("predict --speech a.wav --max-duration-s 0", "--max-duration-s is 0.0"),
+        ("predict --speech", "--speech: expected"),
+        ("predict --spech a.wav", "--spech"),
+        ("predict --speech a.wav --config nowhere.yaml", "nowhere.yaml"),
+        ("evaluate", "Missing: --data"),
+        ("evaluate --data nowhere.csv", "nowhere.csv"),
+        ("train --data d.csv --out o --preset best", "'best'"),
+        ("train --data d.csv --out o --folds 1", "--folds is 1"),
+        ("list", "Missing: WHAT"),
+        ("list animals", "'animals'"),
+        ("predikt", "Did you mean 'predict'"),
+        ("build pears", "Did you mean 'build pairs'"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_status_2(run, line, told):
+    status, out, err = run(*line.split())
+    assert (status, out) == (2, "")
+    assert err.startswith("parallelnet: ")
+    assert err.count("\n") == 1
+    assert told in err
+
+
+def test_debug_shows_where(run):
+    status, _, err = run("predict", "--debug")
+    assert status == 2
+    assert "Traceback" in err
+    assert "OptionError" in err
+
+
+def test_a_defect_is_told_apart(run, monkeypatch):
+    def broken(*_):
+        raise KeyError("boom")
+
+    monkeypatch.setitem(cli.COMMANDS, "list", dataclasses.replace(cli.COMMANDS["list"], run=broken))
+    status, _, err = run("list", "corpora")
+    assert status == 1
+    assert "defect" in err
+    assert err.count("\n") == 1
+
+
+def test_interrupt_is_130(run, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, "list", dataclasses.replace(cli.COMMANDS["list"], run=interrupted))
+    assert run("list", "corpora") == (130, "", "parallelnet: interrupted\n")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as gone:
+        command = [sys.executable, "-m", "parallelnet", "list", "variants", "--json"]
+        done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+# --- help and flags --------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command(run):
+    status, out, err = run("--help")
+    assert (status, err) == (0, "")
+    for name, command in cli.COMMANDS.items():
+        assert re.search(rf"^  {name} +\S", out, re.MULTILINE)
+        assert flags.summary(command.options) in out
+    assert run() == (0, out, "")
+    assert "build pairs" in run("build", "--help")[1]
+    assert run("--version")[1].startswith("parallelnet ")
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_option_is_a_kebab_flag_with_help(run, name):
+    status, out, _ = run(*name.split(), "--help")
+    assert status == 0
+    command = cli.COMMANDS[name]
+    for cls in (command.options, *command.presets, options.ConsoleOptions):
+        texts = flags.field_help(cls)
+        for field in dataclasses.fields(cls):
+            assert texts.get(field.name), f"{cls.__name__}.{field.name} has no line under Attributes"
+            if field.name != "augment" and not field.metadata.get("positional"):
+                assert f"--{field.name.replace('_', '-')}" in out
+    assert not re.search(r"--\w+_", out)
+
+
+def test_both_spellings_and_both_values_are_taken():
+    shown = [options.TrainOptions, options.ConsoleOptions]
+    line = "--data d_1.csv --out=o_1 --clip_s=2 --int8 --no-resume --classes sad happy --learning_rate 3e-4 --no-flip"
+    (train, console), given = flags.parse("x", line.split(), shown, [options.Recipe, options.AugmentOptions])
+    wanted = options.TrainOptions(data="d_1.csv", out="o_1", clip_s=2.0, int8=True, classes=("sad", "happy"))
+    assert train == wanted
+    assert console == options.ConsoleOptions()
+    assert given == {"learning_rate": 3e-4, "flip": False}
+
+
+def test_options_come_from_a_file_and_the_line_goes_before_it(tmp_path):
+    path = tmp_path / "options.yaml"
+    path.write_text("data: d.csv\nout: here\nseed: 7\n")
+    (train,), _ = flags.parse("x", ["--config", str(path), "--seed", "8"], [options.TrainOptions])
+    assert (train.data, train.out, train.seed) == ("d.csv", "here", 8)
+
+
+def test_values_are_taken_as_they_are():
+    (chosen,), _ = flags.parse("x", ["--speech", "null", "--image", "[1].png"], [options.PredictOptions])
+    assert (chosen.speech, chosen.image) == ("null", "[1].png")
+    with pytest.raises(OptionError, match="Missing: --data, --out"):
+        flags.parse("parallelnet train", [], [options.TrainOptions])
+
+
+def test_help_is_instant():
+    def cpu_seconds(*arguments):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, timeout=60)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    # Processor time, so that other work on the machine does not count; 0.3 s: docs/design.md, section 2.
+    beyond = min(cpu_seconds("-m", "parallelnet", "--help") for _ in range(3)) - cpu_seconds("-c", "pass")
+    assert beyond < 0.3
