@@ -187,7 +187,7 @@ class Recipe:
         for name in ("label_smoothing", "modality_dropout", "ema"):
             _fraction(f"--{name.replace('_', '-')}", getattr(self, name))
         _require(
-            self.focal_weight >= 0 and self.cross_entropy_weight >= 0 and self.focal_weight + self.cross_entropy_weight > 0,
+            min(self.focal_weight, self.cross_entropy_weight) >= 0 < self.focal_weight + self.cross_entropy_weight,
             "--focal-weight and --cross-entropy-weight",
             (self.focal_weight, self.cross_entropy_weight),
             "0 or more, not both 0",

@@ -99,10 +99,11 @@ def fit(
         part = FrozenPart(network, frozen)
     train_part, n_values = with_auxiliary(train_part, recipe.auxiliary)
     learner = Learner(network, recipe, weights, seed, part, n_values)
-    keep = ModelCheckpoint(
-        folder / "state", filename="best", monitor="validation_loss", save_last=True, enable_version_counter=False
-    )
-    last = folder / "state" / "last.ckpt"
+    state = folder / "state"
+    # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others.
+    best = ModelCheckpoint(state, "best", monitor="validation_loss", enable_version_counter=False)
+    latest = ModelCheckpoint(state, "last", enable_version_counter=False)
+    last = state / "last.ckpt"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what it says below that is about itself
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
@@ -110,7 +111,7 @@ def fit(
         devices=hardware.devices,
         num_nodes=hardware.nodes,
         logger=[CSVLogger(folder, "logs", version=""), TensorBoardLogger(folder, "logs", version="")],
-        callbacks=[keep, *_callbacks(recipe, hardware)],
+        callbacks=[best, latest, *_callbacks(recipe, hardware)],
         deterministic="warn",
         gradient_clip_val=recipe.clip_gradient or None,
         use_distributed_sampler=False,
@@ -133,7 +134,7 @@ def fit(
         trainer.fit(learner, train_loader, validation_loader, ckpt_path=last if last.is_file() else None)
     # From the file even for the last: a run that is resumed after its last epoch trains no more, and only the file
     # holds the averaged weights then.
-    chosen = keep.best_model_path if recipe.keep == "best" and keep.best_model_path else last
+    chosen = best.best_model_path if recipe.keep == "best" and best.best_model_path else last
     learner.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=True)["state_dict"])
     return History(int(trainer.current_epoch), round(time.monotonic() - start, 1), trainer.is_global_zero)
 

@@ -66,17 +66,18 @@ class Learner(lightning.LightningModule):
         self.validation_metrics = metrics.clone(prefix="validation_")
 
     def on_train_epoch_start(self) -> None:
-        """Seed torch from the epoch, so that a resumed run draws what an uninterrupted one draws."""
-        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
-        for module in self.network.modules():  # a frozen part keeps its running statistics too
-            if all(not p.requires_grad for p in module.parameters()) and any(True for _ in module.parameters()):
+        """Keep frozen parts in evaluation mode: their running statistics are frozen too."""
+        for module in self.network.modules():
+            learns = [p.requires_grad for p in module.parameters()]
+            if learns and not any(learns):
                 module.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one augmented batch (one window a sample)."""
-        generator = torch.Generator().manual_seed(
-            (self.seed * 1_000_003 + self.current_epoch) * 1_000_003 + batch_idx * 1009 + self.global_rank
-        )
+        seed = (self.seed * 1_000_003 + self.current_epoch) * 1_000_003 + batch_idx * 1009 + self.global_rank
+        # Seeded at each step, so that a resumed run draws what an uninterrupted one draws, dropout included.
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         speech, image = batch.speech, batch.image
         if "speech" in self.network.modalities:
             speech = augment_speech(speech, self.recipe.augment, generator)
