@@ -1,8 +1,7 @@
 """Measured figures from arrays: metrics with intervals, folds, paired tests, calibration.
 
-Every metric is computed from one row of counts and sums (confusion cells, calibration bins, log losses). Such rows
-add up over samples, so a bootstrap round is a weighted sum of them, and a thousand rounds are one matrix product.
-The definitions are scikit-learn's, which the tests compare with; scipy is imported where it is used.
+Figures of the sample are scikit-learn's, imported where they are used; `bootstrap` has the same in a form that a
+thousand rounds can afford, and the calibration error, which scikit-learn lacks.
 """
 
 from __future__ import annotations
@@ -16,17 +15,15 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from . import bootstrap
+from .bootstrap import N_BINS as N_BINS
+from .bootstrap import Floats, Ints
 from .errors import InputError
 
-N_BINS = 15
-"""Calibration bins of equal width over [0, 1], as Guo et al. 2017 (On Calibration of Modern Neural Networks)."""
 SCALARS = ("accuracy", "macro_f1", "cohen_kappa", "uar", "ece", "nll", "brier")
 """The metrics that are one number; each has an interval, as has `recall_CLASS` for every class."""
-_MAX_WEIGHTS = 4_000_000
-"""Bootstrap weights held at once: 32 MB of float64."""
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+MIN_PROB = 1e-12
+"""A true class said to be less likely than this counts as so likely: one such sample must not make `nll` infinite."""
 
 
 class _Record:
@@ -155,27 +152,56 @@ def evaluate(
     y, p = _checked(y_true, probs, len(classes))
     if n_bootstrap < 1:
         raise InputError(f"n_bootstrap is {n_bootstrap}; at least 1. See --n-bootstrap.")
-    rows = _rows(y, p)
-    units = rows if groups is None else _sum_groups(rows, groups)
-    scalars, recall = _figures(rows.sum(axis=0, keepdims=True), len(classes))
-    drawn = [_figures(total, len(classes)) for total in _bootstrap(units, n_bootstrap, seed)]
-    ci95 = {name: _interval(np.concatenate([s[name] for s, _ in drawn])) for name in SCALARS}
+    rows = bootstrap.rows(y, p, MIN_PROB)
+    units = rows if groups is None else bootstrap.sum_groups(rows, groups)
+    drawn = [bootstrap.figures(total, len(classes)) for total in bootstrap.rounds(units, n_bootstrap, seed)]
+    ci95 = {name: bootstrap.interval(np.concatenate([s[name] for s, _ in drawn])) for name in SCALARS}
     recalls = np.concatenate([r for _, r in drawn])
-    ci95 |= {f"recall_{name}": _interval(recalls[:, k]) for k, name in enumerate(classes)}
-    matrix = _confusion(rows.sum(axis=0, keepdims=True), len(classes))[0]
+    ci95 |= {f"recall_{name}": bootstrap.interval(recalls[:, k]) for k, name in enumerate(classes)}
+    scalars, recall, matrix = _figures(y, p)
     return Metrics(
         classes=tuple(classes),
         n=len(y),
-        **{name: _number(scalars[name][0]) for name in SCALARS},
-        per_class_recall={name: _number(recall[0, k]) for k, name in enumerate(classes)},
+        **scalars,
+        per_class_recall=dict(zip(classes, recall, strict=True)),
         per_class_n={name: int(np.count_nonzero(y == k)) for k, name in enumerate(classes)},
-        confusion_matrix=tuple(tuple(int(count) for count in row) for row in matrix),
-        reliability=_reliability(y, p),
+        confusion_matrix=matrix,
+        reliability=bootstrap.reliability(y, p),
         ci95=ci95,
         n_bootstrap=n_bootstrap,
         seed=seed,
         resample="sample" if groups is None else "group",
         n_groups=len(units),
+    )
+
+
+def _figures(y: Ints, p: Floats) -> tuple[dict[str, float], tuple[float, ...], tuple[tuple[int, ...], ...]]:
+    """Return the scalars, each class's recall and the confusion matrix of the sample, as scikit-learn computes them.
+
+    Where a class is missing, scikit-learn would warn and answer 0, or leave the class out of the matrix; so each
+    figure is asked of the classes for which it is defined, and NaN stands where there are none.
+    """
+    from sklearn import metrics
+
+    said = p.argmax(axis=1)
+    every = np.arange(p.shape[1])
+    present = np.union1d(y, said)
+    recall = metrics.recall_score(y, said, labels=every, average=None, zero_division=np.nan)
+    scalars = {
+        "accuracy": metrics.accuracy_score(y, said),
+        "macro_f1": metrics.f1_score(y, said, labels=present, average="macro"),
+        # Where truth and predictions are all one class, agreement by chance is certain.
+        "cohen_kappa": metrics.cohen_kappa_score(y, said) if len(present) > 1 else math.nan,
+        "uar": metrics.recall_score(y, said, labels=np.unique(y), average="macro"),
+        "ece": bootstrap.ece(y, p),
+        "nll": metrics.log_loss(y, np.maximum(p, MIN_PROB), labels=every),
+        "brier": metrics.brier_score_loss(y, p, labels=every, scale_by_half=False),
+    }
+    matrix = metrics.confusion_matrix(y, said, labels=every)
+    return (
+        {name: bootstrap.plain(scalars[name]) for name in SCALARS},
+        tuple(bootstrap.plain(value) for value in recall),
+        tuple(tuple(int(count) for count in row) for row in matrix),
     )
 
 
@@ -279,15 +305,15 @@ def paired_test(
     if a.ndim != 1 or a.shape != b.shape or not len(a):
         raise InputError(f"A paired test needs two equally long lists; got shapes {a.shape} and {b.shape}.")
     rows = np.column_stack([b.astype(np.float64) - a, np.ones(len(a))])
-    units = rows if groups is None else _sum_groups(rows, groups)
-    drawn = np.concatenate([total[:, 0] / total[:, 1] for total in _bootstrap(units, n_bootstrap, seed)])
+    units = rows if groups is None else bootstrap.sum_groups(rows, groups)
+    drawn = np.concatenate([total[:, 0] / total[:, 1] for total in bootstrap.rounds(units, n_bootstrap, seed)])
     only_a, only_b = int(np.count_nonzero(a & ~b)), int(np.count_nonzero(b & ~a))
     return PairedTest(
         n=len(a),
         accuracy_a=float(a.mean()),
         accuracy_b=float(b.mean()),
         difference=float(b.mean() - a.mean()),
-        ci95=_interval(drawn),
+        ci95=bootstrap.interval(drawn),
         only_a=only_a,
         only_b=only_b,
         p_value=float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0,
@@ -362,108 +388,13 @@ def _indices(y_true: npt.ArrayLike, table: Floats) -> Ints:
 def _checked(y_true: npt.ArrayLike, probs: npt.ArrayLike, n_classes: int) -> tuple[Ints, Floats]:
     p = np.asarray(probs, dtype=np.float64)
     y = _indices(y_true, p)
-    if p.shape[1] != n_classes:
-        raise InputError(f"The probabilities have {p.shape[1]} columns for {n_classes} classes.")
+    if p.shape[1] != n_classes or n_classes < 2:
+        raise InputError(f"The probabilities have {p.shape[1]} columns for {n_classes} classes; two or more, as many.")
     # 1e-3: float32 softmax and averages of it are off by 1e-6 at most; logits given by mistake are off by far more.
     if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
         raise InputError("The probabilities are not: every row must be finite, not below 0, and sum to 1.")
-    return y, p
-
-
-def _bins(p: Floats) -> Ints:
-    # Half-open bins [k/15, (k+1)/15); a confidence of exactly 1 belongs to the last.
-    index: Ints = np.minimum((p.max(axis=1) * N_BINS).astype(np.int64), N_BINS - 1)
-    return index
-
-
-def _rows(y: Ints, p: Floats) -> Floats:
-    """Return what each sample adds: confusion cells, correct minus confident in its bin, log loss, Brier."""
-    n, n_classes = p.shape
-    said = p.argmax(axis=1)
-    index = np.arange(n)
-    rows = np.zeros((n, n_classes**2 + N_BINS + 2))
-    rows[index, y * n_classes + said] = 1
-    rows[index, n_classes**2 + _bins(p)] = (said == y) - p.max(axis=1)
-    rows[:, -2] = -np.log(np.maximum(p[index, y], 1e-12))
-    rows[:, -1] = np.square(p - np.eye(n_classes)[y]).sum(axis=1)
-    return rows
-
-
-def _confusion(total: Floats, n_classes: int) -> Floats:
-    return total[:, : n_classes**2].reshape(-1, n_classes, n_classes)
-
-
-def _figures(total: Floats, n_classes: int) -> tuple[dict[str, Floats], Floats]:
-    """Return scalars {name: [rounds]} and recalls [rounds, n_classes] from summed rows [rounds, columns]."""
-    matrix = _confusion(total, n_classes)
-    n = matrix.sum(axis=(1, 2))
-    right = np.einsum("rkk->rk", matrix)
-    true, said = matrix.sum(axis=2), matrix.sum(axis=1)
-    recall = _divide(right, true)
-    agreed, chance = right.sum(axis=1) / n, (true * said).sum(axis=1) / n**2
-    f1 = _divide(2 * right, true + said)
-    scalars = {
-        "accuracy": agreed,
-        "macro_f1": _mean_defined(f1),
-        "cohen_kappa": _divide(agreed - chance, 1 - chance),
-        "uar": _mean_defined(recall),
-        "ece": np.abs(total[:, n_classes**2 : -2]).sum(axis=1) / n,
-        "nll": total[:, -2] / n,
-        "brier": total[:, -1] / n,
-    }
-    return scalars, recall
-
-
-def _divide(above: Floats, below: Floats) -> Floats:
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
-
-
-def _mean_defined(values: Floats) -> Floats:
-    # At least one class is defined in each row, for every sample has one.
-    defined = ~np.isnan(values)
-    mean: Floats = np.where(defined, values, 0).sum(axis=1) / defined.sum(axis=1)
-    return mean
-
-
-def _sum_groups(rows: Floats, groups: Sequence[str]) -> Floats:
-    if len(groups) != len(rows):
-        raise InputError(f"There are {len(groups)} groups for {len(rows)} samples; one each.")
-    names, index = np.unique(np.asarray(groups), return_inverse=True)
-    summed = np.zeros((len(names), rows.shape[1]))
-    np.add.at(summed, index, rows)
-    return summed
-
-
-def _bootstrap(units: Floats, n_rounds: int, seed: int) -> Iterator[Floats]:
-    """Yield the summed rows [rounds, columns] of bootstrap rounds, each drawing as many units as there are."""
-    rng = np.random.default_rng(seed)
-    n = len(units)
-    step = max(1, min(n_rounds, _MAX_WEIGHTS // n))
-    for start in range(0, n_rounds, step):
-        rounds = min(step, n_rounds - start)
-        drawn = rng.integers(n, size=(rounds, n)) + n * np.arange(rounds)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rounds * n).reshape(rounds, n).astype(np.float64) @ units
-
-
-def _interval(values: Floats) -> tuple[float, float]:
-    defined = values[~np.isnan(values)]
-    if not len(defined):
-        return math.nan, math.nan
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _reliability(y: Ints, p: Floats) -> tuple[tuple[int, float, float], ...]:
-    index, sure, right = _bins(p), p.max(axis=1), p.argmax(axis=1) == y
-    counts = np.bincount(index, minlength=N_BINS).astype(np.float64)
-    confidence = _divide(np.bincount(index, sure, N_BINS).astype(np.float64), counts)
-    accuracy = _divide(np.bincount(index, right, N_BINS).astype(np.float64), counts)
-    return tuple((int(n), _number(c), _number(a)) for n, c, a in zip(counts, confidence, accuracy, strict=True))
-
-
-def _number(value: np.floating[Any]) -> float:
-    # One NaN for all: Python compares containers by identity first, so a result equals what its JSON gives back.
-    return math.nan if np.isnan(value) else float(value)
+    # What float32 left is taken out: scikit-learn warns of sums that are off by more than 1.5e-8.
+    return y, p / p.sum(axis=1, keepdims=True)
 
 
 def _to_null(value: Any) -> Any:

@@ -261,6 +261,7 @@ class TrainOptions:
         workers: processes that load data; 0 loads in the training process and keeps decoded signals.
         threads: CPU threads of torch; 0 leaves torch's choice.
         int8: also write quantised graphs.
+        card_notes: Markdown file put into the model card: terms, intended use, limits, bias.
     """
 
     data: str
@@ -285,6 +286,7 @@ class TrainOptions:
     workers: int = 0
     threads: int = 0
     int8: bool = False
+    card_notes: str | None = None
 
     def __post_init__(self) -> None:
         _require(self.preset in PRESETS, "--preset", self.preset, ", ".join(PRESETS))

@@ -337,3 +337,19 @@ def test_every_row_runs_and_round_trips_with_narrow_dense_layers(name, tmp_path)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_row_runs_and_round_trips_in_full(name, tmp_path):
     run_and_round_trip(name, VARIANTS[name].network, tmp_path)
+
+
+def test_a_mirrored_branch_is_the_mean_over_both_sides_but_for_training():
+    options = replace(SMALL, image=replace(SMALL.image, mirror=True))
+    mirrored, plain = make(options), make()
+    plain.load_state_dict(mirrored.state_dict())
+    x = image()
+    for both, left, right in zip(
+        mirrored.image_branches(x), plain.image_branches(x), plain.image_branches(x.flip(3)), strict=True
+    ):
+        torch.testing.assert_close(both, (left + right) / 2, **CLOSE)
+        assert not torch.allclose(left, right, **CLOSE)
+    torch.testing.assert_close(mirrored.image_branches(x), mirrored.image_branches(x.flip(3)), **CLOSE)
+    assert mirrored.train().image.mirror
+    one, other = mirrored.train(), plain.train()
+    torch.testing.assert_close(one.image_branches(x), other.image_branches(x), **CLOSE)

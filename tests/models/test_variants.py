@@ -108,6 +108,11 @@ def test_an_unknown_variant_gets_a_suggestion():
         ({}, "neither was given"),
         ({"speech": BranchOptions("vgg16"), "configuration": 0}, "configuration is 0"),
         ({"speech": BranchOptions("vgg16", grey=True)}, "grey is set for speech"),
+        ({"speech": BranchOptions("vgg16", mirror=True)}, "mirror is set for speech"),
+        (
+            {"speech": BranchOptions("vgg16"), "image": BranchOptions("vgg16", mirror=True), "configuration": 2},
+            "mirror needs",
+        ),
         ({"speech": BranchOptions("vgg16"), "fusion": "max"}, "fusion is 'max'; allowed: multiply, add"),
         ({"speech": BranchOptions("vgg16"), "embed_dim": 0}, "--embed-dim is"),
         ({"speech": BranchOptions("vgg16"), "hidden": (8, -1)}, "--hidden is"),

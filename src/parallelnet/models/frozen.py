@@ -37,7 +37,8 @@ class FrozenPart:
 
     def __init__(self, network: ParallelNet, what: Freeze) -> None:
         """Take a network whose frozen part is `backbones` or `branches`."""
-        assert network.separable and what != "none"
+        assert network.separable
+        assert what != "none"
         self.network = network
         self.what = what
         self._kept: dict[tuple[str, str | None], tuple[Tensor, ...]] = {}
@@ -56,7 +57,7 @@ class FrozenPart:
         return self._of(modality, None, torch.zeros_like(like[:1]), part)
 
     def _of(self, modality: str, path: str | None, x: Tensor, part: ModalityBranches | None) -> tuple[Tensor, ...]:
-        if part is None:
+        if part is None or (self.what == "backbones" and part.mirror):  # a mirror image needs features of its own
             return ()
         key = (modality, path)
         if key not in self._kept:
@@ -75,5 +76,6 @@ def branches(part: ModalityBranches, x: Tensor, kept: tuple[Tensor, ...]) -> Bra
     """Return (N1, N2) of a signal, taking over what was kept: both outputs, N2's features, or nothing."""
     if len(kept) == 2:
         return kept[0], kept[1]
-    pooled = part.prepare(x)
-    return part.n1(pooled), part.n2.embed(kept[0]) if kept else part.n2(pooled)
+    if not kept:
+        return part(x)  # type: ignore[no-any-return]
+    return part.n1(part.prepare(x)), part.n2.embed(kept[0])

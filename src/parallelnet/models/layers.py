@@ -82,17 +82,28 @@ class Luminance(nn.Module):
 class ModalityBranches(nn.Module):
     """N1 and N2 of one modality."""
 
-    def __init__(self, prepare: Sequence[nn.Module], n1: N1, n2: N2) -> None:
-        """Take both networks and what the input goes through before them (averaging, luminance)."""
+    def __init__(self, prepare: Sequence[nn.Module], n1: N1, n2: N2, *, mirror: bool = False) -> None:
+        """Take both networks, and what the input goes through before them (averaging, luminance).
+
+        Args:
+            prepare: from the input to what N1 and N2 take.
+            n1: the paper's N1.
+            n2: the paper's N2.
+            mirror: average over the input and its mirror image, but for training.
+        """
         super().__init__()
         self.prepare = nn.Sequential(*prepare)
+        self.mirror = mirror
         self.n1 = n1
         self.n2 = n2
 
     def forward(self, x: Tensor) -> Branches:
         """Return (N1(x), N2(x))."""
         x = self.prepare(x)
-        return self.n1(x), self.n2(x)
+        if not self.mirror or self.training:
+            return self.n1(x), self.n2(x)
+        flipped = x.flip(3)
+        return (self.n1(x) + self.n1(flipped)) / 2, (self.n2(x) + self.n2(flipped)) / 2
 
 
 class CrissCross(nn.Module):

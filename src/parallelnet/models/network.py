@@ -168,7 +168,7 @@ def _branches(
     prepare: list[nn.Module] = [Luminance()] if branch.grey else []
     if branch.input_pool > 1:
         prepare.append(nn.AvgPool2d(branch.input_pool))
-    return ModalityBranches(prepare, n1, n2)
+    return ModalityBranches(prepare, n1, n2, mirror=branch.mirror)
 
 
 def _feature_shape(name: str, backbone: nn.Module, side: int) -> torch.Size:

@@ -28,12 +28,14 @@ class BranchOptions:
         channels: widths of N1's (conv 3x3, ReLU, max-pool) blocks; each block halves both sides.
         input_pool: side of the squares that are averaged before N1 and N2; 1 keeps the 128 x 128 input.
         grey: pictures are turned to luminance first, for networks that learn from grey faces and then meet colour.
+        mirror: the outputs for a picture and its mirror image are averaged, but for training: twice the work, steadier.
     """
 
     backbone: str
     channels: tuple[int, ...] = PAPER_CHANNELS
     input_pool: int = 1
     grey: bool = False
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str) or not self.backbone:
@@ -77,6 +79,10 @@ class NetworkOptions:
             raise OptionError("A network needs branches for speech, for image, or for both; neither was given.")
         if self.speech is not None and self.speech.grey:
             raise OptionError("grey is set for speech; allowed: for image only, a log-mel has one channel already.")
+        if self.speech is not None and self.speech.mirror:
+            raise OptionError("mirror is set for speech; allowed: for image only, speech backwards is another thing.")
+        if self.image is not None and self.image.mirror and not self.separable:
+            raise OptionError("mirror needs a picture branch that sees the picture alone: configuration 3.")
         if self.configuration not in (1, 2, 3):
             raise OptionError(f"configuration is {self.configuration!r}; allowed: 1, 2, 3 (paper 4.3.2).")
         if self.fusion not in get_args(Fusion):
@@ -167,7 +173,7 @@ def _study(backbone: str, summary: str) -> Variant:
 _COMPACT = NetworkOptions(
     speech=BranchOptions("compact-speech", (8, 16, 24, 32, 48)),
     # FER-2013's faces are 48 x 48: the 128 x 128 input of the contract holds nothing that 64 x 64 does not.
-    image=BranchOptions("compact-image", (16, 32, 48, 64), input_pool=2, grey=True),
+    image=BranchOptions("compact-image", (16, 32, 48, 64), input_pool=2, grey=True, mirror=True),
     embed_dim=128,
     hidden=(128, 64),
     dropout=0.3,

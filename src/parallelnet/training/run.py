@@ -41,7 +41,18 @@ log = logging.getLogger(__name__)
 
 METRICS = "metrics.json"
 OPTIONS = "options.json"
-NOT_COMPARED = ("resume", "accelerator", "devices", "nodes", "workers", "threads", "data", "out", "init_from")
+NOT_COMPARED = (
+    "resume",
+    "accelerator",
+    "devices",
+    "nodes",
+    "workers",
+    "threads",
+    "data",
+    "out",
+    "init_from",
+    "card_notes",
+)
 """Options that may change when a stopped run goes on; the data are compared by fingerprint."""
 
 
@@ -92,6 +103,8 @@ def train(
     """
     recipe = recipe or PRESETS[options.preset]
     network = network_options(options.variant, backbone=options.backbone)
+    if options.card_notes and not Path(options.card_notes).is_file():
+        raise OptionError(f"--card-notes {options.card_notes} is no file.")
     samples, labels_of = usable(open_data(options.data), options, network)
     parts = deal_parts(samples, options)
     classes = class_list([labels_of[s.id] for s in parts[0].train], options.classes)
@@ -256,7 +269,8 @@ def _write_checkpoint(
     )
     save_weights(network, folder / checkpoints.WEIGHTS)
     export(network, facts, folder, int8=options.int8)
-    (folder / "README.md").write_text(model_card(facts), encoding="utf-8")
+    notes = Path(options.card_notes).read_text(encoding="utf-8") if options.card_notes else ""
+    (folder / "README.md").write_text(model_card(facts, notes), encoding="utf-8")
     return checkpoints.write(folder, facts)
 
 
