@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and against values worked out by hand."""
+"""Metrics, folds and paired tests against values worked out by hand."""
 
 import json
 import math
@@ -6,21 +6,17 @@ import math
 import numpy as np
 import pytest
 
-from parallelnet import evaluation
 from parallelnet.errors import InputError
 from parallelnet.evaluation import (
     FoldSummary,
     Metrics,
     PairedTest,
-    conformal_threshold,
     evaluate,
-    fit_temperature,
     paired_test,
     summarise_folds,
 )
 
 CLASSES = ("anger", "happy", "hate", "sad")
-EXACT = 1e-12  # the same sums in another order, in float64
 
 
 def drawn(n=300, n_classes=4, seed=0, skill=1.5):
@@ -41,23 +37,6 @@ def one_hot(said, n_classes):
     return np.eye(n_classes)[said]
 
 
-def test_equals_scikit_learn():
-    from sklearn import metrics as oracle
-
-    y, logits = drawn()
-    p = softmax(logits)
-    said = p.argmax(axis=1)
-    found = evaluate(y, p, CLASSES, n_bootstrap=1)
-    assert found.accuracy == pytest.approx(oracle.accuracy_score(y, said), abs=EXACT)
-    assert found.macro_f1 == pytest.approx(oracle.f1_score(y, said, average="macro"), abs=EXACT)
-    assert found.cohen_kappa == pytest.approx(oracle.cohen_kappa_score(y, said), abs=EXACT)
-    assert found.uar == pytest.approx(oracle.balanced_accuracy_score(y, said), abs=EXACT)
-    assert found.nll == pytest.approx(oracle.log_loss(y, p), abs=EXACT)
-    assert found.brier == pytest.approx(oracle.brier_score_loss(y, p, scale_by_half=False), abs=EXACT)
-    assert list(found.per_class_recall.values()) == pytest.approx(oracle.recall_score(y, said, average=None), abs=EXACT)
-    assert np.array_equal(found.confusion_matrix, oracle.confusion_matrix(y, said))
-
-
 def test_by_hand():
     # Truth a a a b b; said a a b b a.
     y = [0, 0, 0, 1, 1]
@@ -71,6 +50,7 @@ def test_by_hand():
     chance = (3 * 3 + 2 * 2) / 25
     assert found.cohen_kappa == pytest.approx((3 / 5 - chance) / (1 - chance))
     assert found.nll == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.7, 0.1]).mean())
+    assert found.brier == pytest.approx(2 * np.square([0.1, 0.2, 0.6, 0.3, 0.9]).mean())
     # Bins of 1/15: 0.6 in the 9th, 0.7 in the 10th, 0.8 in the 12th, both 0.9 in the 13th (one of them right).
     assert found.ece == pytest.approx((0.6 + (1 - 0.7) + (1 - 0.8) + abs(1 - 1.8)) / 5)
     assert [n for n, _, _ in found.reliability] == [0] * 9 + [1, 1, 0, 1, 2, 0]
@@ -99,6 +79,29 @@ def test_one_class_alone_has_no_kappa():
     assert json.loads(found.to_json())["cohen_kappa"] is None
 
 
+def test_a_class_that_is_never_said_has_recall_and_f1_of_zero():
+    found = evaluate([0, 1, 1, 2], one_hot([0, 1, 1, 1], 3), ("a", "b", "c"), n_bootstrap=1)
+    assert found.per_class_recall == {"a": 1, "b": 1, "c": 0}
+    assert found.uar == pytest.approx(2 / 3)
+    assert found.macro_f1 == pytest.approx((1 + 4 / 5 + 0) / 3)
+
+
+def test_one_impossible_truth_does_not_make_the_loss_infinite():
+    found = evaluate([0, 1], one_hot([0, 0], 2), ("a", "b"), n_bootstrap=1)
+    assert found.nll == pytest.approx(-math.log(1e-12) / 2)
+    assert found.brier == 1
+
+
+def test_rounding_of_float32_passes_without_a_warning():
+    y, logits = drawn()
+    exact = softmax(logits)
+    rough = np.round(exact, 4)  # rows off by up to 2e-4, where scikit-learn warns from 1.5e-8
+    assert evaluate(y, rough, CLASSES, n_bootstrap=1).nll == pytest.approx(
+        evaluate(y, exact, CLASSES, n_bootstrap=1).nll, rel=1e-3
+    )
+    assert evaluate(y, exact.astype(np.float32), CLASSES, n_bootstrap=1).n == 300
+
+
 def test_json_round_trip():
     y, logits = drawn(50)
     found = evaluate(y % 2, softmax(logits), CLASSES, n_bootstrap=20)
@@ -109,26 +112,6 @@ def test_json_round_trip():
     assert PairedTest.from_json(test.to_json()) == test
     wanted = {"n", "accuracy", "macro_f1", "cohen_kappa", "uar", "ece", "per_class_recall", "confusion_matrix", "ci95"}
     assert wanted <= set(found.to_dict())
-
-
-def test_intervals_are_those_of_a_plain_bootstrap():
-    y, logits = drawn(200)
-    p = softmax(logits)
-    found = evaluate(y, p, CLASSES, n_bootstrap=4000, seed=1)
-    rng = np.random.default_rng(2)
-    rounds = []
-    for _ in range(1000):
-        draw = rng.integers(len(y), size=len(y))
-        rounds.append(evaluate(y[draw], p[draw], CLASSES, n_bootstrap=1))
-    for name in evaluation.SCALARS:
-        values = np.array([getattr(r, name) for r in rounds])
-        # The standard error of a 2.5 % quantile is about 2.7 / sqrt(rounds) standard deviations, 0.085 for a thousand;
-        # four of them.
-        assert found.ci95[name] == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.34 * values.std())
-        low, high = found.ci95[name]
-        assert low < high
-    recall = np.array([r.per_class_recall["sad"] for r in rounds])
-    assert found.ci95["recall_sad"] == pytest.approx(np.percentile(recall, [2.5, 97.5]), abs=0.34 * recall.std())
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
@@ -143,18 +126,6 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     # Binomial(200, 0.95): 190, standard deviation 3.1; percentile intervals at n = 100 cover some 93 to 94 %. Five
     # standard deviations below, and never all of them.
     assert 174 <= covered < 200
-
-
-def test_seed_repeats_and_small_chunks_change_nothing(monkeypatch):
-    y, logits = drawn(100)
-    p = softmax(logits)
-    first, again = (evaluate(y, p, CLASSES, seed=3) for _ in range(2))
-    assert first == again
-    assert evaluate(y, p, CLASSES, seed=4).ci95 != first.ci95
-    monkeypatch.setattr(evaluation, "_MAX_WEIGHTS", 700)  # seven rounds at a time
-    in_chunks = evaluate(y, p, CLASSES, seed=3)
-    for name, bounds in first.ci95.items():
-        assert in_chunks.ci95[name] == pytest.approx(bounds, abs=EXACT)
 
 
 def test_groups_are_drawn_whole():
@@ -181,16 +152,6 @@ def test_groups_are_drawn_whole():
     assert "10 groups" in by_group.table()
 
 
-def test_a_thousand_rounds_are_fast():
-    import time
-
-    y, logits = drawn(1000)
-    p = softmax(logits)
-    start = time.perf_counter()
-    evaluate(y, p, CLASSES, n_bootstrap=1000)
-    assert time.perf_counter() - start < 3  # 0.15 s on an idle core; tens of seconds for a loop over scikit-learn
-
-
 @pytest.mark.parametrize(
     ("y", "p", "text"),
     [
@@ -199,6 +160,7 @@ def test_a_thousand_rounds_are_fast():
         ([0, 2], [[1, 0], [0, 1]], "integers from 0 to 1"),
         ([0.0, 1.0], [[1, 0], [0, 1]], "integers"),
         ([0], [[0.2, 0.3, 0.5]], "3 columns for 2 classes"),
+        ([0], [[1.0]], "1 columns for 2 classes"),
         ([0], [[3.0, -2.0]], "must be finite, not below 0, and sum to 1"),
         ([0], [[0.7, 0.7]], "sum to 1"),
         ([0], [[np.nan, 1]], "finite"),
@@ -207,6 +169,11 @@ def test_a_thousand_rounds_are_fast():
 def test_arrays_that_are_no_predictions(y, p, text):
     with pytest.raises(InputError, match=text):
         evaluate(y, p, ("a", "b"))
+
+
+def test_one_class_is_no_choice():
+    with pytest.raises(InputError, match="two or more"):
+        evaluate([0], [[1.0]], ("a",))
 
 
 def test_groups_need_one_each():
@@ -251,53 +218,3 @@ def test_mcnemar_by_hand():
     assert paired_test(a, b, groups=["one"] * 10 + ["two"] * 10).ci95 != found.ci95
     with pytest.raises(InputError, match="two equally long"):
         paired_test(a, b[:3])
-
-
-def test_temperature_recovers_a_known_scale():
-    rng = np.random.default_rng(0)
-    calibrated = rng.normal(size=(20_000, 4)) * 2
-    y = (softmax(calibrated).cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
-    for scale in (0.3, 1.0, 4.0):
-        # 1 / T is estimated with a standard error of about 0.01 on 20,000 samples of this spread; four of them.
-        assert fit_temperature(calibrated * scale, y) == pytest.approx(scale, rel=0.04)
-    t = fit_temperature(calibrated * 4, y)
-    before, after = (evaluate(y, softmax(calibrated * 4 / k), CLASSES, n_bootstrap=1) for k in (1, t))
-    assert after.nll < before.nll
-    assert after.ece < 0.02 < before.ece
-
-
-def test_temperature_stays_in_its_bounds():
-    y = np.array([0, 1, 2])
-    assert 0.02 <= fit_temperature(np.eye(3) * 5, y) < 0.2  # all right: the surer the better
-    assert fit_temperature(-np.eye(3) * 5, y) == pytest.approx(50, rel=1e-3)  # all wrong: the less sure the better
-    with pytest.raises(InputError, match="not finite"):
-        fit_temperature(np.full((3, 3), np.nan), y)
-
-
-def test_conformal_threshold_by_hand():
-    # Nine samples with true probabilities 0.1 to 0.9: rank (9 + 1) * 0.9 = 9 of 9, the largest of 1 - p.
-    p = np.arange(1, 10) / 10
-    table = np.column_stack([p, 1 - p])
-    assert conformal_threshold(table, np.zeros(9, int)) == pytest.approx(0.9)
-    assert conformal_threshold(table, np.zeros(9, int), coverage=0.5) == pytest.approx(0.5)
-    # Eight cannot promise 90 %: all classes.
-    assert conformal_threshold(table[:8], np.zeros(8, int)) == 1.0
-    with pytest.raises(InputError, match="coverage is 1"):
-        conformal_threshold(table, np.zeros(9, int), coverage=1)
-
-
-@pytest.mark.parametrize("n_calibration", [40, 200])
-def test_conformal_sets_cover_as_promised(n_calibration):
-    covered, size = [], []
-    for seed in range(100):
-        y, logits = drawn(n_calibration + 500, seed=seed)
-        p = softmax(logits)
-        q = conformal_threshold(p[:n_calibration], y[:n_calibration])
-        sets = 1 - p[n_calibration:] <= q
-        covered.append(sets[np.arange(500), y[n_calibration:]].mean())
-        size.append(sets.sum(axis=1).mean())
-    # Expected between 0.9 and 0.9 + 1 / (n + 1). One draw's coverage is Beta with standard deviation sqrt(0.09 / n),
-    # and 500 tests add sqrt(0.09 / 500); four standard errors of the mean of a hundred.
-    tolerance = 4 * math.sqrt((0.09 / n_calibration + 0.09 / 500) / 100)
-    assert 0.9 - tolerance <= np.mean(covered) <= 0.9 + 1 / (n_calibration + 1) + tolerance
-    assert np.mean(size) < 3.5  # naming every class would cover, too

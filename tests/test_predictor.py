@@ -15,7 +15,8 @@ import parallelnet
 from parallelnet import audio, predictions, predictor
 from parallelnet.errors import CheckpointError, InputError, ManifestError, OptionError
 from parallelnet.options import LimitOptions, SignalOptions
-from parallelnet.predictor import load, predict_manifest
+from parallelnet.predictions import predict_manifest
+from parallelnet.predictor import load
 from parallelnet.types import Prediction, Sample
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.

@@ -29,7 +29,7 @@ _HOMES = {
     "Predictor": "predictor",
     "load": "predictor",
     "predict": "predictor",
-    "predict_manifest": "predictor",
+    "predict_manifest": "predictions",
     "Metrics": "evaluation",
     "evaluate": "evaluation",
 }
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from .evaluation import evaluate as evaluate
     from .options import LimitOptions as LimitOptions
     from .options import SignalOptions as SignalOptions
+    from .predictions import predict_manifest as predict_manifest
     from .predictor import Predictor as Predictor
     from .predictor import load as load
     from .predictor import predict as predict
-    from .predictor import predict_manifest as predict_manifest
     from .types import EMOTIONS as EMOTIONS
     from .types import SENTIMENTS as SENTIMENTS
     from .types import FaceCrop as FaceCrop

@@ -1,4 +1,4 @@
-"""Bootstrap rounds as matrix products, and the calibration bins.
+"""Bootstrap rounds of every metric, as matrix products.
 
 Every figure is computed from one row of counts and sums a sample (confusion cells, calibration bins, log losses). Such
 rows add up, so a bootstrap round is a weighted sum of them, and a thousand rounds are one matrix product: 0.15 s for a
@@ -11,17 +11,12 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from .calibration import N_BINS, Floats, Ints, bins
 from .errors import InputError
 
-N_BINS = 15
-"""Calibration bins of equal width over [0, 1], as Guo et al. 2017 (On Calibration of Modern Neural Networks)."""
 MAX_WEIGHTS = 4_000_000
 """Bootstrap weights held at once: 32 MB of float64."""
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 def rows(y: Ints, p: Floats, min_prob: float) -> Floats:
@@ -40,7 +35,7 @@ def rows(y: Ints, p: Floats, min_prob: float) -> Floats:
     index = np.arange(n)
     found = np.zeros((n, n_classes**2 + N_BINS + 2))
     found[index, y * n_classes + said] = 1
-    found[index, n_classes**2 + _bins(p)] = (said == y) - p.max(axis=1)
+    found[index, n_classes**2 + bins(p)] = (said == y) - p.max(axis=1)
     found[:, -2] = -np.log(np.maximum(p[index, y], min_prob))
     found[:, -1] = np.square(p - np.eye(n_classes)[y]).sum(axis=1)
     return found
@@ -102,34 +97,6 @@ def interval(values: Floats) -> tuple[float, float]:
         return math.nan, math.nan
     low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)
-
-
-def reliability(y: Ints, p: Floats) -> tuple[tuple[int, float, float], ...]:
-    """Return each bin's samples, mean confidence, and part that is right; from low confidence to high."""
-    index, sure, right = _bins(p), p.max(axis=1), p.argmax(axis=1) == y
-    counts = np.bincount(index, minlength=N_BINS).astype(np.float64)
-    confidence = _divide(np.bincount(index, sure, N_BINS).astype(np.float64), counts)
-    accuracy = _divide(np.bincount(index, right, N_BINS).astype(np.float64), counts)
-    return tuple((int(n), plain(c), plain(a)) for n, c, a in zip(counts, confidence, accuracy, strict=True))
-
-
-def ece(y: Ints, p: Floats) -> float:
-    """Return the expected calibration error: the bins' gaps between confidence and accuracy, weighted by samples."""
-    return sum(n * abs(sure - right) for n, sure, right in reliability(y, p) if n) / len(y)
-
-
-def plain(value: float | np.floating[npt.NBitBase]) -> float:
-    """Return a number of numpy's as Python's, and any NaN as `math.nan`.
-
-    One NaN for all: Python compares containers by identity first, so a result equals what its JSON gives back.
-    """
-    return math.nan if np.isnan(value) else float(value)
-
-
-def _bins(p: Floats) -> Ints:
-    # Half-open bins [k/15, (k+1)/15); a confidence of exactly 1 belongs to the last.
-    index: Ints = np.minimum((p.max(axis=1) * N_BINS).astype(np.int64), N_BINS - 1)
-    return index
 
 
 def _divide(above: Floats, below: Floats) -> Floats:

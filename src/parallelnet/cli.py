@@ -55,7 +55,7 @@ def _predict(chosen: options.PredictOptions, console: Console, _: Mapping[str, A
 
 def _predict_manifest(chosen: options.PredictOptions, console: Console) -> None:
     from .data.dataset import open_data
-    from .predictor import predict_manifest
+    from .predictions import predict_manifest
 
     assert chosen.manifest is not None
     assert chosen.out is not None
@@ -218,71 +218,14 @@ def _build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str,
 
 
 def _list(chosen: options.ListOptions, console: Console, _: Mapping[str, Any]) -> None:
+    from .listing import LISTS
+
     records = LISTS[chosen.what]()
     if console.json:
         print(json.dumps(records, ensure_ascii=False, indent=2))
         return
     for record in records:
         print(f"{record['name']:<26} {record['summary']}")
-
-
-def _variants() -> list[dict[str, Any]]:
-    from .models.variants import VARIANTS
-
-    return [
-        {
-            "name": name,
-            "summary": variant.summary,
-            "source": variant.source,
-            "modalities": list(variant.modalities),
-            "separable": variant.separable,
-            "network": variant.network.to_dict(),
-        }
-        for name, variant in VARIANTS.items()
-    ]
-
-
-def _backbones() -> list[dict[str, Any]]:
-    from .models.backbones import BACKBONES
-
-    return [{"name": name, **asdict(backbone)} for name, backbone in BACKBONES.items()]
-
-
-def _corpora() -> list[dict[str, Any]]:
-    from .data.corpora import list_corpora
-
-    return [{**record, "summary": record["title"]} for record in list_corpora()]
-
-
-def _checkpoints() -> list[dict[str, Any]]:
-    from . import checkpoint
-
-    records = []
-    for name, folder in checkpoint.bundled().items():
-        facts = checkpoint.read(folder).facts
-        heard = " + ".join(facts.modalities)
-        records.append(
-            {
-                "name": name,
-                "summary": f"{facts.variant}: {heard}; {', '.join(facts.classes)}",
-                "path": str(folder),
-                "variant": facts.variant,
-                "classes": list(facts.classes),
-                "modalities": list(facts.modalities),
-                "separable": facts.separable,
-                "metrics": facts.metrics,
-                "data": facts.data,
-            }
-        )
-    return records
-
-
-LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
-    "variants": _variants,
-    "backbones": _backbones,
-    "corpora": _corpora,
-    "checkpoints": _checkpoints,
-}
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:

@@ -1,7 +1,7 @@
-"""Measured figures from arrays: metrics with intervals, folds, paired tests, calibration.
+"""Measured figures from arrays: metrics with intervals, folds, paired tests.
 
 Figures of the sample are scikit-learn's, imported where they are used; `bootstrap` has the same in a form that a
-thousand rounds can afford, and the calibration error, which scikit-learn lacks.
+thousand rounds can afford, and `calibration` the calibration error, which scikit-learn lacks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import bootstrap
-from .bootstrap import N_BINS as N_BINS
-from .bootstrap import Floats, Ints
+from .calibration import N_BINS as N_BINS
+from .calibration import Floats, Ints, class_indices, ece, reliability
+from .calibration import conformal_threshold as conformal_threshold
+from .calibration import fit_temperature as fit_temperature
 from .errors import InputError
 
 SCALARS = ("accuracy", "macro_f1", "cohen_kappa", "uar", "ece", "nll", "brier")
@@ -166,7 +168,7 @@ def evaluate(
         per_class_recall=dict(zip(classes, recall, strict=True)),
         per_class_n={name: int(np.count_nonzero(y == k)) for k, name in enumerate(classes)},
         confusion_matrix=matrix,
-        reliability=bootstrap.reliability(y, p),
+        reliability=reliability(y, p),
         ci95=ci95,
         n_bootstrap=n_bootstrap,
         seed=seed,
@@ -193,14 +195,14 @@ def _figures(y: Ints, p: Floats) -> tuple[dict[str, float], tuple[float, ...], t
         # Where truth and predictions are all one class, agreement by chance is certain.
         "cohen_kappa": metrics.cohen_kappa_score(y, said) if len(present) > 1 else math.nan,
         "uar": metrics.recall_score(y, said, labels=np.unique(y), average="macro"),
-        "ece": bootstrap.ece(y, p),
+        "ece": ece(y, p),
         "nll": metrics.log_loss(y, np.maximum(p, MIN_PROB), labels=every),
         "brier": metrics.brier_score_loss(y, p, labels=every, scale_by_half=False),
     }
     matrix = metrics.confusion_matrix(y, said, labels=every)
     return (
-        {name: bootstrap.plain(scalars[name]) for name in SCALARS},
-        tuple(bootstrap.plain(value) for value in recall),
+        {name: _number(scalars[name]) for name in SCALARS},
+        tuple(_number(value) for value in recall),
         tuple(tuple(int(count) for count in row) for row in matrix),
     )
 
@@ -320,74 +322,9 @@ def paired_test(
     )
 
 
-def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
-    """Return the divisor of the logits that makes the true classes most likely (Guo et al. 2017).
-
-    Args:
-        logits: [n, n_classes], as the network gives them.
-        y_true: index of the true class, integers [n].
-
-    Returns:
-        A temperature between 0.02 and 50. Where every sample is right, one so small that the loss vanishes: calibrate
-        on samples that the network was not fitted to.
-
-    Raises:
-        InputError: shapes do not fit.
-    """
-    from scipy.optimize import minimize_scalar
-
-    z = np.asarray(logits, dtype=np.float64)
-    y = _indices(y_true, z)
-    if not np.isfinite(z).all():
-        raise InputError("The logits hold numbers that are not finite.")
-
-    def loss(log_temperature: float) -> float:
-        scaled = z / math.exp(log_temperature)
-        top = scaled.max(axis=1)
-        return float(np.mean(top + np.log(np.exp(scaled - top[:, None]).sum(axis=1)) - scaled[np.arange(len(y)), y]))
-
-    # In log(T) the loss has one minimum (it is convex in 1/T), so a bounded search cannot miss it.
-    bounds = (math.log(0.02), math.log(50.0))
-    return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
-
-
-def conformal_threshold(probs: npt.ArrayLike, y_true: npt.ArrayLike, coverage: float = 0.9) -> float:
-    """Return the q for which `{c : 1 - p(c) <= q}` holds the true class with probability `coverage` or more.
-
-    Split conformal prediction: q is the ceil((n + 1) * coverage)-th smallest of 1 - p(true class) on n samples that
-    the model was not fitted to. The guarantee is for new samples exchangeable with these (same kind of speaker and
-    recording), on average over draws of the calibration part. 1.0, all classes, where n is too small to promise it.
-
-    Args:
-        probs: calibrated probabilities, [n, n_classes].
-        y_true: index of the true class, integers [n].
-        coverage: wanted part of samples whose set holds the true class.
-
-    Raises:
-        InputError: shapes do not fit, or `coverage` does not lie between 0 and 1.
-    """
-    p = np.asarray(probs, dtype=np.float64)
-    y = _indices(y_true, p)
-    if not 0 < coverage < 1:
-        raise InputError(f"coverage is {coverage}; between 0 and 1, for instance 0.9.")
-    scores = np.sort(1.0 - p[np.arange(len(y)), y])
-    # The tiny step keeps an exact product, say (9 + 1) * 0.9, from being rounded up past itself.
-    rank = math.ceil((len(y) + 1) * coverage - 1e-9)
-    return float(scores[rank - 1]) if rank <= len(y) else 1.0
-
-
-def _indices(y_true: npt.ArrayLike, table: Floats) -> Ints:
-    y = np.asarray(y_true)
-    if table.ndim != 2 or y.ndim != 1 or len(y) != len(table) or not len(y):
-        raise InputError(f"Classes of shape {y.shape} do not fit a table of shape {table.shape}: [n] and [n, classes].")
-    if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= table.shape[1]:
-        raise InputError(f"True classes are integers from 0 to {table.shape[1] - 1}; got {y.dtype} up to {y.max()}.")
-    return y.astype(np.int64)
-
-
 def _checked(y_true: npt.ArrayLike, probs: npt.ArrayLike, n_classes: int) -> tuple[Ints, Floats]:
     p = np.asarray(probs, dtype=np.float64)
-    y = _indices(y_true, p)
+    y = class_indices(y_true, p)
     if p.shape[1] != n_classes or n_classes < 2:
         raise InputError(f"The probabilities have {p.shape[1]} columns for {n_classes} classes; two or more, as many.")
     # 1e-3: float32 softmax and averages of it are off by 1e-6 at most; logits given by mistake are off by far more.
@@ -395,6 +332,11 @@ def _checked(y_true: npt.ArrayLike, probs: npt.ArrayLike, n_classes: int) -> tup
         raise InputError("The probabilities are not: every row must be finite, not below 0, and sum to 1.")
     # What float32 left is taken out: scikit-learn warns of sums that are off by more than 1.5e-8.
     return y, p / p.sum(axis=1, keepdims=True)
+
+
+def _number(value: float | np.floating[Any]) -> float:
+    # One NaN for all: Python compares containers by identity first, so a result equals what its JSON gives back.
+    return math.nan if np.isnan(value) else float(value)
 
 
 def _to_null(value: Any) -> Any:

@@ -102,8 +102,8 @@ class ModalityBranches(nn.Module):
         x = self.prepare(x)
         if not self.mirror or self.training:
             return self.n1(x), self.n2(x)
-        flipped = x.flip(3)
-        return (self.n1(x) + self.n1(flipped)) / 2, (self.n2(x) + self.n2(flipped)) / 2
+        both = torch.cat([x, x.flip(3)])  # one pass: an exported graph then holds each weight once
+        return self.n1(both).unflatten(0, (2, -1)).mean(0), self.n2(both).unflatten(0, (2, -1)).mean(0)
 
 
 class CrissCross(nn.Module):

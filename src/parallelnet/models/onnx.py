@@ -171,11 +171,14 @@ def _strip(model: onnx.ModelProto) -> None:
     kept = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
-    for value in (*graph.input, *graph.output, *graph.value_info):
+    # Shapes inside the graph have batch sizes of their own (a picture and its mirror image are two); whoever runs the
+    # graph works them out.
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output):
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param:
                 size.dim_param = BATCH
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
 

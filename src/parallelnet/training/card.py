@@ -26,7 +26,7 @@ def model_card(facts: ModelFacts, notes: str = "") -> str:
         f"{', '.join(facts.classes)} apart.",
         notes.strip(),
         "## Data\n\n" + _data(facts),
-        "## Measured on the test part\n\n" + _figures(facts),
+        "## Measured on the test part\n\n" + figures(facts),
         "## Calibration\n\n" + _calibration(facts),
         "## Training\n\n" + _training(facts),
     ]
@@ -46,7 +46,8 @@ def _data(facts: ModelFacts) -> str:
     )
 
 
-def _figures(facts: ModelFacts) -> str:
+def figures(facts: ModelFacts) -> str:
+    """Return the tables of test figures with their intervals, as Markdown; README shows them too."""
     tested: Mapping[str, Any] = facts.metrics.get("test", {})
     if not tested:
         return "There was no test part."
@@ -67,8 +68,8 @@ def _figures(facts: ModelFacts) -> str:
         for setting, m in tested.items()
     ]
     return (
-        "95 % bootstrap intervals over samples in brackets. Pairs share utterances and pictures, so the intervals are "
-        "narrower than those for new speakers would be.\n\n"
+        "95 % bootstrap intervals in brackets; what is drawn are utterances (pictures, for picture alone) with all "
+        "pairs that they stand in. They hold for these speakers; for new ones they would be wider.\n\n"
         + _table(["used", *(title for _, title in names)], rows)
         + "\n\nRecall of each class:\n\n"
         + _table(["used", *facts.classes], recalls)

@@ -30,12 +30,20 @@ MIN_CALIBRATION = 20
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a network says of a part: raw logits [w, n_classes] of windows, their owners [w], and the truth [n]."""
+    """What a network says of a part.
+
+    Attributes:
+        logits: raw, of windows [w, n_classes].
+        owner: sample of each window [w].
+        labels: the truth [n].
+        files: what was heard, or seen where nothing was heard, of each sample: pairs that share it stand or fall
+            together, so a bootstrap draws it whole.
+    """
 
     logits: NDArray[np.float64]
     owner: NDArray[np.int64]
     labels: NDArray[np.int64]
-    speakers: tuple[str, ...]
+    files: tuple[str, ...]
 
     def probs(self, temperature: float) -> NDArray[np.float64]:
         """Return [n, n_classes]: softmax of logits / temperature, averaged over each sample's windows."""
@@ -92,7 +100,7 @@ class Judge:
             np.concatenate(logits),
             np.concatenate(owner),
             np.array(dataset.labels),
-            tuple(s.group or s.id for s in samples),
+            tuple(s.speech or s.image or s.id for s in samples),
         )
 
     def _logits(self, batch: Batch) -> Tensor:
@@ -130,13 +138,17 @@ def calibrate(judge: Judge, validation: Part) -> Calibration:
 
 
 def report(judge: Judge, test: Part, calibration: Calibration) -> dict[str, Metrics]:
-    """Return the metrics of each setting on the test part; intervals draw whole speakers where there are several."""
+    """Return the metrics of each setting on the test part.
+
+    Intervals draw utterances (pictures, where only they are used) with all pairs that they stand in: pairs that share
+    one are no independent samples.
+    """
     found: dict[str, Metrics] = {}
     for setting in settings(judge.network):
         outputs = judge.outputs(test, setting)
         if outputs is not None:
             probs = outputs.probs(calibration.temperatures[setting])
-            found[setting] = evaluate(outputs.labels, probs, judge.network.classes)
+            found[setting] = evaluate(outputs.labels, probs, judge.network.classes, groups=outputs.files)
     return found
 
 

@@ -94,11 +94,11 @@ def fit(
     network.to(memory_format=torch.channels_last)
     freeze(network, frozen)
     weights = class_weights(train_part.labels, len(network.classes)) if recipe.class_weights == "balanced" else None
-    part = None
-    if frozen != "none" and network.separable and not recipe.augment.any:
-        part = FrozenPart(network, frozen)
+    part = FrozenPart(network, frozen) if frozen != "none" and network.separable else None
+    # Augmented signals differ each time, so only validation can take over what was kept of them.
+    train_frozen = None if recipe.augment.any else part
     train_part, n_values = with_auxiliary(train_part, recipe.auxiliary)
-    learner = Learner(network, recipe, weights, seed, part, n_values)
+    learner = Learner(network, recipe, weights, seed, train_frozen, n_values)
     state = folder / "state"
     # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others.
     best = ModelCheckpoint(state, "best", monitor="validation_loss", enable_version_counter=False)
@@ -121,8 +121,8 @@ def fit(
         log_every_n_steps=1,
     )
     datasets = (
-        SampleDataset(p.samples, p.labels, store, recipe, seed, part, p.auxiliary)
-        for p in (train_part, validation_part)
+        SampleDataset(p.samples, p.labels, store, recipe, seed, kept, p.auxiliary)
+        for p, kept in ((train_part, train_frozen), (validation_part, part))
     )
     train_loader, validation_loader = (
         _loader(dataset, trainer, hardware.workers, shuffle=shuffle)

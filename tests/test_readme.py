@@ -1,0 +1,69 @@
+"""The README tells the truth: its figures are those of the committed JSON, its commands print what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parallelnet import checkpoint
+from parallelnet.training.card import figures, model_card
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def facts() -> checkpoint.ModelFacts:
+    return checkpoint.read(checkpoint.bundled()["compact"]).facts
+
+
+def test_the_figures_are_the_bundled_model_s(facts: checkpoint.ModelFacts) -> None:
+    assert figures(facts) in README
+    assert json.loads((ROOT / "results" / "compact.json").read_text()) == json.loads(json.dumps(facts.metrics))
+
+
+def test_the_model_card_is_made_from_the_facts(facts: checkpoint.ModelFacts) -> None:
+    card = (checkpoint.bundled()["compact"] / "README.md").read_text(encoding="utf-8")
+    assert card == model_card(facts, (ROOT / "runs" / "compact-card.md").read_text(encoding="utf-8"))
+
+
+def test_the_checkpoint_is_small_enough_to_ship_and_holds_no_path_of_ours() -> None:
+    files = list(checkpoint.bundled()["compact"].iterdir())
+    assert sum(file.stat().st_size for file in files) <= 20_000_000
+    for file in files:
+        assert b"/work/" not in file.read_bytes()
+        assert b"/home/" not in file.read_bytes()
+
+
+def test_the_command_prints_what_the_readme_shows() -> None:
+    block = re.search(r"```\n\$ parallelnet (predict [^\n]*)\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    found = subprocess.run(
+        [sys.executable, "-m", "parallelnet", *block[1].split()], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == block[2].strip()
+
+
+def test_the_python_runs() -> None:
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code is not None
+    found = subprocess.run([sys.executable, "-c", code[1]], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.count("Prediction(") == 2
+    assert found.stdout.split()[0] in ("anger", "happy", "hate", "sad")
+
+
+def test_every_path_and_command_that_it_names_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for script in re.findall(r"bash (runs/[\w.-]+)", README):
+        assert os.access(ROOT / script, os.R_OK), script
+    named = set(re.findall(r"parallelnet (build pairs|[a-z]+)(?= -|`| [a-z]+`)", README))
+    from parallelnet.cli import COMMANDS
+
+    assert named <= set(COMMANDS), named
