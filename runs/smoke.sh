@@ -12,6 +12,6 @@ bin="$here/.venv/bin/parallelnet"
   --validation-speakers 15 --test-speakers 16 --per-class 16 --per-class-eval 2
 "$bin" train --variant parallelnet --preset paper --weights none --data "$work/pairs" --out "$work/parallelnet" \
   --resume --epochs 2 --batch-size 8 --learning-rate 1e-4
-cat "$work/parallelnet/logs/metrics.csv"
+cat "$work"/parallelnet/logs/start-*/metrics.csv
 "$bin" predict --checkpoint "$work/parallelnet/checkpoint" \
   --speech "$here/examples/happy.flac" --image "$here/examples/astronaut.jpg" --face auto

@@ -1,6 +1,5 @@
-"""From files and arrays to predictions, alone, in lists and in manifests."""
+"""From files and arrays to predictions, alone and in lists."""
 
-import csv
 import importlib.util
 import io
 from dataclasses import replace
@@ -12,10 +11,9 @@ import soundfile
 from PIL import Image
 
 import parallelnet
-from parallelnet import audio, predictions, predictor
-from parallelnet.errors import CheckpointError, InputError, ManifestError, OptionError
+from parallelnet import audio, predictor
+from parallelnet.errors import CheckpointError, InputError, OptionError
 from parallelnet.options import LimitOptions, SignalOptions
-from parallelnet.predictions import predict_manifest
 from parallelnet.predictor import load
 from parallelnet.types import Prediction, Sample
 
@@ -269,123 +267,6 @@ def test_arrays_need_a_rate_and_limits_hold(toy_checkpoint, toy_predictor, files
         short.predict(files["speech0"])
     with pytest.raises(CheckpointError, match="No checkpoint 'nowhere'"):
         load("nowhere")
-
-
-# --- manifests ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def samples(files):
-    return [
-        Sample("pair", speech=files["speech0"], image=files["image0"]),
-        Sample("gone", speech=files["missing"], image=files["image0"]),
-        Sample("föhn", speech=files["speech2"]),
-        Sample("none"),
-        Sample("seen, only", image=files["image1"]),
-    ]
-
-
-def rows(path):
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def test_a_row_a_sample_with_its_reason(toy_predictor, samples, tmp_path):
-    out, steps = tmp_path / "new" / "out.csv", []
-    counts = predict_manifest(toy_predictor, samples, out, progress=steps.append)
-    assert (counts.n_ok, counts.n_error, counts.n_skipped) == (3, 2, 0)
-    assert sum(steps) == len(samples)
-    found = rows(out)
-    assert tuple(found[0]) == predictions.columns(toy_predictor.classes)
-    assert [row["id"] for row in found] == [sample.id for sample in samples]
-    assert [row["status"] for row in found] == ["ok", "error", "ok", "error", "ok"]
-    assert "does not exist" in found[1]["reason"]
-    assert found[1]["emotion"] == found[1]["prob_sad"] == ""
-    single = toy_predictor.predict(samples[0].speech, samples[0].image)
-    # Six decimals are written: half of the last, and what a batch may differ by.
-    assert [float(found[0][f"prob_{name}"]) for name in single.probs] == pytest.approx(values(single), abs=SAME + 5e-7)
-    assert found[0]["emotion"] == single.emotion
-    assert found[0]["conformal_set"] == "|".join(single.conformal_set)
-    assert found[0]["uncertain"] == str(single.uncertain).lower()
-    assert (found[0]["modalities"], found[0]["face"]) == ("speech|image", "off")
-    assert [row["n_windows"] for row in found] == ["1", "", "5", "", "0"]
-
-
-def test_modalities_leave_one_out(toy_predictor, samples, tmp_path):
-    predict_manifest(toy_predictor, samples, tmp_path / "out.csv", modalities="image")
-    found = rows(tmp_path / "out.csv")
-    assert [row["modalities"] for row in found] == ["image", "image", "", "", "image"]
-
-
-def test_a_run_cut_anywhere_resumes_to_the_same_file(toy_predictor, samples, tmp_path):
-    whole = tmp_path / "whole.csv"
-    predict_manifest(toy_predictor, samples, whole)
-    content = whole.read_bytes()
-    # Every kind of cut: nothing, inside the header, inside a row, inside the two bytes of "ö", before a line's end.
-    places = {0, 5, content.index(b"\n"), content.index(b"\n") + 1, content.index("ö".encode()) + 1, len(content) - 1}
-    for end in sorted(places | set(range(7, len(content), 101))):
-        cut = tmp_path / "cut.csv"
-        cut.write_bytes(content[:end])
-        done = max(0, content[:end].count(b"\n") - 1)
-        counts = predict_manifest(toy_predictor, samples, cut, resume=True)
-        assert counts.n_skipped == done
-        assert counts.n_ok + counts.n_error == len(samples) - done
-        redone = rows(cut)
-        assert [row["id"] for row in redone] == [sample.id for sample in samples]
-        for row, expected in zip(redone, rows(whole), strict=True):
-            assert float(row["prob_sad"] or 0) == pytest.approx(float(expected["prob_sad"] or 0), abs=SAME + 1e-6)
-            assert (row["status"], row["reason"]) == (expected["status"], expected["reason"])
-
-
-def test_rows_are_on_disk_after_each_block(toy_predictor, samples, tmp_path, monkeypatch):
-    monkeypatch.setattr(predictor, "_BLOCK_SAMPLES", 2)
-    out, seen = tmp_path / "out.csv", []
-    predict_manifest(toy_predictor, samples, out, progress=lambda _: seen.append(len(rows(out))))
-    assert seen == [1, 2, 3, 4, 5]
-
-
-def test_what_is_finished_is_not_overwritten(toy_predictor, samples, tmp_path):
-    out = tmp_path / "out.csv"
-    predict_manifest(toy_predictor, samples, out)
-    before = out.read_bytes()
-    with pytest.raises(OptionError, match=r"exists\. Mend: --resume"):
-        predict_manifest(toy_predictor, samples, out)
-    assert predict_manifest(toy_predictor, samples, out, resume=True).n_skipped == len(samples)
-    assert out.read_bytes() == before
-
-
-@pytest.mark.parametrize("content", ["something else", "id,status\n1,ok\n", "{header}1,ok\n", "{header}{foreign}\n"])
-def test_a_foreign_file_is_refused_and_left_alone(toy_predictor, samples, tmp_path, content):
-    columns = predictions.columns(toy_predictor.classes)
-    out = tmp_path / "out.csv"
-    foreign = ",".join(["x"] * (len(columns) - 1) + ["another-model"])
-    out.write_text(content.format(header=",".join(columns) + "\n", foreign=foreign))
-    before = out.read_bytes()
-    with pytest.raises(ManifestError, match="does not hold predictions of checkpoint toy"):
-        predict_manifest(toy_predictor, samples, out, resume=True)
-    assert out.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("ids", "text"), [(["a", "a"], "1 ids occur more than once"), (["a\nb"], "line break"), ([""], "empty")]
-)
-def test_ids_that_cannot_be_told_apart(toy_predictor, tmp_path, ids, text):
-    with pytest.raises(ManifestError, match=text):
-        predict_manifest(toy_predictor, [Sample(name) for name in ids], tmp_path / "out.csv")
-
-
-def test_a_decoder_that_breaks_is_a_row_not_a_stop(toy_predictor, samples, tmp_path, monkeypatch):
-    signal = audio.signal
-
-    def broken(source, *rest, **named):
-        if source == samples[2].speech:
-            raise ZeroDivisionError("deep\ninside")
-        return signal(source, *rest, **named)
-
-    monkeypatch.setattr(audio, "signal", broken)
-    counts = predict_manifest(toy_predictor, samples, tmp_path / "out.csv")
-    assert counts.n_error == 3
-    assert rows(tmp_path / "out.csv")[2]["reason"] == "ZeroDivisionError: deep inside"
 
 
 def test_lazy_public_names(toy_checkpoint, files, monkeypatch):

@@ -64,6 +64,8 @@ def test_a_stopped_run_goes_on_to_the_same_bits(pairs: Path, tmp_path: Path, mon
 
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(first[name], second[name]) for name in first)
+    logs = [fit.read_log(tmp_path / name) for name in ("whole", "cut")]
+    assert logs[0] == logs[1]
 
     # And what a run leaves behind is all there.
     facts = checkpoint.read(whole.checkpoints[0]).facts

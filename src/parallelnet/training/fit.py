@@ -14,7 +14,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from ..data.loading import DrawSampler, SampleDataset, SignalStore, collate
@@ -110,7 +110,7 @@ def fit(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.nodes,
-        logger=[CSVLogger(folder, "logs", version=""), TensorBoardLogger(folder, "logs", version="")],
+        logger=_loggers(folder),
         callbacks=[best, latest, *_callbacks(recipe, hardware)],
         deterministic="warn",
         gradient_clip_val=recipe.clip_gradient or None,
@@ -134,18 +134,36 @@ def fit(
         trainer.fit(learner, train_loader, validation_loader, ckpt_path=last if last.is_file() else None)
     # From the file even for the last: a run that is resumed after its last epoch trains no more, and only the file
     # holds the averaged weights then.
-    chosen = best.best_model_path if recipe.keep == "best" and best.best_model_path else last
+    chosen = state / "best.ckpt"
+    if recipe.keep == "last" or not chosen.is_file():
+        chosen = last
     learner.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=True)["state_dict"])
     return History(int(trainer.current_epoch), round(time.monotonic() - start, 1), trainer.is_global_zero)
 
 
+def _loggers(folder: Path) -> list[Logger]:
+    # A folder for each start: Lightning's CSV logger deletes what it finds in its folder, the epochs before with it.
+    name = f"start-{len(_logs(folder))}"
+    return [CSVLogger(folder, "logs", version=name), TensorBoardLogger(folder, "logs", version=name)]
+
+
+def _logs(folder: Path) -> list[Path]:
+    return sorted((folder / "logs").glob("start-*"), key=lambda path: int(path.name.partition("-")[2]))
+
+
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """Return one row of figures an epoch from `folder/logs/metrics.csv`, training and validation together."""
+    """Return one row of figures an epoch from `folder/logs/start-*/metrics.csv`, training and validation together.
+
+    An epoch that a stop cut off and a later start trained again has the later figures.
+    """
     rows: dict[int, dict[str, float]] = {}
-    with (folder / "logs" / "metrics.csv").open(newline="", encoding="utf-8") as stream:
-        for line in csv.DictReader(stream):
-            figures = {name: float(value) for name, value in line.items() if value}
-            rows.setdefault(int(line["epoch"]), {}).update(figures)
+    for source in (start / "metrics.csv" for start in _logs(folder)):
+        if not source.is_file():  # stopped before its first epoch was over, or nothing was left to train
+            continue
+        with source.open(newline="", encoding="utf-8") as stream:
+            for line in csv.DictReader(stream):
+                figures = {name: float(value) for name, value in line.items() if value}
+                rows.setdefault(int(line["epoch"]), {}).update(figures)
     return [rows[epoch] for epoch in sorted(rows)]
 
 
