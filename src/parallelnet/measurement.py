@@ -71,7 +71,8 @@ def measure(
         samples: labelled.
         modalities: `speech` or `image` leaves the other out of every sample.
         target_column: where the truth stands.
-        by_group: bootstrap rounds draw speakers instead of samples; a sample without a group is one of its own.
+        by_group: bootstrap rounds draw speakers; a sample without a group is one of its own. Without it they draw
+            samples, those with the same utterance (picture, where only pictures are used) together.
         n_bootstrap: rounds of the bootstrap.
         seed: of the bootstrap.
         progress: called with each number of samples that are done.
@@ -99,9 +100,16 @@ def measure(
         predictor.classes,
         n_bootstrap=n_bootstrap,
         seed=seed,
-        groups=[sample.group or f"sample {sample.id}" for sample in known] if by_group else None,
+        groups=[s.group or f"sample {s.id}" for s in known] if by_group else _shared(known, modalities),
     )
     return Measured(metrics, tuple(failures))
+
+
+def _shared(samples: Sequence[Sample], modalities: Modalities) -> list[str] | None:
+    """Return what a sample stands or falls with, where samples share it: pairs with one utterance are no two samples."""
+    pictures_only = modalities == "image"
+    files = [(s.image if pictures_only or s.speech is None else s.speech) or s.id for s in samples]
+    return files if len(set(files)) < len(files) else None
 
 
 def _labelled(

@@ -460,7 +460,8 @@ class EvaluateOptions(ModelOptions):
         target_column: where the truth stands: `label` (emotion) or `sentiment`.
         out: folder for metrics.json, confusion.csv, confusion.png and failures.csv.
         n_bootstrap: rounds of the bootstrap.
-        resample: what a bootstrap round draws: `sample`, or `group`, which asks how it does on new speakers.
+        resample: what a bootstrap round draws: `sample` (samples that share an utterance or picture go together), or
+            `group`, which asks how it does on new speakers.
         seed: of the bootstrap.
     """
 
