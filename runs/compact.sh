@@ -28,10 +28,15 @@ threads=${THREADS:-1}
 "$bin" train --variant compact-ier-only --data "$work/pairs" --out "$work/ier" --resume --threads "$threads" \
   --epochs 30 --samples-per-epoch 16000 --batch-size 64 --learning-rate 2e-3 --weight-decay 0.1 --class-weights none
 
+# The eyes once more, without mixup and with a gentler brush.
+"$bin" train --variant compact-ier-only --data "$work/pairs" --out "$work/ier-2" --resume --threads "$threads" \
+  --init-from "$work/ier/checkpoint" --epochs 8 --samples-per-epoch 16000 --batch-size 64 --learning-rate 1e-3 \
+  --weight-decay 0.1 --class-weights none --mixup 0 --erase 0.2
+
 # Both: ears and eyes stay as they are, the three heads and their fusion learn. A third of the pairs loses a modality.
 "$bin" train --variant compact --data "$work/pairs" --out "$work/compact" --resume --threads "$threads" \
-  --init-from "$work/ser/checkpoint" "$work/ier/checkpoint" --freeze branches --face auto \
-  --epochs 3 --samples-per-epoch 6400 --learning-rate 1e-3 --weight-decay 0.05 --modality-dropout 0.35 --ema 0.99 \
+  --init-from "$work/ser/checkpoint" "$work/ier-2/checkpoint" --freeze branches --face auto \
+  --epochs 4 --samples-per-epoch 8000 --batch-size 16 --learning-rate 1e-3 --weight-decay 0.05 --modality-dropout 0.35 --ema 0.99 \
   --mixup 0 --class-weights none --card-notes "$here/runs/compact-card.md"
 
 target="$here/src/parallelnet/checkpoints/compact"

@@ -106,7 +106,7 @@ def measure(
 
 
 def _shared(samples: Sequence[Sample], modalities: Modalities) -> list[str] | None:
-    """Return what a sample stands or falls with, where samples share it: pairs with one utterance are no two samples."""
+    """Return the file each sample stands or falls with, where they share it: one utterance in two pairs is one."""
     pictures_only = modalities == "image"
     files = [(s.image if pictures_only or s.speech is None else s.speech) or s.id for s in samples]
     return files if len(set(files)) < len(files) else None
