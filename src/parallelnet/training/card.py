@@ -101,11 +101,17 @@ def _calibration(facts: ModelFacts) -> str:
 
 
 def _training(facts: ModelFacts) -> str:
-    recipe = {k: v for k, v in facts.training.get("recipe", {}).items() if k != "augment"}
-    lines = [f"- {name}: {value}" for name, value in {**facts.training, "recipe": recipe}.items()]
-    lines += [f"- augmentation: {facts.training.get('recipe', {}).get('augment', {})}"]
-    lines += [f"- epochs: {facts.metrics.get('epochs')}", f"- programs: {dict(facts.versions)}"]
-    return "\n".join(lines)
+    recipe = dict(facts.training.get("recipe", {}))
+    augment = recipe.pop("augment", {})
+    rest = {name: value for name, value in facts.training.items() if name != "recipe"}
+    rows = {**rest, **recipe, **augment, "epochs trained": facts.metrics.get("epochs"), **facts.versions}
+    return _table(["option", "value"], [[name, _plain(value)] for name, value in rows.items()])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
 
 
 def _with_interval(value: float | None, interval: Iterable[float | None]) -> str:

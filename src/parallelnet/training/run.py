@@ -262,7 +262,7 @@ def _write_checkpoint(
             "seed": options.seed,
             "weights": options.weights,
             "freeze": options.freeze,
-            "started_from": [Path(source).name for source in options.init_from],
+            "started_from": [checkpoints.read(checkpoints.resolve(source)).facts.name for source in options.init_from],
             "recipe": asdict(task.recipe),
         },
         versions=versions(),
