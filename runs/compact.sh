@@ -37,7 +37,7 @@ threads=${THREADS:-1}
 "$bin" train --variant compact --data "$work/pairs" --out "$work/compact" --resume --threads "$threads" \
   --init-from "$work/ser/checkpoint" "$work/ier-2/checkpoint" --freeze branches --face auto \
   --epochs 4 --samples-per-epoch 8000 --batch-size 16 --learning-rate 1e-3 --weight-decay 0.05 \
-  --modality-dropout 0.35 --ema 0.99 --mixup 0 --class-weights none --card-notes "$here/runs/compact-card.md"
+  --modality-dropout 0.35 --ema 0.99 --keep best --mixup 0 --class-weights none --card-notes "$here/runs/compact-card.md"
 
 target="$here/src/parallelnet/checkpoints/compact"
 mkdir -p "$target"
