@@ -45,9 +45,9 @@ def test_pairs_that_share_an_utterance_or_picture_are_drawn_together(toy_checkpo
     both = measurement.measure(predictor, samples)
     assert both.failures[0][0] == "gone"
     assert "gone.wav" in both.failures[0][1]
-    assert (both.metrics.n, both.metrics.resample, both.metrics.n_groups) == (8, "group", 2)
+    assert (both.metrics.n, both.metrics.resample, both.metrics.n_groups) == (8, "file", 2)
     seen = measurement.measure(predictor, samples[:8], modalities="image")
-    assert (seen.metrics.resample, seen.metrics.n_groups) == ("group", 4)
+    assert (seen.metrics.resample, seen.metrics.n_groups) == ("file", 4)
     alone = measurement.measure(predictor, samples[:2])
     assert (alone.metrics.resample, alone.metrics.n_groups) == ("sample", 2)
     speakers = measurement.measure(predictor, samples[:8], modalities="image", by_group=True)
@@ -74,3 +74,10 @@ def test_the_test_split_is_measured_where_there_are_splits(samples):
     assert measurement.part(samples, None)[1] == "all"
     with pytest.raises(ManifestError, match="No sample has the split 'validation'; there are: test, train"):
         measurement.part(split, "validation")
+
+
+def test_a_bad_row_is_a_failure_with_its_reason(toy_checkpoint, samples):
+    bad = Sample("bad", problem="row 9 is no good")
+    chosen, _ = measurement.part([*samples[:2], bad], "all")
+    assert measurement.measure(load(toy_checkpoint.path), chosen).failures == (("bad", "row 9 is no good"),)
+    assert isinstance(next(load(toy_checkpoint.path).predict_each([bad])), ManifestError)

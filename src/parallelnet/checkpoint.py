@@ -167,7 +167,9 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     if not isinstance(record, dict) or "format_version" not in record or "variant" not in record:
         raise CheckpointError(f"{source} was not written by parallelnet: it names no format_version and variant.")
     version = record["format_version"]
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if not isinstance(version, int) or version < 1:
+        raise CheckpointError(f"{source} is damaged: format_version is {version!r}; allowed: 1 to {FORMAT_VERSION}.")
+    if version > FORMAT_VERSION:
         raise CheckpointError(
             f"{folder} has format {version!r}; this program reads up to {FORMAT_VERSION}. "
             "Mend: pip install --upgrade parallelnet"
@@ -184,13 +186,23 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _check(facts: ModelFacts, source: Path) -> None:
+    kinds = {"name": str, "variant": str, "separable": bool} | dict.fromkeys(
+        ("network", "temperatures", "conformal", "metrics", "data", "training", "versions"), dict
+    )
+    for field_name, kind in kinds.items():
+        if not isinstance(getattr(facts, field_name), kind):
+            raise CheckpointError(f"{source} is damaged: {field_name} is {getattr(facts, field_name)!r}.")
     if len(facts.classes) < 2 or len(set(facts.classes)) != len(facts.classes):
         raise CheckpointError(f"{source} is damaged: classes are {list(facts.classes)}; at least two, all different.")
     if facts.modalities not in (("speech", "image"), ("speech",), ("image",)):
         raise CheckpointError(f"{source} is damaged: modalities are {list(facts.modalities)}.")
-    wrong = [t for t in facts.temperatures.values() if not isinstance(t, int | float) or not t > 0]
-    if wrong:
-        raise CheckpointError(f"{source} is damaged: temperature {wrong[0]!r} is not above 0.")
+    settings = ("both", "speech", "image") if len(facts.modalities) == 2 else facts.modalities
+    for setting in settings:
+        temperature, threshold = facts.temperatures.get(setting), facts.conformal.get(setting)
+        if not isinstance(temperature, int | float) or not temperature > 0:
+            raise CheckpointError(f"{source} is damaged: temperature of {setting} is {temperature!r}, not above 0.")
+        if threshold is not None and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
+            raise CheckpointError(f"{source} is damaged: conformal of {setting} is {threshold!r}, not from 0 to 1.")
 
 
 def write(path: str | os.PathLike[str], facts: ModelFacts) -> Checkpoint:

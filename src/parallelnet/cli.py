@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 USAGE = """usage: parallelnet COMMAND ...
        parallelnet COMMAND --help
 
-Which emotion a voice and a picture show, how sure that is, and why (ParallelNet, speech and image).
+Which emotion a voice and a picture show, and how sure that is (ParallelNet, speech and image).
 
 commands:
 {commands}
@@ -59,7 +59,7 @@ def _predict_manifest(chosen: options.PredictOptions, console: Console) -> None:
 
     assert chosen.manifest is not None
     assert chosen.out is not None
-    samples = open_data(chosen.manifest)
+    samples = open_data(chosen.manifest, keep_bad_rows=True)
     predictor = _predictor(chosen, labels=chosen.labels)
     with _progress(len(samples), console) as step:
         counts = predict_manifest(
@@ -93,7 +93,7 @@ def _evaluate(chosen: options.EvaluateOptions, console: Console, _: Mapping[str,
     from . import measurement
     from .data.dataset import open_data
 
-    samples, split = measurement.part(open_data(chosen.data), chosen.split)
+    samples, split = measurement.part(open_data(chosen.data, keep_bad_rows=True), chosen.split)
     predictor = _predictor(chosen)
     with _progress(len(samples), console) as step:
         measured = measurement.measure(
@@ -292,9 +292,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _explain(error: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    if isinstance(error, ParallelNetError):
+    said = error
+    if isinstance(error, OSError) and error.strerror:  # a folder that cannot be written, a disk that is full
+        where = f"{error.filename}: " if error.filename else ""
+        said = ParallelNetError(f"{where}{error.strerror}. Mend: another path (see --out), or its permissions.")
+    if isinstance(said, ParallelNetError):
         if not debug:
-            print(f"parallelnet: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"parallelnet: {' '.join(str(said).split())}", file=sys.stderr)
         return 2
     if not debug:
         text = " ".join(f"{type(error).__name__}: {error}".split())

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,8 @@ class Metrics(_Record):
             high, for resampling adds noise to every bin.
         n_bootstrap: rounds behind `ci95`.
         seed: of the bootstrap.
-        resample: `sample`, or `group` where whole groups (speakers) were drawn.
+        resample: `sample`; `file` where samples that share an utterance or picture were drawn together; or `group`
+            where whole groups (speakers) were.
         n_groups: groups drawn from; equals `n` for `sample`. With few of them the intervals are rough.
     """
 
@@ -118,7 +119,8 @@ class Metrics(_Record):
 
     @property
     def _drawn(self) -> str:
-        return f"{self.n_groups} groups" if self.resample == "group" else "samples"
+        names = {"group": f"{self.n_groups} groups", "file": f"{self.n_groups} files, with all samples that share one"}
+        return names.get(self.resample, "samples")
 
     def _matrix_lines(self) -> Iterator[str]:
         cells = [*self.classes, *(str(count) for row in self.confusion_matrix for count in row), "true \\ said"]
@@ -136,6 +138,7 @@ def evaluate(
     n_bootstrap: int = 1000,
     seed: int = 0,
     groups: Sequence[str] | None = None,
+    drawn: Literal["group", "file"] = "group",
 ) -> Metrics:
     """Return every metric of the design with its 95 % interval.
 
@@ -147,6 +150,7 @@ def evaluate(
         seed: of the bootstrap.
         groups: speaker (or author) of each sample. When given, rounds draw whole groups, which is what the interval
             for new speakers asks for; without it they draw samples, and samples of one speaker count as independent.
+        drawn: what `groups` are, noted in the result: speakers or authors, or files that samples share.
 
     Raises:
         InputError: shapes do not fit, or values are no classes or no probabilities.
@@ -156,9 +160,9 @@ def evaluate(
         raise InputError(f"n_bootstrap is {n_bootstrap}; at least 1. See --n-bootstrap.")
     rows = bootstrap.rows(y, p, MIN_PROB)
     units = rows if groups is None else bootstrap.sum_groups(rows, groups)
-    drawn = [bootstrap.figures(total, len(classes)) for total in bootstrap.rounds(units, n_bootstrap, seed)]
-    ci95 = {name: bootstrap.interval(np.concatenate([s[name] for s, _ in drawn])) for name in SCALARS}
-    recalls = np.concatenate([r for _, r in drawn])
+    rounds = [bootstrap.figures(total, len(classes)) for total in bootstrap.rounds(units, n_bootstrap, seed)]
+    ci95 = {name: bootstrap.interval(np.concatenate([s[name] for s, _ in rounds])) for name in SCALARS}
+    recalls = np.concatenate([r for _, r in rounds])
     ci95 |= {f"recall_{name}": bootstrap.interval(recalls[:, k]) for k, name in enumerate(classes)}
     scalars, recall, matrix = _figures(y, p)
     return Metrics(
@@ -172,7 +176,7 @@ def evaluate(
         ci95=ci95,
         n_bootstrap=n_bootstrap,
         seed=seed,
-        resample="sample" if groups is None else "group",
+        resample="sample" if groups is None else drawn,
         n_groups=len(units),
     )
 

@@ -46,7 +46,7 @@ def part(samples: Sequence[Sample], split: str | None) -> tuple[list[Sample], st
     """
     if split is None:
         split = "test" if any(sample.split for sample in samples) else "all"
-    chosen = [sample for sample in samples if split in ("all", sample.split)]
+    chosen = [sample for sample in samples if split in ("all", sample.split) or sample.problem]
     if not chosen:
         there = sorted({sample.split or "none" for sample in samples})
         raise ManifestError(f"No sample has the split {split!r}; there are: {', '.join(there)}. See --split.")
@@ -100,6 +100,7 @@ def measure(
         predictor.classes,
         n_bootstrap=n_bootstrap,
         seed=seed,
+        drawn="group" if by_group else "file",
         groups=[s.group or f"sample {s.id}" for s in known] if by_group else _shared(known, modalities),
     )
     return Measured(metrics, tuple(failures))
@@ -118,7 +119,9 @@ def _labelled(
     labelled, failures = [], []
     for sample in samples:
         target = getattr(sample, target_column)
-        if target in classes:
+        if sample.problem:
+            failures.append((sample.id, sample.problem))
+        elif target in classes:
             labelled.append(sample)
         else:
             failures.append((sample.id, f"{target_column} {target!r} is none of the model's {', '.join(classes)}."))

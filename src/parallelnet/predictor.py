@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import audio, checkpoint, image, runtime
-from .errors import InputError, OptionError, ParallelNetError, unknown
+from .errors import InputError, ManifestError, OptionError, ParallelNetError, unknown
 from .options import LimitOptions
 from .types import FaceCrop, Modalities, Prediction, Sample
 
@@ -146,6 +146,8 @@ class Predictor:
             )
 
         def decode(sample: Sample) -> _Signals:
+            if sample.problem:
+                raise ManifestError(sample.problem)
             speech, picture = (getattr(sample, name) if name in takes else None for name in ("speech", "image"))
             return self._single(speech, picture, None)
 

@@ -233,6 +233,12 @@ class _OnnxBackend:
                     f"{path} maps {', '.join(found[0])} to {', '.join(found[1])}; needed: {', '.join(wanted[0])} to "
                     f"{', '.join(wanted[1])}. Mend: parallelnet export {checkpoint.path}"
                 )
+            width = session.get_outputs()[0].shape[-1]
+            if found[1] == ("logits",) and isinstance(width, int) and width != len(checkpoint.facts.classes):
+                raise CheckpointError(
+                    f"{path} tells {width} classes apart, but model.json names {len(checkpoint.facts.classes)}. "
+                    f"Mend: parallelnet export {checkpoint.path}"
+                )
             self._sessions[part] = session
 
     def run(self, part: Part, arrays: tuple[Array, ...]) -> tuple[Array, ...]:

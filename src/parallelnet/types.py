@@ -40,6 +40,7 @@ class Sample:
         image_group: hash of the picture's content; never straddles a split or fold.
         word_times: (word, start in s, end in s) of each spoken word.
         extra: columns we do not know, kept as they came.
+        problem: why the row cannot be used, or "" for a sound one. Only batches, which go on, ask for such rows.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Sample:
     image_group: str = ""
     word_times: tuple[tuple[str, float, float], ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,3 +155,15 @@ def test_any_text_survives(tmp_path: Path, text: str, group: str, note: str, end
     sample = Sample(id="1", image=str(tmp_path / "a.png"), text=text, group=group, extra={"note": note} if note else {})
 
     assert read_manifest(write_manifest(tmp_path / f"any{ending}", [sample])) == (sample,)
+
+
+def test_a_bad_row_is_refused_or_kept_with_its_problem(tmp_path):
+    source = tmp_path / "manifest.csv"
+    source.write_text("id,speech\na,a.wav\nb,../secret.wav\nc,\n")
+    with pytest.raises(ManifestError, match=r"row 2: path '\.\./secret\.wav' leaves its folder"):
+        read_manifest(source)
+    sound, climbing, empty = read_manifest(source, keep_bad_rows=True)
+    assert (sound.id, sound.problem) == ("a", "")
+    assert (climbing.id, climbing.speech) == ("b", None)
+    assert "leaves its folder" in climbing.problem
+    assert "neither speech nor image" in empty.problem

@@ -39,7 +39,7 @@ def _corpus_name(spec: str | os.PathLike[str]) -> str | None:
     return name if colon and not Path(spec).exists() and "/" not in name else None
 
 
-def open_content(spec: str | os.PathLike[str]) -> CorpusContent:
+def open_content(spec: str | os.PathLike[str], *, keep_bad_rows: bool = False) -> CorpusContent:
     """Return samples and drops of `CORPUS:PATH`, of a manifest, or of a folder with `manifest.csv`.
 
     Raises:
@@ -55,10 +55,12 @@ def open_content(spec: str | os.PathLike[str]) -> CorpusContent:
             f"The folder {text} has no {MANIFEST_CSV}. Mend: name the manifest, or say which corpus it is: "
             f"CORPUS:{text} with one of {', '.join(CORPORA)}."
         )
-    return CorpusContent(read_manifest(text), {})
+    return CorpusContent(read_manifest(text, keep_bad_rows=keep_bad_rows), {})
 
 
-def open_data(spec: str | os.PathLike[str], *, hash_images: bool = True) -> tuple[Sample, ...]:
+def open_data(
+    spec: str | os.PathLike[str], *, hash_images: bool = True, keep_bad_rows: bool = False
+) -> tuple[Sample, ...]:
     """Return the samples of `CORPUS:PATH`, of a manifest, or of a folder with `manifest.csv`, ready to be trained on.
 
     Paths are ready to be opened. A manifest is taken at its word. Pictures of a corpus as published get the hash of
@@ -68,13 +70,14 @@ def open_data(spec: str | os.PathLike[str], *, hash_images: bool = True) -> tupl
     Args:
         spec: where the samples are.
         hash_images: False leaves the pictures of a corpus unread (B-T4SA has 63 GB of them) and so undeduplicated.
+        keep_bad_rows: a manifest's row that cannot be used becomes a sample with its `problem`, for batches that go on.
 
     Raises:
         OptionError: no such corpus.
         ManifestError: nothing usable there.
     """
     name = _corpus_name(spec)
-    content = open_content(spec)
+    content = open_content(spec, keep_bad_rows=keep_bad_rows)
     samples, drops = content.samples, Counter(content.drops)
     if name is not None and CORPORA[name].reader is not read_own and hash_images:
         samples, dropped = drop_overlaps(with_image_groups(samples), target=CORPORA[name].target)

@@ -36,7 +36,11 @@ Target = Literal["label", "sentiment"]
 
 
 def read_manifest(
-    path: str | os.PathLike[str], *, classes: Collection[str] | None = None, target: Target = "label"
+    path: str | os.PathLike[str],
+    *,
+    classes: Collection[str] | None = None,
+    target: Target = "label",
+    keep_bad_rows: bool = False,
 ) -> tuple[Sample, ...]:
     """Return the samples of a manifest, their paths ready to be opened.
 
@@ -47,6 +51,7 @@ def read_manifest(
         path: the manifest, or a folder that holds `manifest.csv`.
         classes: the allowed values of `target`; None allows all. An empty value means unknown and passes.
         target: the column that `classes` is about.
+        keep_bad_rows: a row that cannot be used becomes a sample with its `problem`, for batches that go on.
 
     Raises:
         ManifestError: anything that the manifest has wrong, with the number of the row.
@@ -66,7 +71,12 @@ def read_manifest(
     seen: dict[str, int] = {}
     for index, row in enumerate(table.rows):
         where = table.where(index)
-        sample = _sample(row, index, source.parent, where)
+        try:
+            sample = _sample(row, index, source.parent, where)
+        except ManifestError as error:
+            if not keep_bad_rows:
+                raise
+            sample = Sample(_text(row.get("id")) or str(index + 1), problem=str(error))
         if sample.id in seen:
             raise ManifestError(f"{where}: id {sample.id!r} was given to row {seen[sample.id]} before. Ids are unique.")
         seen[sample.id] = index + 1

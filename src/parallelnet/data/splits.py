@@ -104,7 +104,11 @@ def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "l
         try:
             rounds = list(splitter(n_parts, shuffle=True, random_state=seed).split(labels, labels, groups))
         except ValueError as error:
-            raise ManifestError(f"{len(samples)} samples cannot be dealt to {n_parts} parts: {error}") from None
+            rarest = min(labels.count(label) for label in set(labels))
+            raise ManifestError(
+                f"{len(samples)} samples cannot be dealt to {n_parts} parts that each hold every class: the "
+                f"rarest class has {rarest}. Mend: more samples of it, fewer folds, or rows with the split 'validation'."
+            ) from error
     for number, (_, chosen) in enumerate(rounds):
         parts[chosen] = number
     empty = sorted(set(range(n_parts)) - set(parts.tolist()))

@@ -155,5 +155,7 @@ def inside(folder: Path, value: str, where: str) -> str:
     """
     posix, windows = PurePosixPath(value), PureWindowsPath(value)
     if posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts or "\0" in value:
-        raise ManifestError(f"{where}: path {value!r} leaves its folder. Allowed: relative paths inside {folder}.")
+        raise ManifestError(
+            f"{where}: path {value!r} leaves its folder. Allowed: relative paths inside {str(folder.resolve())!r}."
+        )
     return str(folder / posix)

@@ -148,7 +148,7 @@ def report(judge: Judge, test: Part, calibration: Calibration) -> dict[str, Metr
         outputs = judge.outputs(test, setting)
         if outputs is not None:
             probs = outputs.probs(calibration.temperatures[setting])
-            found[setting] = evaluate(outputs.labels, probs, judge.network.classes, groups=outputs.files)
+            found[setting] = evaluate(outputs.labels, probs, judge.network.classes, groups=outputs.files, drawn="file")
     return found
 
 
