@@ -106,8 +106,8 @@ def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "l
         except ValueError as error:
             rarest = min(labels.count(label) for label in set(labels))
             raise ManifestError(
-                f"{len(samples)} samples cannot be dealt to {n_parts} parts that each hold every class: the "
-                f"rarest class has {rarest}. Mend: more samples of it, fewer folds, or rows with the split 'validation'."
+                f"{len(samples)} samples cannot be dealt to {n_parts} parts that each hold every class: the rarest "
+                f"class has {rarest}. Mend: more samples of it, fewer folds, or rows with the split 'validation'."
             ) from error
     for number, (_, chosen) in enumerate(rounds):
         parts[chosen] = number
