@@ -17,6 +17,7 @@ import pytest
 
 from parallelnet import checkpoint, cli, flags, options
 from parallelnet.errors import OptionError
+from parallelnet.explained import Explanation
 from parallelnet.types import Prediction
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
@@ -104,6 +105,56 @@ def test_predict_manifest_counts_bad_rows_and_resumes(run, toy_checkpoint, manif
     assert status == 2
     assert "--resume" in err
     assert json.loads(run(*arguments, "--resume")[1]) == {"out": str(out), "n_ok": 0, "n_error": 0, "n_skipped": 5}
+
+
+def test_explain_json_is_an_explanation(run, toy_checkpoint, tone_wav, picture_png):
+    files = ("--speech", tone_wav, "--image", picture_png, "--checkpoint", toy_checkpoint.path)
+    status, out, err = run("explain", *files, "--json")
+    assert (status, err) == (0, "")
+    record = json.loads(out)
+    assert record["budget"]["speech_passes"] == record["budget"]["image_passes"] == 172
+    assert record["budget"]["n_windows"] == 1
+    assert record["efficiency_gap"] <= 1e-6  # the acceptance of issue 3; in float64 it is about 1e-16
+    assert set(record["modality_values"]) == {"speech", "image"}
+    assert len(record["speech_units"]) == 16
+    assert set(record["speech_units"][0]) >= {"start_s", "end_s", "word", "value"}
+    assert [len(row) for row in record["image_values"]] == [4] * 4
+    assert record["interactions"] is None
+    Explanation.from_json(out).check()
+    _, out, _ = run("explain", *files, "--method", "exact", "--n-segments", 8, "--grid", "2x4", "--json")
+    record = json.loads(out)
+    assert record["budget"]["speech_passes"] == record["budget"]["image_passes"] == 256
+    assert [len(row) for row in record["interactions"]] == [8] * 8
+
+
+def test_explain_prints_what_matters_most_and_where_the_report_lies(
+    run, toy_checkpoint, tone_wav, picture_png, tmp_path
+):
+    words = tmp_path / "words.json"
+    words.write_text('[["no", 0.2, 0.5], ["way", 1.0, 1.4]]')
+    folder = tmp_path / "why"
+    files = ("--speech", tone_wav, "--image", picture_png, "--checkpoint", toy_checkpoint.path, "--grid", "1x2")
+    status, out, _ = run("explain", *files, "--word-times", words, "--out", folder)
+    assert status == 0
+    explanation = Explanation.from_json((folder / "explanation.json").read_text(encoding="utf-8"))
+    assert out.startswith(f"{explanation.target}: probability {explanation.full_value:.3f}")
+    for modality, name, value in explanation.top(4):
+        line = next(line for line in out.splitlines() if line.startswith(f"{modality}: {name}"))
+        assert line.split()[-1] == f"{value:+.3f}"
+    assert out.splitlines()[-1].split() == ["report", str(folder / "report.html")]
+    assert "way" in (folder / "report.html").read_text(encoding="utf-8")
+    assert {"kept.wav", "silenced.wav"} <= {path.name for path in folder.iterdir()}
+
+
+def test_explain_manifest_counts_bad_rows_and_makes_an_index(run, toy_checkpoint, manifest, tmp_path):
+    folder = tmp_path / "all"
+    small = ("--n-segments", 2, "--grid", "1x2")
+    arguments = ("explain", "--manifest", manifest, "--out", folder, "--checkpoint", toy_checkpoint.path, *small)
+    record = json.loads(run(*arguments, "--json")[1])
+    assert record == {"out": str(folder), "index": str(folder / "index.html"), "n_ok": 4, "n_error": 1, "n_skipped": 0}
+    assert (folder / "index.html").is_file()
+    status, out, _ = run(*arguments, "--resume")
+    assert (status, out) == (0, f"0 explained, 0 failed, 5 done before: {folder / 'index.html'}\n")
 
 
 def test_evaluate_json_has_the_promised_keys_and_counts_failures(run, toy_checkpoint, manifest, tmp_path):

@@ -24,6 +24,7 @@ _HOMES = {
     "Prediction": "types",
     "Sample": "types",
     "ParallelNetError": "errors",
+    "ExplainOptions": "options",
     "LimitOptions": "options",
     "SignalOptions": "options",
     "Predictor": "predictor",
@@ -32,6 +33,10 @@ _HOMES = {
     "predict_manifest": "predictions",
     "Metrics": "evaluation",
     "evaluate": "evaluation",
+    "Explanation": "explained",
+    "explain": "explanation.explaining",
+    "write_explanation": "explanations",
+    "explain_manifest": "explanations",
 }
 """Public name: the module that it lives in."""
 
@@ -41,6 +46,11 @@ if TYPE_CHECKING:
     from .errors import ParallelNetError as ParallelNetError
     from .evaluation import Metrics as Metrics
     from .evaluation import evaluate as evaluate
+    from .explained import Explanation as Explanation
+    from .explanation.explaining import explain as explain
+    from .explanations import explain_manifest as explain_manifest
+    from .explanations import write_explanation as write_explanation
+    from .options import ExplainOptions as ExplainOptions
     from .options import LimitOptions as LimitOptions
     from .options import SignalOptions as SignalOptions
     from .predictions import predict_manifest as predict_manifest

@@ -255,14 +255,19 @@ def trim(waveform: Waveform) -> Waveform:
 
     Digital silence comes back as it is: there is nothing to tell its ends by.
     """
+    return waveform[trim_slice(waveform)]
+
+
+def trim_slice(waveform: Waveform) -> slice:
+    """Return which samples `trim` keeps."""
     if is_silent(waveform):
-        return waveform
+        return slice(0, len(waveform))
     edges = np.arange(0, len(waveform), TRIM_SAMPLES)
     scaled = waveform / np.abs(waveform).max()
     counts = np.diff(np.append(edges, len(waveform)))
     power = np.add.reduceat(np.square(scaled, dtype=np.float64), edges) / counts
     loud = np.flatnonzero(power >= power.max() * 10 ** (TRIM_DB / 10))
-    return waveform[max(0, loud[0] - 1) * TRIM_SAMPLES : (loud[-1] + 2) * TRIM_SAMPLES]
+    return slice(max(0, int(loud[0]) - 1) * TRIM_SAMPLES, min((int(loud[-1]) + 2) * TRIM_SAMPLES, len(waveform)))
 
 
 # --- waveform to log-mel ----------------------------------------------------------------------------------------------
@@ -338,17 +343,21 @@ def window_starts(n_frames: int) -> tuple[int, ...]:
     return (*range(0, last, STRIDE_FRAMES), last)
 
 
-def windows(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> npt.NDArray[np.float32]:
-    """Return overlapping windows of the log-mel, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1].
+def log_mel_for_windows(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> npt.NDArray[np.float32]:
+    """Return the log-mel that windows are cut from, float32 `[128 mels, n_frames]` with `n_frames` of 128 or more.
 
-    An utterance of up to `clip_s` gives one window: it is followed by digital silence, which makes 129 frames, of
-    which the last (half of it lies outside) is dropped. Frames that see only the padding are exactly 0.
+    An utterance of up to `clip_s` is followed by digital silence, which makes 129 frames, of which the last (half of
+    it lies outside) is dropped. Frames that see only the padding are exactly 0.
     """
     n_clip = hop(clip_s) * N_FRAMES
     if len(waveform) <= n_clip:
-        mel = log_mel(np.pad(waveform, (0, n_clip - len(waveform))), clip_s)[:, :N_FRAMES]
-    else:
-        mel = log_mel(waveform, clip_s)
+        return log_mel(np.pad(waveform, (0, n_clip - len(waveform))), clip_s)[:, :N_FRAMES]
+    return log_mel(waveform, clip_s)
+
+
+def windows(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> npt.NDArray[np.float32]:
+    """Return overlapping windows of the log-mel, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1]."""
+    mel = log_mel_for_windows(waveform, clip_s)
     return np.stack([mel[None, :, at : at + N_FRAMES] for at in window_starts(mel.shape[1])])
 
 

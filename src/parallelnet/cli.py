@@ -23,6 +23,7 @@ from . import __version__, options
 from .errors import MissingExtraError, OptionError, ParallelNetError, unknown
 
 if TYPE_CHECKING:
+    from .explained import Explanation
     from .predictor import Predictor
     from .types import Prediction
 
@@ -82,6 +83,74 @@ def _show(prediction: Prediction) -> None:
         print(f"face       {prediction.face.status}: {width} x {height} pixels at {left}, {top}")
     print(f"checkpoint {prediction.checkpoint}")
     for warning in prediction.warnings:
+        print(f"note       {warning}")
+
+
+def _explain(chosen: options.ExplainOptions, console: Console, _: Mapping[str, Any]) -> None:
+    if chosen.manifest is not None:
+        _explain_manifest(chosen, console)
+        return
+    if chosen.speech is None and chosen.image is None:
+        raise OptionError("Nothing to explain. Mend: give --speech FILE, --image FILE, both, or --manifest FILE.")
+    from .data.manifest import read_word_times
+    from .explanation.explaining import explain
+
+    word_times = () if chosen.word_times is None else read_word_times(chosen.word_times)
+    model = _predictor(chosen, labels=chosen.labels)
+    explanation = explain(chosen.speech, chosen.image, model=model, options=chosen, word_times=word_times)
+    report = None
+    if chosen.out is not None:
+        from .explanations import write_explanation
+
+        given = (("speech_name", chosen.speech), ("image_name", chosen.image))
+        names = {name: Path(path).name for name, path in given if path is not None}
+        report = write_explanation(explanation, chosen.out, **names)
+    if console.json:
+        print(explanation.to_json())
+    else:
+        _show_explanation(explanation)
+        if report is not None:
+            print(f"report     {report}")
+
+
+def _explain_manifest(chosen: options.ExplainOptions, console: Console) -> None:
+    from .data.dataset import open_data
+    from .explanations import explain_manifest
+
+    assert chosen.manifest is not None
+    assert chosen.out is not None
+    samples = open_data(chosen.manifest, keep_bad_rows=True)
+    with _progress(len(samples), console) as step:
+        counts = explain_manifest(_predictor(chosen, labels=chosen.labels), samples, chosen.out, chosen, progress=step)
+    index = Path(chosen.out) / "index.html"
+    if console.json:
+        print(json.dumps({"out": chosen.out, "index": str(index), **asdict(counts)}))
+    else:
+        print(f"{counts.n_ok} explained, {counts.n_error} failed, {counts.n_skipped} done before: {index}")
+
+
+def _show_explanation(explanation: Explanation) -> None:
+    values = explanation.of_target
+    predicted = "" if explanation.target == explanation.emotion else f" (predicted: {explanation.emotion})"
+    print(
+        f"{explanation.target}{predicted}: {explanation.score} {values.full:.3f}, from {values.base:.3f} of nothing\n"
+    )
+    rows = [["", "value", "alone"]]
+    for name in explanation.modalities:
+        value, alone = (getattr(values, part) for part in (name, f"{name}_alone"))
+        rows.append([name, f"{value:+.3f}", f"{alone - values.base:+.3f}"])
+    if len(explanation.modalities) > 1:
+        rows.append(["only together", f"{values.synergy:+.3f}", ""])
+    _table(rows)
+    print()
+    _table([[f"{modality}: {name}", f"{value:+.3f}"] for modality, name, value in explanation.top(8)])
+    if explanation.heard is not None:
+        print(f"\nheard      {' '.join(explanation.heard) or '(nothing)'}")
+    cost, seconds = explanation.budget, explanation.seconds
+    passes = cost.joint_passes or cost.speech_passes + cost.image_passes
+    print(f"\nmethod     {explanation.method}: {passes:,} passes, {cost.head_evaluations:,} head rows, {seconds:.2f} s")
+    print(f"adds up to {values.efficiency_gap:.1e}")
+    for warning in explanation.warnings:
         print(f"note       {warning}")
 
 
@@ -256,6 +325,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command(_train, options.TrainOptions, (options.Recipe, options.AugmentOptions)),
     "evaluate": Command(_evaluate, options.EvaluateOptions),
     "predict": Command(_predict, options.PredictOptions),
+    "explain": Command(_explain, options.ExplainOptions),
     "export": Command(_export, options.ExportOptions),
     "list": Command(_list, options.ListOptions),
 }
@@ -285,11 +355,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("parallelnet: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        return _explain(error, debug="--debug" in given)
+        return _failed(error, debug="--debug" in given)
     return 0
 
 
-def _explain(error: Exception, *, debug: bool) -> int:
+def _failed(error: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     said = error

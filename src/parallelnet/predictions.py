@@ -63,7 +63,7 @@ def predict_manifest(
     if target.exists():
         if not resume:
             raise OptionError(f"{target} exists. Mend: --resume to go on with it, or another --out.")
-        done = finished(target, predictor.classes, predictor.name)
+        done = finished(target, columns(predictor.classes), predictor.name)
     todo = [sample for sample in samples if sample.id not in done]
     n_skipped, n_error = len(samples) - len(todo), 0
     if progress is not None and n_skipped:
@@ -104,10 +104,7 @@ def columns(classes: Sequence[str]) -> tuple[str, ...]:
 def row(sample_id: str, outcome: Prediction | Exception, checkpoint: str) -> dict[str, str | int]:
     """Return one sample's row, status `ok` or `error`; columns that do not apply are left out."""
     if isinstance(outcome, Exception):
-        # Exceptions that are not ours were not written for users; their kind is needed to make sense of them.
-        kind = "" if isinstance(outcome, ParallelNetError) else f"{type(outcome).__name__}: "
-        reason = " ".join(f"{kind}{outcome}".split())
-        return {"id": sample_id, "status": "error", "reason": reason, "checkpoint": checkpoint}
+        return {"id": sample_id, "status": "error", "reason": reason(outcome), "checkpoint": checkpoint}
     return {
         "id": sample_id,
         "status": "ok",
@@ -138,19 +135,24 @@ def check_ids(ids: Sequence[str]) -> None:
         raise ManifestError(f"The id {broken!r} is empty or holds a line break; allowed: one line of text.")
 
 
-def finished(path: Path, classes: Sequence[str], checkpoint: str) -> frozenset[str]:
+def finished(path: Path, header: Sequence[str], checkpoint: str) -> frozenset[str]:
     """Return the ids that have a whole row, after cutting a half-written last row off the file.
 
+    Args:
+        path: CSV whose rows have an `id` and a `checkpoint`.
+        header: its columns.
+        checkpoint: that made every row.
+
     Raises:
-        ManifestError: the file is not a CSV of this checkpoint with these classes; it is left as it is.
+        ManifestError: the file is not a CSV with these columns, of this checkpoint; it is left as it is.
     """
     foreign = ManifestError(
-        f"{path} does not hold predictions of checkpoint {checkpoint} for {', '.join(classes)}, so they cannot be "
-        "added to. Mend: another --out."
+        f"{path} does not hold results of checkpoint {checkpoint} with the columns {', '.join(header)}, so they cannot "
+        "be added to. Mend: another --out."
     )
-    header = (",".join(columns(classes)) + "\n").encode()
+    first = (",".join(header) + "\n").encode()
     with path.open("rb") as stream:
-        if not header.startswith(stream.readline()):
+        if not first.startswith(stream.readline()):
             raise foreign
         stream.seek(0)
         whole = sum(len(line) for line in stream if line.endswith(b"\n"))
@@ -163,3 +165,10 @@ def finished(path: Path, classes: Sequence[str], checkpoint: str) -> frozenset[s
             ids.add(found["id"])
     os.truncate(path, whole)
     return frozenset(ids)
+
+
+def reason(error: Exception) -> str:
+    """Return why a sample failed, in one line."""
+    # Exceptions that are not ours were not written for users; their kind is needed to make sense of them.
+    kind = "" if isinstance(error, ParallelNetError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())

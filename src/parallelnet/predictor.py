@@ -35,8 +35,14 @@ Probs = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Signals:
-    """One decoded sample: windows [n, 1, 128, 128] and picture [1, 3, 128, 128], where it has them."""
+class Signals:
+    """One decoded sample.
+
+    Attributes:
+        speech: windows, float32 `[n, 1, 128, 128]`, or None.
+        image: picture, float32 `[1, 3, 128, 128]`, or None.
+        face: what was done to find the face; None without a picture.
+    """
 
     speech: npt.NDArray[np.float32] | None
     image: npt.NDArray[np.float32] | None
@@ -56,6 +62,7 @@ class Predictor:
         classes: classes that it chooses from, in order; fewer than the checkpoint's where `labels` were given.
         modalities: what it takes.
         signals: how files become tensors; the checkpoint's settings, but for `face` where it was given.
+        columns: where these classes stand among the checkpoint's.
         model: the network (`runtime.Model`), for explanations.
     """
 
@@ -77,7 +84,7 @@ class Predictor:
         self.signals = opened.facts.signals if face is None else replace(opened.facts.signals, face=face)
         self.limits = limits
         self.classes = _chosen(opened.facts.classes, labels)
-        self._columns = [opened.facts.classes.index(name) for name in self.classes]
+        self.columns = [opened.facts.classes.index(name) for name in self.classes]
         self.model = runtime.open_runtime(opened, device=device, int8=int8, n_threads=n_threads)
 
     @overload
@@ -145,7 +152,7 @@ class Predictor:
                 f"--modalities is {modalities!r}; checkpoint {self.name} takes {' and '.join(self.modalities)}."
             )
 
-        def decode(sample: Sample) -> _Signals:
+        def decode(sample: Sample) -> Signals:
             if sample.problem:
                 raise ManifestError(sample.problem)
             speech, picture = (getattr(sample, name) if name in takes else None for name in ("speech", "image"))
@@ -153,37 +160,49 @@ class Predictor:
 
         return self._outcomes(decode, samples)
 
-    def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None) -> _Signals:
+    def predict_signals(self, signals: Signals) -> Prediction:
+        """Return the prediction of one sample that is decoded already."""
+        return self._predict_block([signals])[0]
+
+    def refuse_unless_taken(self, speech: Any, picture: Any) -> None:
+        """Refuse a sample with neither modality, or with one that the checkpoint does not take.
+
+        Raises:
+            InputError: says which.
+        """
         given = [name for name, x in (("speech", speech), ("image", picture)) if x is not None]
         if not given:
             raise InputError(f"Neither speech nor image was given; {self.name} takes {' and '.join(self.modalities)}.")
         for name in given:
             if name not in self.modalities:
                 raise InputError(f"{name} was given, but checkpoint {self.name} takes {self.modalities[0]} only.")
+
+    def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None) -> Signals:
+        self.refuse_unless_taken(speech, picture)
         windows = face = pixels = None
         if speech is not None:
             windows = audio.signal(speech, self.signals, self.limits, sample_rate_hz=sample_rate_hz)
         if picture is not None:
             pixels, face = image.signal(picture, self.signals, self.limits)
             pixels = pixels[None]
-        return _Signals(windows, pixels, face)
+        return Signals(windows, pixels, face)
 
-    def _outcomes(self, decode: Callable[[_T], _Signals], items: Iterable[_T]) -> Iterator[Prediction | Exception]:
-        block: list[_Signals | Exception] = []
+    def _outcomes(self, decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[Prediction | Exception]:
+        block: list[Signals | Exception] = []
         n_windows = 0
         for signals in _decoded(decode, items):
             block.append(signals)
-            n_windows += signals.n_windows if isinstance(signals, _Signals) else 0
+            n_windows += signals.n_windows if isinstance(signals, Signals) else 0
             if len(block) >= _BLOCK_SAMPLES or n_windows >= _BLOCK_WINDOWS:
                 yield from self._predict_mixed(block)
                 block, n_windows = [], 0
         yield from self._predict_mixed(block)
 
-    def _predict_mixed(self, block: Sequence[_Signals | Exception]) -> Iterator[Prediction | Exception]:
-        found = iter(self._predict_block([signals for signals in block if isinstance(signals, _Signals)]))
+    def _predict_mixed(self, block: Sequence[Signals | Exception]) -> Iterator[Prediction | Exception]:
+        found = iter(self._predict_block([signals for signals in block if isinstance(signals, Signals)]))
         return (signals if isinstance(signals, Exception) else next(found) for signals in block)
 
-    def _predict_block(self, block: Sequence[_Signals]) -> list[Prediction]:
+    def _predict_block(self, block: Sequence[Signals]) -> list[Prediction]:
         """Return predictions of decoded samples of any mixture of modalities."""
         by_modalities = self._probs(block)
         found = []
@@ -194,7 +213,7 @@ class Predictor:
             found.append(self._prediction(signals, probs, {name: self._named(p) for name, p in said.items()}))
         return found
 
-    def _probs(self, block: Sequence[_Signals]) -> dict[Modalities, dict[int, Probs]]:
+    def _probs(self, block: Sequence[Signals]) -> dict[Modalities, dict[int, Probs]]:
         """Return for `both`, `speech`, `image` the samples that have it: place in the block to mean over windows."""
         heard = [k for k, signals in enumerate(block) if signals.speech is not None]
         seen = [k for k, signals in enumerate(block) if signals.image is not None]
@@ -235,7 +254,7 @@ class Predictor:
 
     def _softmax(self, logits: npt.NDArray[np.float32]) -> Probs:
         # Only the chosen classes compete: the probability of each, given that one of them is true.
-        chosen = logits[:, self._columns].astype(np.float64)
+        chosen = logits[:, self.columns].astype(np.float64)
         raised = np.exp(chosen - chosen.max(axis=1, keepdims=True))
         probs: Probs = raised / raised.sum(axis=1, keepdims=True)
         return probs
@@ -243,7 +262,7 @@ class Predictor:
     def _named(self, probs: Probs) -> dict[str, float]:
         return {name: float(p) for name, p in zip(self.classes, probs, strict=True)}
 
-    def _prediction(self, signals: _Signals, probs: Probs, alone: Mapping[str, Mapping[str, float]]) -> Prediction:
+    def _prediction(self, signals: Signals, probs: Probs, alone: Mapping[str, Mapping[str, float]]) -> Prediction:
         heard, seen = signals.speech is not None, signals.image is not None
         modalities = tuple(name for name, there in (("speech", heard), ("image", seen)) if there)
         threshold = self.facts.conformal.get("both" if heard and seen else modalities[0])
@@ -262,7 +281,7 @@ class Predictor:
             warnings=tuple(self._warnings(signals, threshold)),
         )
 
-    def _warnings(self, signals: _Signals, threshold: float | None) -> Iterator[str]:
+    def _warnings(self, signals: Signals, threshold: float | None) -> Iterator[str]:
         if signals.speech is not None and audio.is_silent(signals.speech):
             yield "The speech is digital silence: there was nothing to hear."
         if signals.face is not None and not signals.face.known:
@@ -326,17 +345,17 @@ def _chosen(classes: tuple[str, ...], labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in classes if not labels or name in labels)
 
 
-def _decoded(decode: Callable[[_T], _Signals], items: Iterable[_T]) -> Iterator[_Signals | Exception]:
+def _decoded(decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[Signals | Exception]:
     """Yield each item's signals, or why there are none, in order, decoding a few items ahead."""
 
-    def attempt(item: _T) -> _Signals | Exception:
+    def attempt(item: _T) -> Signals | Exception:
         try:
             return decode(item)
         except Exception as error:  # one bad file must not end a batch, whatever its decoder raises
             return error
 
     with ThreadPoolExecutor(_DECODERS) as pool:
-        ahead: deque[Future[_Signals | Exception]] = deque()
+        ahead: deque[Future[Signals | Exception]] = deque()
         for item in items:
             ahead.append(pool.submit(attempt, item))
             if len(ahead) > 2 * _DECODERS:

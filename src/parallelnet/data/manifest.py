@@ -148,6 +148,22 @@ def _word_times(value: Any, where: str) -> tuple[tuple[str, float, float], ...]:
     return words
 
 
+def read_word_times(path: str | os.PathLike[str]) -> tuple[tuple[str, float, float], ...]:
+    """Return the (word, start in s, end in s) of a JSON file `[[word, start_s, end_s], ...]`.
+
+    Raises:
+        ManifestError: missing, unreadable, not of this form, or without a word.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    found = _word_times(text.strip(), str(path))
+    if not found:
+        raise ManifestError(f"{path} holds no words. Needed: JSON [[word, start_s, end_s], ...].")
+    return found
+
+
 def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> Path:
     """Write samples as a manifest and return its path.
 

@@ -1,70 +1,12 @@
-"""Every option there is: frozen dataclasses whose docstrings are the command line's help.
-
-Standard library only, so that `parallelnet --help` stays instant. A value out of range raises `OptionError` that
-names its flag.
-"""
+"""How networks learn, and what they learn from: options of `train` and `build pairs`."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from .errors import OptionError
-
-MAX_DURATION_S = 900.0
-MAX_PIXELS = 64_000_000
-
-
-def _require(condition: bool, flag: str, value: object, allowed: str) -> None:
-    if not condition:
-        raise OptionError(f"{flag} is {value!r}; allowed: {allowed}.")
-
-
-def _fraction(flag: str, value: float) -> None:
-    _require(0 <= value < 1, flag, value, "0 up to, not including, 1")
-
-
-def _positive(flag: str, value: float | None) -> None:
-    if value is not None:
-        _require(math.isfinite(value) and value > 0, flag, value, "a number above 0")
-
-
-@dataclass(frozen=True, slots=True)
-class LimitOptions:
-    """How large an input may be.
-
-    Attributes:
-        max_duration_s: longest speech that is read, in seconds.
-        max_pixels: largest picture that is decoded, in pixels (width times height).
-    """
-
-    max_duration_s: float = MAX_DURATION_S
-    max_pixels: int = MAX_PIXELS
-
-    def __post_init__(self) -> None:
-        _positive("--max-duration-s", self.max_duration_s)
-        _positive("--max-pixels", self.max_pixels)
-
-
-@dataclass(frozen=True, slots=True)
-class SignalOptions:
-    """How files become tensors (design section 4); kept in the checkpoint.
-
-    Attributes:
-        clip_s: length of one speech window in seconds; 128 frames always, so the hop is a 128th of it.
-        trim: cut silence from both ends of the speech before anything else.
-        face: `auto` crops the largest frontal face, `off` uses the whole picture.
-    """
-
-    clip_s: float = 4.096
-    trim: bool = False
-    face: Literal["auto", "off"] = "off"
-
-    def __post_init__(self) -> None:
-        # Below 0.512 s a hop is shorter than 64 samples: a 1024-point window then sees every sound 16 times over.
-        _require(0.5 <= self.clip_s <= 30, "--clip-s", self.clip_s, "0.5 to 30 seconds")
-        _require(self.face in ("auto", "off"), "--face", self.face, "auto, off")
+from ..errors import OptionError
+from .checks import fraction, positive, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +49,9 @@ class AugmentOptions:
 
     def __post_init__(self) -> None:
         for name in ("speed", "noise", "tempo", "mel_warp", "scale", "shift", "tone", "erase"):
-            _require(0 <= getattr(self, name) <= 1, f"--{name.replace('_', '-')}", getattr(self, name), "0 to 1")
+            require(0 <= getattr(self, name) <= 1, f"--{name.replace('_', '-')}", getattr(self, name), "0 to 1")
         for name in ("equaliser_db", "time_shift_s", "time_masks", "mel_masks", "rotate_deg", "mixup"):
-            _require(getattr(self, name) >= 0, f"--{name.replace('_', '-')}", getattr(self, name), "0 or more")
+            require(getattr(self, name) >= 0, f"--{name.replace('_', '-')}", getattr(self, name), "0 or more")
 
     @property
     def any(self) -> bool:
@@ -171,7 +113,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
-            _positive(f"--{name.replace('_', '-')}", getattr(self, name))
+            positive(f"--{name.replace('_', '-')}", getattr(self, name))
         for name in (
             "samples_per_epoch",
             "weight_decay",
@@ -181,12 +123,12 @@ class Recipe:
             "auxiliary_weight",
             "speech_versions",
         ):
-            _require(getattr(self, name) >= 0, f"--{name.replace('_', '-')}", getattr(self, name), "0 or more")
+            require(getattr(self, name) >= 0, f"--{name.replace('_', '-')}", getattr(self, name), "0 or more")
         if self.auxiliary and self.augment.mixup:
             raise OptionError("--auxiliary cannot be given with --mixup, whose samples have no single value. Drop one.")
         for name in ("label_smoothing", "modality_dropout", "ema"):
-            _fraction(f"--{name.replace('_', '-')}", getattr(self, name))
-        _require(
+            fraction(f"--{name.replace('_', '-')}", getattr(self, name))
+        require(
             min(self.focal_weight, self.cross_entropy_weight) >= 0 < self.focal_weight + self.cross_entropy_weight,
             "--focal-weight and --cross-entropy-weight",
             (self.focal_weight, self.cross_entropy_weight),
@@ -289,13 +231,11 @@ class TrainOptions:
     card_notes: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self.preset in PRESETS, "--preset", self.preset, ", ".join(PRESETS))
-        _require(self.folds == 0 or self.folds >= 2, "--folds", self.folds, "0, or 2 and more")
-        _require(self.seed >= 0, "--seed", self.seed, "0 or more")
-        _require(self.workers >= 0, "--workers", self.workers, "0 or more")
-        _require(
-            self.devices >= 1 and self.nodes >= 1, "--devices and --nodes", (self.devices, self.nodes), "1 or more"
-        )
+        require(self.preset in PRESETS, "--preset", self.preset, ", ".join(PRESETS))
+        require(self.folds == 0 or self.folds >= 2, "--folds", self.folds, "0, or 2 and more")
+        require(self.seed >= 0, "--seed", self.seed, "0 or more")
+        require(self.workers >= 0, "--workers", self.workers, "0 or more")
+        require(self.devices >= 1 and self.nodes >= 1, "--devices and --nodes", (self.devices, self.nodes), "1 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,12 +282,12 @@ class PairsOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.folds == 0 or self.folds >= 2, "--folds", self.folds, "0, or 2 and more")
-        _positive("--per-class", self.per_class)
-        _positive("--per-class-eval", self.per_class_eval)
-        _require(self.seed >= 0, "--seed", self.seed, "0 or more")
-        _require(self.link in ("symlink", "copy"), "--link", self.link, "symlink, copy")
-        _require(
+        require(self.folds == 0 or self.folds >= 2, "--folds", self.folds, "0, or 2 and more")
+        positive("--per-class", self.per_class)
+        positive("--per-class-eval", self.per_class_eval)
+        require(self.seed >= 0, "--seed", self.seed, "0 or more")
+        require(self.link in ("symlink", "copy"), "--link", self.link, "symlink, copy")
+        require(
             self.image_test_split in ("auto", "test", "validation"),
             "--image-test-split",
             self.image_test_split,
@@ -355,152 +295,9 @@ class PairsOptions:
         )
         for name in ("image_validation", "validation_fraction", "test_fraction"):
             value = getattr(self, name)
-            _require(0 < value <= 1 / 3, f"--{name.replace('_', '-')}", value, "above 0 and at most 1/3")
+            require(0 < value <= 1 / 3, f"--{name.replace('_', '-')}", value, "above 0 and at most 1/3")
         if self.folds and (self.validation_speakers or self.test_speakers):
             raise OptionError(
                 "--folds deals all speakers, so --validation-speakers and --test-speakers cannot be given with it. "
                 "Mend: leave out one of the two."
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsoleOptions:
-    """How a command speaks; every command has these.
-
-    Attributes:
-        json: print the result as JSON on standard output.
-        quiet: no progress and no notes on standard error.
-        debug: show where an error comes from.
-    """
-
-    json: bool = False
-    quiet: bool = False
-    debug: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelOptions:
-    """Which model runs, and how.
-
-    Attributes:
-        checkpoint: bundled name, folder, or hf:OWNER/NAME; the bundled model when left out.
-        device: `onnx` runs ONNX Runtime on the CPU; `cpu`, `cuda` and `mps` run torch (extra: train).
-        int8: use the quantised graphs.
-        face: `auto` crops the largest frontal face, `off` uses the whole picture; the checkpoint's own when left out.
-        threads: CPU threads; 0 leaves the choice to the engine.
-        max_duration_s: longest speech that is read, in seconds.
-        max_pixels: largest picture that is decoded, in pixels (width times height).
-    """
-
-    checkpoint: str | None = None
-    device: Literal["onnx", "cpu", "cuda", "mps"] = "onnx"
-    int8: bool = False
-    face: Literal["auto", "off"] | None = None
-    threads: int = 0
-    max_duration_s: float = MAX_DURATION_S
-    max_pixels: int = MAX_PIXELS
-
-    def __post_init__(self) -> None:
-        _require(self.threads >= 0, "--threads", self.threads, "0 or more")
-        _ = self.limits  # checks them
-        if self.int8 and self.device != "onnx":
-            raise OptionError(f"--int8 names quantised ONNX graphs, but --device is {self.device!r}. Leave out one.")
-
-    @property
-    def limits(self) -> LimitOptions:
-        """How large an input may be."""
-        return LimitOptions(self.max_duration_s, self.max_pixels)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictOptions(ModelOptions):
-    """Say which emotion an utterance and a picture show, or either alone; with --manifest for many.
-
-    Attributes:
-        speech: utterance: wav, flac, ogg or mp3.
-        image: picture: jpeg, png, webp, gif or bmp.
-        manifest: csv, jsonl or parquet with columns speech and image, or CORPUS:PATH; needs --out.
-        out: csv with one row a sample of --manifest: status, reason, emotion, probabilities.
-        resume: go on behind the rows that --out has already; without it an --out that exists is refused.
-        modalities: what is used of each row of --manifest: `both`, `speech` or `image`.
-        labels: classes to choose from, their probabilities renormalised; all of the checkpoint's when left out.
-    """
-
-    speech: str | None = None
-    image: str | None = None
-    manifest: str | None = None
-    out: str | None = None
-    resume: bool = False
-    modalities: Literal["both", "speech", "image"] = "both"
-    labels: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        # Named, not super(): a slotted dataclass is a new class, which the compiler's __class__ does not know.
-        ModelOptions.__post_init__(self)
-        single = self.speech is not None or self.image is not None
-        if self.manifest is None and not single:
-            raise OptionError("Nothing to predict. Mend: give --speech FILE, --image FILE, both, or --manifest FILE.")
-        if self.manifest is not None and single:
-            raise OptionError("--manifest names many samples, --speech and --image one. Leave out one of the two.")
-        if (self.manifest is None) != (self.out is None):
-            raise OptionError("--manifest and --out go together: predictions of the manifest's rows go to --out FILE.")
-        if self.modalities != "both" and single:
-            raise OptionError("--modalities goes with --manifest; for one sample give --speech or --image alone.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateOptions(ModelOptions):
-    """Measure a model on labelled samples; every figure with its 95 % bootstrap interval.
-
-    Attributes:
-        data: manifest, folder with manifest.csv, or CORPUS:PATH.
-        modalities: what the model is given: `both`, or `speech` or `image` with the other at zero.
-        split: part that is measured: `test`, `validation`, `train` or `all`; when left out, `test` where the manifest
-            has splits, else all.
-        target_column: where the truth stands: `label` (emotion) or `sentiment`.
-        out: folder for metrics.json, confusion.csv, confusion.png and failures.csv.
-        n_bootstrap: rounds of the bootstrap.
-        resample: what a bootstrap round draws: `sample` (samples that share an utterance or picture go together), or
-            `group`, which asks how it does on new speakers.
-        seed: of the bootstrap.
-    """
-
-    data: str
-    modalities: Literal["both", "speech", "image"] = "both"
-    split: Literal["test", "validation", "train", "all"] | None = None
-    target_column: Literal["label", "sentiment"] = "label"
-    out: str | None = None
-    n_bootstrap: int = 1000
-    resample: Literal["sample", "group"] = "sample"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        ModelOptions.__post_init__(self)
-        _positive("--n-bootstrap", self.n_bootstrap)
-        _require(self.seed >= 0, "--seed", self.seed, "0 or more")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOptions:
-    """Write the ONNX graphs of a checkpoint from its weights (extra: train).
-
-    Attributes:
-        checkpoint: bundled name, folder, or hf:OWNER/NAME.
-        out: folder for the whole checkpoint with its graphs; into the checkpoint itself when left out.
-        int8: also write quantised graphs.
-    """
-
-    checkpoint: str = field(metadata={"positional": True})
-    out: str | None = None
-    int8: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListOptions:
-    """Show what there is.
-
-    Attributes:
-        what: `variants` (networks of the paper's studies), `backbones`, `corpora` or `checkpoints`.
-    """
-
-    what: Literal["variants", "backbones", "corpora", "checkpoints"] = field(metadata={"positional": True})

@@ -1,0 +1,181 @@
+"""Do values point at what the model goes by? AUC of a known place, deletion and insertion curves (design section 7).
+
+Curves are no ground truth: methods rank differently by them than by annotated evidence (arXiv 2506.04391), and what a
+removed part is replaced by decides much. So a curve is scored on a game of its own, whose baseline need not be the one
+under which the values were computed, and beside it stand the curves of random orders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+class Scored(Protocol):
+    """What the curves need of `game.Game`: the scores of pairings of masks; a modality that is absent is None."""
+
+    @property
+    def speech(self) -> Any:
+        """Has `n` players; None without speech."""
+
+    @property
+    def image(self) -> Any:
+        """Has `n` players; None without a picture."""
+
+    def table(self, speech_masks: Bools, image_masks: Bools) -> Floats:
+        """Return `[a, b, n_classes]`; True in a mask is present."""
+
+
+# --- a known place ----------------------------------------------------------------------------------------------------
+
+
+def ranks(values: npt.ArrayLike) -> Floats:
+    """Return the rank of each value, 1 for the smallest; equal values share the mean of their ranks."""
+    _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[place], np.float64)
+
+
+def auc(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
+    """Return the area under the ROC curve of values against a known place.
+
+    It is the probability that a planted part has a larger value than another one, a tie counting half (Mann and
+    Whitney 1947): 1 for a perfect explanation, 0.5 for a random or a constant one.
+
+    Args:
+        values: of the parts, [n].
+        planted: True for the parts that hold the evidence, [n].
+
+    Raises:
+        InputError: lengths differ, a value is not finite, or everything or nothing is planted.
+    """
+    found, there = _checked(values, planted)
+    n = int(there.sum())
+    if n in (0, len(there)):
+        raise InputError(f"{n} of {len(there)} parts are planted; an AUC needs some that are and some that are not.")
+    above = ranks(found)[there].sum() - n * (n + 1) / 2
+    return float(above / (n * (len(there) - n)))
+
+
+def first(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
+    """Return 1 where the part of the largest value is planted, 0 where it is not (the pointing game).
+
+    Where several share the largest value it is the part of them that is planted: what picking one of them at random
+    gives on average.
+
+    Args:
+        values: of the parts, of any shape.
+        planted: True for the parts that hold the evidence, of the same shape.
+
+    Raises:
+        InputError: shapes differ, a value is not finite, or there are none.
+    """
+    found, there = _checked(values, planted)
+    return float(there[found == found.max()].mean())
+
+
+def rank_correlation(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    """Return Spearman's rank correlation of two lists of values, -1 to 1; NaN where either is constant."""
+    first_ranks, second_ranks = (r - r.mean() for r in (ranks(a), ranks(b)))
+    scale = np.sqrt(np.square(first_ranks).sum() * np.square(second_ranks).sum())
+    return float(first_ranks @ second_ranks / scale) if scale else float("nan")
+
+
+def _checked(values: npt.ArrayLike, planted: npt.ArrayLike) -> tuple[Floats, Bools]:
+    found, there = np.asarray(values, np.float64), np.asarray(planted, np.bool_)
+    if found.shape != there.shape or not found.size:
+        raise InputError(f"Values of shape {found.shape} came with a place of shape {there.shape}; as many of each.")
+    if not np.isfinite(found).all():
+        raise InputError("A value is not finite, so it has no rank.")
+    return found.ravel(), there.ravel()
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """The score of one class while parts are taken away, and while they are added, each from the first of an order on.
+
+    Attributes:
+        deletion: [orders, n + 1], from the whole sample to nothing.
+        insertion: [orders, n + 1], from nothing to the whole sample.
+    """
+
+    deletion: Floats
+    insertion: Floats
+
+    @property
+    def deletion_area(self) -> Floats:
+        """Area under each deletion curve, [orders]; small where what is taken first was needed."""
+        return area(self.deletion)
+
+    @property
+    def insertion_area(self) -> Floats:
+        """Area under each insertion curve, [orders]; large where what is added first suffices."""
+        return area(self.insertion)
+
+
+def area(scores: Floats) -> Floats:
+    """Return the area under curves `[..., n + 1]` over the part of the players from 0 to 1, by trapezoids."""
+    return np.asarray((scores[..., 1:] + scores[..., :-1]).mean(axis=-1) / 2)
+
+
+def order(values: npt.ArrayLike, seed: int) -> Ints:
+    """Return players by value, the largest first, [n]; equal values in random order, so that no place is favoured."""
+    found = np.asarray(values, np.float64)
+    return np.lexsort((np.random.default_rng(seed).random(len(found)), -found)).astype(np.int64)
+
+
+def random_orders(n: int, n_orders: int, seed: int) -> Ints:
+    """Return random orders of n players, [n_orders, n]; every second one is the one before it backwards.
+
+    Backwards, an order asks about the very masks that forwards make the other curve, so that a pair costs as much as
+    one; and its noise partly cancels (antithetic sampling).
+    """
+    rng = np.random.default_rng(seed)
+    forwards = [rng.permutation(n) for _ in range((n_orders + 1) // 2)]
+    both = [each for one in forwards for each in (one, one[::-1])]
+    return np.array(both[:n_orders], np.int64).reshape(n_orders, n)
+
+
+def curves(game: Scored, orders: Ints, column: int) -> Curves:
+    """Return deletion and insertion curves of orders of the players (Petsiuk et al. 2018, arXiv 1806.07421).
+
+    Every mask is asked once, however many orders need it, and in one table.
+
+    Args:
+        game: its baseline replaces whoever is absent (the score-baseline).
+        orders: players, speech from 0 on and the picture's behind them, [orders, n]; each row names every one once.
+        column: class whose score is followed.
+    """
+    n_speech, n_image = (0 if side is None else int(side.n) for side in (game.speech, game.image))
+    n = n_speech + n_image
+    assert orders.ndim == 2, "orders are [orders, players]"
+    assert (np.sort(orders, axis=1) == np.arange(n)).all(), f"an order does not name each of the {n} players once"
+    step = np.empty_like(orders)
+    np.put_along_axis(step, orders, np.arange(n)[None], axis=1)  # when each player's turn comes
+    taken = step[:, None, :] < np.arange(n + 1)[None, :, None]  # [orders, n + 1, players]
+    masks = np.stack([~taken, taken]).reshape(-1, n)
+    speech, row = distinct(masks[:, :n_speech])
+    image, col = distinct(masks[:, n_speech:])
+    scores = np.asarray(game.table(speech, image)[row, col, column], np.float64)
+    deletion, insertion = scores.reshape(2, len(orders), n + 1)
+    return Curves(deletion, insertion)
+
+
+def distinct(masks: Bools) -> tuple[Bools, Ints]:
+    """Return the distinct masks, and the place of each mask among them."""
+    if not masks.shape[1]:
+        return np.zeros((1, 0), np.bool_), np.zeros(len(masks), np.int64)
+    distinct, place = np.unique(masks, axis=0, return_inverse=True)
+    return distinct, place.ravel().astype(np.int64)

@@ -1,0 +1,214 @@
+"""Players of an explanation: which part of the log-mel and of the picture each owns, and how they are divided.
+
+Paper section 3.3 and Fig. 2 divide each modality in two "for a specified number of times"; design section 7 says into
+what. Speech units own frames (with mel bands: frames of a band), picture units own pixels of the model's square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import audio, image
+from ..errors import InputError, unknown
+from ..explained import DivisionNode, SpeechUnit
+from ..options import SignalOptions
+from .baselines import IMAGE_BASELINES, SPEECH_BASELINES
+from .division import speech_division
+from .units import MOST_UNITS, frame_owners
+
+Owners = npt.NDArray[np.int16]
+
+# Compactness 20 in CIELAB, after a blur of one pixel. With scikit-image's 10 and none, small regions of busy pictures
+# are joined until few are left (24 asked for: 13 on the astronaut, 1 on noise); with 50 regions are nearly the grid.
+SLIC = {"compactness": 20.0, "sigma": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Players:
+    """The players of one modality.
+
+    Attributes:
+        owners: int16, for speech `[128 mels, n_frames]`, for a picture `[128, 128]`: whose each cell or pixel is; -1
+            is nobody's and never masked (padding after the speech).
+        n: players; 0 to n - 1 are all in `owners`.
+        division: the binary division, root first, parents before their halves. `units` of a node are player numbers,
+            a leaf has one.
+    """
+
+    owners: Owners
+    n: int
+    division: tuple[DivisionNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSignal:
+    """What the speech side of a game needs.
+
+    Attributes:
+        mel: float32 `[128, n_frames]` in [0, 1], what windows are cut from; `n_frames` is 128 or more.
+        baseline: of the same shape, what absent players' cells are replaced by.
+        starts: first frame of each window.
+        players: who owns what.
+    """
+
+    mel: npt.NDArray[np.float32]
+    baseline: npt.NDArray[np.float32]
+    starts: tuple[int, ...]
+    players: Players
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSignal:
+    """What the picture side of a game needs.
+
+    Attributes:
+        pixels: float32 `[3, 128, 128]` in [0, 1].
+        baseline: of the same shape, what absent players' pixels are replaced by.
+        players: who owns what.
+    """
+
+    pixels: npt.NDArray[np.float32]
+    baseline: npt.NDArray[np.float32]
+    players: Players
+
+
+# --- who owns which pixel ---------------------------------------------------------------------------------------------
+
+
+def grid_owners(rows: int, columns: int, seen: tuple[int, int] | None = None) -> Owners:
+    """Return the cell that each pixel of the model's square lies in, int16 `[128, 128]`, numbered row by row.
+
+    A pixel belongs to the cell that holds its centre, so borders lie within half a pixel of those of
+    `Explanation.image_unit_box`, and where 128 does not divide evenly, cells differ by one pixel.
+
+    Args:
+        rows: of the grid.
+        columns: of the grid.
+        seen: width and height, in pixels of the picture, of what the model saw; a finer grid would ask about pixels
+            that resizing invented.
+
+    Raises:
+        InputError: the grid is finer than that, or than the model's square.
+    """
+    width, height = seen or (image.SIZE, image.SIZE)
+    most = min(height, image.SIZE), min(width, image.SIZE)
+    if not (1 <= rows <= most[0] and 1 <= columns <= most[1]):
+        raise InputError(
+            f"A grid of {rows} x {columns} cells (rows x columns) does not fit the {width} x {height} pixels (width x "
+            f"height) that the model saw; allowed: 1x1 to {most[0]}x{most[1]}. See --grid."
+        )
+    centres = 2 * np.arange(image.SIZE) + 1  # in half pixels: whole numbers, so that no border hangs on rounding
+    row, column = (centres * n // (2 * image.SIZE) for n in (rows, columns))
+    return (row[:, None] * columns + column[None, :]).astype(np.int16)
+
+
+def superpixel_owners(pixels: npt.NDArray[np.float32], n: int, seen: tuple[int, int] | None = None) -> Owners:
+    """Return the superpixel of each pixel, int16 `[128, 128]`: about `n` connected regions of like colour.
+
+    SLIC (Achanta et al. 2012, scikit-image). Numbered from 0 in reading order of their first pixels. SLIC starts from
+    a regular grid and joins crumbs to their neighbours, so how many regions come out is only near `n` (24: 25 on a flat
+    picture, 18 to 25 on faces, a cat and noise; 2: only 1); the caller should say how many there are.
+
+    Args:
+        pixels: float32 `[3, 128, 128]` in [0, 1].
+        n: superpixels asked for.
+        seen: width and height of what the model saw, as for `grid_owners`.
+
+    Raises:
+        InputError: none, or more than the picture has pixels.
+    """
+    width, height = seen or (image.SIZE, image.SIZE)
+    most = min(width * height, image.SIZE**2)
+    if not 1 <= n <= most:
+        raise InputError(
+            f"{n} superpixels do not fit the {width} x {height} pixels (width x height) that the model saw; allowed: "
+            f"1 to {most}. See --superpixels."
+        )
+    if n == 1:
+        return np.zeros((image.SIZE, image.SIZE), np.int16)
+    # Inside, because scikit-image takes 0.3 s to load: grids do not pay for it.
+    from skimage.measure import label
+    from skimage.segmentation import slic
+
+    regions = slic(pixels.transpose(1, 2, 0), n_segments=n, start_label=1, channel_axis=-1, **SLIC)
+    # Once more by connection: a region in two pieces would be one player in two places. Labels come in reading order.
+    connected: npt.NDArray[np.int64] = label(regions, connectivity=1, background=0)  # type: ignore[no-untyped-call]
+    return (connected - 1).astype(np.int16)
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+def speech_signal(
+    waveform: audio.Waveform,
+    signals: SignalOptions,
+    units: Sequence[SpeechUnit],
+    *,
+    offset_s: float = 0.0,
+    baseline: str = "silence",
+    mel_bands: int = 1,
+) -> SpeechSignal:
+    """Return the speech side of a game.
+
+    Frames belong to units as `frame_owners` says, mel bands to the one of `mel_bands` that holds them: player = unit *
+    mel_bands + band, the lowest band first, all of 128 / mel_bands mels to within one. Baselines are made of the
+    frames that see any sound; the padding after them stays 0.
+
+    Args:
+        waveform: float32 `[n]` at 16 kHz, what the model hears (trimmed, where the checkpoint trims).
+        signals: of the checkpoint.
+        units: in order of time, each with a frame at least: from `fit_units`.
+        offset_s: where the waveform begins in the file, whose seconds the units count.
+        baseline: one of `SPEECH_BASELINES`.
+        mel_bands: 1 divides time only.
+
+    Raises:
+        InputError: a unit without a frame, more bands than mels, or more players than can be numbered.
+        OptionError: an unknown baseline.
+    """
+    if baseline not in SPEECH_BASELINES:
+        raise unknown("baseline", baseline, SPEECH_BASELINES, "--baseline-speech")
+    n = len(units) * mel_bands
+    if not (1 <= mel_bands <= audio.N_MELS and n <= MOST_UNITS):
+        raise InputError(
+            f"{len(units)} speech units x {mel_bands} mel bands make {n:,} parts; allowed: 1 to {audio.N_MELS} bands, "
+            f"up to {MOST_UNITS:,} parts. See --mel-bands."
+        )
+    owner = frame_owners(units, len(waveform), signals.clip_s, offset_s)
+    own = owner >= 0
+    if len(np.unique(owner[own])) < len(units):
+        raise InputError(
+            f"{len(units)} speech units for {own.sum()} frames: one owns none. Mend: join them (fit_units)."
+        )
+    mel = audio.log_mel_for_windows(waveform, signals.clip_s)
+    band = np.arange(audio.N_MELS) * mel_bands // audio.N_MELS
+    owners = np.where(own, owner * mel_bands + band[:, None], -1).astype(np.int16)
+    absent = np.zeros_like(mel)
+    absent[:, own] = SPEECH_BASELINES[baseline](mel[:, own])
+    players = Players(owners, n, speech_division(len(units), mel_bands))
+    return SpeechSignal(mel, absent, audio.window_starts(mel.shape[1]), players)
+
+
+def image_signal(
+    pixels: npt.NDArray[np.float32], owners: Owners, division: tuple[DivisionNode, ...], *, baseline: str = "black"
+) -> ImageSignal:
+    """Return the picture side of a game.
+
+    Args:
+        pixels: float32 `[3, 128, 128]` in [0, 1].
+        owners: from `grid_owners` or `superpixel_owners`.
+        division: of the same players, from `grid_division` or `superpixel_division`.
+        baseline: one of `IMAGE_BASELINES`.
+
+    Raises:
+        OptionError: an unknown baseline.
+    """
+    if baseline not in IMAGE_BASELINES:
+        raise unknown("baseline", baseline, IMAGE_BASELINES, "--baseline-image")
+    n = int(owners.max()) + 1
+    assert division[0].units == tuple(range(n)), "division and owners are of different players"
+    return ImageSignal(pixels, IMAGE_BASELINES[baseline](pixels), Players(owners, n, division))

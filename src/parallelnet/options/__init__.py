@@ -1,0 +1,31 @@
+"""Every option there is: frozen dataclasses whose docstrings are the command line's help.
+
+Standard library only, so that `parallelnet --help` stays instant. A value out of range raises `OptionError` that
+names its flag.
+"""
+
+from __future__ import annotations
+
+from .commands import ConsoleOptions, EvaluateOptions, ExportOptions, ListOptions, ModelOptions, PredictOptions
+from .explaining import ExplainOptions
+from .signals import MAX_DURATION_S, MAX_PIXELS, LimitOptions, SignalOptions
+from .training import PRESETS, AugmentOptions, PairsOptions, Recipe, TrainOptions
+
+__all__ = [
+    "MAX_DURATION_S",
+    "MAX_PIXELS",
+    "PRESETS",
+    "AugmentOptions",
+    "ConsoleOptions",
+    "EvaluateOptions",
+    "ExplainOptions",
+    "ExportOptions",
+    "LimitOptions",
+    "ListOptions",
+    "ModelOptions",
+    "PairsOptions",
+    "PredictOptions",
+    "Recipe",
+    "SignalOptions",
+    "TrainOptions",
+]

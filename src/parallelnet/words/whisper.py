@@ -1,0 +1,166 @@
+"""Recognition and alignment with Whisper (faster-whisper), where its model can be had.
+
+Whisper cannot be forced to a text, so `align` recognises and lays the text on what was recognised: equal words take
+the times that were heard, words between them share what lies between. It was written against faster-whisper 1.2.1 and
+has not been run on a real model: none could be had where it was written.
+"""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import audio
+from ..errors import InputError, MissingExtraError
+from .alignment import Alignment, Word, quoted, tokens, units
+from .spelling import number, plain
+
+DEFAULT_MODEL = "small"
+MIN_MATCHED = 0.5  # part of the text's words that must be heard; a choice, not measured
+_FILES = ("model.bin", "config.json", "tokenizer.json")  # without the last, faster-whisper would download one
+
+
+class Whisper:
+    """The engine `whisper`: the first 30 s tell the language; greedy but for beams of 5, so repeats are equal."""
+
+    def __init__(self, model: str | None = None) -> None:
+        """Load the model.
+
+        Args:
+            model: a folder in CTranslate2's format, or a name for faster-whisper (`tiny` to `large-v3`, or
+                `owner/name`), which is taken from its cache or, for want of that, downloaded. None: `small`.
+
+        Raises:
+            MissingExtraError: faster-whisper is not installed.
+            InputError: the model cannot be had.
+        """
+        try:
+            import faster_whisper
+        except ImportError:
+            raise MissingExtraError("Recognising words with Whisper", "whisper") from None
+        named = model or DEFAULT_MODEL
+        self.name = f"whisper {Path(named).name} (faster-whisper {version('faster-whisper')})"
+        self._model: Any = _load(faster_whisper, named)
+
+    def transcribe(self, waveform: audio.Waveform) -> Alignment:
+        """Return the words that are heard; see `words.transcribe`."""
+        words, probs = self._heard(waveform)
+        return Alignment(tuple(words), self.name, _mean(probs), 1.0, ())
+
+    def align(self, waveform: audio.Waveform, text: str) -> Alignment:
+        """Return the text's words on the times of those that are heard; see `words.align`."""
+        found = tokens(text)
+        names = units(found, lambda token: any(map(str.isalnum, token)))
+        if not names:
+            raise InputError(f"Text has no word that can be spoken ({quoted(found, 3)}). Mend: write words in --text.")
+        heard, probs = self._heard(waveform)
+        equal, words = _lay(names, heard)
+        matched = len(equal) / len(names)
+        said = " ".join(word.text for word in heard)
+        if matched < MIN_MATCHED:
+            raise InputError(
+                f"Text does not fit the speech: {len(names) - len(equal)} of {len(names)} words were not heard "
+                f"(allowed: {1 - MIN_MATCHED:.0%}); recognition heard {said[:200]!r}. "
+                "Mend: check --text, or use --transcribe."
+            )
+        missing = [name for at, name in enumerate(names) if at not in equal]
+        warnings = []
+        if missing:
+            share = f"{len(missing)} of {len(names)} words"
+            warnings.append(f"Not heard, times estimated from the words beside them: {share}, {quoted(missing)}.")
+        return Alignment(tuple(words), self.name, _mean([probs[at] for at in equal.values()]), matched, tuple(warnings))
+
+    def _heard(self, waveform: audio.Waveform) -> tuple[list[Word], list[float]]:
+        """Return the recognised words inside the waveform, in order and without overlaps, and their probabilities.
+
+        Raises:
+            InputError: no word was recognised.
+        """
+        # Temperature 0 alone: the fallback to higher ones draws at random.
+        segments, _ = self._model.transcribe(waveform, word_timestamps=True, temperature=0.0, beam_size=5)
+        last_s = len(waveform) / audio.SAMPLE_RATE_HZ
+        words: list[Word] = []
+        probs: list[float] = []
+        for word in (word for segment in segments for word in segment.words or ()):
+            start = max(float(word.start), words[-1].end_s if words else 0.0)
+            end = min(float(word.end), last_s)
+            if word.word.strip() and start < end:
+                words.append(Word(word.word.strip(), start, end))
+                probs.append(float(word.probability))
+        if not words:
+            raise InputError("No speech found: no word was recognised. Mend: louder, longer or clearer speech.")
+        return words, probs
+
+
+def _mean(probs: list[float]) -> float:
+    return float(np.clip(np.mean(probs), 0, 1))
+
+
+def _load(package: Any, named: str) -> Any:
+    """Return the model from a folder, from the cache, or downloaded, in this order."""
+    folder = Path(named)
+    if folder.is_dir():
+        lacking = [name for name in _FILES if not (folder / name).is_file()]
+        if lacking:
+            raise InputError(
+                f"Whisper model folder {named!r} lacks {', '.join(lacking)}; allowed: a model in CTranslate2's format. "
+                "Mend: see --stt-model."
+            )
+    elif folder.is_absolute() or named.startswith((".", "~")) or named.count("/") > 1:
+        raise InputError(f"Whisper model {named!r} is no folder. Mend: check --stt-model.")
+    settings = {"device": "cpu", "compute_type": "int8"}
+    try:
+        try:
+            return package.WhisperModel(named, local_files_only=True, **settings)
+        except OSError:  # not in the cache (huggingface_hub's LocalEntryNotFoundError)
+            if folder.is_dir():
+                raise
+            return package.WhisperModel(named, **settings)
+    # The hub, its transport and CTranslate2 have unrelated families of errors; each means that there is no model.
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(
+            f"Whisper model {named!r} cannot be had ({reason}). "
+            "Mend: a folder with --stt-model, a network, or --stt pocketsphinx."
+        ) from None
+
+
+def _key(text: str) -> str:
+    """Return what two spellings of a word have in common: letters and digits, small; a number in words."""
+    digits = plain(text)
+    if digits.replace(",", "").isdigit():
+        return number(digits).replace(" ", "")
+    return "".join(character for character in text.casefold() if character.isalnum())
+
+
+def _lay(names: list[str], heard: list[Word]) -> tuple[dict[int, int], list[Word]]:
+    """Return which heard word each name equals, and all names with times, in order and without overlaps."""
+    matcher = SequenceMatcher(None, [_key(name) for name in names], [_key(word.text) for word in heard], autojunk=False)
+    equal: dict[int, int] = {}
+    words: list[Word] = []
+    leading: list[str] = []  # not heard, and nothing before them
+    for kind, first, last, heard_first, heard_last in matcher.get_opcodes():
+        if kind == "equal":
+            equal |= zip(range(first, last), range(heard_first, heard_last), strict=True)
+            for name, word in zip(names[first:last], heard[heard_first:heard_last], strict=True):
+                words += _spread([*leading, name], word.start_s, word.end_s)
+                leading = []
+        elif kind == "replace":
+            words += _spread(names[first:last], heard[heard_first].start_s, heard[heard_last - 1].end_s)
+        elif kind == "delete" and words:  # in the text, but not heard: they share the time of the word before
+            before = words.pop()
+            words += _spread([before.text, *names[first:last]], before.start_s, before.end_s)
+        elif kind == "delete":
+            leading = names[first:last]
+        # else "insert": heard, but not in the text
+    return equal, words
+
+
+def _spread(names: list[str], start_s: float, end_s: float) -> list[Word]:
+    """Return names that share a time by their numbers of letters."""
+    edges = start_s + (end_s - start_s) * np.cumsum([0, *map(len, names)]) / sum(map(len, names))
+    return [Word(name, float(edges[at]), float(edges[at + 1])) for at, name in enumerate(names)]

@@ -1,0 +1,142 @@
+"""A manifest's explanations: a folder a sample, a row a sample, an index, and going on where a run was cut off."""
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from parallelnet import explanations
+from parallelnet.errors import ManifestError, OptionError
+from parallelnet.explained import Explanation
+from parallelnet.options import ExplainOptions
+from parallelnet.predictor import load
+from parallelnet.types import Sample
+
+# Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
+_spec = importlib.util.spec_from_file_location("checkpoint_fixture", Path(__file__).with_name("checkpoint_fixture.py"))
+fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fixtures)
+toy_checkpoint = fixtures.toy_checkpoint
+
+HOSTILE = "<b>&../x"
+
+
+@pytest.fixture(scope="module")
+def model(toy_checkpoint):
+    return load(toy_checkpoint.path)
+
+
+@pytest.fixture
+def samples(tmp_path):
+    rng = np.random.default_rng(0)
+    speech, image = str(tmp_path / "a.wav"), str(tmp_path / "a.png")
+    soundfile.write(speech, 0.1 * rng.normal(size=8_000), 16_000)
+    Image.fromarray(rng.integers(256, size=(60, 50, 3), dtype=np.uint8)).save(image)
+    times = (("no", 0.0, 0.2), ("way", 0.3, 0.5))
+    return [
+        Sample("pair", speech=speech, image=image, label="sad", word_times=times),
+        Sample(HOSTILE, image=image, label="happy"),
+        Sample("gone", speech=str(tmp_path / "missing.wav"), label="happy"),
+        Sample("unknown", speech=speech),
+        Sample("bad", problem="row 5: the fold is -1."),
+    ]
+
+
+@pytest.fixture
+def options():
+    return ExplainOptions(n_segments=2, grid="1x2", target="label")
+
+
+def rows(folder):
+    with (folder / explanations.TABLE).open(newline="", encoding="utf-8") as stream:
+        return {row["id"]: row for row in csv.DictReader(stream)}
+
+
+def test_a_folder_and_a_row_a_sample_bad_ones_with_their_reason(model, samples, options, tmp_path):
+    out, steps = tmp_path / "new" / "out", []
+    counts = explanations.explain_manifest(model, samples, out, options, progress=steps.append)
+    assert (counts.n_ok, counts.n_error, counts.n_skipped) == (2, 3, 0)
+    assert sum(steps) == 5
+    found = rows(out)
+    assert list(found) == ["pair", HOSTILE, "gone", "unknown", "bad"]
+    assert "missing.wav" in found["gone"]["reason"]
+    assert "none is known" in found["unknown"]["reason"]  # its label
+    assert "fold is -1" in found["bad"]["reason"]
+    assert found["pair"]["target"] == "sad"
+    for name in ("pair", HOSTILE):
+        folder = out / found[name]["folder"]
+        assert folder.parent == out / "samples"  # no id leads out of it
+        explanation = Explanation.from_json((folder / "explanation.json").read_text(encoding="utf-8"))
+        explanation.check()
+        assert float(found[name]["full_value"]) == pytest.approx(explanation.full_value, abs=1e-6)  # six decimals
+        assert (folder / "report.html").stat().st_size > 1_000
+    assert [
+        unit.word
+        for unit in Explanation.from_json((out / found["pair"]["folder"] / "explanation.json").read_text()).speech_units
+    ] == ["no", "way"]
+    kept, rate = soundfile.read(out / found["pair"]["folder"] / "kept.wav")
+    assert (len(kept), rate) == (8_000, 16_000)
+    index = (out / "index.html").read_text(encoding="utf-8")
+    assert f"{found['pair']['folder']}/report.html" in index
+    assert "<b>&../x" not in index
+    assert "missing.wav" in index
+
+
+def test_it_goes_on_where_it_was_cut_off_and_loses_nothing(model, samples, options, tmp_path, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    explanations.explain_manifest(model, samples, whole, options)
+    real, calls = explanations.explain, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(explanations, "explain", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            explanations.explain_manifest(model, samples, cut, options)
+    assert list(rows(cut)) == ["pair"]
+    assert "report.html" in (cut / "index.html").read_text(encoding="utf-8")
+    with (cut / explanations.TABLE).open("a", encoding="utf-8") as stream:
+        stream.write("half,a row")
+    with pytest.raises(OptionError, match="--resume"):
+        explanations.explain_manifest(model, samples, cut, options)
+    go_on = ExplainOptions(n_segments=2, grid="1x2", target="label", resume=True, manifest="m", out="o")
+    counts = explanations.explain_manifest(model, samples, cut, go_on)
+    assert (counts.n_ok, counts.n_error, counts.n_skipped) == (1, 3, 1)
+    free = ("seconds",)
+    assert [{k: v for k, v in row.items() if k not in free} for row in rows(cut).values()] == [
+        {k: v for k, v in row.items() if k not in free} for row in rows(whole).values()
+    ]
+
+
+def test_other_options_or_a_foreign_folder_are_not_gone_on_with(model, samples, options, tmp_path):
+    out = tmp_path / "out"
+    explanations.explain_manifest(model, samples[:1], out, options)
+    other = ExplainOptions(n_segments=3, grid="1x2", target="label", resume=True, manifest="m", out="o")
+    with pytest.raises(OptionError, match=r"other options \(n_segments\)"):
+        explanations.explain_manifest(model, samples, out, other)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("mine")
+    resumed = ExplainOptions(resume=True, manifest="m", out="o")
+    with pytest.raises(OptionError, match="holds no explanations"):
+        explanations.explain_manifest(model, samples, foreign, resumed)
+    with pytest.raises(ManifestError, match="more than once"):
+        explanations.explain_manifest(model, [samples[0]] * 2, tmp_path / "two", options)
+    assert not (tmp_path / "two").exists()
+
+
+def test_settings_on_disk_say_how_it_was_explained(model, samples, options, tmp_path):
+    explanations.explain_manifest(model, samples[:1], tmp_path / "out", options)
+    settings = json.loads((tmp_path / "out" / explanations.SETTINGS).read_text(encoding="utf-8"))
+    assert settings["checkpoint"] == "toy"
+    assert settings["n_segments"] == 2
+    assert "out" not in settings
