@@ -7,11 +7,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: demo test test-all format clean
 .DEFAULT_GOAL := demo
 
-# The core alone: no torch. One real prediction of the bundled model, for the first pair of examples/manifest.csv.
+# The core alone: no torch. What the bundled model says of the first example, and why.
+EXAMPLE := --speech examples/happy.flac --image examples/astronaut.jpg
 demo: $(VENV)/.core
-	@files=$$($(BIN)/python -c 'import csv; row = next(csv.DictReader(open("examples/manifest.csv"))); \
-		print("--speech examples/" + row["speech"], "--image examples/" + row["image"])') && \
-	echo "parallelnet predict $$files" && $(BIN)/parallelnet predict $$files
+	@echo "parallelnet predict $(EXAMPLE)" && $(BIN)/parallelnet predict $(EXAMPLE)
+	@echo && echo "parallelnet explain $(EXAMPLE) --word-times examples/happy.words.json --out demo" && \
+	$(BIN)/parallelnet explain $(EXAMPLE) --word-times examples/happy.words.json --out demo
+	@echo && echo "Open $(CURDIR)/demo/report.html in a browser."
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -28,7 +30,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

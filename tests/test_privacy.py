@@ -166,6 +166,10 @@ import sys
 import parallelnet
 from parallelnet.cli import main
 assert main(["predict", "--speech", {speech!r}, "--image", {image!r}, "--checkpoint", {checkpoint!r}, "--json"]) == 0
+explain = ["explain", "--speech", {speech!r}, "--image", {image!r}, "--checkpoint", {checkpoint!r}, "--grid", "1x2"]
+assert main([*explain, "--n-segments", "2", "--out", {folder!r}, "--json"]) == 0
+# Recognition too, where its extra is installed; it finds no words in a tone, which is status 2.
+assert main([*explain, "--transcribe"]) == 2
 assert main(["evaluate", "--data", {manifest!r}, "--checkpoint", {checkpoint!r}, "--json", "--n-bootstrap", "10"]) == 0
 print("done", flush=True)
 sys.stdin.read()
@@ -178,10 +182,11 @@ sys.stdin.read()
 """
 
 
-def test_import_predict_and_evaluate_call_nobody_and_the_check_can_fail(
+def test_import_predict_explain_and_evaluate_call_nobody_and_the_check_can_fail(
     tmp_path, any_checkpoint, tone_wav, picture_png, manifest
 ):
     files = {"speech": tone_wav, "image": picture_png, "checkpoint": any_checkpoint, "manifest": manifest}
+    files["folder"] = tmp_path / "explained"
     # The same graph in onnxruntime alone: without our import, and so without the variable.
     theirs = Watched(tmp_path / "theirs", THEIRS.format(graph=str(any_checkpoint / "head.onnx")))
     ours = Watched(tmp_path / "ours", OURS.format(**{name: str(path) for name, path in files.items()}))
@@ -195,7 +200,8 @@ def test_import_predict_and_evaluate_call_nobody_and_the_check_can_fail(
         status = ours.stop()
     printed = ours.output.read_text()
     assert status == 0, printed
-    assert '"emotion"' in printed  # it did predict, and evaluate
+    assert '"emotion"' in printed  # it did predict, explain and evaluate
+    assert '"efficiency_gap"' in printed
     assert '"confusion_matrix"' in printed
     assert ours.found() == []
     assert ours.identifiers() == []

@@ -23,6 +23,10 @@ def facts() -> checkpoint.ModelFacts:
     return checkpoint.read(checkpoint.bundled()["compact"]).facts
 
 
+def test_both_commands_are_shown() -> None:
+    assert [command.split()[0] for command, _ in COMMANDS_SHOWN] == ["predict", "explain"]
+
+
 def test_the_figures_are_the_bundled_model_s(facts: checkpoint.ModelFacts) -> None:
     assert figures(facts) in README
     assert json.loads((ROOT / "results" / "compact.json").read_text()) == json.loads(json.dumps(facts.metrics))
@@ -41,21 +45,26 @@ def test_the_checkpoint_is_small_enough_to_ship_and_holds_no_path_of_ours() -> N
         assert not [mark for mark in (b"/home/", b"site-packages", b".venv", b"/src/parallelnet") if mark in content]
 
 
-def test_the_command_prints_what_the_readme_shows() -> None:
-    block = re.search(r"```\n\$ parallelnet (predict [^\n]*)\n(.*?)```", README, re.DOTALL)
-    assert block is not None
+COMMANDS_SHOWN = re.findall(r"```\n\$ parallelnet ([^\n]*)\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"), COMMANDS_SHOWN, ids=[command.split()[0] for command, _ in COMMANDS_SHOWN]
+)
+def test_commands_print_what_the_readme_shows(command: str, shown: str) -> None:
     found = subprocess.run(
-        [sys.executable, "-m", "parallelnet", *block[1].split()], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "parallelnet", *command.split()], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert found.stdout.strip() == block[2].strip()
+    assert found.stdout.strip() == shown.strip()
 
 
-def test_the_python_runs() -> None:
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert code is not None
-    found = subprocess.run([sys.executable, "-c", code[1]], cwd=ROOT, capture_output=True, text=True, check=True)
+def test_the_python_runs(tmp_path: Path) -> None:
+    code = "".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+    code = code.replace('"examples/', f'"{ROOT}/examples/')  # so that the report is not written into the checkout
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert found.stdout.count("Prediction(") == 2
     assert found.stdout.split()[0] in ("anger", "happy", "hate", "sad")
+    assert (tmp_path / "report" / "report.html").is_file()
 
 
 def test_every_path_and_command_that_it_names_is_there() -> None:

@@ -132,24 +132,24 @@ def _explain_manifest(chosen: options.ExplainOptions, console: Console) -> None:
 def _show_explanation(explanation: Explanation) -> None:
     values = explanation.of_target
     predicted = "" if explanation.target == explanation.emotion else f" (predicted: {explanation.emotion})"
-    print(
-        f"{explanation.target}{predicted}: {explanation.score} {values.full:.3f}, from {values.base:.3f} of nothing\n"
-    )
+    start = f"{values.base:.3f} with nothing present"
+    print(f"{explanation.target}{predicted}: {explanation.score} {values.full:.3f}, from {start}\n")
     rows = [["", "value", "alone"]]
     for name in explanation.modalities:
         value, alone = (getattr(values, part) for part in (name, f"{name}_alone"))
         rows.append([name, f"{value:+.3f}", f"{alone - values.base:+.3f}"])
     if len(explanation.modalities) > 1:
+        # Below 0 where each alone says much of the same.
         rows.append(["only together", f"{values.synergy:+.3f}", ""])
     _table(rows)
     print()
     _table([[f"{modality}: {name}", f"{value:+.3f}"] for modality, name, value in explanation.top(8)])
     if explanation.heard is not None:
         print(f"\nheard      {' '.join(explanation.heard) or '(nothing)'}")
-    cost, seconds = explanation.budget, explanation.seconds
+    cost = explanation.budget
     passes = cost.joint_passes or cost.speech_passes + cost.image_passes
-    print(f"\nmethod     {explanation.method}: {passes:,} passes, {cost.head_evaluations:,} head rows, {seconds:.2f} s")
-    print(f"adds up to {values.efficiency_gap:.1e}")
+    print(f"\nmethod     {explanation.method}: {passes:,} passes, {cost.head_evaluations:,} head rows")
+    print(f"gap        {values.efficiency_gap:.6f} between the sum of all values and the whole way")
     for warning in explanation.warnings:
         print(f"note       {warning}")
 

@@ -56,7 +56,9 @@ def plant(folder, opened, *, n=6):
     dataset.write_manifest(
         folder / "manifest.csv", [replace(s, label=each.emotion) for s, each in zip(rows, said, strict=True)]
     )
-    (folder / "plant.json").write_text(json.dumps({"task": "pair", "seed": 0}))
+    (folder / "plant.json").write_text(
+        json.dumps({"task": "pair", "out": "", "speech": "ravdess:/home/me/ravdess", "image": "/home/me/faces.csv"})
+    )
     return folder
 
 
@@ -87,7 +89,7 @@ def stage(opened, material):
 
 @pytest.fixture
 def networks(stage):
-    return explainers.Networks(stage._predictor.model, None, 1.0, 4)
+    return explainers.Networks(None, 1.0, 4)
 
 
 # --- the study --------------------------------------------------------------------------------------------------------
@@ -117,6 +119,9 @@ def test_a_study_says_everything_with_its_n(options):
     assert found["explainers"]["exact"][default]["passes"] == 512
     assert "no model.safetensors" in found["left_out"]["random weights"]
     assert found["material"]["fingerprint"]
+    assert found["material"]["options"]["speech"] == "ravdess"
+    assert "/home/me" not in path.read_text()
+    assert str(path.parent) not in path.read_text()
     table = (path.parent / "table.md").read_text()
     assert table == faithfulness_table.table(found)
     assert "| owen | " in table
@@ -308,6 +313,17 @@ def test_occlusion_is_what_is_lost_without_a_player(stage, networks):
     lost = score(np.ones((1, 16), bool)) - score(~np.eye(16, dtype=bool))
     np.testing.assert_allclose(said.values, lost, rtol=0, atol=1e-6)
     assert said.passes == 2 * 17
+
+
+def test_a_shared_game_says_the_same_and_keeps_quiet_about_cost(opened, material):
+    cases, _ = evidence.read_cases(material, "test", Predictor(opened, face="off", n_threads=1))
+    stages = [evidence.Stage(Predictor(opened, n_threads=1), cases[0], shared=shared) for shared in (False, True)]
+    networks = explainers.Networks(None, 1.0, 4)
+    for name in ("owen", "exact"):
+        alone, shared = (explainers.say(name, each, ("silence", "black"), networks) for each in stages)
+        np.testing.assert_allclose(shared.values, alone.values, rtol=0, atol=1e-6)  # float32 batches of other sizes
+        assert alone.passes > 0
+        assert shared.passes is shared.seconds is None
 
 
 @pytest.mark.slow  # shap compiles its loops

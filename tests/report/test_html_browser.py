@@ -143,7 +143,8 @@ def test_choosing_a_class_repaints_everything(visit):
     value = explanation.values["sad"].speech_units[0]
     digits = data_of(text)["page"]["digits"]
     assert page.locator(".chips small").first.text_content() == f"{100 * value:+.{digits}f}".replace("-", "\u2212")
-    assert page.locator(".why:visible").count() == 1 and "sad" in page.locator(".why:visible").text_content()
+    assert page.locator(".why:visible").count() == 1
+    assert "sad" in page.locator(".why:visible").text_content()
     assert "happy" in page.locator("#other:visible").text_content()  # the sound stays that of the target
     page.locator(".classes label").nth(0).click()
     assert colour(page, ".chips button") == before[0]
@@ -248,7 +249,8 @@ def test_without_script_the_essentials_are_there(browser, tmp_path):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.set_content((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert page.locator(".why:visible").count() == 1 and page.locator("audio:visible").count() == 3
+    assert page.locator(".why:visible").count() == 1
+    assert page.locator("audio:visible").count() == 3
     assert page.locator("button.play:visible").count() == 0
     context.close()
 
@@ -260,7 +262,9 @@ def test_index_filters(visit):
     ]
     page = visit(html.render_index(rows))
     page.locator("#kind").select_option("wrong")
-    assert page.locator("tbody tr:visible").count() == 1 and "two" in page.locator("tbody tr:visible").text_content()
+    assert page.locator("tbody tr:visible").count() == 1
+    assert "two" in page.locator("tbody tr:visible").text_content()
     page.locator("#kind").select_option("")
     page.locator("#text").fill("ONE")
-    assert page.locator("tbody tr:visible").count() == 1 and "one" in page.locator("tbody tr:visible").text_content()
+    assert page.locator("tbody tr:visible").count() == 1
+    assert "one" in page.locator("tbody tr:visible").text_content()

@@ -148,7 +148,15 @@ def _groups(samples: Sequence[Sample]) -> list[str]:
 class Stage:
     """One sample ready to be played with, under any baselines and on any network of the same checkpoint."""
 
-    def __init__(self, predictor: Predictor, case: Case, *, score: Score = "probability", seed: int = 0) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        case: Case,
+        *,
+        score: Score = "probability",
+        seed: int = 0,
+        shared: bool = False,
+    ) -> None:
         """Decode the sample.
 
         Args:
@@ -156,11 +164,14 @@ class Stage:
             case: the sample.
             score: what is explained.
             seed: of the study; the sample's own depends on it and on its id.
+            shared: explainers share what a game has computed: quicker, and what each of them costs is not known.
 
         Raises:
             InputError: it cannot be read or divided as its material says.
         """
-        self.case, self._predictor, self._score = case, predictor, score
+        self.case, self.shared = case, shared
+        self._predictor, self._score = predictor, score
+        self._games: dict[Baselines, NetworkGame] = {}
         sample = case.sample
         self.column = predictor.classes.index(sample.label)
         self.sides = case.place()
@@ -198,10 +209,16 @@ class Stage:
         return speech, picture
 
     def game(self, baselines: Baselines, model: runtime.Model | None = None) -> NetworkGame:
-        """Return a game that has computed nothing yet."""
-        return NetworkGame(
-            model or self._predictor.model,
-            *self.signals(baselines),
-            columns=self._predictor.columns,
-            score=self._score,
-        )
+        """Return a game; it has computed nothing yet, unless it is `shared`.
+
+        Args:
+            baselines: what absent parts are replaced by.
+            model: another network than the predictor's, whose games are never shared.
+        """
+        if model is None and baselines in self._games:
+            return self._games[baselines]
+        used = model or self._predictor.model
+        game = NetworkGame(used, *self.signals(baselines), columns=self._predictor.columns, score=self._score)
+        if model is None and self.shared:
+            self._games[baselines] = game
+        return game

@@ -41,16 +41,16 @@ class Said:
         values: of the players, speech first; None where it only tells interactions.
         together: of each speech unit with each picture cell, [m, k]; None where it does not tell.
         passes: inputs through one modality's branches; a whole-model pass of a pair counts as two, a backward pass as
-            one more.
-        seconds: wall time.
+            one more. None where explainers share what is computed.
+        seconds: wall time; None likewise.
         cpu_seconds: of all threads; what to compare where other programs share the machine.
     """
 
     values: Floats | None
     together: Floats | None
-    passes: int
-    seconds: float
-    cpu_seconds: float
+    passes: int | None
+    seconds: float | None
+    cpu_seconds: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists."""
@@ -58,26 +58,26 @@ class Said:
             "values": None if self.values is None else self.values.tolist(),
             "together": None if self.together is None else self.together.tolist(),
             "passes": self.passes,
-            "seconds": round(self.seconds, 4),
-            "cpu_seconds": round(self.cpu_seconds, 4),
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """A model in the two forms that explainers ask for.
+    """The model in the forms that explainers ask for, beside the predictor's.
 
     Attributes:
-        model: for games.
         network: for gradients; None without torch.
         temperature: divisor of its logits.
         n_samplings: pairs of random orders of `sampled`.
+        other: for games, in place of the predictor's model.
     """
 
-    model: runtime.Model
     network: Any
     temperature: float
     n_samplings: int
+    other: runtime.Model | None = None
 
 
 def score_of(game: NetworkGame, column: int) -> tuple[peers.Score, Counter[str]]:
@@ -114,7 +114,7 @@ def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Sa
     elif name in GRADIENTS:
         values, passes = _by_gradients(name, stage, baselines, networks)
     else:
-        game = stage.game(baselines, networks.model)
+        game = stage.game(baselines, networks.other)
         if name in EXPLAINERS:
             found = EXPLAINERS[name](game, n_samples=networks.n_samplings, seed=stage.seed)
             values = np.concatenate([found.speech[:, stage.column], found.image[:, stage.column]])
@@ -129,7 +129,10 @@ def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Sa
             else:
                 together = peers.INTERACTIONS[name](question)[:m, m:]
             passes = asked["rows"] * len(stage.sides)
-    return Said(values, together, passes, time.perf_counter() - started, time.process_time() - cpu_started)
+    if stage.shared and networks.other is None:
+        return Said(values, together, None, None, None)
+    wall, cpu = time.perf_counter() - started, time.process_time() - cpu_started
+    return Said(values, together, passes, round(wall, 4), round(cpu, 4))
 
 
 def _by_gradients(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> tuple[Floats, int]:

@@ -57,7 +57,8 @@ class FaithfulnessOptions:
         out: folder of the results: TASK.json, and table.md of all tasks there.
         split: part of the material that is measured; `validation` for trying things out.
         n_samples: samples with a cue that are explained, drawn at random; 0 takes all.
-        n_checks: how many of them also get curves, other baselines and random weights, which costs most.
+        n_checks: how many of them also get curves, other baselines and random weights, which costs most; passes and
+            seconds are theirs, for elsewhere explainers share what is computed.
         n_orders: random orders beside each curve.
         n_samplings: pairs of random orders of `sampled`.
         explainers: which ones; all that the task allows when empty.
@@ -154,7 +155,7 @@ def measure(options: FaithfulnessOptions) -> Path:
         left_out["random weights"] = reason
         left_out |= {name: reason for name in names if name in GRADIENTS}
         names = [name for name in names if name not in GRADIENTS]
-    networks = Networks(predictor.model, network, temperature, options.n_samplings)
+    networks = Networks(network, temperature, options.n_samplings)
     study = _Study(options, task, opened, predictor, networks, journal, names)
     for number, case in enumerate(chosen):
         started = time.perf_counter()
@@ -169,7 +170,7 @@ def measure(options: FaithfulnessOptions) -> Path:
     result["left_out"] = left_out
     result["failed"] = study.failed
     facts = faithfulness_summary.circumstances(options.threads)
-    material = {"fingerprint": fingerprint, "split": options.split, "options": plant}
+    material = {"fingerprint": fingerprint, "split": options.split, "options": _published(plant)}
     model = {"name": opened.facts.name, "sha256": head["checkpoint"], "variant": opened.facts.variant}
     record = {**result, "options": _head(options), "material": material, "checkpoint": model, **facts}
     path = out / f"{task}.json"
@@ -209,7 +210,7 @@ class _Study:
 
     def explain(self, case: Case, *, checked: bool) -> None:
         """Explain one sample by every explainer; where `checked` also its curves, baselines and random weights."""
-        stage = Stage(self._predictor, case, score=self._options.score, seed=self._options.seed)
+        stage = Stage(self._predictor, case, score=self._options.score, seed=self._options.seed, shared=not checked)
         default = self._baselines[0]
         for name in self._names:
             self._said(name, stage, default)
@@ -264,7 +265,7 @@ class _Study:
 
         # A network of its own for each sample, so that the average is over networks, too.
         network, model = gradients.random_model(self._opened, stage.seed % 2**31)
-        networks = replace(self._networks, model=model, network=network)
+        networks = replace(self._networks, other=model, network=network)
         for name in wanted:
             trained = self._journal.records.get((id_, f"values:{name}@{_name(baselines)}"))
             if trained is not None and trained["values"] is not None:
@@ -276,6 +277,15 @@ class _Study:
 
 def _name(baselines: Baselines) -> str:
     return "+".join(baselines)
+
+
+def _published(plant: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the material's options without the places of one machine: a corpus' name, or a path's last part."""
+    kept = {name: value for name, value in plant.items() if name != "out"}
+    for name in ("speech", "image", "backgrounds"):
+        corpus, colon, path = str(kept.get(name, "")).partition(":")
+        kept[name] = corpus if colon else Path(corpus or path).name
+    return kept
 
 
 def _planted(folder: Path) -> Path:

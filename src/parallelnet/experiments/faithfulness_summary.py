@@ -181,7 +181,8 @@ def _explainer(
 
     def number(field: str) -> float | None:
         there = [records[case.sample.id, what][field] for case in chosen if (case.sample.id, what) in records]
-        return float(np.median(there)) if there else None
+        known = [x for x in there if x is not None]
+        return float(np.median(known)) if known else None
 
     found: dict[str, Any] = {name: number(name) for name in ("passes", "seconds", "cpu_seconds")}
     sides = chosen[0].place() if chosen else {}

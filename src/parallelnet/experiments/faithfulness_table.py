@@ -42,7 +42,9 @@ def table(record: Mapping[str, Any]) -> str:
         cells += [_cell(found.get("pair_first", {}).get("primary"))] if pair else []
         cells += [_cell(curves.get("deletion")), _cell(curves.get("insertion"))]
         cells += [_cell(found.get("random_weights", {}).get("rank_correlation"))]
-        cells += [f"{found['passes']:,.0f}", f"{found['cpu_seconds']:.2f}"]
+        cells += [
+            "" if found[k] is None else f"{found[k]:,.{digits}f}" for k, digits in (("passes", 0), ("cpu_seconds", 2))
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", *_notes(record), *_crossed(record)]
     return "\n".join(lines) + "\n"

@@ -96,7 +96,7 @@ class View:
                 yield kind, sound(wave), *waves(wave, reaches, max(loudest, float(np.abs(wave).max(initial=0.0))))
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return (percent, text) of at most ten times under the waveform, none so late that its text would stick out."""
+        """Return (percent, text) of at most ten times under the waveform, none so late that its text sticks out."""
         steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
         step = next((step for step in steps if self.duration_s / step <= 9), 3600)
         places = [k * step for k in range(int(self.duration_s / step) + 1)] if self.duration_s else []
@@ -292,8 +292,12 @@ class View:
             return self.of.image_unit_name(first)
         if self.of.image_grid is None:
             return f"{len(node.units)} regions"
-        rows, columns = ({divmod(k, self.of.image_grid[1])[axis] + 1 for k in node.units} for axis in (0, 1))
-        return f"rows {min(rows)}\u2013{max(rows)}, columns {min(columns)}\u2013{max(columns)}"
+        spans = []
+        for axis, word in enumerate(("row", "column")):
+            places = {divmod(k, self.of.image_grid[1])[axis] + 1 for k in node.units}
+            first, last = min(places), max(places)
+            spans.append(f"{word} {first}" if first == last else f"{word}s {first}\u2013{last}")
+        return ", ".join(spans)
 
 
 def short(text: str) -> str:

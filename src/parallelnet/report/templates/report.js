@@ -27,7 +27,12 @@
     for (const element of coloured) shade(element, value(element.dataset.u), page.scales[shown][element.dataset.u[0]]);
     for (const element of numbered) element.textContent = signed(value(element.dataset.n));
     for (const region of regions) region.setAttribute("aria-label", describe(region.dataset.u));
-    find("scale").textContent = `full colour: \u00b1${signed(page.scales[shown].s).slice(1)} ${page.unit}`;
+    measure("s");
+  };
+
+  // What the strongest colour stands for: of speech and picture, or of pairs while partners are lit.
+  const measure = (letter) => {
+    find("scale").textContent = `full colour: \u00b1${signed(page.scales[shown][letter]).slice(1)} ${page.unit}`;
   };
 
   const show = (number) => {
@@ -61,7 +66,9 @@
     if (key === lit) return;
     lit = key;
     for (const element of all(".lit")) element.classList.remove("lit");
+    readout.classList.toggle("told", key !== null);
     if (interacts) {
+      measure("s");
       document.body.classList.remove("together");
       for (const element of [...regions, ...chips]) {
         shade(element, value(element.dataset.u), page.scales[shown][element.dataset.u[0]]);
@@ -75,6 +82,7 @@
     readout.textContent = describe(key);
     if (interacts && (key[0] === "s" || key[0] === "i")) {
       document.body.classList.add("together");
+      measure("x");
       let best = null;
       for (const [element, pair] of partners(key)) {
         shade(element, value(pair), page.scales[shown].x);
