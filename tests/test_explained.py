@@ -191,7 +191,7 @@ def test_check_of_the_paper_s_method_allows_what_it_says_is_lost() -> None:
 
 
 def test_check_sees_classes_that_do_not_balance() -> None:
-    with pytest.raises(InputError, match="the classes' changes add up to 0.6"):
+    with pytest.raises(InputError, match=r"the classes' changes add up to 0\.6"):
         replace(explanation(), values={"anger": values(), "sad": values()}).check()
 
 

@@ -156,7 +156,7 @@ def _av_track(stream: BinaryIO, name: str, container: str) -> Iterator[_Track]:
     except ImportError:
         raise MissingExtraError(f"{name} is {container}: reading it", "video") from None
     try:
-        with av.open(stream) as file:
+        with av.open(stream, mode="r") as file:
             if not file.streams.audio:
                 raise InputError(f"{name} is {container} without a sound track. Allowed: {_FORMATS}.")
             audio = file.streams.audio[0]

@@ -442,7 +442,7 @@ class Explanation:
             )
             for name, own in record["classes"].items()
         }
-        special = {
+        special: dict[str, Any] = {
             "prediction": Prediction.from_json(json.dumps(record["prediction"])),
             "values": values,
             "budget": Budget(**record["budget"]),

@@ -49,13 +49,22 @@ _SMALL = "thumbnail.png"
 _FREE = ("manifest", "out", "resume", "threads", "memory_mb", "speech", "image")
 
 
-def write_explanation(explanation: Explanation, folder: str | Path, **names: str) -> Path:
+def write_explanation(
+    explanation: Explanation,
+    folder: str | Path,
+    *,
+    title: str = "",
+    speech_name: str = "",
+    image_name: str = "",
+) -> Path:
     """Write `report.html`, `explanation.json`, plots and sounds into a folder, made where it is missing.
 
     Args:
         explanation: with its material.
         folder: files of these names in it are replaced.
-        **names: `title`, `speech_name`, `image_name` for the report's head.
+        title: of the report.
+        speech_name: what the report calls the speech, for instance its file's name.
+        image_name: likewise the picture.
 
     Returns:
         The path of the report.
@@ -68,7 +77,9 @@ def write_explanation(explanation: Explanation, folder: str | Path, **names: str
         small = Image.fromarray(explanation.material.picture)
         small.thumbnail((144, 144))  # twice the side that the index shows, for dense screens
         small.save(target / _SMALL)
-    report = html.write(explanation, target / "report.html", **names)
+    report = html.write(
+        explanation, target / "report.html", title=title, speech_name=speech_name, image_name=image_name
+    )
     (target / "explanation.json").write_text(explanation.to_json() + "\n", encoding="utf-8")
     return report
 

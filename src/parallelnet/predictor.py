@@ -50,6 +50,7 @@ class Signals:
 
     @property
     def n_windows(self) -> int:
+        """Windows of the speech; 0 without it."""
         return 0 if self.speech is None else len(self.speech)
 
 
