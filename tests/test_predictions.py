@@ -129,7 +129,7 @@ def test_a_foreign_file_is_refused_and_left_alone(toy_predictor, samples, tmp_pa
     foreign = ",".join(["x"] * (len(columns) - 1) + ["another-model"])
     out.write_text(content.format(header=",".join(columns) + "\n", foreign=foreign))
     before = out.read_bytes()
-    with pytest.raises(ManifestError, match="does not hold predictions of checkpoint toy"):
+    with pytest.raises(ManifestError, match="does not hold results of checkpoint toy"):
         predict_manifest(toy_predictor, samples, out, resume=True)
     assert out.read_bytes() == before
 

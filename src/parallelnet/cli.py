@@ -286,6 +286,23 @@ def _build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str,
     print(report.manifest)
 
 
+def _plant(chosen: options.PlantOptions, console: Console, _: Mapping[str, Any]) -> None:
+    from .experiments.material import plant
+
+    manifest = plant(chosen)
+    print(json.dumps({"manifest": str(manifest)}) if console.json else manifest)
+
+
+def _faithfulness(chosen: options.FaithfulnessOptions, console: Console, _: Mapping[str, Any]) -> None:
+    from .experiments.faithfulness import measure
+
+    result = measure(chosen)
+    if console.json:
+        print(result.read_text(encoding="utf-8"), end="")
+    else:
+        print((result.parent / "table.md").read_text(encoding="utf-8") + f"\n{result}")
+
+
 def _list(chosen: options.ListOptions, console: Console, _: Mapping[str, Any]) -> None:
     from .listing import LISTS
 
@@ -326,6 +343,8 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command(_evaluate, options.EvaluateOptions),
     "predict": Command(_predict, options.PredictOptions),
     "explain": Command(_explain, options.ExplainOptions),
+    "experiment plant": Command(_plant, options.PlantOptions),
+    "experiment faithfulness": Command(_faithfulness, options.FaithfulnessOptions),
     "export": Command(_export, options.ExportOptions),
     "list": Command(_list, options.ListOptions),
 }

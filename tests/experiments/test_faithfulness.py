@@ -14,10 +14,10 @@ from parallelnet import checkpoint
 from parallelnet.data import dataset
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.experiments import evidence, explainers, faithfulness, faithfulness_summary, faithfulness_table, peers
-from parallelnet.experiments.faithfulness import FaithfulnessOptions
 from parallelnet.explained import DivisionNode
 from parallelnet.explanation import division
 from parallelnet.explanation.game import NetworkGame
+from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
 
@@ -99,8 +99,9 @@ def test_a_study_says_everything_with_its_n(options):
     path = faithfulness.measure(options)
     found = json.loads(path.read_text())
     assert path.name == "pair.json"
+    need_each = found["counts"].pop("explained_needs_each")
     assert found["counts"] == {
-        "samples": 6, "with_cue": 6, "explained": 4, "explained_right": 4, "explained_primary": 4,
+        "samples": 6, "with_cue": 6, "explained": 4, "explained_right": 4, "explained_primary": 4, "skipped_first": 0,
     }  # fmt: skip
     assert found["model"]["accuracy"]["mean"] == 1  # labels are what the model says
     assert set(found["model"]["without"]) == {"speech", "image", "speech+image"}
@@ -109,7 +110,9 @@ def test_a_study_says_everything_with_its_n(options):
         each = found["explainers"][name][default]
         assert each["auc"]["primary"]["speech"]["n"] == each["auc"]["primary"]["image"]["n"] == 4
         assert each["curves"][default]["deletion"]["n"] == 2
-    assert found["explainers"]["exact"][default]["pair_first"]["primary"]["n"] == 4
+    first = found["explainers"]["exact"][default]["pair_first"]
+    assert first["primary"]["n"] == 4
+    assert first.get("needs_each", {"n": 0})["n"] == need_each
     assert "pair_first" not in found["explainers"]["owen"][default]
     assert found["chance_first"] == pytest.approx(1 / 64)
     assert set(found["explainers"]["owen"]) == set(found["random_orders"]) == {default, "mean+mean", "blur+blur"}
@@ -123,6 +126,7 @@ def test_a_study_says_everything_with_its_n(options):
     assert "/home/me" not in path.read_text()
     assert str(path.parent) not in path.read_text()
     table = (path.parent / "table.md").read_text()
+    found["counts"]["explained_needs_each"] = need_each
     assert table == faithfulness_table.table(found)
     assert "| owen | " in table
     assert "Chance of the planted pair being first: 0.016" in table
@@ -176,7 +180,7 @@ def test_a_split_without_samples_is_refused(options):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"explainers": ("oven",)}, "Unknown explainer 'oven'"),
+        ({"skip": -1}, "--skip is -1"),
         ({"n_samples": -1}, "--n-samples is -1"),
         ({"n_orders": 1}, "2 or more"),
     ],
@@ -209,6 +213,38 @@ def test_samples_that_share_a_file_are_drawn_together():
     assert groups[0] == groups[1] == groups[2] != groups[3]
 
 
+@pytest.mark.parametrize(
+    ("without", "needed"),
+    [
+        ({"speech": 0.7, "image": 0.5, "speech+image": 0.9}, True),  # half of 0.9's way above 0.5 is at 0.7
+        ({"speech": 0.71, "image": 0.5}, False),
+        ({"speech": 0.5, "image": 0.89}, False),
+        ({"speech": 0.1}, True),
+    ],
+)
+def test_cues_are_needed_where_half_of_the_probability_above_chance_goes_with_each(stage, without, needed):
+    probs = {stage.case.sample.label: 0.9, "other": 0.1}
+    assert replace(stage.case, probs=probs, without=without).needs_each == needed
+
+
+def test_samples_that_were_looked_at_are_left_out(options, stage, material, opened):
+    cases, _ = evidence.read_cases(material, "test", Predictor(opened, face="off", n_threads=1))
+    first, rest = (
+        {case.sample.id for case in faithfulness.drawn(cases, replace(options, n_samples=n, skip=skip))}
+        for n, skip in ((2, 0), (0, 2))
+    )
+    assert len(first) == 2
+    assert len(rest) == 4
+    assert not first & rest
+    with pytest.raises(OptionError, match="--skip 6 leaves none"):
+        faithfulness.drawn(cases, replace(options, skip=6))
+
+
+def test_unknown_explainers_are_refused():
+    with pytest.raises(OptionError, match="Unknown explainer 'oven'"):
+        explainers.allowed(("oven",), "pair", {"speech": 8, "image": 8})
+
+
 def test_what_is_left_out_and_why():
     chosen, left_out = explainers.allowed((), "speech", {"speech": 16})
     assert "owen" in chosen
@@ -232,6 +268,7 @@ class Known:
         self.said = {"speech": "none" if changed else self.emotion}
         self.without = {"speech": 0.2}
         self.right, self.changed, self.cue, self.group = right, changed, True, f"g{k}"
+        self.needs_each = changed
 
     def place(self):
         return {"speech": np.array([False, False, False, True])}
@@ -268,7 +305,7 @@ def test_the_figures_are_of_samples_where_there_is_something_to_explain():
     found = faithfulness_summary.summarise("speech", cases, cases, records(values), n_bootstrap=50, seed=0)
     auc = found["explainers"]["owen"]["silence+black"]["auc"]
     assert {name: (each["speech"]["mean"], each["speech"]["n"]) for name, each in auc.items()} == {
-        "primary": (1.0, 1), "right": (0.5, 2), "all": (pytest.approx(1 / 3), 3),
+        "primary": (1.0, 1), "right": (0.5, 2), "all": (pytest.approx(1 / 3), 3), "needs_each": (1.0, 1),
     }  # fmt: skip
     assert found["model"]["changes_its_mind"]["mean"] == 0.5
     assert found["model"]["without"]["speech"]["prob"]["mean"] == pytest.approx(0.2)

@@ -17,7 +17,7 @@ from parallelnet.data.splits import check_disjoint
 from parallelnet.errors import ManifestError
 from parallelnet.experiments import material
 from parallelnet.experiments import sources as sources_module
-from parallelnet.experiments.planting import PlantOptions
+from parallelnet.options import PlantOptions
 from parallelnet.types import Sample
 
 EMOTIONS = {"01": 110, "03": 200, "04": 240, "05": 300, "07": 350}  # neutral, happy, sad, anger, hate: code to pitch

@@ -8,7 +8,8 @@ import pytest
 from parallelnet import audio
 from parallelnet.errors import OptionError
 from parallelnet.experiments import planting
-from parallelnet.experiments.planting import CLIP_SAMPLES, PlantOptions
+from parallelnet.experiments.planting import CLIP_SAMPLES
+from parallelnet.options import PlantOptions
 
 UNITS = 16
 

@@ -52,6 +52,12 @@ class Case:
         return self.emotion == self.sample.label
 
     @property
+    def needs_each(self) -> bool:
+        """Without any one of its cues the label loses at least half of what it has above chance (1 / classes)."""
+        half = (self.probs[self.sample.label] + 1 / len(self.probs)) / 2
+        return all(p <= half for name, p in self.without.items() if "+" not in name)
+
+    @property
     def changed(self) -> bool:
         """True where it says something else without a cue."""
         return any(name != self.emotion for name in self.said.values())

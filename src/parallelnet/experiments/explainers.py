@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import runtime
-from ..errors import MissingExtraError
+from ..errors import MissingExtraError, unknown
 from ..explanation import faithfulness
 from ..explanation.estimators import EXPLAINERS
 from ..explanation.faithfulness import Floats
@@ -152,8 +152,12 @@ def allowed(names: Sequence[str], task: str, n_players: Mapping[str, int]) -> tu
     """Return the explainers that can be asked about a task, and why the others cannot.
 
     Raises:
+        OptionError: an unknown name.
         MissingExtraError: one was asked for by name and is not installed.
     """
+    for name in names:
+        if name not in NAMES:
+            raise unknown("explainer", name, NAMES, "--explainers")
     chosen, left_out = [], {}
     largest = max(n_players.values())
     for name in names or NAMES:

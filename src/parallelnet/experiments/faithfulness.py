@@ -12,24 +12,24 @@ from __future__ import annotations
 import json
 import logging
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from .. import checkpoint
 from ..data import dataset
-from ..errors import ManifestError, OptionError, ParallelNetError, unknown
+from ..errors import ManifestError, OptionError, ParallelNetError
 from ..explanation import faithfulness
+from ..options import FaithfulnessOptions
 from ..predictor import Predictor
 from . import explainers, faithfulness_summary, faithfulness_table
 from .evidence import Baselines, Case, Stage, read_cases
-from .explainers import GRADIENTS, NAMES, Networks
+from .explainers import GRADIENTS, Networks
 
 log = logging.getLogger(__name__)
 
@@ -45,52 +45,6 @@ CROSSED = ("owen", "exact", "occlusion", "integrated-gradients")
 """Explainers whose values are computed under every baseline."""
 RANDOMISED = ("owen", "paper", "sampled", "exact", "occlusion", *GRADIENTS)
 """Explainers that are asked about random weights, too; the other peers estimate what these compute."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaithfulnessOptions:
-    """Measure whether explanations find planted evidence; ours beside those of shap, shapiq and captum.
-
-    Attributes:
-        data: planted material: a folder with plant.json and manifest.csv.
-        checkpoint: model that was trained on it.
-        out: folder of the results: TASK.json, and table.md of all tasks there.
-        split: part of the material that is measured; `validation` for trying things out.
-        n_samples: samples with a cue that are explained, drawn at random; 0 takes all.
-        n_checks: how many of them also get curves, other baselines and random weights, which costs most; passes and
-            seconds are theirs, for elsewhere explainers share what is computed.
-        n_orders: random orders beside each curve.
-        n_samplings: pairs of random orders of `sampled`.
-        explainers: which ones; all that the task allows when empty.
-        score: what is explained: the `probability` of the class that was planted, or its `log-odds`.
-        n_bootstrap: rounds of the bootstrap.
-        threads: CPU threads of the network; 0 leaves the choice to the library.
-        seed: of everything random.
-    """
-
-    data: str
-    checkpoint: str
-    out: str
-    split: Literal["test", "validation"] = "test"
-    n_samples: int = 60
-    n_checks: int = 20
-    n_orders: int = 8
-    n_samplings: int = 16
-    explainers: tuple[str, ...] = ()
-    score: Literal["probability", "log-odds"] = "probability"
-    n_bootstrap: int = 1000
-    threads: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in self.explainers:
-            if name not in NAMES:
-                raise unknown("explainer", name, NAMES, "--explainers")
-        for name in ("n_samples", "n_checks", "seed", "threads"):
-            if getattr(self, name) < 0:
-                raise OptionError(f"--{name.replace('_', '-')} is {getattr(self, name)!r}; allowed: 0 or more.")
-        if min(self.n_orders, self.n_samplings, self.n_bootstrap) < 2:
-            raise OptionError("--n-orders, --n-samplings and --n-bootstrap are 2 or more.")
 
 
 class Journal:
@@ -166,6 +120,7 @@ def measure(options: FaithfulnessOptions) -> Path:
     result = faithfulness_summary.summarise(
         task, cases, chosen, journal.records, n_bootstrap=options.n_bootstrap, seed=options.seed
     )
+    result["counts"]["skipped_first"] = options.skip
     result["dropped"] = dict(dropped)
     result["left_out"] = left_out
     result["failed"] = study.failed
@@ -187,7 +142,10 @@ def drawn(cases: Sequence[Case], options: FaithfulnessOptions) -> list[Case]:
     if not found:
         raise ManifestError("No sample of the material has a cue.")
     order = np.random.default_rng(options.seed).permutation(len(found))
-    return [found[k] for k in order[: options.n_samples or len(found)]]
+    taken = order[options.skip :][: options.n_samples or len(found)]
+    if not len(taken):
+        raise OptionError(f"--skip {options.skip} leaves none of {len(found)} samples with a cue. Mend: a smaller one.")
+    return [found[k] for k in taken]
 
 
 class _Study:
@@ -297,7 +255,7 @@ def _planted(folder: Path) -> Path:
 def _head(options: FaithfulnessOptions) -> dict[str, Any]:
     """Return what results depend on: a journal of other values is not gone on with."""
     kept = asdict(options)
-    for name in ("data", "checkpoint", "out", "n_samples", "n_checks", "explainers", "n_bootstrap", "threads"):
+    for name in ("data", "checkpoint", "out", "n_samples", "skip", "n_checks", "explainers", "n_bootstrap", "threads"):
         del kept[name]
     return kept
 
@@ -317,17 +275,3 @@ def _network(opened: checkpoint.Checkpoint) -> tuple[Any, str]:
     from . import gradients
 
     return gradients.open_network(opened), ""
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run `python -m parallelnet.experiments.faithfulness --data DIR ...` and return the exit status."""
-    from ..flags import parse
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    (options,), _ = parse("parallelnet experiment faithfulness", arguments, [FaithfulnessOptions])
-    print(measure(options))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

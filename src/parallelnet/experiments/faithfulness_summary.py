@@ -61,6 +61,10 @@ class Seen(Protocol):
         """It is not said without the cue."""
 
     @property
+    def needs_each(self) -> bool:
+        """Every one of its cues is needed."""
+
+    @property
     def cue(self) -> bool:
         """There is one."""
 
@@ -116,6 +120,7 @@ def summarise(
             "explained": len(chosen),
             "explained_right": sum(case.right for case in chosen),
             "explained_primary": len(kept),
+            "explained_needs_each": sum(case.right and case.needs_each for case in chosen),
         },
         "model": model_figures(cases, averages),
         "explainers": {},
@@ -187,6 +192,7 @@ def _explainer(
     found: dict[str, Any] = {name: number(name) for name in ("passes", "seconds", "cpu_seconds")}
     sides = chosen[0].place() if chosen else {}
     populations = {"primary": kept, "right": [case for case in chosen if case.right], "all": chosen}
+    populations["needs_each"] = [case for case in chosen if case.right and case.needs_each]
     for population, members in populations.items():
         figures = {side: averages.figure(members, lambda case, side=side: auc(case, side)) for side in sides}  # type: ignore[misc]
         found.setdefault("auc", {})[population] = {side: each for side, each in figures.items() if each is not None}

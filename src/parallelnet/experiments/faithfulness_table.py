@@ -17,6 +17,14 @@ def table(record: Mapping[str, Any]) -> str:
         f"{default.replace('+', ', ')}.",
         "",
     ]
+    if counts["skipped_first"]:
+        lines += [f"The {counts['skipped_first']} samples drawn first, which were looked at before, are left out.", ""]
+    if record["task"] == "pair":
+        lines += [
+            f"{counts['explained_needs_each']} of those that it is right about need both cues: without either one the "
+            "label loses at least half of what it has above chance.",
+            "",
+        ]
     sides = sorted(
         {side for each in record["explainers"].values() for found in each.values() for side in found["auc"]["primary"]},
         reverse=True,
@@ -25,7 +33,7 @@ def table(record: Mapping[str, Any]) -> str:
     head = [
         "explainer",
         *(f"AUC, {side}" for side in sides),
-        *(["planted pair first"] if pair else []),
+        *(["planted pair first", "of those that need both cues"] if pair else []),
         "deletion (low)",
         "insertion (high)",
         "random weights",
@@ -39,7 +47,8 @@ def table(record: Mapping[str, Any]) -> str:
             continue
         curves = found.get("curves", {}).get(default, {})
         cells = [name, *(_cell(found["auc"]["primary"].get(side)) for side in sides)]
-        cells += [_cell(found.get("pair_first", {}).get("primary"))] if pair else []
+        first = found.get("pair_first", {})
+        cells += [_cell(first.get("primary")), _cell(first.get("needs_each"))] if pair else []
         cells += [_cell(curves.get("deletion")), _cell(curves.get("insertion"))]
         cells += [_cell(found.get("random_weights", {}).get("rank_correlation"))]
         cells += [
@@ -107,7 +116,7 @@ def _crossed(record: Mapping[str, Any]) -> list[str]:
         "and the AUC under it.",
         "",
         "| explained with | " + " | ".join(scored) + " | AUC |",
-        "| " + "--- | " * (len(scored) + 2),
+        "|" + " --- |" * (len(scored) + 2),
     ]
     for name, found in by_baseline.items():
         cells = [

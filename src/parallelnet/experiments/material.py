@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,8 +24,9 @@ from .. import audio
 from ..data import dataset
 from ..data.manifest import MANIFEST_CSV
 from ..errors import ManifestError
+from ..options import PLANT_TASKS, PlantOptions
 from ..types import SPLITS, Sample
-from .planting import NONE, TASKS, Grey, ImagePlant, PlantOptions, SpeechPlant, plant_image
+from .planting import NONE, Grey, ImagePlant, SpeechPlant, plant_image
 from .sources import Pictures, Voices, read_pictures, read_voices
 
 PLANT_JSON = "plant.json"
@@ -98,7 +97,10 @@ class _Work:
         """Write a picture and its counterpart likewise."""
         path = self._png(name, plant.pixels)
         without = self._png(f"{name}-without", plant.without) if self.counterparts else ""
-        where = {"cue_cell": f"{plant.cell[0]} {plant.cell[1]}", "grid": "{}x{}".format(*TASKS[self.options.task].grid)}
+        where = {
+            "cue_cell": f"{plant.cell[0]} {plant.cell[1]}",
+            "grid": "{}x{}".format(*PLANT_TASKS[self.options.task].grid),
+        }
         return str(self.out / path), {"without_image": without, **where}
 
     @property
@@ -139,7 +141,7 @@ def _speech(work: _Work, voices: Voices) -> Iterator[Sample]:
 
 def _images(work: _Work, pictures: Pictures) -> Iterator[Sample]:
     options, rng = work.options, work.rng
-    grid = TASKS[options.task].grid
+    grid = PLANT_TASKS[options.task].grid
     cues = {label: work.cycle(pictures.cues[label]) for label in options.faces}
     beds, others = work.cycle(pictures.backgrounds), work.cycle(pictures.backgrounds)
     for index, label in zip(range(work.n), itertools.cycle((*options.faces, NONE)), strict=False):
@@ -169,7 +171,7 @@ def _images(work: _Work, pictures: Pictures) -> Iterator[Sample]:
 def _pairs(work: _Work, voices: Voices, pictures: Pictures) -> Iterator[Sample]:
     """Yield pairs by fours: two clips and two pictures, each with each, so that each alone stands under both labels."""
     options, rng = work.options, work.rng
-    grid = TASKS[options.task].grid
+    grid = PLANT_TASKS[options.task].grid
     heard = {label: work.cycle(voices.cues[label]) for label in options.voices}
     seen = {label: work.cycle(pictures.cues[label]) for label in options.faces}
     beds = work.cycle(pictures.backgrounds)
@@ -205,17 +207,3 @@ def _pairs(work: _Work, voices: Voices, pictures: Pictures) -> Iterator[Sample]:
                         **where,
                     },
                 )
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run `python -m parallelnet.experiments.planting TASK --out DIR ...` and return the exit status."""
-    from ..flags import parse
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    (options,), _ = parse("parallelnet experiment plant", arguments, [PlantOptions])
-    print(plant(options))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -12,15 +12,13 @@ grey, because FER-2013 is. The class `none` has joints and pasted patches too, s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from .. import audio, image
-from ..errors import OptionError
 
 CLIP_SAMPLES = audio.N_FRAMES * audio.hop()  # one window: 4.096 s, 128 frames of 32 ms
 FADE_SAMPLES = 160  # 10 ms: no click, and short against a unit
@@ -33,120 +31,6 @@ NEUTRAL = "neutral"  # what corpora call the speech that cues are planted in
 
 Grey = npt.NDArray[np.uint8]
 """[height, width]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a material looks like.
-
-    Attributes:
-        classes: emotions that are planted.
-        n_units: equal units of the 4.096 s clip; 0: no speech.
-        cue_units: fewest and most units that a voice's cue covers.
-        grid: rows and columns of the picture; (0, 0): no picture.
-    """
-
-    classes: tuple[str, ...]
-    n_units: int = 0
-    cue_units: tuple[int, int] = (0, 0)
-    grid: tuple[int, int] = (0, 0)
-
-
-TASKS: dict[str, Task] = {
-    "speech": Task(("anger", "happy", "hate", "sad"), n_units=16, cue_units=(2, 4)),
-    "image": Task(("anger", "happy", "hate", "sad"), grid=(4, 4)),
-    "pair": Task(("anger", "happy"), n_units=8, cue_units=(1, 1), grid=(2, 4)),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class PlantOptions:
-    """Make material with planted evidence: clips and pictures whose one telling part is known.
-
-    Attributes:
-        task: `speech` (an emotional part in neutral speech), `image` (a face in a picture) or `pair` (both; only
-            together they tell).
-        out: folder to make, with manifest.csv, speech and image inside.
-        speech: where the utterances are: a speech corpus with neutral speech, CORPUS:PATH.
-        image: where the faces are: CORPUS:PATH or a manifest.
-        backgrounds: where pictures without faces are: CORPUS:PATH or a manifest.
-        classes: emotions to plant; the task's own when empty. `pair` takes two.
-        voice_classes: for `pair`, the two emotions of the voice where they are not those of the face.
-        cue_units: fewest and most speech units that a cue covers; the task's own when empty.
-        n_units: equal units of the clip; the task's own when 0.
-        min_cue_prob: plant only utterances and faces to whose true class the bundled model gives at least this
-            probability, as they come from the corpus; 0 plants all.
-        n_backgrounds: pictures without a face to look for; all splits together.
-        n_train: samples of the training split.
-        n_validation: samples of the validation split.
-        n_test: samples of the test split.
-        validation_speakers: speakers of the validation split, as the corpus names them, or their numbers.
-        test_speakers: speakers of the test split.
-        image_test_split: split of the face corpus that is the test split.
-        seed: of everything random.
-    """
-
-    task: Literal["speech", "image", "pair"] = field(metadata={"positional": True})
-    out: str
-    speech: str = ""
-    image: str = ""
-    backgrounds: str = ""
-    classes: tuple[str, ...] = ()
-    voice_classes: tuple[str, ...] = ()
-    cue_units: tuple[int, ...] = ()
-    n_units: int = 0
-    min_cue_prob: float = 0.0
-    n_backgrounds: int = 1500
-    n_train: int = 6000
-    n_validation: int = 400
-    n_test: int = 800
-    validation_speakers: tuple[str, ...] = ("15", "16")
-    test_speakers: tuple[str, ...] = ("17", "18", "19", "20")
-    image_test_split: Literal["auto", "test", "validation"] = "validation"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise OptionError(f"TASK is {self.task!r}; allowed: {', '.join(TASKS)}.")
-        for name in self.needs:
-            if not getattr(self, name):
-                raise OptionError(f"Task {self.task!r} needs --{name}.")
-        if not 0 <= self.min_cue_prob < 1:
-            raise OptionError(f"--min-cue-prob is {self.min_cue_prob!r}; allowed: 0 up to, not including, 1.")
-        if min(self.n_train, self.n_validation, self.n_test) < 1 or self.n_units < 0 or self.seed < 0:
-            raise OptionError("--n-train, --n-validation and --n-test are 1 or more, --n-units and --seed 0 or more.")
-        if self.task == "pair" and not (len(self.faces) == len(self.voices) == 2):
-            raise OptionError("Task 'pair' takes two --classes, and two --voice-classes or none.")
-        units, (fewest, most) = self.units, self.cue_range
-        if "speech" in self.needs and not 1 <= fewest <= most < units:
-            raise OptionError(f"--cue-units are {fewest} {most}; allowed: 1 up to, not including, {units}.")
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Which sources the task takes."""
-        pictures = ("image", "backgrounds")
-        return {"speech": ("speech",), "image": pictures, "pair": ("speech", *pictures)}[self.task]
-
-    @property
-    def faces(self) -> tuple[str, ...]:
-        """Emotions of faces (of the voice where there are none)."""
-        return self.classes or TASKS[self.task].classes
-
-    @property
-    def voices(self) -> tuple[str, ...]:
-        """Emotions of voices."""
-        return self.voice_classes or self.faces
-
-    @property
-    def units(self) -> int:
-        """Equal units of the clip."""
-        return self.n_units or TASKS[self.task].n_units
-
-    @property
-    def cue_range(self) -> tuple[int, int]:
-        """Fewest and most units of a cue."""
-        given = self.cue_units or TASKS[self.task].cue_units
-        return given[0], given[-1]
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------

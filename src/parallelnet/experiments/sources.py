@@ -23,13 +23,12 @@ from .. import audio, image
 from ..data import dataset, dealing, splits
 from ..data.corpora import CORPORA, read_corpus
 from ..errors import InputError, ManifestError, OptionError
-from ..options import PairsOptions
+from ..options import PairsOptions, PlantOptions
 from ..types import SPLITS, Sample
 from .planting import (
     CLIP_SAMPLES,
     NEUTRAL,
     Grey,
-    PlantOptions,
     SpeechPlant,
     background,
     neutral_bed,

@@ -7,6 +7,7 @@ names its flag.
 from __future__ import annotations
 
 from .commands import ConsoleOptions, EvaluateOptions, ExportOptions, ListOptions, ModelOptions, PredictOptions
+from .experiments import PLANT_TASKS, FaithfulnessOptions, PlantOptions
 from .explaining import ExplainOptions
 from .signals import MAX_DURATION_S, MAX_PIXELS, LimitOptions, SignalOptions
 from .training import PRESETS, AugmentOptions, PairsOptions, Recipe, TrainOptions
@@ -14,16 +15,19 @@ from .training import PRESETS, AugmentOptions, PairsOptions, Recipe, TrainOption
 __all__ = [
     "MAX_DURATION_S",
     "MAX_PIXELS",
+    "PLANT_TASKS",
     "PRESETS",
     "AugmentOptions",
     "ConsoleOptions",
     "EvaluateOptions",
     "ExplainOptions",
     "ExportOptions",
+    "FaithfulnessOptions",
     "LimitOptions",
     "ListOptions",
     "ModelOptions",
     "PairsOptions",
+    "PlantOptions",
     "PredictOptions",
     "Recipe",
     "SignalOptions",
