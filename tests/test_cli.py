@@ -96,7 +96,12 @@ def test_predict_prints_what_each_modality_says(run, toy_checkpoint, tone_wav, p
 def test_predict_manifest_counts_bad_rows_and_resumes(run, toy_checkpoint, manifest, tmp_path):
     out = tmp_path / "predictions.csv"
     arguments = ("predict", "--manifest", manifest, "--out", out, "--checkpoint", toy_checkpoint.path, "--json")
-    assert json.loads(run(*arguments)[1]) == {"out": str(out), "n_ok": 4, "n_error": 1, "n_skipped": 0}
+    status, printed, err = run(*arguments)
+    record = json.loads(printed)
+    assert record.pop("first_error").startswith("d: Speech")
+    assert record == {"out": str(out), "n_ok": 4, "n_error": 1, "n_skipped": 0}
+    assert status == 0
+    assert "1 samples failed; the first, d: Speech" in err
     with out.open(newline="") as stream:
         rows = {row["id"]: row for row in csv.DictReader(stream)}
     assert [row["status"] for row in rows.values()] == ["ok", "ok", "ok", "error", "ok"]
@@ -104,7 +109,13 @@ def test_predict_manifest_counts_bad_rows_and_resumes(run, toy_checkpoint, manif
     status, _, err = run(*arguments)
     assert status == 2
     assert "--resume" in err
-    assert json.loads(run(*arguments, "--resume")[1]) == {"out": str(out), "n_ok": 0, "n_error": 0, "n_skipped": 5}
+    assert json.loads(run(*arguments, "--resume")[1]) == {
+        "out": str(out),
+        "n_ok": 0,
+        "n_error": 0,
+        "n_skipped": 5,
+        "first_error": "",
+    }
 
 
 def test_explain_json_is_an_explanation(run, toy_checkpoint, tone_wav, picture_png):
@@ -146,11 +157,33 @@ def test_explain_prints_what_matters_most_and_where_the_report_lies(
     assert {"kept.wav", "silenced.wav"} <= {path.name for path in folder.iterdir()}
 
 
+def test_an_out_that_cannot_be_a_folder_is_refused_before_the_work(run, tone_wav, tmp_path):
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    status, _, err = run("explain", "--speech", tone_wav, "--out", taken, "--checkpoint", "no-such-checkpoint")
+    assert status == 2
+    assert "is a file" in err
+    assert taken.read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_batch_of_which_nothing_could_be_read_has_failed(run, toy_checkpoint, tmp_path, command):
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("id,speech\na,gone.wav\nb,away.wav\n")
+    arguments = (command, "--manifest", manifest, "--out", tmp_path / "out", "--checkpoint", toy_checkpoint.path)
+    status, out, err = run(*arguments)
+    assert status == 2
+    assert "0 " in out
+    assert "2 samples failed; the first, a: Speech" in err
+    assert "gone.wav" in err
+
+
 def test_explain_manifest_counts_bad_rows_and_makes_an_index(run, toy_checkpoint, manifest, tmp_path):
     folder = tmp_path / "all"
     small = ("--n-segments", 2, "--grid", "1x2")
     arguments = ("explain", "--manifest", manifest, "--out", folder, "--checkpoint", toy_checkpoint.path, *small)
     record = json.loads(run(*arguments, "--json")[1])
+    assert "missing.wav" in record.pop("first_error")
     assert record == {"out": str(folder), "index": str(folder / "index.html"), "n_ok": 4, "n_error": 1, "n_skipped": 0}
     assert (folder / "index.html").is_file()
     status, out, _ = run(*arguments, "--resume")

@@ -61,6 +61,7 @@ def test_a_folder_and_a_row_a_sample_bad_ones_with_their_reason(model, samples, 
     out, steps = tmp_path / "new" / "out", []
     counts = explanations.explain_manifest(model, samples, out, options, progress=steps.append)
     assert (counts.n_ok, counts.n_error, counts.n_skipped) == (2, 3, 0)
+    assert counts.first_error.startswith("gone: Speech '")
     assert sum(steps) == 5
     found = rows(out)
     assert list(found) == ["pair", HOSTILE, "gone", "unknown", "bad"]
@@ -140,3 +141,26 @@ def test_settings_on_disk_say_how_it_was_explained(model, samples, options, tmp_
     assert settings["checkpoint"] == "toy"
     assert settings["n_segments"] == 2
     assert "out" not in settings
+
+
+@pytest.mark.parametrize("method", ["owen", "paper", "exact", "sampled"])
+def test_spectrograms_in_bands_are_drawn_and_reported(model, samples, tmp_path, method):
+    small = {"n_segments": 2, "grid": "1x2", "mel_bands": 2, "method": method}
+    found = explanations.explain(samples[0].speech, samples[0].image, model=model, **small)
+    report = explanations.write_explanation(found, tmp_path / "out")
+    if method in ("owen", "paper"):
+        assert "band 2" in report.read_text(encoding="utf-8")
+        assert (tmp_path / "out" / "division.png").is_file()
+
+
+def test_nothing_of_an_earlier_explanation_stays(model, samples, tmp_path):
+    small = {"n_segments": 2, "grid": "1x2"}
+    explanations.write_explanation(explanations.explain(samples[0].speech, model=model, **small), tmp_path)
+    assert (tmp_path / "kept.wav").is_file()
+    mine = tmp_path / "thesis.txt"
+    mine.write_text("mine")
+    explanations.write_explanation(explanations.explain(None, samples[0].image, model=model, **small), tmp_path)
+    assert not (tmp_path / "kept.wav").exists()
+    assert not (tmp_path / "speech.png").exists()
+    assert (tmp_path / "picture.png").is_file()
+    assert mine.read_text() == "mine"

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, options
-from .errors import MissingExtraError, OptionError, ParallelNetError, unknown
+from .errors import ManifestError, MissingExtraError, OptionError, ParallelNetError, unknown
 
 if TYPE_CHECKING:
     from .explained import Explanation
+    from .predictions import BatchCounts
     from .predictor import Predictor
     from .types import Prediction
 
@@ -70,6 +71,7 @@ def _predict_manifest(chosen: options.PredictOptions, console: Console) -> None:
         print(json.dumps({"out": chosen.out, **asdict(counts)}))
     else:
         print(f"{counts.n_ok} predicted, {counts.n_error} failed, {counts.n_skipped} done before: {chosen.out}")
+    _refuse_if_all_failed(counts, chosen.out)
 
 
 def _show(prediction: Prediction) -> None:
@@ -92,6 +94,10 @@ def _explain(chosen: options.ExplainOptions, console: Console, _: Mapping[str, A
         return
     if chosen.speech is None and chosen.image is None:
         raise OptionError("Nothing to explain. Mend: give --speech FILE, --image FILE, both, or --manifest FILE.")
+    if chosen.out is not None:  # before the work: a folder that cannot be made would lose it
+        if Path(chosen.out).is_file():
+            raise OptionError(f"--out {chosen.out} is a file; allowed: a folder.")
+        Path(chosen.out).mkdir(parents=True, exist_ok=True)
     from .data.manifest import read_word_times
     from .explanation.explaining import explain
 
@@ -127,6 +133,18 @@ def _explain_manifest(chosen: options.ExplainOptions, console: Console) -> None:
         print(json.dumps({"out": chosen.out, "index": str(index), **asdict(counts)}))
     else:
         print(f"{counts.n_ok} explained, {counts.n_error} failed, {counts.n_skipped} done before: {index}")
+    _refuse_if_all_failed(counts, chosen.out)
+
+
+def _refuse_if_all_failed(counts: BatchCounts, out: str) -> None:
+    """Say the first reason where rows failed; where none went well, the command has failed, too."""
+    if not counts.n_error:
+        return
+    said = f"{counts.n_error} samples failed; the first, {counts.first_error.rstrip('.')}. All reasons: {out}"
+    if counts.n_ok or counts.n_skipped:
+        logging.getLogger(__name__).warning("%s", said)
+    else:
+        raise ManifestError(said)
 
 
 def _show_explanation(explanation: Explanation) -> None:
@@ -134,7 +152,7 @@ def _show_explanation(explanation: Explanation) -> None:
     predicted = "" if explanation.target == explanation.emotion else f" (predicted: {explanation.emotion})"
     start = f"{values.base:.3f} with nothing present"
     print(f"{explanation.target}{predicted}: {explanation.score} {values.full:.3f}, from {start}\n")
-    rows = [["", "value", "alone"]]
+    rows = [["", "value", "without the other"]]
     for name in explanation.modalities:
         value, alone = (getattr(values, part) for part in (name, f"{name}_alone"))
         rows.append([name, f"{value:+.3f}", f"{alone - values.base:+.3f}"])
@@ -145,11 +163,16 @@ def _show_explanation(explanation: Explanation) -> None:
     print()
     _table([[f"{modality}: {name}", f"{value:+.3f}"] for modality, name, value in explanation.top(8)])
     if explanation.heard is not None:
-        print(f"\nheard      {' '.join(explanation.heard) or '(nothing)'}")
+        label = "heard" if explanation.heard_by else "kept words"
+        print(f"\n{label:<11}{' '.join(explanation.heard) or '(nothing)'}")
     cost = explanation.budget
     passes = cost.joint_passes or cost.speech_passes + cost.image_passes
     print(f"\nmethod     {explanation.method}: {passes:,} passes, {cost.head_evaluations:,} head rows")
     print(f"gap        {values.efficiency_gap:.6f} between the sum of all values and the whole way")
+    agreeing = [each.rank_correlation for each in explanation.sensitivity if each.rank_correlation is not None]
+    if agreeing:
+        said = f"{min(agreeing):.2f} to {max(agreeing):.2f} over {len(agreeing)} other pairs of baselines"
+        print(f"baselines  rank correlation of the values {said}")
     for warning in explanation.warnings:
         print(f"note       {warning}")
 

@@ -290,6 +290,14 @@ class Explanation:
         unit = self.speech_units[index]
         return unit.word or f"{unit.start_s:.2f}-{unit.end_s:.2f} s"
 
+    def division_parts(self, node: DivisionNode) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the units of a part of the division and, for speech in bands, its mel bands (else empty)."""
+        if node.modality == "image" or self.mel_bands == 1:
+            return node.units, ()
+        return tuple(sorted({k // self.mel_bands for k in node.units})), tuple(
+            sorted({k % self.mel_bands for k in node.units})
+        )
+
     def image_unit_name(self, index: int) -> str:
         """Return a picture cell's place, counted from 1: `row 2, column 3`; or `region 7` of superpixels."""
         if self.image_grid is None:

@@ -45,6 +45,8 @@ COLUMNS = (
     "checkpoint",
 )
 _SMALL = "thumbnail.png"
+_SOUNDS = ("kept", "silenced", "inverted")
+_FILES = ("report.html", "explanation.json", _SMALL, *(f"{name}.wav" for name in _SOUNDS))
 # What may differ between a run and the one that goes on behind it: where it runs, not what it finds.
 _FREE = ("manifest", "out", "resume", "threads", "memory_mb", "speech", "image")
 
@@ -71,6 +73,9 @@ def write_explanation(
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
+    for name in (*_FILES, *explanation_plots.NAMES):
+        (target / name).unlink(missing_ok=True)  # or sounds of an earlier explanation would stand beside this picture
+    (target / "explanation.json").write_text(explanation.to_json() + "\n", encoding="utf-8")
     explanation_plots.save_all(explanation, target)
     _write_sounds(explanation, target)
     if explanation.material is not None and explanation.material.picture is not None:
@@ -80,7 +85,6 @@ def write_explanation(
     report = html.write(
         explanation, target / "report.html", title=title, speech_name=speech_name, image_name=image_name
     )
-    (target / "explanation.json").write_text(explanation.to_json() + "\n", encoding="utf-8")
     return report
 
 
@@ -89,7 +93,7 @@ def _write_sounds(explanation: Explanation, folder: Path) -> None:
 
     from .audio import SAMPLE_RATE_HZ
 
-    for name in ("kept", "silenced", "inverted"):
+    for name in _SOUNDS:
         sound = getattr(explanation.material, name, None)
         if sound is not None:
             soundfile.write(folder / f"{name}.wav", sound, SAMPLE_RATE_HZ, subtype="PCM_16")
@@ -121,7 +125,7 @@ def explain_manifest(
     target = Path(out)
     done = _started(target, options, model.name)
     todo = [sample for sample in samples if sample.id not in done]
-    n_skipped, n_error = len(samples) - len(todo), 0
+    n_skipped, n_error, first_error = len(samples) - len(todo), 0, ""
     if progress is not None and n_skipped:
         progress(n_skipped)
     try:
@@ -131,14 +135,18 @@ def explain_manifest(
                 rows.writeheader()
             for sample in todo:
                 row = _row(model, sample, target, options)
-                n_error += row["status"] == "error"
+                if row["status"] == "error":
+                    n_error += 1
+                    first_error = first_error or f"{sample.id}: {row['reason']}"
                 rows.writerow(row)
                 stream.flush()
                 if progress is not None:
                     progress(1)
     finally:
         _write_index(target)
-    return predictions.BatchCounts(n_ok=len(todo) - n_error, n_error=n_error, n_skipped=n_skipped)
+    return predictions.BatchCounts(
+        n_ok=len(todo) - n_error, n_error=n_error, n_skipped=n_skipped, first_error=first_error
+    )
 
 
 def _started(target: Path, options: ExplainOptions, checkpoint: str) -> frozenset[str]:

@@ -24,11 +24,13 @@ class BatchCounts:
         n_ok: predicted now.
         n_error: could not be read now; their rows say why.
         n_skipped: finished by an earlier run.
+        first_error: id and reason of the first that could not be read now; "" where all went well.
     """
 
     n_ok: int
     n_error: int
     n_skipped: int
+    first_error: str = ""
 
 
 def predict_manifest(
@@ -65,7 +67,7 @@ def predict_manifest(
             raise OptionError(f"{target} exists. Mend: --resume to go on with it, or another --out.")
         done = finished(target, columns(predictor.classes), predictor.name)
     todo = [sample for sample in samples if sample.id not in done]
-    n_skipped, n_error = len(samples) - len(todo), 0
+    n_skipped, n_error, first_error = len(samples) - len(todo), 0, ""
     if progress is not None and n_skipped:
         progress(n_skipped)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,10 +79,12 @@ def predict_manifest(
         for sample, outcome in zip(todo, outcomes, strict=True):
             rows.writerow(row(sample.id, outcome, predictor.name))
             stream.flush()  # a block's rows come at once, after its pass through the network: this costs nothing
-            n_error += isinstance(outcome, Exception)
+            if isinstance(outcome, Exception):
+                n_error += 1
+                first_error = first_error or f"{sample.id}: {reason(outcome)}"
             if progress is not None:
                 progress(1)
-    return BatchCounts(n_ok=len(todo) - n_error, n_error=n_error, n_skipped=n_skipped)
+    return BatchCounts(n_ok=len(todo) - n_error, n_error=n_error, n_skipped=n_skipped, first_error=first_error)
 
 
 def columns(classes: Sequence[str]) -> tuple[str, ...]:

@@ -297,8 +297,8 @@ def test_modalities_lead_from_base_to_the_whole():
     own = explanation.of_target
     found = bars(plots.modality_plot(explanation))
     changes = {
-        "speech alone": (0.25, own.speech_alone - own.base),
-        "picture alone": (own.speech_alone, own.image_alone - own.base),
+        "only the speech": (0.25, own.speech_alone - own.base),
+        "only the picture": (own.speech_alone, own.image_alone - own.base),
         "only together": (own.full - own.synergy, own.synergy),
         "value of the speech": (0.25, own.speech),
         "value of the picture": (0.25 + own.speech, own.image),

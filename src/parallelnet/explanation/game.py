@@ -244,13 +244,13 @@ class NetworkGame:
                 needed += sum(each.bytes_for(n_masks, players.n) for each in signals if each is not None)
         evaluations = pairings * len(self._windows)
         most, unit = (_MOST_HEAD_ROWS, "head evaluations") if self._model.separable else (_MOST_JOINT_PASSES, "passes")
-        if needed <= self.memory_mb * _MB and evaluations <= most:
-            return
-        raise InputError(
-            f"--method {method} of {' and '.join(parts)} takes {_said(evaluations)} {unit} and "
-            f"{_said(-(-needed // _MB))} MB; allowed: {_said(most)} {unit} and --memory-mb {self.memory_mb}. "
-            f"Mend: {mend}."
-        )
+        wrong = []
+        if evaluations > most:
+            wrong.append(f"{_said(evaluations)} {unit} (allowed: {_said(most)})")
+        if needed > self.memory_mb * _MB:
+            wrong.append(f"{_said(-(-needed // _MB))} MB (allowed: --memory-mb {self.memory_mb})")
+        if wrong:
+            raise InputError(f"--method {method} of {' and '.join(parts)} takes {' and '.join(wrong)}. Mend: {mend}.")
 
     def _by_head(self, window: MaskedSignal | None, heard: Rows, shown: Rows) -> Scores:
         """Return the probabilities of all pairings of numbered masks, [a * b, n_classes], from kept features."""

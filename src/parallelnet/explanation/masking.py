@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,9 @@ Masks = npt.NDArray[np.bool_]
 """[n masks, n players]; True: the player is present."""
 Rows = npt.NDArray[np.intp]
 
+log = logging.getLogger(__name__)
+
+_NOTE_EVERY_S = 10.0  # long work says how far it is
 _MASK_BYTES = 400
 """Kept for a distinct mask besides its features: two keys, their places in a dict and a set, and its scores."""
 # numpy and Python raise MemoryError. The others have no class that could be named without importing torch or ONNX
@@ -46,6 +51,7 @@ class Batches:
         """
         parts = []
         at = 0
+        started = said = time.monotonic()
         while at < n:
             batch = slice(at, min(at + self.size, n))
             try:
@@ -60,6 +66,12 @@ class Batches:
                 self.size = (batch.stop - at) // 2
                 continue
             at = batch.stop
+            now = time.monotonic()
+            if now - said > _NOTE_EVERY_S and at < n:
+                said = now
+                log.info(
+                    "%s of %s masked inputs, about %.0f s left", f"{at:,}", f"{n:,}", (now - started) * (n - at) / at
+                )
         return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 

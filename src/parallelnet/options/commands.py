@@ -66,7 +66,8 @@ class PredictOptions(ModelOptions):
     Attributes:
         speech: utterance: wav, flac, ogg or mp3.
         image: picture: jpeg, png, webp, gif or bmp.
-        manifest: csv, jsonl or parquet with columns speech and image, or CORPUS:PATH; needs --out.
+        manifest: csv, jsonl or parquet with columns speech and image (paths relative to it, inside its folder), or
+            CORPUS:PATH; needs --out.
         out: csv with one row a sample of --manifest: status, reason, emotion, probabilities.
         resume: go on behind the rows that --out has already; without it an --out that exists is refused.
         modalities: what is used of each row of --manifest: `both`, `speech` or `image`.

@@ -17,9 +17,11 @@ class ExplainOptions(ModelOptions):
     Attributes:
         speech: utterance: wav, flac, ogg or mp3.
         image: picture: jpeg, png, webp, gif or bmp.
-        manifest: csv, jsonl or parquet with columns speech and image, or CORPUS:PATH; needs --out.
+        manifest: csv, jsonl or parquet with columns speech and image (paths relative to it, inside its folder), or
+            CORPUS:PATH; needs --out.
         out: folder for report.html, explanation.json, plots and sounds; with --manifest one a sample, and index.html.
-        resume: go on behind the samples that --out has already; without it an --out that exists is refused.
+        resume: with --manifest, go on behind the samples that --out has already; without it an --out that is not empty
+            is refused. (Of one sample, what an earlier explanation left there is replaced.)
         method: `owen` (exact on the binary division, the values add up), `paper` (paper section 3.3 to the letter),
             `exact` (Shapley values and every interaction of a speech unit with a cell; few units), or `sampled`.
         units: `words` or `segments` of equal length; when left out, words where they are known, else segments.

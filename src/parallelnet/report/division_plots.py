@@ -156,10 +156,11 @@ def _draw_tree(
 
 def _name_leaf(ax: Axes, explanation: Explanation, node: int, at: tuple[float, float], room: float) -> None:
     """Write a leaf's name below it, upright where it is too narrow, not at all where even that would touch."""
-    unit = explanation.nodes[node].units[0]
+    (unit, *_), bands = explanation.division_parts(explanation.nodes[node])
     if explanation.nodes[node].modality == "speech":
         speech = explanation.speech_units[unit]
         said = plain(speech.word, 14) or f"{speech.start_s:.2f} s"
+        said += f", band {bands[0] + 1}" if bands else ""
     elif explanation.image_grid:
         row, column = divmod(unit, explanation.image_grid[1])
         said = f"{row + 1}, {column + 1}"

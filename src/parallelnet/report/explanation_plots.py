@@ -105,6 +105,16 @@ def overview(explanation: Explanation, *, target: str | None = None, colours: Co
     return figure
 
 
+NAMES = tuple(
+    f"{name}.png"
+    for name in (
+        *("explanation", "speech", "words", "picture", "modality", "waterfall", "division"),
+        *("interaction", "interaction_maps"),
+    )
+)
+"""What `save_all` may write."""
+
+
 def save_all(
     explanation: Explanation,
     folder: str | os.PathLike[str],

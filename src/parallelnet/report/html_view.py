@@ -283,11 +283,15 @@ class View:
     def node_name(self, place: int) -> str:
         """Return what a part of the division holds: seconds, words, or cells."""
         node = self.of.nodes[place]
-        first, last = node.units[0], node.units[-1]
+        parts, bands = self.of.division_parts(node)
+        first, last = parts[0], parts[-1]
         if node.modality == "speech":
             units = self.of.speech_units
-            words = " ".join(short(units[k].word) for k in node.units[:6]) + (" \u2026" if len(node.units) > 6 else "")
-            return words if units[first].word else f"{units[first].start_s:.2f}\u2013{units[last].end_s:.2f} s"
+            words = " ".join(short(units[k].word) for k in parts[:6]) + (" \u2026" if len(parts) > 6 else "")
+            said = words if units[first].word else f"{units[first].start_s:.2f}\u2013{units[last].end_s:.2f} s"
+            if len(bands) in (0, self.of.mel_bands):
+                return said
+            return f"{said}, band {bands[0] + 1}" + (f"\u2013{bands[-1] + 1}" if len(bands) > 1 else "")
         if len(node.units) == 1:
             return self.of.image_unit_name(first)
         if self.of.image_grid is None:

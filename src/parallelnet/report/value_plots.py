@@ -68,8 +68,8 @@ def modality_plot(
     bars = [_Bar("nothing present", start, strong=True)]
     if len(explanation.modalities) == 2:
         alone = (
-            ("speech alone", values.speech_alone - values.base),
-            ("picture alone", values.image_alone - values.base),
+            ("only the speech", values.speech_alone - values.base),
+            ("only the picture", values.image_alone - values.base),
             ("only together", values.synergy),
         )
         for label, change in alone:
