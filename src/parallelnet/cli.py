@@ -21,12 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__, options
 from .errors import ManifestError, MissingExtraError, OptionError, ParallelNetError, unknown
+from .report import terminal
 
 if TYPE_CHECKING:
-    from .explained import Explanation
     from .predictions import BatchCounts
-    from .predictor import Predictor
-    from .types import Prediction
 
 USAGE = """usage: parallelnet COMMAND ...
        parallelnet COMMAND --help
@@ -48,21 +46,24 @@ def _predict(chosen: options.PredictOptions, console: Console, _: Mapping[str, A
     if chosen.manifest is not None:
         _predict_manifest(chosen, console)
         return
-    prediction = _predictor(chosen, labels=chosen.labels).predict(chosen.speech, chosen.image)
+    from .predictor import load_chosen
+
+    prediction = load_chosen(chosen, chosen.labels).predict(chosen.speech, chosen.image)
     if console.json:
         print(prediction.to_json())
     else:
-        _show(prediction)
+        terminal.show_prediction(prediction)
 
 
 def _predict_manifest(chosen: options.PredictOptions, console: Console) -> None:
     from .data.dataset import open_data
     from .predictions import predict_manifest
+    from .predictor import load_chosen
 
     assert chosen.manifest is not None
     assert chosen.out is not None
     samples = open_data(chosen.manifest, keep_bad_rows=True)
-    predictor = _predictor(chosen, labels=chosen.labels)
+    predictor = load_chosen(chosen, chosen.labels)
     with _progress(len(samples), console) as step:
         counts = predict_manifest(
             predictor, samples, chosen.out, modalities=chosen.modalities, resume=chosen.resume, progress=step
@@ -72,20 +73,6 @@ def _predict_manifest(chosen: options.PredictOptions, console: Console) -> None:
     else:
         print(f"{counts.n_ok} predicted, {counts.n_error} failed, {counts.n_skipped} done before: {chosen.out}")
     _refuse_if_all_failed(counts, chosen.out)
-
-
-def _show(prediction: Prediction) -> None:
-    print(f"{prediction.emotion}  ({prediction.probs[prediction.emotion]:.0%})\n")
-    rows = [["", *prediction.probs], [" + ".join(prediction.modalities), *_figures(prediction.probs)]]
-    rows += [[f"{name} alone", *_figures(probs)] for name, probs in prediction.alone.items()]
-    _table(rows)
-    print(f"\n90 % set    {', '.join(prediction.conformal_set)}{'  (uncertain)' if prediction.uncertain else ''}")
-    if prediction.face is not None:
-        left, top, width, height = prediction.face.box
-        print(f"face       {prediction.face.status}: {width} x {height} pixels at {left}, {top}")
-    print(f"checkpoint {prediction.checkpoint}")
-    for warning in prediction.warnings:
-        print(f"note       {warning}")
 
 
 def _explain(chosen: options.ExplainOptions, console: Console, _: Mapping[str, Any]) -> None:
@@ -100,9 +87,10 @@ def _explain(chosen: options.ExplainOptions, console: Console, _: Mapping[str, A
         Path(chosen.out).mkdir(parents=True, exist_ok=True)
     from .data.manifest import read_word_times
     from .explanation.explaining import explain
+    from .predictor import load_chosen
 
     word_times = () if chosen.word_times is None else read_word_times(chosen.word_times)
-    model = _predictor(chosen, labels=chosen.labels)
+    model = load_chosen(chosen, chosen.labels)
     explanation = explain(chosen.speech, chosen.image, model=model, options=chosen, word_times=word_times)
     report = None
     if chosen.out is not None:
@@ -114,7 +102,7 @@ def _explain(chosen: options.ExplainOptions, console: Console, _: Mapping[str, A
     if console.json:
         print(explanation.to_json())
     else:
-        _show_explanation(explanation)
+        terminal.show_explanation(explanation)
         if report is not None:
             print(f"report     {report}")
 
@@ -122,12 +110,13 @@ def _explain(chosen: options.ExplainOptions, console: Console, _: Mapping[str, A
 def _explain_manifest(chosen: options.ExplainOptions, console: Console) -> None:
     from .data.dataset import open_data
     from .explanations import explain_manifest
+    from .predictor import load_chosen
 
     assert chosen.manifest is not None
     assert chosen.out is not None
     samples = open_data(chosen.manifest, keep_bad_rows=True)
     with _progress(len(samples), console) as step:
-        counts = explain_manifest(_predictor(chosen, labels=chosen.labels), samples, chosen.out, chosen, progress=step)
+        counts = explain_manifest(load_chosen(chosen, chosen.labels), samples, chosen.out, chosen, progress=step)
     index = Path(chosen.out) / "index.html"
     if console.json:
         print(json.dumps({"out": chosen.out, "index": str(index), **asdict(counts)}))
@@ -147,46 +136,13 @@ def _refuse_if_all_failed(counts: BatchCounts, out: str) -> None:
         raise ManifestError(said)
 
 
-def _show_explanation(explanation: Explanation) -> None:
-    values = explanation.of_target
-    predicted = "" if explanation.target == explanation.emotion else f" (predicted: {explanation.emotion})"
-    start = f"{values.base:.3f} with nothing present"
-    print(f"{explanation.target}{predicted}: {explanation.score} {values.full:.3f}, from {start}\n")
-    rows = [["", "value", "without the other"]]
-    for name in explanation.modalities:
-        value, alone = (getattr(values, part) for part in (name, f"{name}_alone"))
-        rows.append([name, f"{value:+.3f}", f"{alone - values.base:+.3f}"])
-    if len(explanation.modalities) > 1:
-        # Below 0 where each alone says much of the same.
-        rows.append(["only together", f"{values.synergy:+.3f}", ""])
-    _table(rows)
-    print()
-    _table([[f"{modality}: {name}", f"{value:+.3f}"] for modality, name, value in explanation.top(8)])
-    if explanation.heard is not None:
-        label = "heard" if explanation.heard_by else "kept words"
-        print(f"\n{label:<11}{' '.join(explanation.heard) or '(nothing)'}")
-    cost = explanation.budget
-    passes = cost.joint_passes or cost.speech_passes + cost.image_passes
-    print(f"\nmethod     {explanation.method}: {passes:,} passes, {cost.head_evaluations:,} head rows")
-    print(f"gap        {values.efficiency_gap:.6f} between the sum of all values and the whole way")
-    agreeing = [each.rank_correlation for each in explanation.sensitivity if each.rank_correlation is not None]
-    if agreeing:
-        said = f"{min(agreeing):.2f} to {max(agreeing):.2f} over {len(agreeing)} other pairs of baselines"
-        print(f"baselines  rank correlation of the values {said}")
-    for warning in explanation.warnings:
-        print(f"note       {warning}")
-
-
-def _figures(probs: Mapping[str, float]) -> list[str]:
-    return [f"{p:.3f}" for p in probs.values()]
-
-
 def _evaluate(chosen: options.EvaluateOptions, console: Console, _: Mapping[str, Any]) -> None:
     from . import measurement
     from .data.dataset import open_data
+    from .predictor import load_chosen
 
     samples, split = measurement.part(open_data(chosen.data, keep_bad_rows=True), chosen.split)
-    predictor = _predictor(chosen)
+    predictor = load_chosen(chosen)
     with _progress(len(samples), console) as step:
         measured = measurement.measure(
             predictor,
@@ -212,20 +168,6 @@ def _evaluate(chosen: options.EvaluateOptions, console: Console, _: Mapping[str,
         print(f"\n{len(measured.failures)} samples could not be evaluated ({where}); the first, {name}: {reason}")
 
 
-def _predictor(chosen: options.ModelOptions, labels: Sequence[str] = ()) -> Predictor:
-    from .predictor import load
-
-    return load(
-        chosen.checkpoint,
-        device=chosen.device,
-        face=chosen.face,
-        int8=chosen.int8,
-        n_threads=chosen.threads or None,
-        labels=labels,
-        limits=chosen.limits,
-    )
-
-
 @contextmanager
 def _progress(total: int, console: Console) -> Iterator[Callable[[int], object]]:
     """Yield what to call with each number of finished samples; the bar goes to standard error."""
@@ -248,7 +190,7 @@ def _train(chosen: options.TrainOptions, console: Console, given: Mapping[str, A
         rows = [["", "accuracy", "macro F1", "kappa", "UAR"]]
         for setting, m in by_setting.items():
             rows.append([setting, *(f"{x:.3f}" for x in (m.accuracy, m.macro_f1, m.cohen_kappa, m.uar))])
-        _table(rows)
+        terminal.table(rows)
     for setting, summary in report.summary.items():
         mean, std = summary["mean"]["accuracy"], summary["std"]["accuracy"]
         print(f"accuracy over the folds, {setting}: {mean:.3f} ± {std:.3f}")
@@ -302,7 +244,7 @@ def _build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str,
         rows += [
             [part, name, *(str(n[key]) for key in ("pairs", "utterances", "pictures"))] for name, n in classes.items()
         ]
-    _table(rows)
+    terminal.table(rows)
     for side, reasons in report.drops.items():
         for reason, n in reasons.items():
             print(f"{side}: left out {n}: {reason}")
@@ -335,14 +277,6 @@ def _list(chosen: options.ListOptions, console: Console, _: Mapping[str, Any]) -
         return
     for record in records:
         print(f"{record['name']:<26} {record['summary']}")
-
-
-def _table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns: the first left-aligned, the others right-aligned."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        print("  ".join(cells).rstrip())
 
 
 @dataclass(frozen=True, slots=True)

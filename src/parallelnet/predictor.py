@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from . import audio, checkpoint, image, runtime
 from .errors import InputError, ManifestError, OptionError, ParallelNetError, unknown
-from .options import LimitOptions
+from .options import LimitOptions, ModelOptions
 from .types import FaceCrop, Modalities, Prediction, Sample
 
 _BLOCK_SAMPLES = 64
@@ -321,6 +321,19 @@ def load(
     """
     opened = checkpoint.read(checkpoint.resolve(name))
     return Predictor(opened, device=device, face=face, int8=int8, n_threads=n_threads, labels=labels, limits=limits)
+
+
+def load_chosen(options: ModelOptions, labels: Sequence[str] = ()) -> Predictor:
+    """Return the checkpoint that the options name, ready to predict; see `load`."""
+    return load(
+        options.checkpoint,
+        device=options.device,
+        face=options.face,
+        int8=options.int8,
+        n_threads=options.threads or None,
+        labels=labels,
+        limits=options.limits,
+    )
 
 
 def predict(speech: Any = None, image: Any = None, *, sample_rate_hz: int | None = None) -> Any:

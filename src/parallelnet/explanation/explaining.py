@@ -18,7 +18,7 @@ from .. import audio, image, words
 from ..errors import InputError, OptionError, unknown
 from ..explained import ClassValues, Explanation, Material, Sensitivity, SpeechUnit
 from ..options import ExplainOptions, ModelOptions
-from ..predictor import Predictor, Signals, load
+from ..predictor import Predictor, Signals, load_chosen
 from ..types import FaceCrop, Prediction
 from . import division, listening, players, units
 from .baselines import IMAGE_BASELINES, SPEECH_BASELINES
@@ -149,16 +149,7 @@ _MODEL_FIELDS = tuple(sorted(_MODEL_FLAGS))
 def _opened(*values: Any) -> Predictor:
     given = dict(zip(_MODEL_FIELDS, values, strict=True))
     labels = given.pop("labels")
-    chosen = ModelOptions(**given)
-    return load(
-        chosen.checkpoint,
-        device=chosen.device,
-        face=chosen.face,
-        int8=chosen.int8,
-        n_threads=chosen.threads or None,
-        labels=labels,
-        limits=chosen.limits,
-    )
+    return load_chosen(ModelOptions(**given), labels)
 
 
 def _chosen(options: ExplainOptions | None, changes: Mapping[str, Any]) -> ExplainOptions:
