@@ -48,6 +48,33 @@ def test_every_interval_in_the_docs_is_measured() -> None:
     assert not [each for each in said if each not in known]
 
 
+def test_the_benchmark_in_the_docs_is_the_one_in_the_json() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "explainers.json").read_text(encoding="utf-8"))
+    docs = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
+    for name, rows in found["explanations"].items():
+        assert f"| **{name}** |" in docs
+        for row in rows:
+            times = row.get("times_our_seconds")
+            passes = f"{row['speech_passes']:,} + {row['image_passes']:,}"
+            cells = [
+                row["method"],
+                row["score"],
+                passes,
+                f"{row['seconds']:.2f}",
+                "1" if times is None else f"{times:.1f}",
+            ]
+            assert f"| {' | '.join(cells)} |" in docs
+    for cold in found["cold_process"].values():
+        assert f"{cold['seconds']:.1f} s" in docs
+    exact = [
+        row["max_abs_difference"]
+        for rows in found["explanations"].values()
+        for row in rows
+        if row.get("max_abs_difference") is not None
+    ]
+    assert max(exact) < 1e-14
+
+
 def test_no_result_names_a_place_of_one_machine() -> None:
     for path in [*ROOT.glob("results/**/*.json"), *ROOT.glob("benchmarks/results/*.json")]:
         assert not re.search(r'"/(home|root|work|tmp|mnt)/', path.read_text(encoding="utf-8")), path
