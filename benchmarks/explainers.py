@@ -208,7 +208,7 @@ def part_owen(model: parallelnet.Predictor) -> list[dict[str, Any]]:
 
 
 def part_exact(model: parallelnet.Predictor) -> list[dict[str, Any]]:
-    """Return 8 segments x 2x4: `exact` with all pairs; peers on our game, for 65,536 whole-model passes take minutes."""
+    """Return 8 segments x 2x4: `exact` with all pairs; peers on our game (65,536 whole-model passes take minutes)."""
     bench = Bench(model, 8, (2, 4))
     (values, together), first = ours(bench, "exact")
     rows = [first]
