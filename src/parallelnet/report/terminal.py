@@ -31,11 +31,12 @@ def show_explanation(explanation: Explanation) -> None:
     predicted = "" if explanation.target == explanation.emotion else f" (predicted: {explanation.emotion})"
     start = f"{values.base:.3f} with nothing present"
     print(f"{explanation.target}{predicted}: {explanation.score} {values.full:.3f}, from {start}\n")
-    rows = [["", "value", "without the other"]]
+    pair = len(explanation.modalities) > 1
+    rows = [["", "value", *(["without the other"] if pair else [])]]
     for name in explanation.modalities:
         value, alone = (getattr(values, part) for part in (name, f"{name}_alone"))
-        rows.append([name, f"{value:+.3f}", f"{alone - values.base:+.3f}"])
-    if len(explanation.modalities) > 1:
+        rows.append([name, f"{value:+.3f}", *([f"{alone - values.base:+.3f}"] if pair else [])])
+    if pair:
         # Below 0 where each alone says much of the same.
         rows.append(["only together", f"{values.synergy:+.3f}", ""])
     table(rows)
@@ -46,7 +47,8 @@ def show_explanation(explanation: Explanation) -> None:
         print(f"\n{label:<11}{' '.join(explanation.heard) or '(nothing)'}")
     cost = explanation.budget
     passes = cost.joint_passes or cost.speech_passes + cost.image_passes
-    print(f"\nmethod     {explanation.method}: {passes:,} passes, {cost.head_evaluations:,} head rows")
+    saved = f" ({cost.passes_saved:,} of them saved)" if cost.passes_saved else ""
+    print(f"\nmethod     {explanation.method}: {passes:,} passes{saved}, {cost.head_evaluations:,} head rows")
     print(f"gap        {values.efficiency_gap:.6f} between the sum of all values and the whole way")
     agreeing = [each.rank_correlation for each in explanation.sensitivity if each.rank_correlation is not None]
     if agreeing:
