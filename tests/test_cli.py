@@ -166,6 +166,15 @@ def test_an_out_that_cannot_be_a_folder_is_refused_before_the_work(run, tone_wav
     assert taken.read_text() == "mine"
 
 
+def test_a_division_of_what_is_not_there_is_refused(run, toy_checkpoint, tone_wav):
+    files = ("explain", "--speech", tone_wav, "--checkpoint", toy_checkpoint.path, "--n-segments", 2)
+    for wrong in (("--grid", "2x2"), ("--superpixels", 9)):
+        status, _, err = run(*files, *wrong)
+        assert status == 2
+        assert "there is none" in err
+    assert run(*files)[0] == 0
+
+
 @pytest.mark.parametrize("command", ["predict", "explain"])
 def test_a_batch_of_which_nothing_could_be_read_has_failed(run, toy_checkpoint, tmp_path, command):
     manifest = tmp_path / "manifest.csv"
