@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from parallelnet import checkpoint, cli, flags, options
+from parallelnet.commands import console
 from parallelnet.errors import OptionError
 from parallelnet.explained import Explanation
 from parallelnet.types import Prediction
@@ -253,9 +254,9 @@ def test_a_missing_extra_is_named(run, monkeypatch, toy_checkpoint, tmp_path, co
 
 def test_preset_parts_are_replaced():
     paper = options.PRESETS["paper"]
-    recipe = cli._recipe(paper, {"epochs": 2, "flip": True})
+    recipe = console.recipe(paper, {"epochs": 2, "flip": True})
     assert recipe == dataclasses.replace(paper, epochs=2, augment=options.AugmentOptions(flip=True))
-    assert cli._recipe(paper, {}) == paper
+    assert console.recipe(paper, {}) == paper
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

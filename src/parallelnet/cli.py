@@ -13,14 +13,15 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, options
-from .errors import ManifestError, MissingExtraError, OptionError, ParallelNetError, unknown
+from .commands import datasets, experiments
+from .commands.console import Console, extra, progress, recipe
+from .errors import ManifestError, OptionError, ParallelNetError, unknown
 from .report import terminal
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ options:
   -h, --help  show this help
   --version   show the version
 """
-
-Console = options.ConsoleOptions
 
 
 def _predict(chosen: options.PredictOptions, console: Console, _: Mapping[str, Any]) -> None:
@@ -64,7 +63,7 @@ def _predict_manifest(chosen: options.PredictOptions, console: Console) -> None:
     assert chosen.out is not None
     samples = open_data(chosen.manifest, keep_bad_rows=True)
     predictor = load_chosen(chosen, chosen.labels)
-    with _progress(len(samples), console) as step:
+    with progress(len(samples), console) as step:
         counts = predict_manifest(
             predictor, samples, chosen.out, modalities=chosen.modalities, resume=chosen.resume, progress=step
         )
@@ -117,7 +116,7 @@ def _explain_manifest(chosen: options.ExplainOptions, console: Console) -> None:
     assert chosen.manifest is not None
     assert chosen.out is not None
     samples = open_data(chosen.manifest, keep_bad_rows=True)
-    with _progress(len(samples), console) as step:
+    with progress(len(samples), console) as step:
         counts = explain_manifest(load_chosen(chosen, chosen.labels), samples, chosen.out, chosen, progress=step)
     index = Path(chosen.out) / "index.html"
     if console.json:
@@ -145,7 +144,7 @@ def _evaluate(chosen: options.EvaluateOptions, console: Console, _: Mapping[str,
 
     samples, split = measurement.part(open_data(chosen.data, keep_bad_rows=True), chosen.split)
     predictor = load_chosen(chosen)
-    with _progress(len(samples), console) as step:
+    with progress(len(samples), console) as step:
         measured = measurement.measure(
             predictor,
             samples,
@@ -170,20 +169,11 @@ def _evaluate(chosen: options.EvaluateOptions, console: Console, _: Mapping[str,
         print(f"\n{len(measured.failures)} samples could not be evaluated ({where}); the first, {name}: {reason}")
 
 
-@contextmanager
-def _progress(total: int, console: Console) -> Iterator[Callable[[int], object]]:
-    """Yield what to call with each number of finished samples; the bar goes to standard error."""
-    from tqdm import tqdm
-
-    with tqdm(total=total, disable=console.quiet or not sys.stderr.isatty(), unit="sample") as bar:
-        yield bar.update
-
-
 def _train(chosen: options.TrainOptions, console: Console, given: Mapping[str, Any]) -> None:
-    recipe = _recipe(options.PRESETS[chosen.preset], given)
-    with _extra("Training", "train"):
+    chosen_recipe = recipe(options.PRESETS[chosen.preset], given)
+    with extra("Training", "train"):
         from .training.run import train
-    report = train(chosen, recipe, quiet=console.quiet)
+    report = train(chosen, chosen_recipe, quiet=console.quiet)
     if console.json:
         print(report.to_json())
         return
@@ -198,13 +188,6 @@ def _train(chosen: options.TrainOptions, console: Console, given: Mapping[str, A
         print(f"accuracy over the folds, {setting}: {mean:.3f} ± {std:.3f}")
 
 
-def _recipe(preset: options.Recipe, given: Mapping[str, Any]) -> options.Recipe:
-    """Return the preset with the parts that were given in place of its own."""
-    augment = {f.name: given[f.name] for f in fields(options.AugmentOptions) if f.name in given}
-    learning = {f.name: given[f.name] for f in fields(options.Recipe) if f.name in given}
-    return replace(preset, **learning, augment=replace(preset.augment, **augment))
-
-
 def _export(chosen: options.ExportOptions, console: Console, _: Mapping[str, Any]) -> None:
     from . import checkpoint
 
@@ -212,7 +195,7 @@ def _export(chosen: options.ExportOptions, console: Console, _: Mapping[str, Any
     folder = opened.path if chosen.out is None else Path(chosen.out)
     if chosen.out is not None and folder.exists():
         raise OptionError(f"--out {folder} exists already; name a new folder.")
-    with _extra("The ONNX export", "train"):
+    with extra("The ONNX export", "train"):
         from .models import network, onnx, variants, weights
     net = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes)
     weights.load_weights(net, opened.weights)
@@ -220,54 +203,6 @@ def _export(chosen: options.ExportOptions, console: Console, _: Mapping[str, Any
         shutil.copytree(opened.path, folder, ignore=shutil.ignore_patterns("*.onnx"))
     paths = [str(path) for path in onnx.export(net, opened.facts, folder, int8=chosen.int8)]
     print(json.dumps({"checkpoint": str(folder), "graphs": paths}) if console.json else "\n".join(paths))
-
-
-@contextmanager
-def _extra(feature: str, extra: str) -> Iterator[None]:
-    """Turn a missing package into the error that names the extra which brings it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "parallelnet":
-            raise
-        raise MissingExtraError(feature, extra) from None
-
-
-def _build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, Any]) -> None:
-    from .data.pairs import build_pairs
-
-    report = build_pairs(chosen)
-    if console.json:
-        print(report.to_json())
-        return
-    print(f"{report.n_pairs} pairs of {report.n_utterances} utterances and {report.n_pictures} pictures")
-    rows = [["part", "class", "pairs", "utterances", "pictures"]]
-    for part, classes in report.counts.items():
-        rows += [
-            [part, name, *(str(n[key]) for key in ("pairs", "utterances", "pictures"))] for name, n in classes.items()
-        ]
-    terminal.table(rows)
-    for side, reasons in report.drops.items():
-        for reason, n in reasons.items():
-            print(f"{side}: left out {n}: {reason}")
-    print(report.manifest)
-
-
-def _plant(chosen: options.PlantOptions, console: Console, _: Mapping[str, Any]) -> None:
-    from .experiments.material import plant
-
-    manifest = plant(chosen)
-    print(json.dumps({"manifest": str(manifest)}) if console.json else manifest)
-
-
-def _faithfulness(chosen: options.FaithfulnessOptions, console: Console, _: Mapping[str, Any]) -> None:
-    from .experiments.faithfulness import measure
-
-    result = measure(chosen)
-    if console.json:
-        print(result.read_text(encoding="utf-8"), end="")
-    else:
-        print((result.parent / "table.md").read_text(encoding="utf-8") + f"\n{result}")
 
 
 def _list(chosen: options.ListOptions, console: Console, _: Mapping[str, Any]) -> None:
@@ -296,14 +231,22 @@ class Command:
     presets: tuple[type, ...] = ()
 
 
+LEARNING = (options.Recipe, options.AugmentOptions)
+
 COMMANDS: dict[str, Command] = {
-    "build pairs": Command(_build_pairs, options.PairsOptions),
-    "train": Command(_train, options.TrainOptions, (options.Recipe, options.AugmentOptions)),
+    "build pairs": Command(datasets.build_pairs, options.PairsOptions),
+    "build tweets": Command(datasets.build_tweets, options.TweetsOptions),
+    "inspect": Command(datasets.inspect, options.InspectOptions),
+    "train": Command(_train, options.TrainOptions, LEARNING),
     "evaluate": Command(_evaluate, options.EvaluateOptions),
     "predict": Command(_predict, options.PredictOptions),
     "explain": Command(_explain, options.ExplainOptions),
-    "experiment plant": Command(_plant, options.PlantOptions),
-    "experiment faithfulness": Command(_faithfulness, options.FaithfulnessOptions),
+    "experiment plant": Command(experiments.plant, options.PlantOptions),
+    "experiment faithfulness": Command(experiments.faithfulness, options.FaithfulnessOptions),
+    "experiment table1": Command(experiments.table1, options.Table1Options, LEARNING),
+    "experiment table2": Command(experiments.table2, options.Table2Options, LEARNING),
+    "experiment modalities": Command(experiments.modalities, options.ModalitiesOptions, LEARNING),
+    "experiment render": Command(experiments.render, options.RenderOptions),
     "export": Command(_export, options.ExportOptions),
     "list": Command(_list, options.ListOptions),
 }

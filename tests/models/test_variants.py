@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from parallelnet.errors import CheckpointError, OptionError
-from parallelnet.models.variants import VARIANTS, BranchOptions, NetworkOptions, network_options, variant
+from parallelnet.models.variants import NARROW, VARIANTS, BranchOptions, NetworkOptions, network_options, variant
 
 STUDIES = {
     "parallelnet-vgg16": "vgg16",
@@ -90,6 +90,26 @@ def test_a_backbone_override_reaches_both_modalities_and_its_own_goes_first():
 def test_widths_can_be_overridden():
     options = network_options("parallelnet", embed_dim=16, hidden=(8,))
     assert (options.embed_dim, options.hidden) == (16, (8,))
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if not name.startswith("compact")])
+def test_the_small_counterpart_keeps_the_structure_and_narrows_the_rest(name):
+    row, narrow = VARIANTS[name].network, network_options(name, size="small")
+    for fact in ("modalities", "configuration", "fusion", "separable"):
+        assert getattr(narrow, fact) == getattr(row, fact)
+    assert narrow.embed_dim < row.embed_dim
+    for modality in row.modalities:
+        own, small = getattr(row, modality), getattr(narrow, modality)
+        assert small.backbone == NARROW.get(own.backbone, own.backbone)
+        assert small.input_pool == 4
+
+
+def test_compact_is_small_already():
+    assert network_options("compact", size="small") == VARIANTS["compact"].network
+
+
+def test_a_given_backbone_goes_before_the_narrow_one():
+    assert network_options("ser-only", size="small", backbone="vgg11").speech.backbone == "vgg11"
 
 
 def test_a_backbone_for_a_modality_that_is_not_there_is_refused():

@@ -67,6 +67,17 @@ def test_a_stopped_run_goes_on_to_the_same_bits(pairs: Path, tmp_path: Path, mon
     logs = [fit.read_log(tmp_path / name) for name in ("whole", "cut")]
     assert logs[0] == logs[1]
 
+    # What was said of each test sample gives the published figures again.
+    said = json.loads((tmp_path / "whole" / run.TEST).read_text())
+    both = said["settings"]["both"]
+    assert set(said["settings"]) == {"both", "speech", "image"}
+    assert [name.rpartition("-")[0] for name in both["ids"]] == [said["classes"][k] for k in both["labels"]]
+    right = np.mean(np.argmax(both["probs"], axis=1) == both["labels"])
+    record = json.loads((tmp_path / "whole" / run.METRICS).read_text())
+    assert right == record["test"]["both"]["accuracy"]
+    assert np.argmax(both["raw_probs"], axis=1).tolist() == np.argmax(both["probs"], axis=1).tolist()
+    assert record["validation"]["both"]["n"] == 2
+
     # And what a run leaves behind is all there.
     facts = checkpoint.read(whole.checkpoints[0]).facts
     assert facts.classes == ("anger", "sad")
@@ -85,6 +96,24 @@ def test_a_stopped_run_goes_on_to_the_same_bits(pairs: Path, tmp_path: Path, mon
     again = run.train(options(pairs, tmp_path / "whole", resume=True), RECIPE, quiet=True)
     assert (tmp_path / "whole" / run.METRICS).stat().st_mtime_ns == before
     assert again.to_json() == whole.to_json()
+
+
+def test_before_part_can_stop_a_run_between_its_folds(unsplit: Path, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def stop(number: int) -> None:
+        asked.append(number)
+        if number == 1:
+            raise TimeoutError("no time left")
+
+    chosen = options(unsplit, tmp_path / "run", folds=3, resume=True, variant="ier-only", size="small")
+    recipe = replace(RECIPE, epochs=1)
+    with pytest.raises(TimeoutError, match="no time left"):
+        run.train(chosen, recipe, quiet=True, before_part=stop)
+    assert (tmp_path / "run" / "fold-0" / run.METRICS).is_file()
+    assert not (tmp_path / "run" / "fold-1").exists()
+    run.train(chosen, recipe, quiet=True, before_part=asked.append)
+    assert asked == [0, 1, 1, 2]
 
 
 def test_it_learns(pairs: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import ManifestError
 from ..types import Sample
+from . import built
 from .corpora import CORPORA, CorpusContent, read_corpus
 from .generic_corpora import read_own
 from .manifest import MANIFEST_CSV, read_manifest, write_manifest
@@ -40,7 +41,7 @@ def _corpus_name(spec: str | os.PathLike[str]) -> str | None:
 
 
 def open_content(spec: str | os.PathLike[str], *, keep_bad_rows: bool = False) -> CorpusContent:
-    """Return samples and drops of `CORPUS:PATH`, of a manifest, or of a folder with `manifest.csv`.
+    """Return samples and drops of `CORPUS:PATH`, a manifest, a folder with `manifest.csv`, or what `build tweets` made.
 
     Raises:
         OptionError: no such corpus.
@@ -50,6 +51,8 @@ def open_content(spec: str | os.PathLike[str], *, keep_bad_rows: bool = False) -
     name = _corpus_name(text)
     if name is not None:
         return read_corpus(name, text.partition(":")[2])
+    if built.is_built(text) and not (Path(text) / MANIFEST_CSV).is_file():
+        return CorpusContent(built.read_built(text), {})
     if Path(text).is_dir() and not (Path(text) / MANIFEST_CSV).is_file():
         raise ManifestError(
             f"The folder {text} has no {MANIFEST_CSV}. Mend: name the manifest, or say which corpus it is: "
@@ -61,7 +64,7 @@ def open_content(spec: str | os.PathLike[str], *, keep_bad_rows: bool = False) -
 def open_data(
     spec: str | os.PathLike[str], *, hash_images: bool = True, keep_bad_rows: bool = False
 ) -> tuple[Sample, ...]:
-    """Return the samples of `CORPUS:PATH`, of a manifest, or of a folder with `manifest.csv`, ready to be trained on.
+    """Return the samples of what `open_content` opens, ready to be trained on.
 
     Paths are ready to be opened. A manifest is taken at its word. Pictures of a corpus as published get the hash of
     their content as `image_group`, and those that stand twice, in two splits or under two labels are dropped

@@ -44,6 +44,8 @@ B_T4SA_SPLITS: dict[str, str] = {"train": "train", "val": "validation", "test": 
 
 B_T4SA_SENTIMENTS: dict[str, str] = {"0": "negative", "1": "neutral", "2": "positive"}
 
+MVSA_LABELS = "labelResultAll.txt"
+
 FER2013_SIZE = 48
 """Height and width of a FER-2013 picture, in pixels."""
 
@@ -161,31 +163,45 @@ def read_mvsa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     10.1145/3132847.3133142): at least two of three annotators must agree on the text and on the picture; where text
     and picture differ, neutral gives way; positive against negative is dropped.
     """
-    source = root / "labelResultAll.txt"
-    if not source.is_file():
-        raise ManifestError(f"{root} has no labelResultAll.txt. Expected: the folder that holds it and data/.")
-    for line in source.read_text(encoding="utf-8-sig", errors="replace").splitlines()[1:]:
-        number, *votes = line.strip().split("\t")
-        if not number:
-            continue
-        text_sentiment = _majority([vote.partition(",")[0] for vote in votes])
-        image_sentiment = _majority([vote.partition(",")[2] for vote in votes])
+    for number, text_sentiment, image_sentiment in mvsa_lines(root):
         path, words = root / "data" / f"{number}.jpg", root / "data" / f"{number}.txt"
-        either = {text_sentiment, image_sentiment}
-        if "" in either:
-            drops["annotators do not agree"] += 1
-        elif either == {"positive", "negative"}:
-            drops["text and picture contradict each other"] += 1
+        sentiment, why_none = mvsa_sentiment(text_sentiment, image_sentiment)
+        if why_none:
+            drops[why_none] += 1
         elif not number.isdigit() or not path.is_file():
             drops["picture is missing"] += 1
         else:
             yield Sample(
                 id=number,
                 image=str(path),
-                text=_any_text(words.read_bytes()).strip() if words.is_file() else "",
-                sentiment=next(iter(either - {"neutral"}), "neutral"),
+                text=any_text(words.read_bytes()).strip() if words.is_file() else "",
+                sentiment=sentiment,
                 extra={"text_sentiment": text_sentiment, "image_sentiment": image_sentiment},
             )
+
+
+def mvsa_lines(root: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield ID, sentiment of the text and sentiment of the picture ("" where annotators disagree) of each tweet."""
+    source = root / MVSA_LABELS
+    if not source.is_file():
+        raise ManifestError(f"{root} has no {MVSA_LABELS}. Expected: the folder that holds it and data/.")
+    with source.open(encoding="utf-8-sig", errors="replace") as stream:
+        next(stream, None)
+        for line in stream:
+            number, *votes = line.strip().split("\t")
+            if number:
+                texts = [vote.partition(",")[0] for vote in votes]
+                yield number, _majority(texts), _majority([vote.partition(",")[2] for vote in votes])
+
+
+def mvsa_sentiment(text_sentiment: str, image_sentiment: str) -> tuple[str, str]:
+    """Return the sentiment of a tweet from that of its text and its picture, and why it has none or ""."""
+    either = {text_sentiment, image_sentiment}
+    if "" in either:
+        return "", "annotators do not agree"
+    if either == {"positive", "negative"}:
+        return "", "text and picture contradict each other"
+    return next(iter(either - {"neutral"}), "neutral"), ""
 
 
 def _majority(votes: list[str]) -> str:
@@ -194,7 +210,8 @@ def _majority(votes: list[str]) -> str:
     return best if 2 * n > len(votes) else ""
 
 
-def _any_text(content: bytes) -> str:
+def any_text(content: bytes) -> str:
+    """Return text of unknown encoding: utf-8 where it is that, else Latin-1, which loses no byte."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:  # the tweets of MVSA were saved in more than one encoding
@@ -209,34 +226,48 @@ def read_b_t4sa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     `raw_tweets_text.csv` (id, text) in the same folder or the one above, where it is. The group is the tweet: it may
     have several pictures. The sentiments are those of a text classifier, not of people.
     """
-    lists = {split: root / f"b-t4sa_{name}.txt" for name, split in B_T4SA_SPLITS.items()}
-    if not any(path.is_file() for path in lists.values()):
-        names = ", ".join(path.name for path in lists.values())
-        raise ManifestError(f"{root} has none of {names}. Expected: what b-t4sa_imgs.tar unpacks.")
     rows = []
-    for split, source in lists.items():
-        lines = source.read_text(encoding="utf-8").splitlines() if source.is_file() else []
-        for number, line in enumerate(lines, 1):
-            name, _, sentiment = line.strip().rpartition(" ")
-            if not name:
-                continue
-            path = inside(root, name, f"{source}, row {number}")
-            if sentiment not in B_T4SA_SENTIMENTS:
-                drops["sentiment is not 0, 1 or 2"] += 1
-            elif not Path(path).is_file():
-                drops["picture is missing"] += 1
-            else:
-                rows.append((path, B_T4SA_SENTIMENTS[sentiment], split, Path(path).stem.partition("-")[0]))
+    for split, where, name, sentiment in b_t4sa_lines(root):
+        if not name:
+            continue
+        path = inside(root, name, where)
+        if sentiment not in B_T4SA_SENTIMENTS:
+            drops["sentiment is not 0, 1 or 2"] += 1
+        elif not Path(path).is_file():
+            drops["picture is missing"] += 1
+        else:
+            rows.append((path, B_T4SA_SENTIMENTS[sentiment], split, Path(path).stem.partition("-")[0]))
     texts = _tweets(root, {tweet for *_, tweet in rows})
     for path, sentiment, split, tweet in rows:
         text = texts.get(tweet, "")
         yield Sample(id=Path(path).stem, image=path, text=text, sentiment=sentiment, split=split, group=tweet)
 
 
+def b_t4sa_lines(root: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Yield split, how errors name the line, picture path and sentiment (as found) of each line of the lists."""
+    lists = {split: root / f"b-t4sa_{name}.txt" for name, split in B_T4SA_SPLITS.items()}
+    if not any(path.is_file() for path in lists.values()):
+        names = ", ".join(path.name for path in lists.values())
+        raise ManifestError(f"{root} has none of {names}. Expected: what b-t4sa_imgs.tar unpacks.")
+    for split, source in lists.items():
+        if source.is_file():
+            with source.open(encoding="utf-8", errors="replace") as stream:
+                for number, line in enumerate(stream, 1):
+                    name, _, sentiment = line.strip().rpartition(" ")
+                    if name or sentiment:
+                        yield split, f"{source}, row {number}", name, sentiment
+
+
+def b_t4sa_texts(root: Path) -> Path | None:
+    """Return the file of T4SA's texts, in the folder of the pictures or the one above, if it is there."""
+    sources = (root / "raw_tweets_text.csv", root.parent / "raw_tweets_text.csv")
+    return next((path for path in sources if path.is_file()), None)
+
+
 def _tweets(root: Path, wanted: set[str]) -> dict[str, str]:
     """Return the texts of the wanted tweets; the file holds seven times as many, so it is read row by row."""
-    sources = [path for path in (root / "raw_tweets_text.csv", root.parent / "raw_tweets_text.csv") if path.is_file()]
-    if not sources:
+    source = b_t4sa_texts(root)
+    if source is None:
         return {}
-    with sources[0].open(encoding="utf-8", errors="replace", newline="") as stream:
+    with source.open(encoding="utf-8", errors="replace", newline="") as stream:
         return {row[0]: row[1] for row in csv.reader(stream) if len(row) == 2 and row[0] in wanted}

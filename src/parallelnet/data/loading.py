@@ -23,6 +23,8 @@ from .augment import augment_waveform
 
 CACHE_BYTES = 3 * 2**30  # decoded signals kept in memory by one process; RAVDESS with FER-2013 takes 1.5 GiB
 
+_WAVEFORM, _WINDOWS = -1, -2
+"""What is kept of an utterance beside its augmented versions, which count from 0."""
 
 Kept = tuple[Tensor, ...]
 """What a frozen part of the network made of a signal, once and for all; () where nothing is frozen."""
@@ -89,15 +91,18 @@ class SignalStore:
 
     def waveform(self, path: str) -> NDArray[np.float32]:
         """Return the decoded, trimmed speech, [n_samples] at 16 kHz."""
-        kept = self._kept.get((path, -1))
+        kept = self._kept.get((path, _WAVEFORM))
         if kept is None:
             wave = audio.read(path, limits=self.limits)
-            kept = self._keep((path, -1), audio.trim(wave) if self.signals.trim else wave)
+            kept = self._keep((path, _WAVEFORM), audio.trim(wave) if self.signals.trim else wave)
         return kept  # type: ignore[return-value]  # speech keys hold float32 only
 
     def log_mel_windows(self, path: str) -> NDArray[np.float32]:
         """Return the windows that `predict` cuts, [n_windows, 1, 128, 128]."""
-        return audio.windows(self.waveform(path), self.signals.clip_s)
+        kept = self._kept.get((path, _WINDOWS))
+        if kept is None:  # validation asks for them in each epoch
+            kept = self._keep((path, _WINDOWS), audio.windows(self.waveform(path), self.signals.clip_s))
+        return kept  # type: ignore[return-value]  # float32 under this key
 
     def log_mel(self, path: str, version: int, recipe: Recipe, seed: int) -> NDArray[np.float32]:
         """Return the log-mel of one augmented version of an utterance, [128, n_frames].

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, MissingExtraError, OptionError
-from .backbones import Backbone, Weights
+from .backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, Weights
 from .compact import CompactImage, CompactSpeech
+from .narrow import efficientnet_narrow, vgg_narrow
 
 _CLASSIFIER = frozenset({"avgpool", "classifier", "fc", "head", "heads", "dropout", "flatten"})
 """Names that torchvision gives to what comes after the feature map."""
@@ -112,10 +113,23 @@ def from_timm(facts: Backbone, weights: Weights) -> nn.Module:
 
 
 def ours(facts: Backbone, weights: Weights) -> nn.Module:
-    """Return one of the small networks of the compact variant."""
+    """Return one of the small networks of the compact variant, or a narrow one of the paper's."""
     if weights != "none":
-        raise OptionError(f"Backbone 'compact-{facts.model}' has no pretrained weights. Mend: --weights none")
-    return CompactSpeech() if facts.model == "speech" else CompactImage()
+        raise OptionError(f"Backbone {facts.model!r} has no pretrained weights. Mend: --weights none")
+    return OURS[facts.model]()
+
+
+def _narrow(build: Callable[[], nn.Module]) -> nn.Module:
+    return nn.Sequential(Normalise(IMAGENET_MEAN, IMAGENET_STD), build())
+
+
+OURS: dict[str, Callable[[], nn.Module]] = {
+    "compact-speech": CompactSpeech,
+    "compact-image": CompactImage,
+    "vgg16-narrow": lambda: _narrow(lambda: vgg_narrow(16)),
+    "vgg19-narrow": lambda: _narrow(lambda: vgg_narrow(19)),
+    "efficientnet-narrow": lambda: _narrow(efficientnet_narrow),
+}
 
 
 BUILDERS: dict[str, Callable[[Backbone, Weights], nn.Module]] = {

@@ -230,9 +230,44 @@ def variant(name: str) -> Variant:
     return VARIANTS[name]
 
 
+Size = Literal["paper", "small"]
+
+NARROW: dict[str, str] = {
+    "vgg16": "vgg16-narrow",
+    "vgg19": "vgg19-narrow",
+    "efficientnet_b0": "efficientnet-narrow",
+    "resnet34": "resnet18",
+    "resnet50": "resnet18",
+    "resnet101": "resnet18",
+    "mobilenet_v2": "mobilenet_v3_small",
+}
+"""What stands for a backbone at the size `small`; one that is not named here stays as it is."""
+
+NARROW_CHANNELS = (8, 16, 24, 32)
+"""Widths of N1's blocks at the size `small`."""
+
+
+def small(options: NetworkOptions) -> NetworkOptions:
+    """Return the network with the same structure, small enough for two CPU cores.
+
+    Configuration, fusion and modalities stay; inputs are averaged to 32 x 32, N1 and all dense layers are an eighth
+    as wide, and the backbones narrow (`NARROW`). Dropout, because the small sets that such machines can learn are soon
+    known by heart.
+    """
+    branches = {
+        name: replace(
+            branch, backbone=NARROW.get(branch.backbone, branch.backbone), channels=(8, 16, 24, 32), input_pool=2
+        )
+        for name in options.modalities
+        if (branch := getattr(options, name)) is not None
+    }
+    return replace(options, **branches, embed_dim=128, hidden=(128, 128), dropout=0.3, head_dropout=0.3)
+
+
 def network_options(
     name: str,
     *,
+    size: Size = "paper",
     backbone: str | None = None,
     speech_backbone: str | None = None,
     image_backbone: str | None = None,
@@ -243,6 +278,7 @@ def network_options(
 
     Args:
         name: key of `VARIANTS`.
+        size: `paper` takes the row as it is, `small` its small counterpart.
         backbone: N2's features for every modality that the variant takes.
         speech_backbone: the same for speech only; goes before `backbone`.
         image_backbone: the same for image only; goes before `backbone`.
@@ -253,6 +289,8 @@ def network_options(
         OptionError: no such variant, a value out of range, or a backbone for a modality that the variant lacks.
     """
     options = variant(name).network
+    if size == "small" and not name.startswith("compact"):  # compact is small already
+        options = small(options)
     for modality, own in (("speech", speech_backbone), ("image", image_backbone)):
         branch = getattr(options, modality)
         if branch is None and own is not None:

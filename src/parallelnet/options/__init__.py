@@ -10,7 +10,9 @@ from .commands import ConsoleOptions, EvaluateOptions, ExportOptions, ListOption
 from .experiments import PLANT_TASKS, FaithfulnessOptions, PlantOptions
 from .explaining import ExplainOptions
 from .signals import MAX_DURATION_S, MAX_PIXELS, LimitOptions, SignalOptions
+from .tables import ModalitiesOptions, RenderOptions, Table1Options, Table2Options, TablesOptions
 from .training import PRESETS, AugmentOptions, PairsOptions, Recipe, TrainOptions
+from .tweets import InspectOptions, TweetsOptions
 
 __all__ = [
     "MAX_DURATION_S",
@@ -23,13 +25,20 @@ __all__ = [
     "ExplainOptions",
     "ExportOptions",
     "FaithfulnessOptions",
+    "InspectOptions",
     "LimitOptions",
     "ListOptions",
+    "ModalitiesOptions",
     "ModelOptions",
     "PairsOptions",
     "PlantOptions",
     "PredictOptions",
     "Recipe",
+    "RenderOptions",
     "SignalOptions",
+    "Table1Options",
+    "Table2Options",
+    "TablesOptions",
     "TrainOptions",
+    "TweetsOptions",
 ]

@@ -191,7 +191,11 @@ class TrainOptions:
         seed: of everything random.
         resume: go on where a stopped run in --out left off.
         weights: starting weights of the backbones: `imagenet` (downloaded once by torchvision) or `none`.
+        size: `paper` builds the variant as it is, `small` its counterpart for two CPU cores: narrow backbones, 32 x 32
+            inputs, dense layers an eighth as wide.
         backbone: replaces the variant's backbones for both modalities; see `parallelnet list backbones`.
+        speech_backbone: the same for speech only.
+        image_backbone: the same for pictures only.
         init_from: checkpoints whose matching parts are taken over before training, in this order.
         freeze: parts that do not learn: `backbones`, `branches` (all but the heads), or `none`.
         clip_s: length of one speech window in seconds.
@@ -216,7 +220,10 @@ class TrainOptions:
     seed: int = 0
     resume: bool = False
     weights: Literal["imagenet", "none"] = "none"
+    size: Literal["paper", "small"] = "paper"
     backbone: str | None = None
+    speech_backbone: str | None = None
+    image_backbone: str | None = None
     init_from: tuple[str, ...] = ()
     freeze: Literal["none", "backbones", "branches"] = "none"
     clip_s: float = 4.096

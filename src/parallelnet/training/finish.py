@@ -24,6 +24,8 @@ from ..types import Modalities
 from .fit import Part
 
 BATCH = 64
+DECIMALS = 6
+"""Of the probabilities that are kept for each sample: finer than anything that is read off them."""
 MIN_CALIBRATION = 20
 """Samples below which neither a temperature nor a 90 % threshold is worth its name."""
 
@@ -38,12 +40,14 @@ class Outputs:
         labels: the truth [n].
         files: what was heard, or seen where nothing was heard, of each sample: pairs that share it stand or fall
             together, so a bootstrap draws it whole.
+        ids: of the samples.
     """
 
     logits: NDArray[np.float64]
     owner: NDArray[np.int64]
     labels: NDArray[np.int64]
     files: tuple[str, ...]
+    ids: tuple[str, ...]
 
     def probs(self, temperature: float) -> NDArray[np.float64]:
         """Return [n, n_classes]: softmax of logits / temperature, averaged over each sample's windows."""
@@ -101,6 +105,7 @@ class Judge:
             np.concatenate(owner),
             np.array(dataset.labels),
             tuple(s.speech or s.image or s.id for s in samples),
+            tuple(s.id for s in samples),
         )
 
     def _logits(self, batch: Batch) -> Tensor:
@@ -137,18 +142,38 @@ def calibrate(judge: Judge, validation: Part) -> Calibration:
     return Calibration(temperatures, conformal)
 
 
-def report(judge: Judge, test: Part, calibration: Calibration) -> dict[str, Metrics]:
-    """Return the metrics of each setting on the test part.
+def report(judge: Judge, test: Part, calibration: Calibration) -> tuple[dict[str, Metrics], dict[str, Any]]:
+    """Return the metrics of each setting on the test part, and what was said of each of its samples.
 
     Intervals draw utterances (pictures, where only they are used) with all pairs that they stand in: pairs that share
-    one are no independent samples.
+    one are no independent samples. What was said has `ids`, `labels` (class indices), `probs` (calibrated, [n,
+    n_classes]) and `raw_probs` (at temperature 1) by setting.
     """
     found: dict[str, Metrics] = {}
+    said: dict[str, Any] = {}
     for setting in settings(judge.network):
         outputs = judge.outputs(test, setting)
         if outputs is not None:
             probs = outputs.probs(calibration.temperatures[setting])
             found[setting] = evaluate(outputs.labels, probs, judge.network.classes, groups=outputs.files, drawn="file")
+            said[setting] = {
+                "ids": list(outputs.ids),
+                "labels": outputs.labels.tolist(),
+                "probs": probs.round(DECIMALS).tolist(),
+                "raw_probs": outputs.probs(1.0).round(DECIMALS).tolist(),
+            }
+    return found, said
+
+
+def validated(judge: Judge, validation: Part, calibration: Calibration) -> dict[str, Any]:
+    """Return accuracy, macro F1 and kappa of each setting on the validation part, which all tuning goes by."""
+    found: dict[str, Any] = {}
+    for setting in settings(judge.network):
+        outputs = judge.outputs(validation, setting)
+        if outputs is not None:
+            probs = outputs.probs(calibration.temperatures[setting])
+            metrics = evaluate(outputs.labels, probs, judge.network.classes, n_bootstrap=1)
+            found[setting] = {name: getattr(metrics, name) for name in ("n", "accuracy", "macro_f1", "cohen_kappa")}
     return found
 
 

@@ -11,7 +11,7 @@ import json
 import logging
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,13 +33,15 @@ from ..options import PRESETS, LimitOptions, Recipe, SignalOptions, TrainOptions
 from ..report import plots
 from ..types import Sample
 from .card import model_card
-from .finish import Calibration, Judge, calibrate, in_sets, report
+from .finish import Calibration, Judge, calibrate, in_sets, report, validated
 from .fit import Hardware, Part, fit, read_log
 from .parts import Parts, class_list, deal_parts, usable
 
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.json"
+TEST = "test.json"
+"""What the network said of each sample of the test part, by setting: for paired tests and pooled figures."""
 OPTIONS = "options.json"
 NOT_COMPARED = (
     "resume",
@@ -86,7 +88,13 @@ class TrainReport:
 
 
 def train(
-    options: TrainOptions, recipe: Recipe | None = None, *, limits: LimitOptions | None = None, quiet: bool = False
+    options: TrainOptions,
+    recipe: Recipe | None = None,
+    *,
+    limits: LimitOptions | None = None,
+    quiet: bool = False,
+    store: SignalStore | None = None,
+    before_part: Callable[[int], None] | None = None,
 ) -> TrainReport:
     """Train a variant as `options` say and return where it lies and what it is worth.
 
@@ -95,6 +103,9 @@ def train(
         recipe: how; the preset's own recipe without it.
         limits: how large a file may be.
         quiet: no progress bar.
+        store: decoded signals of an earlier run with the same signal settings, to be used again; a new one without it.
+        before_part: called with the number of each part that is about to be trained; what it raises stops the run,
+            which can go on later with `resume`.
 
     Raises:
         ManifestError: the data cannot be used.
@@ -102,7 +113,13 @@ def train(
         CheckpointError: a starting checkpoint cannot be used.
     """
     recipe = recipe or PRESETS[options.preset]
-    network = network_options(options.variant, backbone=options.backbone)
+    network = network_options(
+        options.variant,
+        size=options.size,
+        backbone=options.backbone,
+        speech_backbone=options.speech_backbone,
+        image_backbone=options.image_backbone,
+    )
     if options.card_notes and not Path(options.card_notes).is_file():
         raise OptionError(f"--card-notes {options.card_notes} is no file.")
     samples, labels_of = usable(open_data(options.data), options, network)
@@ -113,11 +130,14 @@ def train(
     if options.threads:
         torch.set_num_threads(options.threads)
     signals = SignalOptions(options.clip_s, options.trim, options.face)
-    store = SignalStore(signals, limits)
+    if store is None or store.signals != signals:
+        store = SignalStore(signals, limits)
     hardware = Hardware(options.accelerator, options.devices, options.nodes, options.workers, quiet)
     for number, part in enumerate(parts):
         folder = out / f"fold-{number}" if options.folds else out
         if not (folder / METRICS).is_file():
+            if before_part is not None:
+                before_part(number)
             train_part(_Task(folder, part, labels_of, classes, network, signals, options, recipe), store, hardware)
     return _collect(out, options)
 
@@ -214,19 +234,22 @@ def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     judge = Judge(network, store)
     calibration = calibrate(judge, validation)
-    found = report(judge, test, calibration)
+    found, said = report(judge, test, calibration)
     record: dict[str, Any] = {
         "test": {name: m.to_dict() for name, m in found.items()},
         "conformal": in_sets(judge, test, calibration),
         "epochs": history.epochs,
         "seconds": history.seconds,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "validation": validated(judge, validation, calibration),
     }
     _write_checkpoint(task, network, calibration, record)
     for name, metrics in found.items():
         plots.save_confusion(metrics, task.folder / name)
     plots.save_training_curves(read_log(task.folder), task.folder)
+    replace_json(task.folder / TEST, {"classes": list(task.classes), "settings": said})
     shutil.rmtree(task.folder / "state")  # what was trained is in the checkpoint now
-    _replace_json(task.folder / METRICS, record)
+    replace_json(task.folder / METRICS, record)
 
 
 def _weights(source: str) -> Path:
@@ -291,11 +314,12 @@ def _collect(out: Path, options: TrainOptions) -> TrainReport:
     summary: dict[str, Any] = {}
     if options.folds:
         summary = {name: summarise_folds([m[name] for m in metrics]).to_dict() for name in metrics[0]}
-        _replace_json(out / "summary.json", summary)
+        replace_json(out / "summary.json", summary)
     return TrainReport(out, tuple(folder / "checkpoint" for folder in folders), metrics, summary)
 
 
-def _replace_json(path: Path, record: Mapping[str, Any]) -> None:
+def replace_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as JSON; the file is replaced whole, so that a stop leaves the old one or the new one."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)

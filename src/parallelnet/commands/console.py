@@ -1,0 +1,41 @@
+"""What several commands need: a progress bar, a missing extra, a recipe from a preset."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from typing import Any
+
+from .. import options
+from ..errors import MissingExtraError
+
+Console = options.ConsoleOptions
+
+
+@contextmanager
+def progress(total: int, console: Console, unit: str = "sample") -> Iterator[Callable[[int], object]]:
+    """Yield what to call with each number of finished samples; the bar goes to standard error."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, disable=console.quiet or not sys.stderr.isatty(), unit=unit) as bar:
+        yield bar.update
+
+
+@contextmanager
+def extra(feature: str, name: str) -> Iterator[None]:
+    """Turn a missing package into the error that names the extra which brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "parallelnet":
+            raise
+        raise MissingExtraError(feature, name) from None
+
+
+def recipe(preset: options.Recipe, given: Mapping[str, Any]) -> options.Recipe:
+    """Return the preset with the parts that were given in place of its own."""
+    augment = {f.name: given[f.name] for f in fields(options.AugmentOptions) if f.name in given}
+    learning = {f.name: given[f.name] for f in fields(options.Recipe) if f.name in given}
+    return replace(preset, **learning, augment=replace(preset.augment, **augment))

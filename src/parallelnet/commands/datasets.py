@@ -1,0 +1,128 @@
+"""`parallelnet build` and `parallelnet inspect`: data sets from corpora and from tweets."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from .. import options
+from ..report import terminal
+from .console import Console, extra
+
+
+def build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, Any]) -> None:
+    """Pair utterances and pictures of one class."""
+    from ..data.pairs import build_pairs
+
+    report = build_pairs(chosen)
+    if console.json:
+        print(report.to_json())
+        return
+    print(f"{report.n_pairs} pairs of {report.n_utterances} utterances and {report.n_pictures} pictures")
+    rows = [["part", "class", "pairs", "utterances", "pictures"]]
+    for part, classes in report.counts.items():
+        rows += [
+            [part, name, *(str(n[key]) for key in ("pairs", "utterances", "pictures"))] for name, n in classes.items()
+        ]
+    terminal.table(rows)
+    for side, reasons in report.drops.items():
+        for reason, n in reasons.items():
+            print(f"{side}: left out {n}: {reason}")
+    print(report.manifest)
+
+
+def build_tweets(chosen: options.TweetsOptions, console: Console, _: Mapping[str, Any]) -> None:
+    """Build a speech+image data set from plain tweets, or say what that would be."""
+    from ..data import build
+
+    if chosen.dry_run:
+        plan = build.plan_tweets(chosen)
+        if console.json:
+            print(json.dumps({**asdict(plan), "trial": json.loads(plan.trial.to_json())}, ensure_ascii=False))
+            return
+        print(
+            f"{plan.n_rows:,} rows would become {plan.n_shards:,} shards in about {plan.estimated_s / 60:,.1f} min on "
+            f"{plan.n_workers} workers. The first {plan.trial.n_read} rows ({plan.trial.n_kept} kept): {plan.folder}"
+        )
+        return
+    progress = Progress(quiet=console.quiet)
+    try:
+        report = build.build_tweets(chosen, progress=progress)
+    finally:
+        progress.close()
+    if console.json:
+        print(report.to_json())
+    else:
+        _show(chosen.out, 0)
+
+
+def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, Any]) -> None:
+    """Show what a built data set holds."""
+    with extra("Inspecting a data set", "build"):
+        import pyarrow  # noqa: F401  # asked for here, so that its absence is told by the extra
+    if console.json:
+        from pathlib import Path
+
+        from ..data.inspection import inspect as look
+
+        print(look(Path(chosen.data), examples=chosen.examples).to_json())
+    else:
+        _show(chosen.data, chosen.examples)
+
+
+def _show(folder: str, examples: int) -> None:
+    from pathlib import Path
+
+    from ..data.card import PAPER_COUNTS
+    from ..data.draft import REASONS
+    from ..data.inspection import inspect as look
+
+    terminal.show_inspection(look(Path(folder), examples=examples).to_dict(), REASONS, PAPER_COUNTS)
+    if not examples:
+        print(f"\n{folder}/README.md, {folder}/gallery.html")
+
+
+class Progress:
+    """Rate, remaining time, kept and dropped so far: a bar on a terminal, a line a minute elsewhere."""
+
+    EVERY_S = 60.0
+
+    def __init__(self, *, quiet: bool) -> None:
+        """Show nothing when `quiet`."""
+        self.quiet = quiet
+        self.total = 0
+        self._bar: Any = None
+        self._first: tuple[float, int] | None = None
+        self._last_s = 0.0
+
+    def __call__(self, n_read: int, n_kept: int, n_rejected: int) -> None:
+        """Take the rows that are finished so far."""
+        if self.quiet:
+            return
+        if sys.stderr.isatty():
+            self._draw(n_read, n_kept, n_rejected)
+            return
+        now = time.monotonic()
+        if self._first is None:  # what an earlier run finished says nothing of this one's rate
+            self._first = (now, n_read)
+        elif now - self._last_s >= self.EVERY_S:
+            self._last_s = now
+            rate = (n_read - self._first[1]) / max(now - self._first[0], 1e-9)
+            print(f"{n_read:,} rows, {rate:.1f}/s, {n_kept:,} kept, {n_rejected:,} dropped", file=sys.stderr)
+
+    def _draw(self, n_read: int, n_kept: int, n_rejected: int) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=self.total or None, initial=n_read, unit="row")
+        self._bar.set_postfix(kept=n_kept, dropped=n_rejected, refresh=False)
+        self._bar.update(n_read - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,90 @@
+"""From what an engine says of its words to a time for each word of the text that it was given."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+Mark = tuple[int, float, float]
+"""Number of a word of the text, start in s, end in s: a piece of it that was spoken. A word may have several."""
+
+QUIET = 10 ** (-60 / 20)  # of full scale: what an engine puts into a pause is below it
+_DECIMALS = 4  # 0.1 ms: two samples at 16 kHz
+
+
+def word_starts(text: str) -> list[int]:
+    """Return the position of the first character of each word (what stands between white space)."""
+    return [found.start() for found in re.finditer(r"\S+", text)]
+
+
+def marks_of_words(text: str, spoken: Iterable[tuple[int, float, float]]) -> list[Mark]:
+    """Return marks for pieces that an engine gives by their character position; before the first word: the first."""
+    starts = word_starts(text)
+    return [(max(0, bisect_right(starts, at) - 1), start_s, end_s) for at, start_s, end_s in spoken]
+
+
+def without_pauses(marks: Iterable[Mark], waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> list[Mark]:
+    """Return marks that end where the last sound of the word does, not where the pause after it does.
+
+    Args:
+        marks: whose pieces may end with a pause.
+        waveform: `[n_samples]` in [-1, 1].
+        sample_rate_hz: of the waveform.
+    """
+    loud = np.flatnonzero(np.abs(waveform) >= QUIET)
+    ended: list[Mark] = []
+    for word, start_s, end_s in marks:
+        first, last = round(start_s * sample_rate_hz), round(end_s * sample_rate_hz)
+        at = int(np.searchsorted(loud, last)) - 1  # the last loud sample before the end
+        if at >= 0 and loud[at] >= first:
+            ended.append((word, start_s, min(end_s, (int(loud[at]) + 1) / sample_rate_hz)))
+        else:
+            ended.append((word, start_s, end_s))
+    return ended
+
+
+def word_times(words: Sequence[str], marks: Iterable[Mark], duration_s: float) -> tuple[tuple[str, float, float], ...]:
+    """Return (word, start in s, end in s) of every word: in order, not overlapping, within the duration.
+
+    A word with several marks (`$100`: one, hundred, dollars) lasts from the first to the last. A word without any is
+    one that the engine spoke together with the word before it (`of the`), or has no sound for: it shares that word's
+    time by the number of letters, at the beginning of a text the time of the word after it. Without a single mark
+    nothing is known, and the answer is empty.
+
+    Args:
+        words: of the text that was spoken.
+        marks: of the engine, in any order.
+        duration_s: of the speech.
+    """
+    spans: dict[int, tuple[float, float]] = {}
+    for word, start_s, end_s in marks:
+        start, end = spans.get(word, (start_s, end_s))
+        spans[word] = min(start, start_s), max(end, end_s)
+    if not spans:
+        return ()
+    known = sorted(spans)
+    first_of = [0, *known[1:]]  # each known word with those after it that have no mark; the first with those before
+    times: list[tuple[str, float, float]] = []
+    before_s = 0.0
+    for place, (known_word, first) in enumerate(zip(known, first_of, strict=True)):
+        after = first_of[place + 1] if place + 1 < len(known) else len(words)
+        start_s, end_s = spans[known_word]
+        if place + 1 < len(known):  # a word that comes back later (an engine may) must not swallow the next one
+            end_s = min(end_s, spans[known[place + 1]][0])
+        start_s = min(max(start_s, before_s), duration_s)
+        end_s = min(max(end_s, start_s), duration_s)
+        shares = np.cumsum([0, *(max(1, sum(map(str.isalnum, word))) for word in words[first:after])])
+        borders = start_s + (end_s - start_s) * shares / shares[-1]
+        for spelt, (left, right) in zip(words[first:after], pairwise(borders), strict=True):
+            times.append((spelt, _rounded(left, duration_s), _rounded(right, duration_s)))
+        before_s = end_s
+    return tuple(times)
+
+
+def _rounded(time_s: float, duration_s: float) -> float:
+    return min(round(float(time_s), _DECIMALS), duration_s)
