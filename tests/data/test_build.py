@@ -225,6 +225,7 @@ def test_it_opens_as_samples(world: World, tmp_path: Path, monkeypatch: pytest.M
 # --- the same bytes, whatever happens ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_same_bytes(world: World, tmp_path: Path) -> None:
     told: list[tuple[int, int, int]] = []
 
@@ -343,6 +344,7 @@ def test_a_finished_build_is_left_as_it_is(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
 
 
+@pytest.mark.slow
 def test_a_finished_build_that_lost_a_shard_is_built_again(world: World, tmp_path: Path) -> None:
     out = Path(shutil.copytree(world.options.out, tmp_path / "set"))
     (out / "data" / shards.shard_name(1, 5)).unlink()
@@ -354,6 +356,7 @@ def test_a_finished_build_that_lost_a_shard_is_built_again(world: World, tmp_pat
 # --- whose folder it is -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_another_build_is_refused_by_name_and_replaced_when_asked(world: World, tmp_path: Path) -> None:
     out = Path(shutil.copytree(world.options.out, tmp_path / "set"))
     (out / "notes.txt").write_text("mine")
@@ -403,6 +406,7 @@ def test_a_folder_of_something_else_is_left_alone(world: World, tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_in_one_folder_are_refused(world: World, tmp_path: Path) -> None:
     options = replace(world.options, out=str(tmp_path / "set"))
     refused: list[str] = []
@@ -441,6 +445,7 @@ def test_an_engine_or_teacher_that_cannot_be_opened_stops_before_the_first_tweet
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_clearly_and_the_build_goes_on_later(world: World, tmp_path: Path, start: Any) -> None:
     """Files of at most 60 kB stand for the disk: the tweets and their signatures fit, a shard does not."""
     import resource
@@ -463,9 +468,82 @@ def test_a_full_disk_stops_clearly_and_the_build_goes_on_later(world: World, tmp
     assert hashes(out) == hashes(Path(world.options.out))
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Any:
+    """Yield a function that makes a disk of so many bytes, or changes its size, and returns where it is."""
+    at = tmp_path / "disk"
+    at.mkdir()
+
+    def sized(n_bytes: int) -> Path:
+        how = "remount," if os.path.ismount(at) else ""
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"{how}size={n_bytes}", "tmpfs", str(at)], check=False)
+        if done.returncode:
+            pytest.skip("needs the right to mount a disk in memory")
+        return at
+
+    yield sized
+    if os.path.ismount(at):
+        subprocess.run(["umount", str(at)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_bytes", [700_000, 2_500_000], ids=["while shards are made", "while it is finished"])
+def test_a_disk_that_is_really_full(world: World, small_disk: Any, n_bytes: int) -> None:
+    out = small_disk(n_bytes) / "set"
+    options = replace(world.options, out=str(out))
+
+    with pytest.raises(ParallelNetError, match=r"is full \(No space left on device\)\. Nothing is half-written"):
+        build_tweets(options)
+
+    for path in (out / "data").iterdir():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == hashes(Path(world.options.out))[f"data/{path.name}"]
+    left = {path.name for path in out.iterdir()} - {"rejected.parquet"}
+    assert left == {"data", WORK}
+    assert list(out.rglob("*.partial")) == []
+    small_disk(50_000_000)
+    assert build_tweets(options) == world.report
+    assert hashes(out) == hashes(Path(world.options.out))
+
+
+# --- Ray --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_two_ray_nodes_one_of_which_is_killed_make_the_same_bytes(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        killed: list[int] = []
+
+        def kill(n_read: int, n_kept: int, n_rejected: int) -> None:
+            # Two ranges are in work at any time, on one core each: one of them is on the node that dies.
+            if n_read and not killed:
+                killed.append(n_read)
+                cluster.remove_node(second, allow_graceful=False)
+
+        options = replace(world.options, out=str(tmp_path / "set"), workers=0, executor="ray")
+        report = build_tweets(replace(options, ray_address=cluster.address), progress=kill)
+    finally:
+        cluster.shutdown()
+
+    assert killed
+    assert killed[0] < N_ROWS
+    assert report == world.report
+    assert hashes(tmp_path / "set") == hashes(Path(world.options.out))
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_sentiments_need_no_teachers_and_drop_nothing_for_confidence(world: World, tmp_path: Path) -> None:
     options = TweetsOptions(
         tweets=world.options.tweets, out=str(tmp_path / "set"), labels="sentiment", rows_per_shard=100, workers=1
@@ -481,6 +559,7 @@ def test_sentiments_need_no_teachers_and_drop_nothing_for_confidence(world: Worl
     assert {draft.label for draft in shards.read_shard(tmp_path / "set" / "data" / shards.shard_name(0, 1))} == {""}
 
 
+@pytest.mark.slow
 def test_marked_rows_are_left_out(world: World, tmp_path: Path) -> None:
     kept = open_ids(world)
     (tmp_path / "marks.csv").write_text(f"id\n{kept[0]}\n{kept[1]}\n")
@@ -497,6 +576,7 @@ def open_ids(world: World) -> list[str]:
     return [draft.id for path in paths for draft in shards.read_shard(path, with_bytes=False)]
 
 
+@pytest.mark.slow
 def test_a_dry_run_builds_twenty_rows_elsewhere(world: World, tmp_path: Path) -> None:
     plan = plan_tweets(replace(world.options, out=str(tmp_path / "set"), dry_run=True))
 

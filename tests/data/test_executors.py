@@ -58,23 +58,37 @@ def test_every_task_comes_out_once_and_a_process_opens_the_job_once(jobs: Any) -
     until(lambda: not any(map(alive, processes)))
 
 
+def test_the_processes_of_one_run_do_the_next_as_well(jobs: Any) -> None:
+    with LocalExecutor(1) as executor:
+        ((_, first, *_),) = executor.run(jobs.Square(), [1])
+        ((_, second, n_opened, _),) = executor.run(jobs.Square(), [2])
+        assert list(executor.run(jobs.Fail(), ["fine"])) == ["fine"]  # another job
+        ((_, third, again, _),) = executor.run(jobs.Square(), [3])
+
+    assert first == second == third
+    assert (n_opened, again) == (2, 1)  # opened anew once another job was in between
+
+
 def test_the_callers_environment_is_as_before(jobs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
 
-    assert [square for square, *_ in LocalExecutor(1).run(jobs.Square(), [5])] == [25]
+    with LocalExecutor(1) as executor:
+        assert [square for square, *_ in executor.run(jobs.Square(), [5])] == [25]
 
     assert {name: os.environ.get(name) for name in THREAD_VARIABLES} == before
 
 
 def test_without_tasks_no_process_is_started(jobs: Any) -> None:
-    assert list(LocalExecutor(2).run(jobs.FailToOpen(), [])) == []
+    with LocalExecutor(2) as executor:
+        assert list(executor.run(jobs.FailToOpen(), [])) == []
 
 
 def test_what_a_task_raises_is_raised(jobs: Any) -> None:
     def outcome(how: str) -> list[Any]:
-        return list(LocalExecutor(1).run(jobs.Fail(), [how]))
+        with LocalExecutor(1) as executor:
+            return list(executor.run(jobs.Fail(), [how]))
 
     with pytest.raises(CheckpointError, match=r"^weights are cut$"):
         outcome("caller's")
@@ -87,19 +101,21 @@ def test_what_a_task_raises_is_raised(jobs: Any) -> None:
         outcome("defect")
     with pytest.raises(RuntimeError, match=r"AttributeError|PicklingError"):
         outcome("unpicklable")
-    with pytest.raises(CheckpointError, match="no such teacher"):
-        list(LocalExecutor(1).run(jobs.FailToOpen(), [0]))
+    with pytest.raises(CheckpointError, match="no such teacher"), LocalExecutor(1) as executor:
+        list(executor.run(jobs.FailToOpen(), [0]))
 
 
 def test_a_worker_that_dies_is_named_with_its_signal(jobs: Any) -> None:
-    with pytest.raises(ParallelNetError, match=r"ended by signal SIGKILL \(out of memory.*start the same command"):
-        list(LocalExecutor(1).run(jobs.Fail(), ["fine", "killed"]))
+    expected = r"ended by signal SIGKILL \(out of memory.*start the same command"
+    with pytest.raises(ParallelNetError, match=expected), LocalExecutor(1) as executor:
+        list(executor.run(jobs.Fail(), ["fine", "killed"]))
 
 
 def test_when_one_fails_the_others_are_ended(jobs: Any, tmp_path: Path) -> None:
-    running = LocalExecutor(2).run(jobs.Linger(str(tmp_path), 0.0), range(4))
-    next(running)
-    running.close()
+    with LocalExecutor(2) as executor:
+        running = executor.run(jobs.Linger(str(tmp_path), 0.0), range(4))
+        next(running)
+        running.close()
 
     workers = {int(path.suffix[1:]) for path in tmp_path.iterdir() if path.suffix != ".partial"}
     assert workers
@@ -113,7 +129,8 @@ sys.path.insert(0, sys.argv[1])
 import executor_jobs
 from parallelnet.data.executors import LocalExecutor
 if __name__ == "__main__":
-    print(list(LocalExecutor(2).run(executor_jobs.Linger(sys.argv[2], 60.0), range(2))))
+    with LocalExecutor(2) as executor:
+        print(list(executor.run(executor_jobs.Linger(sys.argv[2], 60.0), range(2))))
 """
 
 

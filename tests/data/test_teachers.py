@@ -14,6 +14,7 @@ from parallelnet.data.draft import Draft
 from parallelnet.data.merging import classes_to_emotions, merge, read_label_map
 from parallelnet.data.teachers import Teach, open_teacher
 from parallelnet.errors import CheckpointError, InputError, MissingExtraError, OptionError
+from parallelnet.training.card import model_card
 from parallelnet.types import EMOTIONS
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
@@ -195,6 +196,22 @@ def test_bundled_teachers(modality, variant):
     (said,) = teacher.probs([FILES[modality]])
     assert sum(said) == pytest.approx(1)
     assert EMOTIONS[int(np.argmax(said))] == "happy"  # an acted happy voice, a smiling astronaut
+
+
+@pytest.mark.parametrize("name", ["teacher-speech", "teacher-image"])
+def test_bundled_teachers_are_what_their_cards_and_results_say(name):
+    root = Path(__file__).parents[2]
+    opened = checkpoint.read(checkpoint.bundled()[name])
+    notes = (root / "runs" / f"{name}-card.md").read_text(encoding="utf-8")
+    assert (opened.path / "README.md").read_text(encoding="utf-8") == model_card(opened.facts, notes)
+    results = json.loads((root / "results" / "teachers.json").read_text(encoding="utf-8"))
+    assert results[name] == json.loads(json.dumps(opened.facts.metrics))
+    assert sum(file.stat().st_size for file in opened.path.iterdir()) < 8_000_000
+    (setting,) = opened.facts.modalities
+    found = results[name]["test"][setting]
+    low, high = found["ci95"]["accuracy"]
+    docs = (root / "docs" / "teachers.md").read_text(encoding="utf-8")
+    assert f"{found['accuracy']:.3f} [{low:.3f}, {high:.3f}]" in docs
 
 
 def test_hub_models_need_their_extra(monkeypatch):

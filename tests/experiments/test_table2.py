@@ -190,7 +190,7 @@ def counting(monkeypatch: pytest.MonkeyPatch, key: str, *, fail_at: int | None =
 
     def noted(task: sentiment_rows.FoldTask) -> Said:
         if task.number == fail_at:
-            raise OptionError("pulled plug")
+            raise OptionError("/some/where/x.png pulled plug")
         done.append(task.number)
         return method(task)
 
@@ -204,7 +204,7 @@ def test_finished_folds_are_kept_and_the_rest_goes_on(
     with monkeypatch.context() as patch:
         assert counting(patch, "text", fail_at=1) == []
         rows = by_key(run(data, tmp_path / "out", rows=("majority", "text")))
-    assert rows["text"]["missing"] == "1 of 2 folds, failed: fold 1: pulled plug"
+    assert rows["text"]["missing"] == "1 of 2 folds, failed: fold 1: x.png pulled plug"
     assert "found" in rows["majority"]  # the others are there
     assert [fold["fold"] for fold in rows["text"]["folds"]] == [0]
     done = counting(monkeypatch, "text")

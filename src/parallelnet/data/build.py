@@ -236,7 +236,9 @@ class _Build:
         options, tools = self._options, self._recipe.tools
         parts = (jobs.rejected_path(options, index) for index in range(n_shards))
         rejected = shards.join_rejected(self._folder / "rejected.parquet", parts, partials=self._work / "partial")
-        listed = tuple({"name": s.name, "n": s.n_kept, "sha256": s.sha256} for s in self._summaries(n_shards))
+        listed: tuple[dict[str, Any], ...] = tuple(
+            {"name": made.name, "n": made.n_kept, "sha256": made.sha256} for made in self._summaries(n_shards)
+        )
         counts = total(self._summaries(n_shards), options.labels)
         voices = counts.pop("voices")
         report = BuildReport(
@@ -257,8 +259,12 @@ class _Build:
         )
         assert report.n_rejected == rejected.n == sum(report.rejected.values())
         facts = json.loads(report.to_json())
-        write_card(self._folder, manifest=facts)
-        write_gallery(self._folder, manifest=facts)
+        try:
+            write_card(self._folder, manifest=facts)
+            write_gallery(self._folder, manifest=facts)
+        except OSError:  # a full disk: they are not written as one
+            recipe.remove_pages(self._folder)
+            raise
         return report
 
     def _write_log(self, report: BuildReport, n_shards: int, began: str, wall_s: float) -> None:

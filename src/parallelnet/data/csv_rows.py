@@ -47,9 +47,9 @@ class CsvRow:
 def read_lines(source: Path) -> Iterator[tuple[int, str]]:
     r"""Yield (1-based number, text with its end) of each line, `\n` or `\r\n`.
 
-    UTF-16 and UTF-32 are known by their byte order mark. All else goes line by line: UTF-8, or else Latin-1, which loses
-    no byte, so that `mending.mend` can find out what was meant. A line longer than `MAX_LINE` comes as one of as many
-    characters and one more, the rest is skipped.
+    UTF-16 and UTF-32 are known by their byte order mark. All else goes line by line: UTF-8, or else Latin-1, which
+    loses no byte, so that `mending.mend` can find out what was meant. Of a line longer than `MAX_LINE` comes as much
+    and one more, the rest is skipped.
     """
     with source.open("rb") as stream:
         head = stream.read(4)
@@ -74,9 +74,9 @@ def _bounded(read: Callable[[int], AnyStr], end: AnyStr) -> Iterator[AnyStr]:
 def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0) -> Iterator[CsvRow]:
     """Yield each row; blank lines are none.
 
-    A row that breaks the rules (text after a closing quote, a quote that is not closed within `MAX_RECORD` characters or
-    the file, another number of fields than the header, NUL) costs its first line only: reading goes on with the next
-    line, so that an opened quote does not swallow the rows behind it.
+    A row that breaks the rules (text after a closing quote, a quote that is not closed within `MAX_RECORD` characters
+    or the file, another number of fields than the header, NUL) costs its first line only: reading goes on with the
+    next line, so that an opened quote does not swallow the rows behind it.
 
     Args:
         lines: as `read_lines` gives them.

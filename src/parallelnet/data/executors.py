@@ -18,10 +18,12 @@ import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, Self
 
 from ..errors import MissingExtraError, ParallelNetError, unknown
+from .clock import n_cores
 
 THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes."""
@@ -111,8 +113,8 @@ def _attempt(job: Job, task: Any) -> Any:
 class LocalExecutor:
     """Processes of this machine, one task at a time in each.
 
-    They are fresh interpreters (spawn): nothing of the caller, no thread and no lock, is copied into them. They end
-    with the process that started them, whatever ends it.
+    They are fresh interpreters (spawn): nothing of the caller, no thread and no lock, is copied into them. They stay
+    for the next `run` of the same context, and end with the process that started them, whatever ends it.
     """
 
     def __init__(self, workers: int = 0, address: str | None = None) -> None:
@@ -122,15 +124,17 @@ class LocalExecutor:
             workers: 0 takes one for each CPU core that this process may use.
             address: not used.
         """
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.n_workers = workers or cores
+        self.n_workers = workers or n_cores()
+        self._idle: list[_Worker] = []
 
     def __enter__(self) -> Self:
         """Start nothing yet."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave nothing: `run` ends its own processes."""
+        """Let the processes end."""
+        while self._idle:
+            self._idle.pop().dismiss()
 
     def run(self, job: Job, tasks: Iterable[Any]) -> Iterator[Any]:
         """Yield the outcome of every task, as they are finished.
@@ -143,10 +147,10 @@ class LocalExecutor:
         waiting = iter(tasks)
         crew: dict[Connection, _Worker] = {}
         try:
-            with _one_thread_in_children():
-                for task in _first(waiting, self.n_workers):
-                    worker = _Worker(job, task)
-                    crew[worker.connection] = worker
+            for task in islice(waiting, self.n_workers):
+                worker = self._idle.pop() if self._idle else _Worker()
+                crew[worker.connection] = worker
+                worker.give(job, task)
             while crew:
                 # A process that dies closes its end, so waiting for the connections misses no death.
                 for ready in wait(list(crew)):
@@ -155,10 +159,9 @@ class LocalExecutor:
                     outcome = worker.outcome()
                     following = next(waiting, _NONE)
                     if following is _NONE:
-                        worker.dismiss()
-                        del crew[ready]
+                        self._idle.append(crew.pop(ready))
                     else:
-                        worker.give(following)
+                        worker.give(job, following)
                     yield outcome
         finally:
             for worker in crew.values():
@@ -168,30 +171,22 @@ class LocalExecutor:
 _NONE = object()
 
 
-def _first(tasks: Iterator[Any], n: int) -> Iterator[Any]:
-    for _ in range(n):
-        task = next(tasks, _NONE)
-        if task is _NONE:
-            return
-        yield task
-
-
 class _Worker:
     """One process of the local executor, seen from outside."""
 
-    def __init__(self, job: Job, task: Any) -> None:
+    def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         # Not a daemon: those may have no children, and speaking takes one an utterance.
-        self._process = context.Process(target=_serve, args=(theirs, job), name="parallelnet-worker")
-        self._process.start()
+        self._process = context.Process(target=_serve, args=(theirs,), name="parallelnet-worker")
+        with _one_thread_in_children():
+            self._process.start()
         theirs.close()  # or its end would stay open here when the process dies
-        self.give(task)
 
-    def give(self, task: Any) -> None:
+    def give(self, job: Job, task: Any) -> None:
         """Hand over a task; if the process is dead already, `outcome` says so."""
         with suppress(BrokenPipeError, ConnectionResetError):
-            self.connection.send(task)
+            self.connection.send((job, task))
 
     def outcome(self) -> Any:
         try:
@@ -246,13 +241,13 @@ def _one_thread_in_children() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(connection: Connection, job: Job) -> None:
+def _serve(connection: Connection) -> None:
     """Be a worker process: take tasks until nobody gives any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator ends us in order
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
-            task = connection.recv()
+            job, task = connection.recv()
         except (EOFError, ConnectionResetError):
             return
         outcome = _attempt(job, task)
@@ -338,7 +333,7 @@ class RayExecutor:
         # Bytes are the same whoever does it, so a task that was lost with its node may be done again.
         remote = ray.remote(num_cpus=1, max_retries=RAY_RETRIES)(_attempt)
         waiting = iter(tasks)
-        pending = {remote.remote(job, task) for task in _first(waiting, self.n_workers)}
+        pending = {remote.remote(job, task) for task in islice(waiting, self.n_workers)}
         try:
             while pending:
                 (ready, *_), _ = ray.wait(list(pending), num_returns=1)
@@ -353,7 +348,7 @@ class RayExecutor:
                     ) from None
                 if isinstance(outcome, Failure):
                     raise outcome.error()
-                for task in _first(waiting, 1):
+                for task in islice(waiting, 1):
                     pending.add(remote.remote(job, task))
                 yield outcome
         finally:

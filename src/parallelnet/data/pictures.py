@@ -42,7 +42,7 @@ class CheckPicture:
         try:
             content = _content(draft.image_path)
             pixels = read(content, limits=self._limits)
-        except _Unfit as unfit:
+        except _UnfitError as unfit:
             return draft.reject(unfit.reason, str(unfit))
         except ParallelNetError as error:
             too_large = "--max-pixels" in str(error)  # the error names the flag that would let the picture through
@@ -50,7 +50,7 @@ class CheckPicture:
         return replace(draft, image=content, image_dhash=difference_hash(pixels))
 
 
-class _Unfit(Exception):
+class _UnfitError(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
@@ -60,24 +60,24 @@ def _content(name: str) -> bytes:
     """Return the bytes of a picture file.
 
     Raises:
-        _Unfit: there is none, it is no file, or nobody would post one so large.
+        _UnfitError: there is none, it is no file, or nobody would post one so large.
     """
     if not name:
-        raise _Unfit("picture-missing", "the row names no picture")
+        raise _UnfitError("picture-missing", "the row names no picture")
     file = Path(name).name  # details end up in the data set: the folders of this machine do not belong there
     try:
         state = Path(name).stat()
         if not stat.S_ISREG(state.st_mode):  # a named pipe would be waited for, for ever
-            raise _Unfit("picture-unreadable", f"{file!r} is no regular file")
+            raise _UnfitError("picture-unreadable", f"{file!r} is no regular file")
         if state.st_size > MAX_BYTES:
             size = f"{state.st_size:,} bytes; read are up to {MAX_BYTES:,}"
-            raise _Unfit("picture-too-large", f"{file!r} has {size}")
+            raise _UnfitError("picture-too-large", f"{file!r} has {size}")
         return Path(name).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise _Unfit("picture-missing", f"there is no file {file!r}") from None
+        raise _UnfitError("picture-missing", f"there is no file {file!r}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise _Unfit("picture-unreadable", f"{file!r} cannot be opened: {reason}") from None
+        raise _UnfitError("picture-unreadable", f"{file!r} cannot be opened: {reason}") from None
 
 
 def difference_hash(rgb: Pixels) -> int:

@@ -21,7 +21,9 @@ from ..options.tweets import TweetsOptions
 from . import shards, tweets
 from .record import DATASET_JSON, MADE_BY, WORK
 
-PARTS: tuple[str, ...] = ("data", "rejected.parquet", "README.md", "figures", "gallery.html", "build-log.json", WORK)
+PAGES: tuple[str, ...] = ("README.md", "figures", "gallery.html")
+
+PARTS: tuple[str, ...] = ("data", "rejected.parquet", *PAGES, "build-log.json")
 """What a build makes, besides `dataset.json`; --overwrite removes nothing else."""
 
 FREE_OPTIONS: tuple[str, ...] = ("out", "workers", "executor", "ray_address", "dry_run", "overwrite")
@@ -78,7 +80,7 @@ def _differences(stored: Mapping[str, Any], own: Mapping[str, Any], prefix: str)
 
 def absolute(options: TweetsOptions) -> TweetsOptions:
     """Return the options with absolute paths, so that they mean the same in processes with another working folder."""
-    changed: dict[str, str] = {}
+    changed: dict[str, Any] = {}
     for name in PATH_OPTIONS:
         value = getattr(options, name)
         # A teacher or a voice may be a name instead.
@@ -100,6 +102,7 @@ def write_recipe(options: TweetsOptions) -> Recipe:
         ManifestError: the input or a file that an option names cannot be read.
     """
     listed = {name: value for name, value in asdict(options).items() if name not in FREE_OPTIONS}
+    listed["voices"] = list(options.voices)  # as it comes back from JSON
     for name in PATH_OPTIONS:
         if listed.get(name) and Path(listed[name]).exists():
             listed[name] = Path(listed[name]).name
@@ -215,8 +218,8 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[Litera
         for name in ("partial", "rows", "surveyed", "rejected", "made"):
             (work / name).mkdir(exist_ok=True)
         (folder / "data").mkdir(exist_ok=True)
-        for partial in (work / "partial").iterdir():  # of runs that were killed
-            partial.unlink()
+        for partial in work.rglob("*.partial"):  # of runs that were killed
+            partial.unlink(missing_ok=True)
         if not goes_on:
             text = json.dumps({"made_by": MADE_BY, **asdict(recipe)}, indent=2) + "\n"
             shards.write_atomic(stored, work / "partial", lambda stream: stream.write(text.encode()))
@@ -228,13 +231,22 @@ def _clear(folder: Path) -> None:
     # First: without it nobody takes the rest for complete.
     (folder / DATASET_JSON).unlink(missing_ok=True)
     (folder / WORK / "recipe.json").unlink(missing_ok=True)
-    for name in PARTS:
-        path = folder / name
-        if name == WORK:
-            for inner in path.iterdir():
-                if inner.is_dir():
-                    shutil.rmtree(inner)
-        elif path.is_dir():
+    for inner in (folder / WORK).iterdir():
+        if inner.is_dir():
+            shutil.rmtree(inner)
+        elif inner.name not in ("lock", "clearing"):
+            inner.unlink()
+    _remove(folder, PARTS)
+
+
+def remove_pages(folder: Path) -> None:
+    """Remove what people read of a data set; it is written last and cannot be gone on with."""
+    _remove(folder, PAGES)
+
+
+def _remove(folder: Path, names: tuple[str, ...]) -> None:
+    for path in (folder / name for name in names):
+        if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROW = "parallelnet"
 """The row whose network is explained."""
 N_WORDS = 3
-_WIDTH, _SIDE, _MARGIN, _HEAD, _SPEECH = 11.0, 2.6, 0.3, 0.5, 1.75  # inches
+_WIDTH, _SIDE, _MARGIN, _HEAD, _SPEECH = 11.0, 2.6, 0.3, 0.65, 1.75  # inches
 
 
 def draw(outcomes: Sequence[Outcome], material: Material, per_class: int, seed: int, out: Path) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def draw(outcomes: Sequence[Outcome], material: Material, per_class: int, seed: 
     models: dict[int, Any] = {}
     for fold, sample in examples:
         if fold not in models:
-            models[fold] = load(outcome.folder / f"fold-{fold}" / "checkpoint")
+            models[fold] = load(outcome.folder / f"fold-{fold}" / "checkpoint", device="cpu")
         try:
             explanation = explain(
                 sample.speech, sample.image, model=models[fold], word_times=sample.word_times, seed=seed

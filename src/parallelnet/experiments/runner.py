@@ -251,6 +251,7 @@ def _train_options(
         devices=options.devices,
         workers=options.workers,
         threads=options.threads,
+        export=False,  # nobody deploys a fold, and its graphs would take longer than a small network's training
     )
 
 

@@ -111,7 +111,9 @@ class Study:
 
     def _claim(self, row: SentimentRow) -> None:
         """Hold a row's folder to the options that only some rows know."""
-        said: dict[str, Any] = {"start": row.start, "fine_tune": self._options.fine_tune}
+        said: dict[str, Any] = {"start": row.start}
+        if row.start == "imagenet":
+            said["fine_tune"] = self._options.fine_tune
         if row.key.startswith("vadicamo"):
             said |= {"confident_part": self._options.confident_part, "unlabelled": fingerprint(self._shared.unlabelled)}
         path = self._work / row.key / MADE_WITH
@@ -211,7 +213,9 @@ class Study:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    # Folders of one machine are no part of a result; the file's name is.
+    text = re.sub(r"/(?:[^/\s'\"]+/)+", "", str(error))
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _counted(reason: str, n_done: int, n_folds: int) -> str:

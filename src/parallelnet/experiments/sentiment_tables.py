@@ -50,13 +50,17 @@ def latex(record: Mapping[str, Any]) -> str:
             rows.append([row["title"], row["missing"], *[""] * len(SHOWN), printed])
             continue
         difference = row["parallelnet_minus"]
-        gap = change(difference["accuracy"]).replace("*", "") if difference else "-"
+        gap = change(difference["accuracy"]).replace("*", "") if difference else _no_gap(row)
         rows.append([row["title"], *(interval(found, name) for name, _ in SHOWN), gap, printed])
     data = escaped(record["data"]["name"])
     return latex_table(
         rows,
         f"Sentiment in three classes on {data}; 95\\,\\% bootstrap intervals over components, differences in accuracy.",
     )
+
+
+def _no_gap(row: Mapping[str, Any]) -> str:
+    return "-" if row["key"] == "parallelnet" else "ParallelNet is not there"
 
 
 def _printed(row: Mapping[str, Any]) -> str:
@@ -83,7 +87,7 @@ def _rows(record: Mapping[str, Any]) -> list[str]:
             rows.append([*head, "-", row["missing"], *["-"] * (len(SHOWN) + 1), _printed(row)])
             continue
         difference = row["parallelnet_minus"]
-        gap = [change(difference["accuracy"]), p_value(difference["p_holm"])] if difference else ["-", "-"]
+        gap = [change(difference["accuracy"]), p_value(difference["p_holm"])] if difference else [_no_gap(row), "-"]
         cells = [interval(row["found"], name) for name, _ in SHOWN]
         rows.append([*head, _network(row), *cells, *gap, _printed(row)])
     return table(rows)

@@ -10,6 +10,9 @@ from .rows import STUDIES, TABLE1
 NONE = "-"
 """Stands where a row has no such figure; why a row was not run stands in its accuracy."""
 
+FEW_COMPONENTS = 30
+"""Below it percentile intervals are known to be too narrow, and the reader is told."""
+
 
 def markdown(record: Mapping[str, Any]) -> str:
     """Return the whole result as Markdown: tables, and what must be known to read them."""
@@ -47,9 +50,10 @@ def caption(record: Mapping[str, Any]) -> str:
         if options["size"] == "paper"
         else "Small counterparts of the paper's networks (column N2; 64 x 64 inputs, narrow layers)"
     )
+    rough = " So few sets make rough intervals." if data["n_components"] < FEW_COMPONENTS else ""
     lines = [
         f"Data: {data['name']} (fingerprint {data['fingerprint'][:12]}), {data['n']:,} samples: {counts}; "
-        f"{data['n_components']:,} sets that share a speaker or a picture, drawn whole by every interval.",
+        f"{data['n_components']:,} sets that share a speaker or a picture, drawn whole by every interval.{rough}",
         f"{options['folds']} folds, stratified and grouped, the same for every row, as are budget and seed "
         f"({options['seed']}). {size}. Recipe `{options['preset']}`: at most {recipe['epochs']} epochs, batches of "
         f"{recipe['batch_size']}, {recipe['optimizer']}, learning rate {recipe['learning_rate']:g}, starting weights "

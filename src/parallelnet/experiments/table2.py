@@ -28,6 +28,7 @@ from .faithfulness_summary import circumstances
 from .runner import Material
 from .sentiment_rows import Shared
 from .sentiment_study import Answered, Clock, Study
+from .teacher_rule import built_record
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ TABLE, LATEX = "table2.md", "table2.tex"
 OURS = "parallelnet"
 PRIVATE = ("data", "out", "work", "unlabelled", "rows", "max_minutes", "threads", "workers")
 """Options that name places of one machine, or do not change a number."""
+BUILT = ("fingerprint", "input", "labels", "languages", "tts", "n_read", "n_kept", "rejected")
 PER_FOLD = ("n", "accuracy", "macro_f1", "cohen_kappa", "uar", "per_class_recall", "confusion_matrix")
 
 
@@ -58,13 +60,14 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
     if options.weights == "imagenet" and any(row.start == "imagenet" for row in rows):
         picture_network.vgg19("imagenet")  # raises now, not after hours of other rows
     signals = SignalOptions(options.clip_s, options.trim, options.face)
-    hardware = Hardware(options.accelerator, options.devices, 1, options.workers, quiet)
+    # One device: with more, each process would go on to write the same files.
+    hardware = Hardware(options.accelerator, 1, 1, options.workers, quiet)
     shared = Shared(SignalStore(signals), hardware, others)
     study = Study(options, recipe, material, shared, Clock(options.max_minutes), quiet)
     answers = {row.key: study.answer(row) for row in rows}
     record = {
         "what": "sentiment in three classes against human labels: the paper's Table 2",
-        "data": {**material.describe(), "n_unlabelled": len(others)},
+        "data": {**material.describe(), "n_unlabelled": len(others), "built": _built(options.data)},
         "options": {
             **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
             "recipe": asdict(recipe),
@@ -83,6 +86,12 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
 def tables(record: Mapping[str, Any]) -> dict[str, str]:
     """Return file name to text of every table that is made from the JSON."""
     return {TABLE: sentiment_tables.markdown(record), LATEX: sentiment_tables.latex(record)}
+
+
+def _built(data: str) -> dict[str, Any] | None:
+    """Return what a reader must know of tweets that `build tweets` made; None of other data."""
+    record = built_record(data) or {}
+    return {name: record[name] for name in BUILT if name in record} or None
 
 
 def prepare(options: Table2Options) -> tuple[Material, tuple[Sample, ...]]:

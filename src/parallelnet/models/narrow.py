@@ -39,7 +39,7 @@ def vgg_narrow(depth: int) -> nn.Module:
 
 
 def efficientnet_narrow() -> nn.Module:
-    """Return EfficientNet-B0's stages, a quarter as wide and half as deep."""
-    block = partial(efficientnet.MBConvConfig, width_mult=0.25, depth_mult=0.5)
+    """Return EfficientNet-B0's stages, a quarter as wide, one block each."""
+    block = partial(efficientnet.MBConvConfig, width_mult=0.25, depth_mult=0.25)
     network = efficientnet.EfficientNet([block(*stage) for stage in EFFICIENTNET_BLOCKS], dropout=0.0)
     return network.features  # type: ignore[no-any-return]

@@ -206,6 +206,7 @@ class TrainOptions:
         nodes: number of machines.
         workers: processes that load data; 0 loads in the training process and keeps decoded signals.
         threads: CPU threads of torch; 0 leaves torch's choice.
+        export: write the ONNX graphs; without them the checkpoint runs on torch only, until `parallelnet export` does it.
         int8: also write quantised graphs.
         card_notes: Markdown file put into the model card: terms, intended use, limits, bias.
     """
@@ -234,6 +235,7 @@ class TrainOptions:
     nodes: int = 1
     workers: int = 0
     threads: int = 0
+    export: bool = True
     int8: bool = False
     card_notes: str | None = None
 
@@ -243,6 +245,8 @@ class TrainOptions:
         require(self.seed >= 0, "--seed", self.seed, "0 or more")
         require(self.workers >= 0, "--workers", self.workers, "0 or more")
         require(self.devices >= 1 and self.nodes >= 1, "--devices and --nodes", (self.devices, self.nodes), "1 or more")
+        if self.int8 and not self.export:
+            raise OptionError("--int8 names ONNX graphs, but --no-export writes none. Leave out one of the two.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ NOT_COMPARED = (
     "out",
     "init_from",
     "card_notes",
+    "export",
 )
 """Options that may change when a stopped run goes on; the data are compared by fingerprint."""
 
@@ -291,7 +292,8 @@ def _write_checkpoint(
         versions=versions(),
     )
     save_weights(network, folder / checkpoints.WEIGHTS)
-    export(network, facts, folder, int8=options.int8)
+    if options.export:
+        export(network, facts, folder, int8=options.int8)
     notes = Path(options.card_notes).read_text(encoding="utf-8") if options.card_notes else ""
     (folder / "README.md").write_text(model_card(facts, notes), encoding="utf-8")
     return checkpoints.write(folder, facts)
