@@ -4,8 +4,8 @@
 #
 #   bash runs/teachers.sh RAVDESS FER2013 WORK
 #
-# RAVDESS and FER2013 are folders as `parallelnet list corpora` describes them; WORK takes pairs and runs (1 GB).
-# About ten minutes on one CPU core. Stopped anywhere, the same line goes on where it was.
+# RAVDESS and FER2013 are folders as `parallelnet list corpora` describes them; WORK takes pairs (links) and runs (50 MB).
+# Half an hour on a share of two busy CPU cores. Stopped anywhere, the same line goes on where it was.
 set -euo pipefail
 ravdess=$1 fer2013=$2 work=$3
 here=$(cd "$(dirname "$0")/.." && pwd)

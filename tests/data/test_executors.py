@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from parallelnet.data.executors import EXECUTORS, THREAD_VARIABLES, LocalExecutor, open_executor
+from parallelnet.data.executors import EXECUTORS, open_executor
+from parallelnet.data.local_executor import LocalExecutor
+from parallelnet.data.tasks import THREAD_VARIABLES
 from parallelnet.errors import CheckpointError, MissingExtraError, OptionError, ParallelNetError
 
 
@@ -127,7 +130,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import executor_jobs
-from parallelnet.data.executors import LocalExecutor
+from parallelnet.data.local_executor import LocalExecutor
 if __name__ == "__main__":
     with LocalExecutor(2) as executor:
         print(list(executor.run(executor_jobs.Linger(sys.argv[2], 60.0), range(2))))
@@ -235,3 +238,37 @@ def test_ray_that_cannot_be_joined_is_said() -> None:
     with pytest.raises(ParallelNetError, match=r"No Ray cluster .* --ray-address 127\.0\.0\.1:9"):  # noqa: SIM117
         with open_executor("ray", 1, "127.0.0.1:9"):
             pass
+
+
+RAY_SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import executor_jobs
+from parallelnet.data.executors import open_executor
+if __name__ == "__main__":
+    with open_executor("ray", 1, None) as executor:
+        print(sorted(square for square, *_ in executor.run(executor_jobs.Square(), range(3))))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_ray_on_this_machine_talks_to_nobody_else(tmp_path: Path) -> None:
+    """Ray asks the metadata services of three clouds when a cluster starts, unless it is kept from that."""
+    pytest.importorskip("ray")
+    script, trace = tmp_path / "script.py", tmp_path / "trace"
+    script.write_text(RAY_SCRIPT)
+    here = str(Path(__file__).parent)
+    watched = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(trace)]
+    done = subprocess.run(
+        [*watched, sys.executable, str(script), here],
+        env=os.environ | {"PYTHONPATH": here},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+
+    assert done.stdout.strip().endswith("[0, 1, 4]")
+    lines = [line for line in trace.read_text(errors="replace").splitlines() if "sin_addr=" in line or "sin6_" in line]
+    assert lines, "no connection was seen: the trace proves nothing"
+    assert [line for line in lines if "127.0.0.1" not in line and '"::1"' not in line] == []

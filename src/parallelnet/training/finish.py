@@ -74,9 +74,19 @@ class Judge:
         self.network = network
         self.store = store
         self.frozen = FrozenPart(network, "branches") if network.separable else None
+        self._said: dict[tuple[int, Modalities], tuple[Part, Outputs | None]] = {}
 
     def outputs(self, part: Part, modalities: Modalities) -> Outputs | None:
-        """Return what the network says of the samples that have these modalities; None where there are none."""
+        """Return what the network says of the samples that have these modalities; None where there are none.
+
+        Each part goes through once: calibration, figures and conformal sets all ask for the same.
+        """
+        key = (id(part), modalities)  # the part is kept beside, so that no other gets its id
+        if key not in self._said:
+            self._said[key] = part, self._outputs(part, modalities)
+        return self._said[key][1]
+
+    def _outputs(self, part: Part, modalities: Modalities) -> Outputs | None:
         wanted = ("speech", "image") if modalities == "both" else (modalities,)
         absent = {name: None for name in ("speech", "image") if name not in wanted}
         chosen = [
