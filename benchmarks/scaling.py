@@ -33,11 +33,13 @@ def page(measured: dict[str, Any], built: dict[str, Any], usd_per_core_hour: flo
     lines = [
         "# What larger data sets need",
         "",
-        "Made by `benchmarks/scaling.py` from [benchmarks/results/build_tweets.json](../benchmarks/results/build_tweets.json)",
+        "Made by `benchmarks/scaling.py` from "
+        "[benchmarks/results/build_tweets.json](../benchmarks/results/build_tweets.json)",
         "and [results/build-tweets.json](../results/build-tweets.json); not written by hand.",
         "",
-        f"Measured on {measured['n_tweets']} tweets on {measured['machine']['n_cores']} cores ({measured['machine']['cpu']}, "
-        f"{measured['date']}, load {measured['load_1_min']} before). Seconds a tweet of each step, one thread:",
+        f"Measured on {measured['n_tweets']} tweets on {measured['machine']['n_cores']} cores "
+        f"({measured['machine']['cpu']}, {measured['date']}, load {measured['load_1_min']} before). "
+        "Seconds a tweet of each step, one thread:",
         "",
         "| step | ms a tweet | share |",
         "| --- | --- | --- |",
@@ -64,9 +66,9 @@ def page(measured: dict[str, Any], built: dict[str, Any], usd_per_core_hour: flo
         )
     lines += [
         "",
-        f"Assumed, not measured: {usd_per_core_hour} USD a core hour and {usd_per_tb_month} USD a TB and month; that more "
-        "cores scale as these did; that other tweets cost what these cost. The input is split by one thread before the "
-        "workers begin. Pictures must lie where every worker can read them.",
+        f"Assumed, not measured: {usd_per_core_hour} USD a core hour and {usd_per_tb_month} USD a TB and month; that "
+        "more cores scale as these did; that other tweets cost what these cost. The input is split by one "
+        "thread before the workers begin. Pictures must lie where every worker can read them.",
         "",
     ]
     return "\n".join(lines)

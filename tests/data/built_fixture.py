@@ -11,9 +11,9 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from parallelnet.data import shards
-from parallelnet.data.draft import Draft
-from parallelnet.data.record import MADE_BY, BuildReport
+from parallelnet.data.building import shards
+from parallelnet.data.building.draft import Draft
+from parallelnet.data.building.record import MADE_BY, BuildReport
 from parallelnet.types import EMOTIONS, SENTIMENTS
 
 VOICES = ("en-us", "en-gb-x-rp")

@@ -25,10 +25,10 @@ import pytest
 import soundfile
 from PIL import Image
 
-from parallelnet.data import build, shards
-from parallelnet.data.build import BUILD_LOG_JSON, build_tweets, plan_tweets
+from parallelnet.data.building import build, shards
+from parallelnet.data.building.build import BUILD_LOG_JSON, build_tweets, plan_tweets
+from parallelnet.data.building.record import DATASET_JSON, WORK, BuildReport
 from parallelnet.data.dataset import open_data
-from parallelnet.data.record import DATASET_JSON, WORK, BuildReport
 from parallelnet.errors import ManifestError, MissingExtraError, OptionError, ParallelNetError
 from parallelnet.options.tweets import TweetsOptions
 from parallelnet.types import EMOTIONS
@@ -243,7 +243,7 @@ def test_two_workers_make_the_same_bytes(world: World, tmp_path: Path) -> None:
 
 SCRIPT = """
 import json, sys
-from parallelnet.data.build import build_tweets
+from parallelnet.data.building.build import build_tweets
 from parallelnet.options.tweets import TweetsOptions
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])

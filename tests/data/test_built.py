@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from PIL import Image
 
-from parallelnet.data import built, shards
+from parallelnet.data.building import built, shards
+from parallelnet.data.building.draft import Draft
+from parallelnet.data.building.record import DATASET_JSON, MADE_BY, BuildReport
 from parallelnet.data.dataset import check_files, fingerprint, open_content, open_data
-from parallelnet.data.draft import Draft
-from parallelnet.data.record import DATASET_JSON, MADE_BY, BuildReport
 from parallelnet.errors import ManifestError
 
 

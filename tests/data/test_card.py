@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from parallelnet.data.card import PAPER_COUNTS, card, write_card
-from parallelnet.data.card_text import code, escape
-from parallelnet.data.draft import REASONS
-from parallelnet.data.inspection import inspect
+from parallelnet.data.building.card import PAPER_COUNTS, card, write_card
+from parallelnet.data.building.card_text import code, escape
+from parallelnet.data.building.draft import REASONS
+from parallelnet.data.building.inspection import inspect
 from parallelnet.types import EMOTIONS
 
 _spec = importlib.util.spec_from_file_location("built_fixture", Path(__file__).with_name("built_fixture.py"))

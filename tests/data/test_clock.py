@@ -3,7 +3,7 @@ import subprocess
 import sys
 import time
 
-from parallelnet.data.clock import StepClock, cpu_name, n_cores, peak_memory_bytes
+from parallelnet.data.building.clock import StepClock, cpu_name, n_cores, peak_memory_bytes
 
 
 def slow(items, seconds):
@@ -53,7 +53,7 @@ def test_children_that_ended_count():
 def test_the_peak_is_the_process_s_own():
     big = bytearray(os.urandom(1)) * 300_000_000
     assert peak_memory_bytes() > len(big)
-    program = "from parallelnet.data.clock import peak_memory_bytes; print(peak_memory_bytes())"
+    program = "from parallelnet.data.building.clock import peak_memory_bytes; print(peak_memory_bytes())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     del big
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallelnet.data import csv_rows as module
-from parallelnet.data.csv_rows import csv_rows, read_lines
+from parallelnet.data.building import csv_rows as module
+from parallelnet.data.building.csv_rows import csv_rows, read_lines
 
 
 def rows(text: str, n_fields: int = 0, delimiter: str = ",") -> list[tuple[int, tuple[str, ...], str]]:

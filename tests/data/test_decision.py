@@ -2,8 +2,8 @@
 
 import pytest
 
-from parallelnet.data.decision import Decide, Decision, OwnLabel, decide
-from parallelnet.data.draft import Draft
+from parallelnet.data.building.decision import Decide, Decision, OwnLabel, decide
+from parallelnet.data.building.draft import Draft
 from parallelnet.errors import OptionError
 
 FLAT = (0.25, 0.25, 0.25, 0.25)

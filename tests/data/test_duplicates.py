@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallelnet.data import duplicates
-from parallelnet.data.draft import Draft
-from parallelnet.data.duplicates import Duplicates, Found, Signatures, find_duplicates, is_flat, text_key
+from parallelnet.data.building import duplicates
+from parallelnet.data.building.draft import Draft
+from parallelnet.data.building.duplicates import Duplicates, Found, Signatures, find_duplicates, is_flat, text_key
 
 FIELDS = [("id_key", "<u8"), ("text_key", "<u8"), ("picture_key", "<u8"), ("dhash", "<u8"), ("usable", "?")]
 BASE = 0x123456789ABCDEF0  # no flat hash

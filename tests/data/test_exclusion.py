@@ -2,8 +2,8 @@
 
 import pytest
 
-from parallelnet.data.draft import Draft
-from parallelnet.data.exclusion import Exclude, read_excluded
+from parallelnet.data.building.draft import Draft
+from parallelnet.data.building.exclusion import Exclude, read_excluded
 from parallelnet.errors import ManifestError
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from parallelnet.data.executors import EXECUTORS, open_executor
-from parallelnet.data.local_executor import LocalExecutor
-from parallelnet.data.tasks import THREAD_VARIABLES
+from parallelnet.data.building.executors import EXECUTORS, open_executor
+from parallelnet.data.building.local_executor import LocalExecutor
+from parallelnet.data.building.tasks import THREAD_VARIABLES
 from parallelnet.errors import CheckpointError, MissingExtraError, OptionError, ParallelNetError
 
 
@@ -130,7 +130,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import executor_jobs
-from parallelnet.data.local_executor import LocalExecutor
+from parallelnet.data.building.local_executor import LocalExecutor
 if __name__ == "__main__":
     with LocalExecutor(2) as executor:
         print(list(executor.run(executor_jobs.Linger(sys.argv[2], 60.0), range(2))))
@@ -244,7 +244,7 @@ RAY_SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import executor_jobs
-from parallelnet.data.executors import open_executor
+from parallelnet.data.building.executors import open_executor
 if __name__ == "__main__":
     with open_executor("ray", 1, None) as executor:
         print(sorted(square for square, *_ in executor.run(executor_jobs.Square(), range(3))))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallelnet.data import hamming
-from parallelnet.data.hamming import Components, near_pairs
+from parallelnet.data.building import hamming
+from parallelnet.data.building.hamming import Components, near_pairs
 
 
 def planted(n_hashes: int, seed: int) -> np.ndarray:

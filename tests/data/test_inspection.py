@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from parallelnet.data import excerpt
-from parallelnet.data.card import PAPER_COUNTS
-from parallelnet.data.draft import REASONS
-from parallelnet.data.inspection import inspect, shard_paths
-from parallelnet.data.tally import cramers_v
+from parallelnet.data.building import excerpt
+from parallelnet.data.building.card import PAPER_COUNTS
+from parallelnet.data.building.draft import REASONS
+from parallelnet.data.building.inspection import inspect, shard_paths
+from parallelnet.data.building.tally import cramers_v
 from parallelnet.errors import ManifestError
 from parallelnet.report.terminal import show_inspection
 from parallelnet.types import EMOTIONS, SENTIMENTS

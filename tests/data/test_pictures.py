@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parallelnet.data import pictures
-from parallelnet.data.draft import Draft
-from parallelnet.data.pictures import CheckPicture, difference_hash
+from parallelnet.data.building import pictures
+from parallelnet.data.building.draft import Draft
+from parallelnet.data.building.pictures import CheckPicture, difference_hash
 from parallelnet.options.signals import MAX_PIXELS
 
 

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from parallelnet.data import ranges
+from parallelnet.data.building import ranges
 from parallelnet.errors import ManifestError
 from parallelnet.options.tweets import TweetsOptions
 

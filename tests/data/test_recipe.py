@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from parallelnet.data import recipe
+from parallelnet.data.building import recipe
 from parallelnet.errors import ManifestError, ParallelNetError
 from parallelnet.options.tweets import TweetsOptions
 

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from parallelnet.data import shards
-from parallelnet.data.draft import Draft
+from parallelnet.data.building import shards
+from parallelnet.data.building.draft import Draft
 from parallelnet.errors import ManifestError
 from parallelnet.types import EMOTIONS
 

@@ -11,8 +11,8 @@ pytest.importorskip("ftfy")
 pytest.importorskip("emoji")
 pytest.importorskip("py3langid")
 
-from parallelnet.data.mending import mend
-from parallelnet.data.spoken import LANGUAGES, clean_for_speech, language_of, normalised
+from parallelnet.data.speaking.mending import mend
+from parallelnet.data.speaking.spoken import LANGUAGES, clean_for_speech, language_of, normalised
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_nothing_opens_a_socket():
         "import socket\n"
         "def refuse(*_, **__): raise AssertionError('a socket')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "from parallelnet.data.spoken import clean_for_speech, language_of\n"
+        "from parallelnet.data.speaking.spoken import clean_for_speech, language_of\n"
         "print(language_of(clean_for_speech('we are all so very happy today \\U0001f602 #LoveIt')))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

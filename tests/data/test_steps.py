@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from parallelnet import audio
-from parallelnet.data import tts
-from parallelnet.data.draft import Draft
-from parallelnet.data.steps import CheckSound, CleanText, Speak, flac
-from parallelnet.data.utterance import Spoken
+from parallelnet.data.building.draft import Draft
+from parallelnet.data.building.steps import CheckSound, CleanText, Speak, flac
+from parallelnet.data.speaking import tts
+from parallelnet.data.speaking.utterance import Spoken
 from parallelnet.errors import InputError, MissingExtraError, OptionError
 
 PACKAGES = ("espeakng_loader", "ftfy", "emoji", "py3langid")
@@ -120,8 +120,8 @@ def test_real_speech_is_the_same_bytes_across_processes():
 
     code = (
         "import hashlib\n"
-        "from parallelnet.data import tts\nfrom parallelnet.data.draft import Draft\n"
-        "from parallelnet.data.steps import CheckSound, CleanText, Speak\n"
+        "from parallelnet.data import tts\nfrom parallelnet.data.building.draft import Draft\n"
+        "from parallelnet.data.building.steps import CheckSound, CleanText, Speak\n"
         "rows = [Draft(row, str(row), text='I am so happy today #LoveIt, number %d' % row) for row in range(12)]\n"
         "done = list(CheckSound()(Speak(tts.open_engine('espeak-ng'), seed=3)(CleanText()(rows))))\n"
         "assert not any(d.reason for d in done), done\n"

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from parallelnet.data.clock import Seconds
-from parallelnet.data.draft import Draft
-from parallelnet.data.summary import THRESHOLDS, Counting, ShardSummary, total
+from parallelnet.data.building.clock import Seconds
+from parallelnet.data.building.draft import Draft
+from parallelnet.data.building.summary import THRESHOLDS, Counting, ShardSummary, total
 
 TAUGHT = Draft(
     0,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from parallelnet import checkpoint, predictor
-from parallelnet.data import hub_teachers
-from parallelnet.data.draft import Draft
-from parallelnet.data.merging import classes_to_emotions, merge, read_label_map
-from parallelnet.data.teachers import Teach, open_teacher
+from parallelnet.data.building import hub_teachers
+from parallelnet.data.building.draft import Draft
+from parallelnet.data.building.merging import classes_to_emotions, merge, read_label_map
+from parallelnet.data.building.teachers import Teach, open_teacher
 from parallelnet.errors import CheckpointError, InputError, MissingExtraError, OptionError
 from parallelnet.training.card import model_card
 from parallelnet.types import EMOTIONS

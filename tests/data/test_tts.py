@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parallelnet.data import synthesis, tts, word_timing
-from parallelnet.data.espeak import EspeakEngine
-from parallelnet.data.flite import FliteEngine
-from parallelnet.data.piper import PiperEngine
+from parallelnet.data.speaking import synthesis, tts, word_timing
+from parallelnet.data.speaking.espeak import EspeakEngine
+from parallelnet.data.speaking.flite import FliteEngine
+from parallelnet.data.speaking.piper import PiperEngine
 from parallelnet.errors import InputError, MissingExtraError, OptionError
 
 needs_espeak = pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="needs the extra tts")

@@ -12,8 +12,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from parallelnet.data.draft import Draft
-from parallelnet.data.tweets import detect_format, read_tweets
+from parallelnet.data.building.draft import Draft
+from parallelnet.data.building.tweets import detect_format, read_tweets
 from parallelnet.errors import ManifestError
 
 
@@ -301,7 +301,7 @@ def test_memory_does_not_grow_with_the_source(tmp_path: Path, kind: str) -> None
 _READ = """
 import re, sys
 from pathlib import Path
-from parallelnet.data.tweets import read_tweets
+from parallelnet.data.building.tweets import read_tweets
 n = sum(1 for draft in read_tweets(Path(sys.argv[1]), labels="emotion"))
 print(n, int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
 """

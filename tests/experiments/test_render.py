@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from parallelnet import checkpoint
-from parallelnet.data.record import BuildReport
+from parallelnet.data.building.record import BuildReport
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.evaluation import evaluate
 from parallelnet.experiments import findings, modalities, pages, table1, table2

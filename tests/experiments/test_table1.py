@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from parallelnet import checkpoint
-from parallelnet.data import teachers
+from parallelnet.data.building import teachers
 from parallelnet.data.manifest import read_word_times
 from parallelnet.errors import CheckpointError, OptionError
 from parallelnet.experiments import figure4, runner, table1, table1_text, teacher_rule

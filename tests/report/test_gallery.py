@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parallelnet.data import gallery as of_data
-from parallelnet.data.inspection import open_report
+from parallelnet.data.building import gallery as of_data
+from parallelnet.data.building.inspection import open_report
 from parallelnet.report import gallery
 
 TESTS = Path(__file__).parents[1]

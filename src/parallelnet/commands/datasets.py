@@ -37,7 +37,7 @@ def build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, 
 
 def build_tweets(chosen: options.TweetsOptions, console: Console, _: Mapping[str, Any]) -> None:
     """Build a speech+image data set from plain tweets, or say what that would be."""
-    from ..data import build
+    from ..data.building import build
 
     if chosen.dry_run:
         plan = build.plan_tweets(chosen)
@@ -67,7 +67,7 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, An
     if console.json:
         from pathlib import Path
 
-        from ..data.inspection import inspect as look
+        from ..data.building.inspection import inspect as look
 
         print(look(Path(chosen.data), examples=chosen.examples).to_json())
     else:
@@ -77,9 +77,9 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, An
 def _show(folder: str, examples: int) -> None:
     from pathlib import Path
 
-    from ..data.card import PAPER_COUNTS
-    from ..data.draft import REASONS
-    from ..data.inspection import inspect as look
+    from ..data.building.card import PAPER_COUNTS
+    from ..data.building.draft import REASONS
+    from ..data.building.inspection import inspect as look
 
     terminal.show_inspection(look(Path(folder), examples=examples).to_dict(), REASONS, PAPER_COUNTS)
     if not examples:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import ManifestError
 from ..types import Sample
-from . import built
+from .building import built
 from .corpora import CORPORA, CorpusContent, read_corpus
 from .generic_corpora import read_own
 from .manifest import MANIFEST_CSV, read_manifest, write_manifest

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from .. import checkpoint
-from ..data.built import is_built, read_report
-from ..data.decision import decide
-from ..data.shards import read_shard
-from ..data.teachers import files_sha256
+from ..data.building.built import is_built, read_report
+from ..data.building.decision import decide
+from ..data.building.shards import read_shard
+from ..data.building.teachers import files_sha256
 from ..errors import OptionError
 from ..types import EMOTIONS
 from .runner import Material

@@ -67,7 +67,7 @@ BACKBONES: dict[str, Backbone] = {
     "compact-image": _ours("compact-image", "ours: small residual net, for faces", 128, 0),
     "vgg16-narrow": _ours("vgg16-narrow", "VGG16 an eighth as wide, with batch norm", 64, 32),
     "vgg19-narrow": _ours("vgg19-narrow", "VGG19 an eighth as wide, with batch norm", 64, 32),
-    "efficientnet-narrow": _ours("efficientnet-narrow", "EfficientNet-B0 a quarter as wide, one block a stage", 320, 32),
+    "efficientnet-narrow": _ours("efficientnet-narrow", "EfficientNet-B0 a quarter as wide, a block a stage", 320, 32),
     "vgg16": Backbone("VGG16", "torchvision", "vgg16", 512, 32),
     "vgg19": Backbone("VGG19", "torchvision", "vgg19", 512, 32),
     "resnet18": Backbone("ResNet-18", "torchvision", "resnet18", 512, 32),

@@ -206,7 +206,7 @@ class TrainOptions:
         nodes: number of machines.
         workers: processes that load data; 0 loads in the training process and keeps decoded signals.
         threads: CPU threads of torch; 0 leaves torch's choice.
-        export: write the ONNX graphs; without them the checkpoint runs on torch only, until `parallelnet export` does it.
+        export: write the ONNX graphs; without them a checkpoint runs on torch, until `parallelnet export`.
         int8: also write quantised graphs.
         card_notes: Markdown file put into the model card: terms, intended use, limits, bias.
     """

@@ -1,0 +1,141 @@
+"""A built data set as samples: its sounds and pictures unpacked once, so that everything that takes files takes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+from ...errors import ManifestError
+from ...types import Sample
+from ..image_corpora import IMAGE_SUFFIXES, cache_root
+from . import shards
+from .draft import Draft
+from .record import DATASET_JSON, MADE_BY, WORK, BuildReport
+
+_log = logging.getLogger(__name__)
+
+
+def is_built(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a folder that `build tweets` made, complete or not."""
+    folder = Path(path)
+    return (folder / DATASET_JSON).is_file() or (folder / WORK).is_dir()
+
+
+def read_report(path: str | os.PathLike[str]) -> BuildReport:
+    """Return `dataset.json` of a built data set.
+
+    Raises:
+        ManifestError: the build is not complete, or the file is none of ours.
+    """
+    source = Path(path) / DATASET_JSON
+    if not source.is_file():
+        raise ManifestError(
+            f"The data set in {path} is not complete: there is no {DATASET_JSON}. Mend: start the same "
+            "`parallelnet build tweets` again; it goes on where it stopped."
+        )
+    try:
+        record = json.loads(source.read_text(encoding="utf-8"))
+        if record["made_by"] != MADE_BY:
+            raise KeyError("made_by")
+        return BuildReport.from_json(json.dumps(record))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"{source} was not written by build tweets: {error}.") from None
+
+
+def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
+    """Return the samples of a built data set, in the order of the input.
+
+    `text` is the spoken text, to which `word_times` belong; the tweet itself is `extra["tweet"]`. The files lie below
+    `cache_root()/built/FINGERPRINT`, where they are put when the data set is opened for the first time.
+
+    Raises:
+        ManifestError: the build is not complete, a shard is missing or not the one that was built, or the files cannot
+            be unpacked.
+    """
+    report = read_report(path)
+    folder = cache_root() / "built" / report.fingerprint
+    names = [str(shard["name"]) for shard in report.shards]
+    for name in names:
+        if not (Path(path) / "data" / name).is_file():
+            raise ManifestError(f"{path} lacks its shard data/{name}. Mend: copy it again, or build it again.")
+    if not folder.is_dir():
+        try:
+            _unpack(Path(path), report, folder)
+        except OSError as error:
+            raise ManifestError(
+                f"The files of {path} cannot be unpacked into {folder}: {error.strerror}. Mend: make room there, or "
+                "set XDG_CACHE_HOME to a folder that has some."
+            ) from None
+    return tuple(sample for name in names for sample in _samples(Path(path) / "data" / name, folder))
+
+
+def _samples(shard: Path, folder: Path) -> Iterator[Sample]:
+    for draft in shards.read_shard(shard, with_bytes=False):
+        speech, image = _files(draft, folder / shard.stem)
+        yield Sample(
+            id=draft.id,
+            speech=str(speech),
+            image=str(image),
+            text=draft.spoken_text,
+            label=draft.label,
+            sentiment=draft.sentiment,
+            group=draft.group,
+            image_group=draft.image_group,
+            word_times=draft.word_times,
+            extra=_extra(draft),
+        )
+
+
+def _extra(draft: Draft) -> dict[str, str]:
+    facts: dict[str, str] = {
+        "tweet": draft.text,
+        "language": draft.language,
+        "label_source": draft.label_source,
+        "confidence": repr(draft.confidence),
+        "tts_engine": draft.tts_engine,
+        "tts_version": draft.tts_version,
+        "tts_voice": draft.tts_voice,
+        "image_dhash": f"{draft.image_dhash:016x}",
+    }
+    if draft.speech_probs and draft.image_probs:
+        facts["speech_probs"] = json.dumps(draft.speech_probs)
+        facts["image_probs"] = json.dumps(draft.image_probs)
+    return facts
+
+
+def _files(draft: Draft, folder: Path) -> tuple[Path, Path]:
+    """Return where speech and picture of a row are unpacked, with names that only we choose."""
+    suffix = PurePath(draft.image_path).suffix.lower()
+    stem = f"{draft.row:08d}"
+    return folder / f"{stem}.flac", folder / f"{stem}{suffix if suffix in IMAGE_SUFFIXES else '.image'}"
+
+
+def _unpack(path: Path, report: BuildReport, folder: Path) -> None:
+    """Write all sounds and pictures, and only then call the folder what it is called."""
+    _log.info("%s: %d sounds and pictures are unpacked into %s, once.", path, report.n_kept, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=folder.parent))
+    try:
+        for listed in report.shards:
+            shard = path / "data" / str(listed["name"])
+            with shard.open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != listed["sha256"]:
+                    raise ManifestError(f"{shard} is not what was built. Mend: copy it again, or build it again.")
+            (partial / shard.stem).mkdir()
+            for draft in shards.read_shard(shard):
+                speech, image = _files(draft, partial / shard.stem)
+                speech.write_bytes(draft.speech)
+                image.write_bytes(draft.image)
+        try:
+            partial.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same files
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,270 @@
+"""What decides the bytes of a build, and whose the folder is that it is written into.
+
+A folder belongs to one recipe. The same recipe goes on where it stopped; another is refused, or replaces it when asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from ...errors import ManifestError, OptionError, ParallelNetError
+from ...options.tweets import TweetsOptions
+from . import shards, tweets
+from .record import DATASET_JSON, MADE_BY, WORK
+
+PAGES: tuple[str, ...] = ("README.md", "figures", "gallery.html")
+
+PARTS: tuple[str, ...] = ("data", "rejected.parquet", *PAGES, "build-log.json")
+"""What a build makes, besides `dataset.json`; --overwrite removes nothing else."""
+
+FREE_OPTIONS: tuple[str, ...] = ("out", "workers", "executor", "ray_address", "dry_run", "overwrite")
+"""Options that do not change a byte."""
+
+PATH_OPTIONS: tuple[str, ...] = (
+    *("tweets", "out", "images", "exclude", "label_map", "tts_model", "speech_teacher", "image_teacher"),
+)
+
+VERSIONED: tuple[str, ...] = (
+    *("parallelnet", "numpy", "pyarrow", "pillow", "soundfile", "soxr", "onnxruntime", "scikit-image", "scipy"),
+    *("ftfy", "emoji", "espeakng-loader", "piper-tts", "torch", "transformers"),
+)
+"""Packages whose release may change the bytes, where they are installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that decides the bytes of a build.
+
+    Attributes:
+        options: by name, without the folders of this machine.
+        files: {option: sha256} of the small files that options name.
+        input: name, format and sha256 of what is read.
+        tools: engine, teachers and versions; empty until they have been opened.
+    """
+
+    options: Mapping[str, Any]
+    files: Mapping[str, str]
+    input: Mapping[str, Any]
+    tools: Mapping[str, Any] = field(default_factory=dict)
+
+    def differences(self, stored: Mapping[str, Any]) -> list[str]:
+        """Return, a phrase each, where a stored recipe says something else."""
+        own = json.loads(json.dumps(asdict(self)))
+        found = []
+        for part in ("options", "files", "input", "tools"):
+            if part in stored:
+                found += _differences(stored[part], own[part], f"{part}." if part != "options" else "--")
+        return found
+
+
+def _differences(stored: Mapping[str, Any], own: Mapping[str, Any], prefix: str) -> list[str]:
+    found = []
+    for name in sorted({*stored, *own}):
+        before, now = stored.get(name), own.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            found += _differences(before, now, f"{prefix}{name}.")
+        elif before != now:
+            label = f"{prefix}{name}".replace("_", "-") if prefix == "--" else f"{prefix}{name}"
+            found.append(f"{label} was {before!r}, is {now!r}")
+    return found
+
+
+def absolute(options: TweetsOptions) -> TweetsOptions:
+    """Return the options with absolute paths, so that they mean the same in processes with another working folder."""
+    changed: dict[str, Any] = {}
+    for name in PATH_OPTIONS:
+        value = getattr(options, name)
+        # A teacher or a voice may be a name instead.
+        if value is not None and (name in ("tweets", "out", "images") or Path(value).exists()):
+            changed[name] = os.path.abspath(value)  # noqa: PTH100  (not resolved: links may be meant)
+    return replace(options, **changed)
+
+
+def root_of(options: TweetsOptions) -> Path:
+    """Return the folder that pictures are named relative to."""
+    source = Path(options.tweets)
+    return Path(options.images) if options.images else source if source.is_dir() else source.parent
+
+
+def write_recipe(options: TweetsOptions) -> Recipe:
+    """Return the recipe of these options, without tools.
+
+    Raises:
+        ManifestError: the input or a file that an option names cannot be read.
+    """
+    listed = {name: value for name, value in asdict(options).items() if name not in FREE_OPTIONS}
+    listed["voices"] = list(options.voices)  # as it comes back from JSON
+    for name in PATH_OPTIONS:
+        if listed.get(name) and Path(listed[name]).exists():
+            listed[name] = Path(listed[name]).name
+    if options.labels == "sentiment":  # no teacher is asked
+        for name in ("speech_teacher", "image_teacher", "label_map", "renormalise", "rule", "threshold"):
+            listed.pop(name)
+    named = {name: getattr(options, name) for name in ("exclude", "label_map", "tts_model")}
+    files = {name: _sha256(Path(value)) for name, value in named.items() if value and Path(value).is_file()}
+    return Recipe(listed, files, _input(options))
+
+
+def _input(options: TweetsOptions) -> dict[str, Any]:
+    source = Path(options.tweets)
+    given = tweets.detect_format(source) if options.format == "auto" else options.format
+    if source.is_file():
+        return {"name": source.name, "format": given, "sha256": _sha256(source)}
+    # Of a folder: of the rows that are read from it.
+    total = hashlib.sha256()
+    root = root_of(options)
+    for draft in tweets.read_tweets(source, given, images=root if options.images else None, labels=options.labels):
+        row = [draft.id, draft.text, relative(draft.image_path, root), draft.sentiment, draft.reason]
+        total.update(json.dumps(row).encode() + b"\n")
+    return {"name": source.name, "format": given, "sha256": total.hexdigest()}
+
+
+def relative(path: str, root: Path) -> str:
+    """Return a path without the folder that all pictures lie in; another path as it is."""
+    prefix = f"{root}{os.sep}"
+    return path.removeprefix(prefix).replace(os.sep, "/") if path.startswith(prefix) else path
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def versions() -> dict[str, str]:
+    """Return the releases of `VERSIONED` that are installed."""
+    found = {}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
+    """Return whether the folder holds this very build already, complete.
+
+    Engine, teachers and versions of then need not be those of now: what is complete stays as it is. A data set that
+    lost a file is not complete any more, and is built again.
+
+    Raises:
+        OptionError: it holds another build, and --overwrite is not given.
+        ManifestError: its dataset.json is none of ours.
+    """
+    source = folder / DATASET_JSON
+    if not source.is_file():
+        return False
+    stored = _stored(source)
+    differences = recipe.differences({name: stored[name] for name in ("options", "files", "input") if name in stored})
+    if differences and not overwrite:
+        raise _another(folder, differences)
+    names = ("rejected.parquet", *(f"data/{shard['name']}" for shard in stored["shards"]))
+    return not differences and all((folder / name).is_file() for name in names)
+
+
+def _stored(source: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(source.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        stored = None
+    if not isinstance(stored, dict) or stored.get("made_by") != MADE_BY:
+        raise ManifestError(f"{source} was not made by build tweets. Mend: another folder for --out.")
+    return stored
+
+
+def _another(folder: Path, differences: list[str]) -> OptionError:
+    told = "; ".join(differences[:4]) + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
+    return OptionError(f"--out {folder} holds another build: {told}. Mend: another folder, or --overwrite.")
+
+
+@contextmanager
+def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[Literal["new", "continued"]]:
+    """Make the folder ours while the context lasts: empty, the same build unfinished, or another to be replaced.
+
+    Raises:
+        OptionError: it holds another build, and --overwrite is not given.
+        ManifestError: it holds something that no build made.
+        ParallelNetError: another process builds there.
+    """
+    work, clearing = folder / WORK, folder / WORK / "clearing"
+    stored, finished = work / "recipe.json", folder / DATASET_JSON
+    if folder.exists() and not folder.is_dir():
+        raise ManifestError(f"--out {folder} is a file. Needed: a folder, or a name that is free.")
+    holds = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if holds - {WORK} and not any(path.is_file() for path in (finished, stored, clearing)):
+        raise ManifestError(f"--out {folder} is not empty and was not made by build tweets. Mend: another folder.")
+    work.mkdir(parents=True, exist_ok=True)
+    with _locked(work / "lock", folder):
+        goes_on = stored.is_file() and not finished.is_file() and not clearing.is_file()
+        differences = recipe.differences(_stored(stored)) if goes_on else []
+        if differences and not overwrite:
+            raise _another(folder, differences)
+        goes_on = goes_on and not differences
+        if not goes_on:
+            clearing.touch()  # until the recipe is written the folder would else be nobody's, were we killed
+            _clear(folder)
+        for name in ("partial", "rows", "surveyed", "rejected", "made"):
+            (work / name).mkdir(exist_ok=True)
+        (folder / "data").mkdir(exist_ok=True)
+        for partial in work.rglob("*.partial"):  # of runs that were killed
+            partial.unlink(missing_ok=True)
+        if not goes_on:
+            text = json.dumps({"made_by": MADE_BY, **asdict(recipe)}, indent=2) + "\n"
+            shards.write_atomic(stored, work / "partial", lambda stream: stream.write(text.encode()))
+            clearing.unlink()
+        yield "continued" if goes_on else "new"
+
+
+def _clear(folder: Path) -> None:
+    # First: without it nobody takes the rest for complete.
+    (folder / DATASET_JSON).unlink(missing_ok=True)
+    (folder / WORK / "recipe.json").unlink(missing_ok=True)
+    for inner in (folder / WORK).iterdir():
+        if inner.is_dir():
+            shutil.rmtree(inner)
+        elif inner.name not in ("lock", "clearing"):
+            inner.unlink()
+    _remove(folder, PARTS)
+
+
+def remove_pages(folder: Path) -> None:
+    """Remove what people read of a data set; it is written last and cannot be gone on with."""
+    _remove(folder, PAGES)
+
+
+def _remove(folder: Path, names: tuple[str, ...]) -> None:
+    for path in (folder / name for name in names):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(lock: Path, folder: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two builds in one folder are the user's to avoid there
+        yield
+        return
+    with lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ParallelNetError(
+                f"Another process builds in --out {folder}. Mend: wait for it, end it, or take another folder."
+            ) from None
+        yield
