@@ -72,7 +72,7 @@ def test_every_path_and_command_that_it_names_is_there() -> None:
         assert (ROOT / target).exists(), target
     for script in re.findall(r"bash (runs/[\w.-]+)", README):
         assert os.access(ROOT / script, os.R_OK), script
-    named = set(re.findall(r"parallelnet (build pairs|[a-z]+)(?= -|`| [a-z]+`)", README))
+    named = set(re.findall(r"parallelnet ((?:build|experiment) [a-z0-9]+|[a-z]+)(?= -|`| [a-z]+`)", README))
     from parallelnet.cli import COMMANDS
 
     assert named <= set(COMMANDS), named

@@ -26,7 +26,7 @@ import soundfile
 from PIL import Image
 
 from parallelnet.data.building import build, shards
-from parallelnet.data.building.build import BUILD_LOG_JSON, build_tweets, plan_tweets
+from parallelnet.data.building.build import BUILD_LOG_JSON, Done, build_tweets, plan_tweets
 from parallelnet.data.building.record import DATASET_JSON, WORK, BuildReport
 from parallelnet.data.dataset import open_data
 from parallelnet.errors import ManifestError, MissingExtraError, OptionError, ParallelNetError
@@ -227,17 +227,14 @@ def test_it_opens_as_samples(world: World, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.slow
 def test_two_workers_make_the_same_bytes(world: World, tmp_path: Path) -> None:
-    told: list[tuple[int, int, int]] = []
+    told: list[Done] = []
 
-    report = build_tweets(
-        replace(world.options, out=str(tmp_path / "set"), workers=2), progress=lambda *done: told.append(done)
-    )
+    report = build_tweets(replace(world.options, out=str(tmp_path / "set"), workers=2), progress=told.append)
 
     assert report == world.report
     assert hashes(tmp_path / "set") == hashes(Path(world.options.out))
-    assert told[0] == (0, 0, 0)
-    assert told[-1] == (N_ROWS, report.n_kept, report.n_rejected)
-    assert all(n_read == n_kept + n_rejected for n_read, n_kept, n_rejected in told)
+    assert told[0] == Done(N_ROWS, 0, 0)
+    assert told[-1] == Done(N_ROWS, N_ROWS, report.n_kept)
     assert len(told) == 1 + 5
 
 
@@ -411,7 +408,7 @@ def test_two_builds_at_once_in_one_folder_are_refused(world: World, tmp_path: Pa
     options = replace(world.options, out=str(tmp_path / "set"))
     refused: list[str] = []
 
-    def again(*_: int) -> None:
+    def again(_: Done) -> None:
         if not refused:
             with pytest.raises(ParallelNetError, match="Another process builds in") as caught:
                 build_tweets(options)
@@ -523,10 +520,10 @@ def test_two_ray_nodes_one_of_which_is_killed_make_the_same_bytes(
         cluster.wait_for_nodes()
         killed: list[int] = []
 
-        def kill(n_read: int, n_kept: int, n_rejected: int) -> None:
+        def kill(done: Done) -> None:
             # Two ranges are in work at any time, on one core each: one of them is on the node that dies.
-            if n_read and not killed:
-                killed.append(n_read)
+            if done.n_read and not killed:
+                killed.append(done.n_read)
                 cluster.remove_node(second, allow_graceful=False)
 
         options = replace(world.options, out=str(tmp_path / "set"), workers=0, executor="ray")

@@ -7,11 +7,15 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .. import options
 from ..report import terminal
 from .console import Console, extra
+
+if TYPE_CHECKING:
+    from ..data.building.build import Done
 
 
 def build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, Any]) -> None:
@@ -49,7 +53,7 @@ def build_tweets(chosen: options.TweetsOptions, console: Console, _: Mapping[str
             f"{plan.n_workers} workers. The first {plan.trial.n_read} rows ({plan.trial.n_kept} kept): {plan.folder}"
         )
         return
-    progress = Progress(quiet=console.quiet)
+    progress = _Progress(quiet=console.quiet)
     try:
         report = build.build_tweets(chosen, progress=progress)
     finally:
@@ -65,8 +69,6 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, An
     with extra("Inspecting a data set", "build"):
         import pyarrow  # noqa: F401  # asked for here, so that its absence is told by the extra
     if console.json:
-        from pathlib import Path
-
         from ..data.building.inspection import inspect as look
 
         print(look(Path(chosen.data), examples=chosen.examples).to_json())
@@ -75,8 +77,6 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, An
 
 
 def _show(folder: str, examples: int) -> None:
-    from pathlib import Path
-
     from ..data.building.card import PAPER_COUNTS
     from ..data.building.draft import REASONS
     from ..data.building.inspection import inspect as look
@@ -86,7 +86,7 @@ def _show(folder: str, examples: int) -> None:
         print(f"\n{folder}/README.md, {folder}/gallery.html")
 
 
-class Progress:
+class _Progress:
     """Rate, remaining time, kept and dropped so far: a bar on a terminal, a line a minute elsewhere."""
 
     EVERY_S = 60.0
@@ -94,33 +94,37 @@ class Progress:
     def __init__(self, *, quiet: bool) -> None:
         """Show nothing when `quiet`."""
         self.quiet = quiet
-        self.total = 0
         self._bar: Any = None
         self._first: tuple[float, int] | None = None
         self._last_s = 0.0
 
-    def __call__(self, n_read: int, n_kept: int, n_rejected: int) -> None:
-        """Take the rows that are finished so far."""
+    def __call__(self, done: Done) -> None:
+        """Take what is finished so far."""
         if self.quiet:
             return
         if sys.stderr.isatty():
-            self._draw(n_read, n_kept, n_rejected)
+            self._draw(done)
             return
         now = time.monotonic()
         if self._first is None:  # what an earlier run finished says nothing of this one's rate
-            self._first = (now, n_read)
-        elif now - self._last_s >= self.EVERY_S:
+            self._first = (now, done.n_read)
+        elif now - self._last_s >= self.EVERY_S or done.n_read == done.n_rows:
             self._last_s = now
-            rate = (n_read - self._first[1]) / max(now - self._first[0], 1e-9)
-            print(f"{n_read:,} rows, {rate:.1f}/s, {n_kept:,} kept, {n_rejected:,} dropped", file=sys.stderr)
+            rate = (done.n_read - self._first[1]) / max(now - self._first[0], 1e-9)
+            left_s = (done.n_rows - done.n_read) / rate if rate else 0.0
+            print(
+                f"{done.n_read:,} of {done.n_rows:,} rows, {rate:.1f}/s, {left_s / 60:.0f} min left, "
+                f"{done.n_kept:,} kept, {done.n_read - done.n_kept:,} dropped",
+                file=sys.stderr,
+            )
 
-    def _draw(self, n_read: int, n_kept: int, n_rejected: int) -> None:
+    def _draw(self, done: Done) -> None:
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(total=self.total or None, initial=n_read, unit="row")
-        self._bar.set_postfix(kept=n_kept, dropped=n_rejected, refresh=False)
-        self._bar.update(n_read - self._bar.n)
+            self._bar = tqdm(total=done.n_rows, initial=done.n_read, unit="row")
+        self._bar.set_postfix(kept=done.n_kept, dropped=done.n_read - done.n_kept, refresh=False)
+        self._bar.update(done.n_read - self._bar.n)
 
     def close(self) -> None:
         """Leave the bar as it is."""

@@ -36,8 +36,24 @@ BUILD_LOG_JSON = "build-log.json"
 
 DRY_RUN_ROWS = 20
 
-Progress = Callable[[int, int, int], None]
-"""Called with the rows read, kept and rejected so far, whenever a range is finished."""
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How far a build is.
+
+    Attributes:
+        n_rows: of the input.
+        n_read: rows of the ranges that are finished, by this run or an earlier one.
+        n_kept: of those.
+    """
+
+    n_rows: int
+    n_read: int
+    n_kept: int
+
+
+Progress = Callable[[Done], object]
+"""Called whenever a range is finished, and first with what earlier runs finished."""
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +131,7 @@ def plan_tweets(options: TweetsOptions) -> Plan:
     return Plan(n_rows, n_shards, n_workers, n_rows * per_row_s / min(n_workers, n_shards), folder, report)
 
 
-def _silent(n_read: int, n_kept: int, n_rejected: int) -> None:
+def _silent(done: Done) -> None:
     """Show nothing."""
 
 
@@ -178,7 +194,7 @@ class _Build:
         with self._phase("find duplicates"):
             self._find_duplicates(n_shards)
         with self._phase("make shards"):
-            self._make_shards(n_shards)
+            self._make_shards(n_shards, n_rows)
         with self._phase("finish"):
             report = self._finish(n_shards)
         self._write_log(report, n_shards, began, time.perf_counter() - started)
@@ -207,7 +223,7 @@ class _Build:
         found = find_duplicates(parts, mode=self._options.duplicates, near_bits=self._options.near_bits)
         found.save(target)
 
-    def _make_shards(self, n_shards: int) -> None:
+    def _make_shards(self, n_shards: int, n_rows: int) -> None:
         n_read = n_kept = 0
         left = []
         for index in range(n_shards):
@@ -217,13 +233,13 @@ class _Build:
                 n_read, n_kept = n_read + summary.n_read, n_kept + summary.n_kept
             else:
                 left.append(index)
-        self._progress(n_read, n_kept, n_read - n_kept)
+        self._progress(Done(n_rows, n_read, n_kept))
         for done in self._executor.run(jobs.MakeShard(self._options, n_shards), left):
             n_read, n_kept = n_read + done.n_read, n_kept + done.n_kept
             self._made["shards"] += 1
             self._made["rows"] += done.n_read
             self._worker_peak_bytes = max(self._worker_peak_bytes, done.peak_memory_bytes)
-            self._progress(n_read, n_kept, n_read - n_kept)
+            self._progress(Done(n_rows, n_read, n_kept))
 
     def _summaries(self, n_shards: int) -> Iterator[ShardSummary]:
         for index in range(n_shards):
