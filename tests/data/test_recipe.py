@@ -98,3 +98,13 @@ def test_a_foreign_dataset_json_is_left_alone(options, tmp_path):
     with pytest.raises(ManifestError, match=r"dataset\.json was not made by build tweets"):
         recipe.is_finished(tmp_path / "out", recipe.write_recipe(options), overwrite=True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["dataset.json"]
+
+
+def test_the_folder_of_a_hugging_face_model_is_a_path_too(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+
+    made = recipe.absolute(replace(options, speech_teacher="hf-model:model", image_teacher="hf-model:OWNER/NAME"))
+
+    assert (made.speech_teacher, made.image_teacher) == (f"hf-model:{tmp_path / 'model'}", "hf-model:OWNER/NAME")
+    assert recipe.write_recipe(made).options["speech_teacher"] == "hf-model:model"

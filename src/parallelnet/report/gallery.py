@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from .html import _page, _script_json
+from .html import render_page, script_json
 from .html_signals import jpeg, sound
 
 MARKS: dict[str, str] = {
@@ -149,7 +149,7 @@ def render(
             the next build what both did.
     """
     voices = {row.voice for row in rows if row.voice}
-    return _page(
+    return render_page(
         "gallery.html.j2",
         rows=rows,
         title=title,
@@ -163,5 +163,5 @@ def render(
         n_kept=n_kept,
         first=first,
         fingerprint=fingerprint,
-        data=_script_json({"fingerprint": fingerprint, "excluded": list(excluded), "marks": MARKS}),
+        data=script_json({"fingerprint": fingerprint, "excluded": list(excluded), "marks": MARKS}),
     )

@@ -102,7 +102,7 @@ def render(
     view = View(explanation)
     names = [name for name in (speech_name, image_name) if name]
     data = {"explanation": explanation.to_dict(), "page": view.for_script()}
-    return _page(
+    return render_page(
         "report.html.j2",
         explanation=explanation,
         view=view,
@@ -110,7 +110,7 @@ def render(
         speech_name=speech_name,
         image_name=image_name,
         colours=colours,
-        data=_script_json(data),
+        data=script_json(data),
     )
 
 
@@ -123,7 +123,7 @@ def render_index(rows: Iterable[IndexRow], *, title: str = "") -> str:
     """
     rows = list(rows)
     judged = [row for row in rows if row.truth and row.emotion]
-    return _page(
+    return render_page(
         "index.html.j2",
         rows=rows,
         title=title or "Explanations",
@@ -155,7 +155,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _page(template: str, **content: Any) -> str:
+def render_page(template: str, **content: Any) -> str:
+    """Return a page that needs nothing else: the template with its style and script inside, which alone may run."""
     environment = _environment()
     sources = {}
     for kind in ("css", "js"):
@@ -167,7 +168,7 @@ def _page(template: str, **content: Any) -> str:
     return page.encode("utf-8", "replace").decode()  # file names may hold bytes that are no text
 
 
-def _script_json(data: Any) -> Markup:
+def script_json(data: Any) -> Markup:
     """Return JSON that no HTML parser takes for markup, and no old script engine for the end of a line."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

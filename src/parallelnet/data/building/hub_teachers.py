@@ -21,6 +21,8 @@ from ...errors import CheckpointError, InputError, MissingExtraError, OptionErro
 from ...options import LimitOptions
 from ...types import Modality
 
+HUB_PREFIX = "hf-model:"
+"""Before the name or folder of a Hugging Face model, where a teacher is named."""
 _FILES = ("*.json", "*.safetensors", "*.txt")
 _TASKS = {"speech": "audio classification", "image": "image classification"}
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from ...errors import ManifestError, OptionError, ParallelNetError
 from ...options.tweets import TweetsOptions
 from . import shards, tweets
+from .hub_teachers import HUB_PREFIX
 from .record import DATASET_JSON, MADE_BY, WORK
 
 PAGES: tuple[str, ...] = ("README.md", "figures", "gallery.html")
@@ -83,10 +84,18 @@ def absolute(options: TweetsOptions) -> TweetsOptions:
     changed: dict[str, Any] = {}
     for name in PATH_OPTIONS:
         value = getattr(options, name)
+        if value is None:
+            continue
+        kind, path = _local(value)
         # A teacher or a voice may be a name instead.
-        if value is not None and (name in ("tweets", "out", "images") or Path(value).exists()):
-            changed[name] = os.path.abspath(value)  # noqa: PTH100  (not resolved: links may be meant)
+        if name in ("tweets", "out", "images") or Path(path).exists():
+            changed[name] = kind + os.path.abspath(path)  # noqa: PTH100  (not resolved: links may be meant)
     return replace(options, **changed)
+
+
+def _local(value: str) -> tuple[str, str]:
+    """Return what stands before the path of a teacher that is a Hugging Face model in a folder, and the path."""
+    return (HUB_PREFIX, value.removeprefix(HUB_PREFIX)) if value.startswith(HUB_PREFIX) else ("", value)
 
 
 def root_of(options: TweetsOptions) -> Path:
@@ -104,8 +113,9 @@ def write_recipe(options: TweetsOptions) -> Recipe:
     listed = {name: value for name, value in asdict(options).items() if name not in FREE_OPTIONS}
     listed["voices"] = list(options.voices)  # as it comes back from JSON
     for name in PATH_OPTIONS:
-        if listed.get(name) and Path(listed[name]).exists():
-            listed[name] = Path(listed[name]).name
+        kind, path = _local(listed.get(name) or "")
+        if path and Path(path).exists():
+            listed[name] = kind + Path(path).name
     if options.labels == "sentiment":  # no teacher is asked
         for name in ("speech_teacher", "image_teacher", "label_map", "renormalise", "rule", "threshold"):
             listed.pop(name)

@@ -61,7 +61,7 @@ class Failure:
 @functools.lru_cache(maxsize=1)
 def _opened(job: Job) -> Callable[[Any], Any]:
     """Return the opened job; the next task of the same job in this process finds it open."""
-    import threadpoolctl  # type: ignore[import-untyped]
+    import threadpoolctl
 
     threadpoolctl.threadpool_limits(1)  # for what was imported before the variables could be set
     return job.open()

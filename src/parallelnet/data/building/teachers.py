@@ -19,10 +19,8 @@ from ...options import LimitOptions
 from ...predictor import Predictor, Signals
 from ...types import EMOTIONS, Modality
 from .draft import Draft
-from .hub_teachers import open_hub_classifier
+from .hub_teachers import HUB_PREFIX, open_hub_classifier
 from .merging import classes_to_emotions, merge, read_label_map
-
-HUB_PREFIX = "hf-model:"
 
 _ANY_SIZE = LimitOptions(max_duration_s=24 * 3600, max_pixels=2**40)  # CheckSound and CheckPicture limit it, not this
 
