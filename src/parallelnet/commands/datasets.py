@@ -107,7 +107,7 @@ class _Progress:
             return
         now = time.monotonic()
         if self._first is None:  # what an earlier run finished says nothing of this one's rate
-            self._first = (now, done.n_read)
+            self._first, self._last_s = (now, done.n_read), now
         elif now - self._last_s >= self.EVERY_S or done.n_read == done.n_rows:
             self._last_s = now
             rate = (done.n_read - self._first[1]) / max(now - self._first[0], 1e-9)
