@@ -23,7 +23,7 @@ def _loaded(name, path):
     return module
 
 
-built = _loaded("built_fixture", TESTS / "data" / "built_fixture.py")
+built = _loaded("built_fixture", TESTS / "data" / "building" / "built_fixture.py")
 html_fixture = _loaded("html_fixture", TESTS / "report" / "test_html.py")
 HOSTILE, Page, data_of = html_fixture.HOSTILE, html_fixture.Page, html_fixture.data_of
 

@@ -56,14 +56,20 @@ def from_torchvision(facts: Backbone, weights: Weights) -> nn.Module:
     # truncated normal distribution; torch's default start is as good under batch norm.
     quiet = {"aux_logits": False, "init_weights": False} if facts.model in ("googlenet", "inception_v3") else {}
     fetch = weights == "imagenet"
-    model = _pretrained(facts) if fetch else models.get_model(facts.model, weights=None, **quiet)
+    model = pretrained(facts) if fetch else models.get_model(facts.model, weights=None, **quiet)
     stages = list(_stages(model, facts.cut))
     if facts.relu:
         stages.append(nn.ReLU())
     return nn.Sequential(Normalise(facts.mean, facts.std), *stages)
 
 
-def _pretrained(facts: Backbone) -> nn.Module:
+def pretrained(facts: Backbone) -> nn.Module:
+    """Return a torchvision classifier with the weights that its facts name, fetched on first use.
+
+    Raises:
+        OptionError: there are none.
+        CheckpointError: they could not be fetched.
+    """
     from torchvision import models
 
     choices = models.get_model_weights(facts.model)

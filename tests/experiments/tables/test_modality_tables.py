@@ -1,0 +1,172 @@
+"""Figures of a setting against numbers worked out by hand; tables and plots from their record."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss, precision_recall_fscore_support
+
+from parallelnet.experiments.tables import modality_plots, modality_statistics, modality_tables
+from parallelnet.experiments.tables.modality_statistics import Answers
+from parallelnet.experiments.tables.statistics import Pooled, difference
+
+CLASSES = ("anger", "happy", "sad")
+
+
+def answers(seed: int = 0, n: int = 120, *, sure: float = 2.0, skill: float = 1.0) -> Answers:
+    """Answers of five folds that are too sure: the raw ones are sharper by `sure` than the scaled ones."""
+    rng = np.random.default_rng(seed)
+    labels = np.random.default_rng(99).integers(3, size=n)
+    logits = rng.normal(size=(n, 3)) + skill * np.eye(3)[labels]
+
+    def softmax(z):
+        raised = np.exp(z)
+        return raised / raised.sum(axis=1, keepdims=True)
+
+    ids, groups = tuple(f"s{k}" for k in range(n)), tuple(f"g{k // 4}" for k in range(n))
+    pooled = Pooled(ids, np.arange(n) // 4 % 5, labels, softmax(logits), softmax(sure * logits), groups)
+    return Answers(CLASSES, pooled, (sure,) * 5, (0.8,) * 5)
+
+
+def record(**found):
+    """A record of the study, with one row for each name, and one that was not run."""
+    rows = [
+        {"key": name, "title": f"title of {name}", "network": "parallelnet", "found": each}
+        for name, each in found.items()
+    ]
+    rows.append({"key": "dropout", "title": "with dropout", "network": "parallelnet", "missing": "not run: none asked"})
+    return {"data": {"name": "pairs_5"}, "rows": rows, "differences": []}
+
+
+def measured(seed: int = 0, **given):
+    return modality_statistics.figures(answers(seed, **given), n_bootstrap=50, seed=0)
+
+
+def test_classes_have_scikit_learns_figures():
+    given = answers().pooled
+    found = measured()["per_class"]
+    expected = precision_recall_fscore_support(given.labels, given.probs.argmax(axis=1))
+    for k, name in enumerate(CLASSES):
+        for kind, values in zip(("precision", "recall", "f1"), expected, strict=False):
+            assert found[name][kind]["value"] == pytest.approx(values[k], abs=1e-12)
+            low, high = found[name][kind]["ci95"]
+            assert low < values[k] < high
+        assert found[name]["n"] == expected[3][k]
+
+
+def test_a_class_that_nobody_says_has_no_precision():
+    given = answers()
+    given.pooled.probs[:, 2] = 0
+    given.pooled.probs[:, :] /= given.pooled.probs.sum(axis=1, keepdims=True)
+    each = modality_statistics.figures(given, n_bootstrap=20, seed=0)["per_class"]["sad"]
+    assert each["precision"] == {"value": None, "ci95": [None, None]}
+    assert each["recall"]["value"] == each["f1"]["value"] == 0
+
+
+def test_scaling_is_judged_on_the_same_draws():
+    given = answers().pooled
+    change = measured()["calibration"]["change"]["nll"]
+    expected = log_loss(given.labels, given.probs) - log_loss(given.labels, given.raw)
+    assert change["difference"] == pytest.approx(expected, abs=1e-12)
+    assert change["difference"] < 0  # the raw ones are too sure
+    same = modality_statistics.figures(answers(sure=1.0), n_bootstrap=20, seed=0)["calibration"]["change"]
+    assert all(each == {"difference": 0.0, "ci95": [0.0, 0.0]} for each in same.values())
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "coverage", "mean_size", "n"),
+    [
+        ((0.75,) * 5, 5 / 8, 2, 8),  # 1 - 0.3 is inside, 1 - 0.2 is not
+        ((0.0,) * 5, 2 / 8, 1, 8),  # never empty
+        ((0.75, None, None, None, None), 3 / 4, 2, 4),  # only fold 0 promises anything
+    ],
+)
+def test_conformal_sets_are_those_of_predict(thresholds, coverage, mean_size, n):
+    given = replace(answers(n=8), thresholds=thresholds)
+    given.pooled.probs[:] = [0.5, 0.3, 0.2]
+    given.pooled.labels[:] = [0, 0, 1, 2, 1, 1, 2, 2]
+    found = modality_statistics.conformal(given, n_bootstrap=20, seed=0)
+    assert found["coverage"]["mean"] == coverage
+    assert found["mean_size"]["mean"] == mean_size
+    assert found["one_class"]["mean"] == (mean_size == 1)
+    assert found["n"] == n
+
+
+def test_without_thresholds_it_says_why():
+    found = modality_statistics.conformal(replace(answers(), thresholds=(None,) * 5), n_bootstrap=20, seed=0)
+    assert found == "no fold had enough validation samples for a threshold"
+
+
+def test_tables_say_everything_and_nothing_twice():
+    given = record(both=measured(), speech=measured(1))
+    given["differences"] = [
+        {
+            "first_title": "title of both",
+            "second_title": "title of speech",
+            "found": difference(answers(0, skill=3.0).pooled, answers(1).pooled, n_bootstrap=50, seed=0),
+        },
+        {"second_title": "x", "first_title": "with dropout", "missing": "not run: none asked"},
+    ]
+    text = modality_tables.markdown(given)
+    assert text == modality_tables.markdown(json.loads(json.dumps(given)))
+    metrics = given["rows"][0]["found"]["metrics"]
+    low, high = metrics["ci95"]["accuracy"]
+    assert f"| title of both | parallelnet | 120 | {metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}] |" in text
+    assert text.count("not run: none asked") == 5
+    assert "**+" in text
+    widths = {}
+    for block in text.split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        widths |= {block[:20]: {line.count(" |") for line in rows}} if rows else {}
+    assert all(len(found) == 1 for found in widths.values())
+
+
+def test_latex_is_escaped_and_every_row_as_wide():
+    given = record(both=measured())
+    text = modality_tables.latex(given)
+    assert r"pairs\_5" in text
+    for part in text.split(r"\begin{tabular}")[1:]:
+        body = part.split(r"\end{tabular}")[0]
+        assert len({line.count(" & ") for line in body.splitlines() if line.endswith(r"\\")}) == 1
+    assert modality_tables.escaped("50 % & a_b\\") == r"50 \% \& a\_b\textbackslash{}"
+
+
+def test_undefined_figures_are_dashes():
+    assert modality_tables.bounds(None, [None, None]) == "-"
+    assert modality_tables.bounds(0.5, [None, None]) == "0.500"
+    assert not modality_tables.excludes_zero([None, None])
+    assert not modality_tables.excludes_zero([-0.1, 0.0])
+
+
+def test_plots_show_the_bins_and_the_recalls(tmp_path):
+    given = record(both=measured(), speech=measured(1))
+    found = given["rows"][0]["found"]
+    figure = modality_plots.reliability_pair(given["rows"][0])
+    for ax, name in zip(figure.axes, ("raw_metrics", "metrics"), strict=True):
+        dots = ax.collections[1].get_offsets()
+        np.testing.assert_allclose(dots, [each[1:] for each in found[name]["reliability"] if each[0]])
+        assert f"{found[name]['ece']:.3f}" in ax.get_title()
+    bars = modality_plots.per_class_bars(given).axes[0].patches
+    assert len(bars) == 6
+    recalls = [each["recall"]["value"] for each in found["per_class"].values()]
+    np.testing.assert_allclose([bar.get_height() for bar in bars[:3]], recalls)
+    paths = modality_plots.save(given, tmp_path)
+    assert [path.name for path in paths] == ["reliability-both.png", "reliability-speech.png", "per-class.png"]
+    before = paths[0].read_bytes()
+    modality_plots.save(given, tmp_path)
+    assert paths[0].read_bytes() == before
+
+
+def test_a_class_without_samples_is_no_recall_of_zero():
+    given = answers()
+    given.pooled.labels[given.pooled.labels == 2] = 1
+    found = modality_statistics.figures(given, n_bootstrap=20, seed=0)
+    assert found["per_class"]["sad"]["recall"]["value"] is None
+    json.dumps(found, allow_nan=False)
+    ax = modality_plots.per_class_bars(record(both=found)).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["no sample"]
+    assert not any(math.isnan(bar.get_height()) for bar in ax.patches)

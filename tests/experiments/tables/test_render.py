@@ -1,0 +1,397 @@
+"""Pages from committed JSON: what they say follows from the figures, the same bytes each time, nothing by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parallelnet import checkpoint
+from parallelnet.data.building.record import BuildReport
+from parallelnet.errors import ManifestError, OptionError, ParallelNetError
+from parallelnet.evaluation import evaluate
+from parallelnet.experiments.tables import findings, modalities, pages, table1, table2
+from parallelnet.experiments.tables.modality_statistics import Answers
+from parallelnet.experiments.tables.ranking import rank_agreement
+from parallelnet.experiments.tables.render import render
+from parallelnet.experiments.tables.rows import TABLE1
+from parallelnet.experiments.tables.runner import Material, Outcome
+from parallelnet.experiments.tables.sentiment_rows import ROWS as SENTIMENT_ROWS
+from parallelnet.experiments.tables.sentiment_study import Answered
+from parallelnet.experiments.tables.statistics import Pooled
+from parallelnet.options import PRESETS
+from parallelnet.options.tables import RenderOptions, Table1Options
+from parallelnet.training.parts import Parts
+from parallelnet.types import Sample
+
+ROOT = Path(__file__).resolve().parents[3]
+CLASSES = ("anger", "sad")
+N_FOLDS, N = 2, 60
+RECIPE = replace(PRESETS["paper"], epochs=4, learning_rate=1e-3)
+# How far the true class's logit is raised: the paper's order, but for ier-only below ser-only.
+SKILL = {
+    "ser-only": 1.2,
+    "ier-only": 0.3,
+    "baseline-1": 0.8,
+    "baseline-2": 0.7,
+    "baseline-3": 1.6,
+    "parallelnet": 4.0,
+}
+
+
+def said(skill: float, seed: int, n_classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.random.default_rng(0).integers(n_classes, size=N)
+    noise = np.random.default_rng(seed).normal(size=(N, n_classes))
+    raised = np.exp(noise + skill * np.eye(n_classes)[labels])
+    return labels, raised / raised.sum(axis=1, keepdims=True)
+
+
+FOLDS = np.repeat(np.arange(N_FOLDS), N // N_FOLDS)
+IDS = tuple(f"s{k}" for k in range(N))
+GROUPS = tuple(f"g{k // 3}" for k in range(N))
+
+
+def material() -> Material:
+    labels = {name: CLASSES[y] for name, y in zip(IDS, said(0, 0)[0], strict=True)}
+    samples = tuple(Sample(name, label=labels[name], fold=int(fold)) for name, fold in zip(IDS, FOLDS, strict=True))
+    parts = tuple(
+        Parts(tuple(s for s in samples if s.fold != k), (), tuple(s for s in samples if s.fold == k))
+        for k in range(N_FOLDS)
+    )
+    return Material("toy", samples, labels, CLASSES, parts, dict(zip(IDS, GROUPS, strict=True)), "fingerprint", 0)
+
+
+def write_row(folder: Path, key: str) -> Outcome:
+    """Write what `train` leaves of a row, as far as Table 1 reads it."""
+    labels, probs = said(SKILL[key], list(SKILL).index(key) + 1)
+    modality = {"ser-only": "speech", "ier-only": "image"}.get(key, "both")
+    taken = ("speech", "image") if modality == "both" else (modality,)
+    for fold in range(N_FOLDS):
+        home, inside = folder / f"fold-{fold}", fold == FOLDS
+        branch = {"backbone": "vgg16-narrow", "input_pool": 2}
+        network = {"configuration": 3, "fusion": "multiply", "embed_dim": 8, **dict.fromkeys(taken, branch)}
+        checkpoint.write(home / "checkpoint", checkpoint.ModelFacts("x", key, network, CLASSES, taken, True))
+        answers = {
+            "ids": [name for name, has in zip(IDS, inside, strict=True) if has],
+            "labels": labels[inside].tolist(),
+            "probs": probs[inside].tolist(),
+            "raw_probs": probs[inside].tolist(),
+        }
+        (home / "test.json").write_text(json.dumps({"classes": CLASSES, "settings": {modality: answers}}))
+        metrics = evaluate(labels[inside], probs[inside], CLASSES, n_bootstrap=2)
+        validation = {"n": 5, "accuracy": 0.6, "macro_f1": 0.6, "cohen_kappa": 0.2}
+        record = {"test": {modality: metrics.to_dict()}, "validation": {modality: validation}}
+        (home / "metrics.json").write_text(json.dumps({**record, "seconds": 60.0, "parameters": 1000}))
+        log = home / "logs" / "start-0"
+        log.mkdir(parents=True)
+        kinds = ("loss", "accuracy", "macro_f1", "kappa")
+        names = [f"{part}_{kind}" for part in ("train", "validation") for kind in kinds]
+        rows = [",".join(["epoch", *names])]
+        rows += [",".join([str(epoch), *[str(0.9 - 0.1 * epoch)] * len(names)]) for epoch in range(3)]
+        (log / "metrics.csv").write_text("\n".join(rows) + "\n")
+    return Outcome(TABLE1[key], folder, N_FOLDS, "")
+
+
+@pytest.fixture(scope="module")
+def record1(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """A Table 1, as `experiment table1` writes it."""
+    work = tmp_path_factory.mktemp("runs")
+    outcomes = [write_row(work / key, key) for key in SKILL]
+    options = Table1Options(data="toy", out="out", folds=N_FOLDS, size="small", n_bootstrap=200)
+    return json.loads(table1.dump(table1.summarise(outcomes, options, RECIPE, material(), None)))
+
+
+@pytest.fixture(scope="module")
+def record2(record1: dict) -> dict:
+    """A Table 2, where reading beats ParallelNet."""
+    skill = {"majority": 0.0, "text": 3.0, "vadicamo": 0.2, "gaspar": 3.2, "parallelnet": 1.5}
+    answers = {}
+    for seed, (key, row) in enumerate(SENTIMENT_ROWS.items()):
+        if key not in skill:
+            answers[key] = Answered(row, (), (), None, "not run: needs ImageNet weights")
+            continue
+        labels, probs = said(skill[key], seed + 1, 3)
+        pooled = Pooled(IDS, FOLDS, labels, probs, probs, GROUPS)
+        answers[key] = Answered(row, ((0, {}), (1, {})), (), pooled, "")
+    found = table2.result(answers, 200, 0)
+    data = record1["data"] | {"counts": {"negative": 20, "neutral": 20, "positive": 20}, "n_unlabelled": 0}
+    options = record1["options"] | {"recipe": record1["recipe"]}
+    head = {name: record1[name] for name in ("date", "machine", "versions")}
+    return json.loads(json.dumps({**found, "data": data, "options": options, **head}))
+
+
+@pytest.fixture(scope="module")
+def record3(record1: dict) -> dict:
+    """A study of the modalities, without a row with dropout."""
+    skill = {"both": 4.0, "both-without-image": 1.0, "both-without-speech": 0.5, "speech": 2.0, "image": 1.0}
+    answers = {}
+    for seed, (key, raised) in enumerate(skill.items()):
+        labels, probs = said(raised, seed + 1)
+        raw = probs**3 / (probs**3).sum(axis=1, keepdims=True)
+        pooled = Pooled(IDS, FOLDS, labels, probs, raw, GROUPS)
+        answers[key] = Answers(CLASSES, pooled, (3.0, 3.0), (0.6, 0.6))
+    missing = {each.key: "not run: no --with-dropout" for each in modalities.DROPPED}
+    found = modalities.result(answers, missing, 200, 0)
+    head = {name: record1[name] for name in ("data", "date", "machine", "versions")}
+    return json.loads(json.dumps({**found, "options": record1["options"] | {"recipe": record1["recipe"]}, **head}))
+
+
+def build_report() -> BuildReport:
+    counts = {"anger": 5, "happy": 10, "hate": 1, "sad": 4}
+    return BuildReport(
+        made_by="parallelnet build tweets",
+        n_read=30,
+        n_kept=20,
+        n_rejected=10,
+        rejected={"duplicate": 7, "low-confidence": 3},
+        class_counts=counts,
+        sentiment_counts={"": 20},
+        label_source_counts={"speech": 12, "image": 8},
+        teacher_agreement=0.25,
+        n_taught=23,
+        threshold=0.5,
+        rule="max",
+        labels="emotion",
+        threshold_curve=((0.5, 20, counts), (0.9, 1, {"happy": 1})),
+        tts={"engine": "espeak-ng", "version": "1", "voices": {"en": 20}},
+        languages={"en": 20},
+        teachers={},
+        duration_s=3600.0,
+        options={},
+        files={},
+        input={"name": "tweets.csv", "format": "csv", "sha256": "x"},
+        versions={},
+        shards=(),
+        rejected_sha256="x",
+        fingerprint="0123456789abcdef",
+    )
+
+
+@pytest.fixture
+def results(tmp_path: Path, record1: dict, record2: dict, record3: dict) -> Path:
+    """Everything that can be rendered: each table, a second attempt, a build, measured models, a study."""
+    root = tmp_path / "results"
+    second = json.loads(json.dumps(record1))
+    second["recipe"]["learning_rate"] = 0.01
+    second["recipe"]["augment"]["flip"] = True
+    made = {"table1/table1": record1, "table1-second/table1": second, "table2/table2": record2}
+    made |= {"modalities/modalities": record3, "build-tweets": asdict(build_report())}
+    for name, record in made.items():
+        path = root / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record))
+    shutil.copy(ROOT / "results" / "compact.json", root)
+    shutil.copytree(ROOT / "results" / "faithfulness", root / "faithfulness")
+    return root
+
+
+def options(results: Path, **given: bool) -> RenderOptions:
+    return RenderOptions(results=str(results), out=str(results.parent / "docs" / "results"), **given)
+
+
+def test_everything_is_rendered_and_the_same_each_time(results):
+    first = render(options(results))
+    names = {path.relative_to(results.parent).as_posix() for path in first.written}
+    pages_made = ("index", "table1", "table1-second", "table2", "modalities", "build-tweets", "models")
+    assert {f"docs/results/{name}.md" for name in pages_made} <= names
+    assert {"results/table2/table2.tex", "results/modalities/modalities.md"} <= names
+    # The committed table of the study is what its JSON says.
+    assert results / "faithfulness" / "table.md" in first.unchanged
+    before = {path: path.read_bytes() for path in first.written}
+    again = render(options(results))
+    assert again.written == ()
+    assert {path: path.read_bytes() for path in before} == before
+    assert json.loads(again.to_json())["written"] == []
+
+
+def test_every_link_leads_somewhere(results):
+    render(options(results))
+    folder = results.parent / "docs" / "results"
+    links = [
+        (path.parent / link).resolve()
+        for path in folder.glob("*.md")
+        for link in re.findall(r"\]\(([^)]+)\)", path.read_text())
+    ]
+    assert len(links) > 15
+    assert [link for link in links if not link.exists()] == []
+
+
+def test_check_names_what_differs_and_writes_nothing(results):
+    render(options(results))
+    render(options(results, check=True))
+    table = results / "table2" / "table2.md"
+    page = results.parent / "docs" / "results" / "table1.md"
+    table.write_text(table.read_text() + " ")
+    page.unlink()
+    with pytest.raises(ParallelNetError, match=r"table1\.md is missing") as caught:
+        render(options(results, check=True))
+    assert f"{table} differs" in str(caught.value)
+    assert not page.exists()
+    assert set(render(options(results)).written) == {page, table}
+
+
+def test_pages_of_results_that_are_gone_go_and_others_stay(results):
+    render(options(results))
+    folder = results.parent / "docs" / "results"
+    (folder / "own.md").write_text("written by a person\n")
+    shutil.rmtree(results / "table2")
+    with pytest.raises(ParallelNetError, match=r"table2\.md is made by no JSON"):
+        render(options(results, check=True))
+    assert render(options(results)).removed == (folder / "table2.md",)
+    assert (folder / "own.md").exists()
+    render(options(results, check=True))
+
+
+def test_a_json_that_is_cut_is_named(results):
+    (results / "table1" / "table1.json").write_text('{"rows": ')
+    with pytest.raises(ManifestError, match=r"table1\.json cannot be read"):
+        render(options(results))
+
+
+def test_nothing_to_render_is_an_error(tmp_path):
+    with pytest.raises(OptionError, match="holds no results"):
+        render(RenderOptions(results=str(tmp_path), out=str(tmp_path / "out")))
+    with pytest.raises(OptionError, match="--plots"):
+        RenderOptions(check=True, plots=True)
+
+
+def test_notes_are_taken_over_and_their_figures_held_to_the_json(results, record1):
+    accuracy = record1["rows"]["parallelnet"]["pooled"]["accuracy"]
+    notes = results / "table1" / "notes.md"
+    notes.write_text(f"Of 2 tries, {accuracy:.3f} or {100 * accuracy:.1f} % (section 5.4, version 1.2.3).\n")
+    render(options(results))
+    assert notes.read_text().strip() in (results.parent / "docs" / "results" / "table1.md").read_text()
+    notes.write_text("A figure of 12.3457 % that nobody measured.\n")
+    with pytest.raises(ManifestError, match=r"has 12\.3457, which stands in no JSON"):
+        render(options(results))
+
+
+def test_figures_are_found_as_parts_and_as_percent():
+    record = {"a": [0.12345, {"b": -7.5}], "curves": [0.777], "name": "0.999", "on": True}
+    assert pages.unknown_figures("12.3 %, 0.123 and 7.50, not 0.777, 0.999 or 1.0; -0.12", [record]) == [
+        "0.777",
+        "0.999",
+        "1.0",
+    ]
+    assert pages.unknown_figures("Table 1.2, sections 3.1 and 4.2, Eq. 5.1, file-0.1.txt, 3 folds", [record]) == []
+
+
+def test_table1_says_what_follows(record1):
+    text = "\n".join(findings.table1(record1))
+    assert "Fusion earns its place" in text
+    ours = {key: row["pooled"]["accuracy"] for key, row in record1["rows"].items() if not row["reason"]}
+    assert ours["ser-only"] > ours["ier-only"]
+    order = sorted(ours, key=lambda key: -ours[key])
+    assert f"Here: {' > '.join(order)}." in text
+    same = rank_agreement([TABLE1[key].printed for key in ours], list(ours.values()))
+    assert (
+        f"{same.same_order} of 15 pairs of rows stand in the paper's order (Kendall's tau {same.kendall:+.2f}" in text
+    )
+    assert text.count("Against the paper's order") == 15 - same.same_order > 0
+    assert f"ser-only ({100 * ours['ser-only']:.1f} %; printed 60.17 %) lies above ier-only" in text
+    assert "baseline-3 is the most accurate (as the paper says)" in text
+    assert "parallelnet minus ser-only" in text
+    assert "Missing, not run: not asked for (--studies): additive" in text
+    for each in record1["differences"]:
+        low, high = each["accuracy"]["ci95"]
+        kind = "interval excludes zero" if low > 0 or high < 0 else "cannot be told from none"
+        line = next(line for line in text.splitlines() if kind in line and line.startswith("Differences"))
+        assert f"{each['first']} minus {each['second']} " in line
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ([0.01, 0.2], "Fusion earns its place"),
+        ([-0.01, 0.2], "Fusion does not earn its place"),
+        ([-0.3, -0.1], "Fusion does harm"),
+    ],
+)
+def test_fusion_is_judged_by_its_interval(record1, interval, said):
+    fusion = {"reason": "", "best_single": "ser-only", "difference": sum(interval) / 2, "ci95": interval}
+    changed = record1 | {"fusion": fusion | {"earned": interval[0] > 0}}
+    assert findings.table1_headline(changed).startswith(said)
+
+
+def test_table1_without_its_rows(record1):
+    rows = {key: row | {"reason": "stopped"} for key, row in record1["rows"].items()}
+    assert findings.table1(record1 | {"rows": rows}) == [findings.NO_RUN]
+
+
+def test_table2_says_what_follows(record2):
+    text = "\n".join(findings.table2(record2))
+    rows = {row["key"]: row for row in record2["rows"]}
+    best = max((row for row in record2["rows"] if "found" in row), key=lambda row: row["found"]["accuracy"])
+    assert f"The most accurate row is “{best['title']}”" in text
+    assert "ParallelNet is better than, in points of accuracy: Majority class" in text
+    assert f"ParallelNet is worse than, in points of accuracy: {rows['text']['title']}" in text
+    printed = ("vadicamo", "gaspar", "parallelnet")
+    same = rank_agreement(
+        [rows[key]["printed"] for key in printed], [rows[key]["found"]["accuracy"] for key in printed]
+    )
+    assert f"{same.same_order} of 3 pairs of rows" in text
+    assert "Missing, not run: needs ImageNet weights: vadicamo-imagenet; gaspar-content." in text
+
+
+def test_modalities_say_what_follows(record3):
+    text = "\n".join(findings.modalities(record3))
+    assert text.startswith("Both modalities are more accurate than speech alone, the better one: **+")
+    assert "What a missing picture costs the fused network: **+" in text
+    assert "Temperature scaling lowers the log loss of both" in text
+    assert "Conformal sets, which promise 90.0 %" in text
+    assert "Missing, not run: no --with-dropout: dropout: both" in text
+
+
+def test_attempts_stand_beside_each_other(results, record1):
+    render(options(results))
+    text = (results.parent / "docs" / "results" / "table1.md").read_text()
+    validation = "60.0 %"
+    line = next(line for line in text.splitlines() if line.startswith("| [table1-second]"))
+    assert "augment: flip True (False)" in line
+    assert "learning rate 0.01 (0.001)" in line
+    assert f"| {validation} | {validation} (ser-only) |" in line
+    assert "## Attempts" not in (results.parent / "docs" / "results" / "table2.md").read_text()
+
+
+def test_what_differs_from_the_paper_is_computed(record1):
+    lines = "\n".join(pages.deviations(record1))
+    assert "learning rate 0.001 (8e-06)" in lines
+    assert "epochs 4 (30)" in lines
+    assert "2 folds, the paper has 5" in lines
+    assert "--size small" in lines
+    same = record1 | {"recipe": json.loads(json.dumps(asdict(PRESETS["paper"])))}
+    same["options"] = record1["options"] | {"size": "paper", "weights": "imagenet", "folds": 5}
+    lines = "\n".join(pages.deviations(same))
+    assert "recipe" not in lines
+    assert "small" not in lines
+    assert "random weights" not in lines
+
+
+def test_rank_agreement_of_known_orders():
+    same = rank_agreement([1, 2, 3, 4], [10, 20, 30, 40])
+    assert (same.same_order, same.n_pairs, same.kendall, same.spearman, same.swapped) == (6, 6, 1, 1, ())
+    assert same.kendall_p == pytest.approx(2 / 24)  # exact: two of 4! orders are as far out
+    one = rank_agreement([1, 2, 3], [1, 3, 2])
+    assert one.kendall == pytest.approx(1 / 3)
+    assert one.spearman == pytest.approx(0.5)
+    assert one.swapped == ((2, 1),)
+    tied = rank_agreement([1, 2, 3], [5, 5, 5])
+    assert (tied.kendall, tied.spearman, tied.same_order, tied.swapped) == (None, None, 0, ())
+
+
+def test_a_build_stands_beside_the_paper_s_counts(results):
+    render(options(results))
+    text = (results.parent / "docs" / "results" / "build-tweets.md").read_text()
+    assert "| happy | 10 | 50.0 % | 42,958 | 53.1 % |" in text
+    assert "| duplicate | 7 | 23.3 % |" in text
+    assert "| 0.90 | 1 | 0 | 1 | 0 | 0 |" in text
+    assert "unknown 20" in text
+
+
+def test_committed_pages_are_those_of_the_committed_json():
+    render(RenderOptions(results=str(ROOT / "results"), out=str(ROOT / "docs" / "results"), check=True))

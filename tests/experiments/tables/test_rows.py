@@ -1,0 +1,60 @@
+"""Rows are facts: each builds, each stands where the paper says, and only the rate studies learn otherwise."""
+
+import pytest
+
+from parallelnet.errors import OptionError
+from parallelnet.experiments.tables import rows
+from parallelnet.models.variants import VARIANTS, network_options
+from parallelnet.options import Recipe
+
+
+def test_the_paper_prints_these_six():
+    assert {row.key: row.printed for row in rows.TABLE1.values()} == {
+        "ser-only": 60.17,
+        "ier-only": 66.93,
+        "baseline-1": 63.93,
+        "baseline-2": 61.81,
+        "baseline-3": 67.70,
+        "parallelnet": 83.29,
+    }
+    assert all(row.printed is None for row in rows.STUDIES.values())
+
+
+@pytest.mark.parametrize("key", rows.ROWS)
+def test_every_row_is_a_network(key):
+    row = rows.ROWS[key]
+    assert row.key == key
+    assert row.title
+    assert row.source
+    for size in ("paper", "small"):
+        assert network_options(row.variant, size=size).modalities == VARIANTS[row.variant].modalities
+
+
+def test_every_variant_of_the_paper_has_a_row():
+    # efficientnet equals baseline-3: the same network, trained once.
+    ours = {name for name in VARIANTS if name.startswith("compact")} | {"parallelnet-efficientnet"}
+    assert {row.variant for row in rows.ROWS.values()} == set(VARIANTS) - ours
+
+
+def test_only_the_rate_studies_learn_otherwise():
+    recipe = Recipe(learning_rate=1e-3, epochs=7)
+    rates = {key: row.recipe(recipe).learning_rate for key, row in rows.ROWS.items()}
+    assert rates.pop("resnet34-low-rate") == pytest.approx(1e-4)
+    assert rates.pop("resnet34-high-rate") == pytest.approx(1e-2)
+    assert set(rates.values()) == {1e-3}
+    assert all(row.recipe(recipe).epochs == 7 for row in rows.ROWS.values())
+
+
+def test_choice_of_rows():
+    assert [row.key for row in rows.chosen((), studies=False)] == list(rows.TABLE1)
+    assert [row.key for row in rows.chosen((), studies=True)] == list(rows.ROWS)
+    # In the order of the table, whatever the order asked for.
+    assert [row.key for row in rows.chosen(("additive", "ser-only"), studies=False)] == ["ser-only", "additive"]
+    with pytest.raises(OptionError, match=r"Unknown row 'parallelnett'. Did you mean 'parallelnet'\?.*--rows"):
+        rows.chosen(("parallelnett",), studies=False)
+    with pytest.raises(OptionError, match="'ser-only' twice"):
+        rows.chosen(("ser-only", "ser-only"), studies=False)
+
+
+def test_pairs_of_interest_are_rows():
+    assert all(key in rows.ROWS for pair in rows.PAIRS_OF_INTEREST for key in pair)

@@ -1,0 +1,219 @@
+"""Data that no table can be made of are refused before training; a stop loses nothing; a failing row says why."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from parallelnet.errors import ManifestError, OptionError
+from parallelnet.experiments.tables import rows, runner
+from parallelnet.options import PRESETS, Recipe
+from parallelnet.training.run import METRICS
+
+_spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
+made = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(made)
+
+RECIPE = replace(PRESETS["paper"], epochs=2, batch_size=4, learning_rate=1e-3)
+THREE = tuple(rows.ROWS[key] for key in ("ser-only", "ier-only", "parallelnet"))
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Twelve speakers, an utterance and a picture of each of two classes."""
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    made.write_pairs(folder, 12, splits=False)
+    return folder
+
+
+def test_every_row_has_the_same_folds(data, tmp_path):
+    asked = made.options(data, tmp_path / "out")
+    material = runner.prepare(asked)
+    assert material.classes == ("anger", "sad")
+    assert len(material.parts) == 2
+    tested = [s.id for part in material.parts for s in part.test]
+    assert sorted(tested) == sorted(s.id for s in material.samples)
+    for part in material.parts:  # no speaker on two sides
+        sides = [{s.group for s in side} for side in (part.train, part.validation, part.test)]
+        assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
+    assert len(set(material.components.values())) == 12
+    found = material.describe()
+    assert found["name"] == "pairs"
+    assert found["counts"] == {"anger": 12, "sad": 12}
+    assert str(tmp_path) not in json.dumps(found)
+    # The same folds for networks of one modality, which `train` deals itself.
+    for row in THREE:
+        network = runner.network_options(row.variant, size="small")
+        train_options = runner._train_options(asked, "x", row.variant, material.classes, "label", ())
+        samples, _ = runner.usable(runner.open_data(asked.data), train_options, network)
+        parts = runner.deal_parts(samples, train_options)
+        assert [[s.id for s in part.test] for part in parts] == [[s.id for s in part.test] for part in material.parts]
+
+
+def test_own_folds_are_taken(data, tmp_path):
+    made.rewrite(data / "manifest.csv", lambda s: replace(s, fold=int(s.group[-1]) % 2))
+    material = runner.prepare(made.options(data, tmp_path / "out"))
+    assert all(s.fold == number for number, part in enumerate(material.parts) for s in part.test)
+    with pytest.raises(ManifestError, match="not 0 to 2"):
+        runner.prepare(made.options(data, tmp_path / "out", folds=3))
+
+
+def test_a_fold_without_a_class_is_refused_before_training(data, tmp_path):
+    # All sad ones in fold 1: fold 0 could not be tested on them.
+    made.rewrite(data / "manifest.csv", lambda s: replace(s, fold=int(s.label == "sad"), group=s.id))
+    with pytest.raises(ManifestError, match=r"fold 0, test part has no sample of class 'sad', of which there are 12"):
+        runner.prepare(made.options(data, tmp_path / "out"))
+
+
+def test_too_few_groups_are_refused(data, tmp_path):
+    made.rewrite(data / "manifest.csv", lambda s: replace(s, group=f"g{int(s.group.split('-')[1]) % 2}"))
+    with pytest.raises(ManifestError, match="2 sets"):
+        runner.prepare(made.options(data, tmp_path / "out", folds=5))
+
+
+def test_missing_labels_and_modalities_are_refused(data, tmp_path):
+    made.rewrite(data / "manifest.csv", lambda s: replace(s, label=s.label if s.label == "sad" else ""))
+    with pytest.raises(ManifestError, match="one class only: 'sad'"):
+        runner.prepare(made.options(data, tmp_path / "out"))
+    with pytest.raises(ManifestError, match="no sample with a sentiment"):
+        runner.prepare(made.options(data, tmp_path / "out"), target_column="sentiment")
+
+
+def test_a_sample_without_picture_is_refused(data, tmp_path):
+    made.rewrite(data / "manifest.csv", lambda s: replace(s, image=None) if s.id == "sad-3" else s)
+    with pytest.raises(ManifestError, match=r"1 of 24 samples have no speech or no picture, the first is 'sad-3'"):
+        runner.prepare(made.options(data, tmp_path / "out"))
+
+
+def test_another_table_in_the_folder_is_refused(data, tmp_path):
+    def claim(recipe: Recipe = RECIPE, **changes):
+        asked = made.options(data, tmp_path / "out", **changes)
+        material = runner.prepare(asked)
+        runner.claim(runner.work_folder(asked), asked, recipe, material, target_column="label", init_from=())
+
+    claim()
+    claim(rows=("ser-only",), threads=2, max_minutes=3.0, n_bootstrap=9)  # hardware, limits and rows may change
+    with pytest.raises(OptionError, match="seed was 0, now it is 1"):
+        claim(seed=1)
+    with pytest.raises(OptionError, match=r"epochs was 2, now it is 3.*another --work"):
+        claim(replace(RECIPE, epochs=3))
+    with pytest.raises(OptionError, match="size was 'small', now it is 'paper'"):
+        claim(size="paper")
+    made.rewrite(data / "manifest.csv", lambda s: None if s.id == "sad-3" else s)
+    with pytest.raises(OptionError, match="fingerprint was"):
+        claim()
+
+
+def test_a_folder_of_something_else_is_refused(data, tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.txt").write_text("mine")
+    asked = made.options(data, tmp_path / "out", work=str(tmp_path / "work"))
+    with pytest.raises(OptionError, match="holds no runs of a table"):
+        runner.run_rows(THREE, asked, RECIPE)
+    assert [p.name for p in (tmp_path / "work").iterdir()] == ["thesis.txt"]
+
+
+def trained(monkeypatch, material, *, fail=None, stop=None):
+    """Let training write finished folds at once; `fail` names a row that raises, `stop` a (row, fold) that stops."""
+    calls = []
+
+    def train(asked, recipe, *, quiet, store, before_part):
+        folder = Path(asked.out)
+        calls.append((folder.name, recipe.learning_rate, asked.folds, asked.classes))
+        if folder.name == fail:
+            raise RuntimeError(f"out of memory in {folder}")
+        if not (folder / "fold-0").exists():
+            made.write_runs(folder.parent, folder.name, material, skill=0.5)
+        for number in range(asked.folds):
+            metrics = folder / f"fold-{number}" / METRICS
+            hidden = metrics.with_suffix(".hidden")  # a fold counts as finished once its metrics are there
+            if not hidden.exists() and not (folder / "begun").exists():
+                metrics.rename(hidden)
+        (folder / "begun").touch()
+        for number in range(asked.folds):
+            metrics = folder / f"fold-{number}" / METRICS
+            if not metrics.exists():
+                before_part(number)
+                if (folder.name, number) == stop:
+                    raise KeyboardInterrupt
+                metrics.with_suffix(".hidden").rename(metrics)
+
+    monkeypatch.setattr(runner, "train", train)
+    return calls
+
+
+def test_rows_learn_alike_and_a_failing_one_says_why(data, tmp_path, monkeypatch):
+    asked = made.options(data, tmp_path / "out")
+    material = runner.prepare(asked)
+    calls = trained(monkeypatch, material, fail="ier-only")
+    found = runner.run_rows(THREE, asked, RECIPE, material)
+    assert [(o.row.key, o.n_done, o.reason) for o in found] == [
+        ("ser-only", 2, ""),
+        ("ier-only", 0, "failed: out of memory in ier-only"),
+        ("parallelnet", 2, ""),
+    ]
+    assert calls == [(row.key, 1e-3, 2, ("anger", "sad")) for row in THREE]
+
+
+def test_an_interrupted_table_goes_on(data, tmp_path, monkeypatch):
+    asked = made.options(data, tmp_path / "out")
+    material = runner.prepare(asked)
+    with monkeypatch.context() as patch:
+        trained(patch, material, stop=("ier-only", 1))
+        with pytest.raises(KeyboardInterrupt):
+            runner.run_rows(THREE, asked, RECIPE, material)
+    work = runner.work_folder(asked)
+    before = (work / "ier-only" / "fold-0" / METRICS).stat().st_mtime_ns
+    trained(monkeypatch, material)
+    assert [o.reason for o in runner.run_rows(THREE, asked, RECIPE, material)] == ["", "", ""]
+    assert (work / "ier-only" / "fold-0" / METRICS).stat().st_mtime_ns == before
+
+
+def test_time_is_up_between_two_folds(data, tmp_path, monkeypatch):
+    asked = made.options(data, tmp_path / "out", max_minutes=2.0)
+    material = runner.prepare(asked)
+    trained(monkeypatch, material)
+    minutes = iter([0.0, 0.5, 1.0, 1.5, 2.5, 3.0])  # asked for at the start, then before each fold
+    monkeypatch.setattr(runner.time, "monotonic", lambda: 60 * next(minutes))
+    found = runner.run_rows(THREE, asked, RECIPE, material)
+    assert [(o.n_done, o.reason) for o in found] == [
+        (2, ""),
+        (1, "1 of 2 folds: stopped after --max-minutes 2"),
+        (0, "not run: stopped after --max-minutes 2"),
+    ]
+
+
+def test_the_same_network_is_not_trained_twice(data, tmp_path, monkeypatch):
+    asked = made.options(data, tmp_path / "out")
+    material = runner.prepare(asked)
+    calls = trained(monkeypatch, material)
+    keys = ("parallelnet-resnet34", "parallelnet-resnet50", "resnet34-low-rate")
+    found = runner.run_rows([rows.ROWS[key] for key in keys], asked, RECIPE, material)
+    assert [o.reason for o in found] == ["", "not run: at --size small the same network as parallelnet-resnet34", ""]
+    assert [call[:2] for call in calls] == [(keys[0], 1e-3), (keys[2], pytest.approx(1e-4))]
+
+
+def test_a_row_that_was_tested_on_other_samples_is_refused(data, tmp_path):
+    material = runner.prepare(made.options(data, tmp_path / "out"))
+    made.write_runs(tmp_path, "ser-only", material, skill=0.5)
+    runner._check_same_folds(tmp_path / "ser-only", material)
+    swapped = replace(material, parts=material.parts[::-1])
+    with pytest.raises(ManifestError, match="ser-only, fold 0, speech: tested on other samples"):
+        runner._check_same_folds(tmp_path / "ser-only", swapped)
+
+
+@pytest.mark.slow
+def test_three_rows_for_real(data, tmp_path):
+    asked = made.options(data, tmp_path / "out")
+    material = runner.prepare(asked)
+    found = runner.run_rows(THREE, asked, RECIPE, material)
+    assert [(o.n_done, o.reason) for o in found] == [(2, "")] * 3
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob(METRICS)}
+    assert len(stamps) == 6
+    assert runner.run_rows(THREE, asked, RECIPE, material) == found  # nothing is trained again
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob(METRICS)} == stamps

@@ -1,0 +1,227 @@
+"""Cross-media learning: who is kept, what may not be learnt, and that the network sees pictures alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from parallelnet.data.loading import SignalStore
+from parallelnet.errors import CheckpointError, ManifestError
+from parallelnet.experiments.tables import picture_network, vadicamo
+from parallelnet.experiments.tables.picture_network import Pictures
+from parallelnet.experiments.tables.picture_network import picture_network as build_network
+from parallelnet.models import backbones, features
+from parallelnet.models.frozen import freeze
+from parallelnet.options import PRESETS, AugmentOptions, Recipe, SignalOptions
+from parallelnet.training.fit import Hardware
+from parallelnet.types import SENTIMENTS, Sample
+
+RECIPE = Recipe(epochs=12, batch_size=8, learning_rate=2e-2, early_stopping=0, keep="last", class_weights="balanced")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Small batches on shared cores run faster, and steadier, on one thread."""
+    torch.set_num_threads(1)
+
+
+def tweets(n: int, *, start: int = 0) -> list[Sample]:
+    return [
+        Sample(f"t{k}", image=f"{k}.png", text=f"tweet {k}", sentiment=SENTIMENTS[k % 3])
+        for k in range(start, start + n)
+    ]
+
+
+def test_the_most_confident_of_each_predicted_class_are_kept() -> None:
+    probs = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3], [0.1, 0.1, 0.8], [0, 0.2, 0.8]])
+    assert vadicamo.most_confident(probs, 0.5).tolist() == [True, True, False, True, True, False]
+    assert vadicamo.most_confident(probs, 0.01).tolist() == [True, False, False, True, True, False]
+    assert vadicamo.most_confident(probs, 1.0).all()
+
+
+def test_pictures_get_the_labels_of_their_words_not_those_of_people() -> None:
+    labelled, others = tweets(3), tweets(2, start=10)
+    truth = np.array([0, 1, 2])
+    ours = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.0, 0.1, 0.9]])  # the second one against people
+    theirs = np.array([[0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
+    found = vadicamo.label_pictures(labelled, ours, others, theirs, truth, SENTIMENTS, 1.0)
+    assert [s.id for s in found.samples] == ["t0", "t1", "t2", "t10", "t11"]
+    assert found.labels.tolist() == [0, 0, 2, 1, 2]
+    assert found.facts["agreement_with_people"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found.facts["n_kept_unlabelled"] == 2
+    assert found.facts["kept_per_class"] == {"negative": 2, "neutral": 1, "positive": 2}
+    half = vadicamo.label_pictures(labelled, ours, others, theirs, truth, SENTIMENTS, 0.5)
+    assert [s.id for s in half.samples] == ["t0", "t2", "t10"]
+    assert half.facts["least_confidence_per_class"] == {"negative": 0.8, "neutral": 0.8, "positive": 0.9}
+    with pytest.raises(ManifestError, match="none of 3 tweets 'neutral'"):
+        vadicamo.label_pictures(labelled, ours, [], np.empty((0, 3)), truth, SENTIMENTS, 1.0)
+
+
+def test_what_shares_anything_with_a_labelled_tweet_is_not_learnt() -> None:
+    labelled = [Sample("a", image="a.png", text="Hello, World!", group="7", extra={"image_dhash": "55"})]
+    hashes = {"a.png": "A", "b.png": "B", "copy.png": "A", "c.png": "C", "d.png": "D"}
+    same_picture = Sample("1", image="copy.png", text="other words")
+    same_words = Sample("2", image="b.png", text="hello world")
+    nearly_same_picture = Sample("3", image="d.png", text="third", extra={"image_dhash": "55"})
+    same_group = Sample("4", image="c.png", text="something else", group="7")
+    twice = Sample("5", image="c.png", text="Something else!")
+    wordless, blind = Sample("6", image="d.png", text="!!"), Sample("7", speech="x.wav", text="deaf")
+    everyone = [same_picture, same_words, nearly_same_picture, same_group, twice, wordless, blind]
+    found = vadicamo.beside(everyone, labelled, hashes, together=False)
+    assert [s.id for s in found] == ["4"]
+    found = vadicamo.beside(everyone, labelled, hashes, together=True)
+    assert [s.id for s in found] == ["5"]  # its group says nothing
+
+
+def write_pictures(folder: Path, n_per_class: int) -> list[Sample]:
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    samples = []
+    for k in range(3 * n_per_class):
+        pixels = rng.integers(0, 60, (32, 32, 3))
+        pixels[:, :, k % 3] += 180
+        path = folder / f"{k}.png"
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+        # The speech is not there: whoever opens it fails.
+        samples.append(Sample(f"t{k}", speech="none.wav", image=str(path), sentiment=SENTIMENTS[k % 3]))
+    return samples
+
+
+def train(samples: list[Sample], labels: np.ndarray, folder: Path, **changes: Any) -> picture_network.Trained:
+    given = Pictures(tuple(samples), labels)
+    settings = {"size": "small", "start": "none", "fine_tune": "all", "recipe": RECIPE} | changes
+    return picture_network.train_pictures(
+        given,
+        given,
+        samples,
+        SENTIMENTS,
+        store=SignalStore(SignalOptions()),
+        folder=folder,
+        seed=0,
+        hardware=Hardware("cpu", quiet=True),
+        **settings,
+    )
+
+
+class TinyVgg(nn.Module):
+    """What torchvision's VGG19 has, small: `features`, `avgpool`, `classifier` with the last layer last."""
+
+    def __init__(self, n_content: int = 10) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.MaxPool2d(8))
+        self.avgpool = nn.AdaptiveAvgPool2d(2)
+        self.classifier = nn.Sequential(
+            *(nn.Linear(16, 12), nn.ReLU(), nn.Dropout(0.1)),
+            *(nn.Linear(12, 8), nn.ReLU(), nn.Dropout(0.1)),
+            nn.Linear(8, n_content),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
+
+
+def test_a_network_learns_the_labels_it_is_given_from_pictures_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_network, "vgg19", lambda start: TinyVgg())
+    monkeypatch.setattr(picture_network, "VGG_SIDE", 64)
+    samples = write_pictures(tmp_path / "pictures", 8)
+    turned = (np.arange(24) + 1) % 3  # not what the samples say of themselves
+    trained = train(samples, turned, tmp_path / "run", size="paper")
+    assert (trained.test_probs.argmax(axis=1) == turned).mean() > 0.9
+    np.testing.assert_allclose(trained.test_probs.sum(axis=1), 1)
+    np.testing.assert_array_equal(trained.test_probs, trained.validation_probs)
+    assert trained.facts["network"] == "VGG19, random weights"
+    assert trained.facts["epochs"] == RECIPE.epochs
+    assert not (tmp_path / "run" / "state").exists()
+
+
+def test_the_small_network_is_narrow(tmp_path: Path) -> None:
+    samples = write_pictures(tmp_path / "pictures", 2)
+    trained = train(samples, np.arange(6) % 3, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
+    assert trained.facts["network"] == "VGG19 narrow, 64 x 64 pictures, random weights"
+    assert trained.test_probs.shape == (6, 3)
+    assert trained.facts["parameters"] < 500_000
+
+
+def test_vgg19_keeps_all_but_its_last_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = TinyVgg().eval()
+    monkeypatch.setattr(picture_network, "vgg19", lambda start: model)
+    network = build_network(SENTIMENTS, "paper", "imagenet").eval()
+    pictures = torch.rand(2, 3, 128, 128)
+    large = nn.functional.interpolate(pictures, size=(224, 224), mode="bilinear", align_corners=False)
+    normalised = features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD)(large)
+    up_to_fc7 = model.classifier[:-1](torch.flatten(model.avgpool(model.features(normalised)), 1))
+    head = network.fusion.head
+    assert head.weight.shape == (3, 8)  # type: ignore[union-attr]
+    torch.testing.assert_close(network.logits(image=pictures), head(up_to_fc7))
+    # fc6 upward: convolutions stay, dense layers learn.
+    freeze(network, "backbones")
+    learning = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert not any("backbone" in name for name in learning)
+    assert {name.split(".")[0] for name in learning} == {"image", "fusion"}
+    assert sum(name.endswith("weight") for name in learning) == 3  # fc6, fc7, the new layer
+
+
+@pytest.mark.parametrize("fine_tune", ["fc6", "all"])
+def test_fine_tuning_changes_what_it_says(fine_tune: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = TinyVgg()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    monkeypatch.setattr(picture_network, "vgg19", lambda start: model)
+    samples = write_pictures(tmp_path / "pictures", 2)
+    recipe = replace(RECIPE, epochs=1)
+    trained = train(
+        samples, np.arange(6) % 3, tmp_path / "run", size="paper", start="imagenet", fine_tune=fine_tune, recipe=recipe
+    )
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.startswith("features") for name in changed) == (fine_tune == "all")
+    assert {"classifier.0.weight", "classifier.3.weight"} <= changed
+    assert "classifier.6.weight" not in changed  # ImageNet's last layer is not used
+    assert trained.facts["network"] == "VGG19, ImageNet weights"
+    assert trained.facts["fine_tuned"] == fine_tune
+
+
+def test_content_is_what_the_whole_classifier_says(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TinyVgg()
+    samples = write_pictures(tmp_path / "pictures", 6)  # more than one batch
+    store = SignalStore(SignalOptions())
+    found = picture_network.content_probs(samples, store, model, 64)
+    assert found.shape == (18, 10)
+    assert model.training  # as it was
+    picture = torch.from_numpy(store.picture(samples[17].image or ""))[None]
+    small = nn.functional.interpolate(picture, size=(64, 64), mode="bilinear", align_corners=False)
+    logits = model.eval()(features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD)(small))
+    np.testing.assert_allclose(found[17], logits.softmax(-1)[0].detach().numpy(), rtol=1e-4)
+
+
+def test_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import models
+
+    def refused(*_: Any, **__: Any) -> nn.Module:
+        raise OSError("no network here")
+
+    monkeypatch.setattr(models, "get_model", refused)
+    with pytest.raises(CheckpointError, match="weights of vgg19 could not be fetched"):
+        picture_network.vgg19("imagenet")
+
+
+@pytest.mark.slow
+def test_the_real_vgg19_from_random_weights(tmp_path: Path) -> None:
+    samples = write_pictures(tmp_path / "pictures", 1)
+    recipe = replace(PRESETS["paper"], epochs=1, augment=AugmentOptions())
+    trained = train(samples, np.arange(3), tmp_path / "run", size="paper", fine_tune="fc6", recipe=recipe)
+    # 139,570,240 of VGG19 without its last layer, and 3 x (4096 + 1).
+    assert trained.facts["parameters"] == 139_570_240 + 3 * 4097
+    assert trained.test_probs.shape == (3, 3)
+    content = picture_network.content_probs(samples, SignalStore(SignalOptions()), picture_network.vgg19("none"))
+    assert content.shape == (3, 1000)
