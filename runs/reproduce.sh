@@ -32,3 +32,14 @@ built emotions --speech-teacher "$work/teachers/speech/checkpoint" --image-teach
 # Table 1, Fig. 3 and Fig. 4, and the studies that the text reports.
 "$bin" experiment table1 --data "$work/emotions" --out "$here/results/table1-paper" --work "$work/table1" \
   --studies --figure4 1 "${paper[@]}"
+
+# Both modalities, each alone, each missing at test time; trained with and without missing modalities. Takes over the
+# folds of Table 1.
+"$bin" experiment modalities --data "$work/emotions" --out "$here/results/modalities-paper" --work "$work/table1" \
+  --with-dropout 0.3 "${paper[@]}"
+
+# Table 2: the tweets' own sentiments. B-T4SA's are those of a text classifier, MVSA's are people's: name either.
+built sentiments --labels sentiment
+"$bin" experiment table2 --data "$work/sentiments" --out "$here/results/table2-paper" --work "$work/table2" "${paper[@]}"
+
+"$bin" experiment render --results "$here/results" --out "$here/docs/results"
