@@ -391,6 +391,26 @@ def test_a_build_stands_beside_the_paper_s_counts(results):
     assert "| duplicate | 7 | 23.3 % |" in text
     assert "| 0.90 | 1 | 0 | 1 | 0 | 0 |" in text
     assert "unknown 20" in text
+    assert "What it took" not in text
+
+
+def test_a_build_says_what_it_took_where_that_is_known(results):
+    path = results / "build-tweets.json"
+    record = json.loads(path.read_text())
+    log = {"wall_s": 90.0, "workers": 2, "executor": "local", "began": "2026-11-26T08:36:25+00:00"}
+    log |= {"n_rows_made_in_this_run": 30, "real_time_factor": 0.025, "machine": {"cpu": "a CPU", "n_cores": 2}}
+    log |= {"peak_memory_bytes": {"coordinator": 3e8, "worker": 4e8}}
+    path.write_text(json.dumps({**record, "log": log, "bytes": 5e6}))
+    render(options(results))
+    text = (results.parent / "docs" / "results" / "build-tweets.md").read_text()
+    assert "90 s for 30 rows with 2 workers (local) on 2 cores (a CPU), 2026-11-26; real-time factor 0.025." in text
+    assert "300 MB of the coordinator, 400 MB of a worker; 5 MB of shards" in text
+
+    resumed = log | {"n_rows_made_in_this_run": 20, "real_time_factor": None}
+    path.write_text(json.dumps({**record, "log": resumed, "bytes": 5e6}))
+    render(options(results))
+    text = (results.parent / "docs" / "results" / "build-tweets.md").read_text()
+    assert "2026-11-26; the other 10 rows stood from an earlier start. Peak" in text
 
 
 def test_committed_pages_are_those_of_the_committed_json():

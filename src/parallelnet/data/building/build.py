@@ -303,7 +303,10 @@ class _Build:
             "n_rows_made_in_this_run": self._made["rows"],
             "rows_per_s": self._made["rows"] / wall_s,
             "speech_s": report.duration_s,
-            "real_time_factor": report.duration_s / wall_s if self._made["shards"] == n_shards else None,
+            # Seconds of work a second of speech; of a whole build only.
+            "real_time_factor": wall_s / report.duration_s
+            if report.duration_s and self._made["shards"] == n_shards
+            else None,
             "steps": {
                 name: {**asdict(spent), "wall_s_per_row": spent.wall_s / report.n_read} for name, spent in steps.items()
             },

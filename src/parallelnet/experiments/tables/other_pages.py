@@ -50,7 +50,22 @@ def build_page(name: str, record: Mapping[str, Any], to: str) -> str:
             for at, n, counts in record["threshold_curve"]
         ]
         parts += ["## Threshold", f"Used: {record['threshold']}.", "\n".join(table(rows))]
+    if "log" in record:
+        parts += ["## What it took", _cost(record["log"], record)]
     return "\n\n".join(parts) + "\n"
+
+
+def _cost(log: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Return a paragraph on `build-log.json`, which `runs/reproduce_small.sh` puts beside the counts."""
+    made, memory, machine = log["n_rows_made_in_this_run"], log["peak_memory_bytes"], log["machine"]
+    said = f"{log['wall_s']:,.0f} s for {made:,} rows with {log['workers']} workers ({log['executor']}) on "
+    said += f"{machine['n_cores']} cores ({machine['cpu']}), {log['began'][:10]}"
+    if made < record["n_read"]:
+        said += f"; the other {record['n_read'] - made:,} rows stood from an earlier start"
+    if log["real_time_factor"] is not None:
+        said += f"; real-time factor {log['real_time_factor']:.3f}"
+    said += f". Peak memory {memory['coordinator'] / 1e6:,.0f} MB of the coordinator, {memory['worker'] / 1e6:,.0f} MB "
+    return said + f"of a worker; {record['bytes'] / 1e6:,.0f} MB of shards. Seconds a step: [scaling](../scaling.md)."
 
 
 def _classes(record: Mapping[str, Any]) -> Iterator[str]:
