@@ -71,6 +71,8 @@ def test_a_data_set_from_a_table_and_back(
         (("--tweets", "tweets.csv", "--voices", "zz"), "zz"),
         (("--tweets", "tweets.csv", "--ray-address", "x"), "--executor ray"),
         (("--tweets", "tweets.csv", "--threshold", "2"), "--threshold is 2"),
+        (("--tweets", "tweets.csv", "--images", "nofolder"), "nofolder is no folder"),
+        (("--tweets", "other.csv"), "other.csv"),
     ],
 )
 def test_what_stops_a_build_before_its_first_tweet(
@@ -82,14 +84,35 @@ def test_what_stops_a_build_before_its_first_tweet(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     assert run("build", "tweets", *arguments, "--out", "set") == 2
     said = capsys.readouterr().err
     assert text in said
     assert said.count("\n") == 1
-    assert not (tmp_path / "set" / "dataset.json").exists()
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_build_that_keeps_nothing_is_told_as_an_error(
+    tweets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    build = ("build", "tweets", "--tweets", tweets, "--out", tmp_path / "set", "--labels", "sentiment", "--workers", 1)
+    for _ in range(2):
+        assert run(*build, "--images", tmp_path / "empty", "--quiet") == 2
+        said = capsys.readouterr().err
+        assert "was kept: 3 of 4 fell out as picture-missing (there is no picture)" in said
+        assert (tmp_path / "set" / "rejected.parquet").is_file()
+
+    for picture in tmp_path.glob("*.jpg"):
+        picture.rename(tmp_path / "empty" / picture.name)
+    assert run(*build, "--images", tmp_path / "empty", "--quiet") == 0
+    assert "2 of 4 rows kept" in capsys.readouterr().out
 
 
 def test_inspecting_what_is_no_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "README.md").write_text("")
+    assert run("inspect", tmp_path / "README.md") == 2
+    assert "README.md is a file" in capsys.readouterr().err
     assert run("inspect", tmp_path) == 2
     assert str(tmp_path) in capsys.readouterr().err
 

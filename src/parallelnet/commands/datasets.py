@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import options
+from ..errors import ManifestError
 from ..report import terminal
 from .console import Console, extra
 
 if TYPE_CHECKING:
     from ..data.building.build import Done
+    from ..data.building.record import BuildReport
 
 
 def build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, Any]) -> None:
@@ -62,6 +64,18 @@ def build_tweets(chosen: options.TweetsOptions, console: Console, _: Mapping[str
         print(report.to_json())
     else:
         _show(chosen.out, 0)
+    if not report.n_kept:
+        raise _none_kept(chosen, report)
+
+
+def _none_kept(chosen: options.TweetsOptions, report: BuildReport) -> ManifestError:
+    from ..data.building.draft import REASONS
+
+    reason, n = max(report.rejected.items(), key=lambda each: each[1])
+    return ManifestError(
+        f"No row of {chosen.tweets} was kept: {n:,} of {report.n_read:,} fell out as {reason} ({REASONS[reason]}). "
+        f"{chosen.out}/rejected.parquet says why each did. Mend: put that right and build again."
+    )
 
 
 def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, Any]) -> None:

@@ -33,7 +33,6 @@ class TablesOptions:
         clip_s: length of one speech window in seconds.
         trim: cut silence from both ends of the speech.
         face: `auto` crops the largest frontal face of each picture, `off` uses it whole.
-        rows: keys of the rows to run, in this order; those of the table when empty.
         max_minutes: start no further fold after so many minutes; the same line goes on later. 0 sets no limit.
         n_bootstrap: rounds of the bootstrap behind every interval.
         accelerator: where to train, as Lightning names it: `cpu`, `gpu`, `mps`, `auto`.
@@ -53,7 +52,6 @@ class TablesOptions:
     clip_s: float = 4.096
     trim: bool = False
     face: Literal["auto", "off"] = "off"
-    rows: tuple[str, ...] = ()
     max_minutes: float = 0.0
     n_bootstrap: int = 1000
     accelerator: str = "auto"
@@ -79,6 +77,7 @@ class Table1Options(TablesOptions):
     """Reproduce the paper's Table 1 and Fig. 3 and 4: rows of the ablation studies on the same folds.
 
     Attributes:
+        rows: keys of the rows to run, which happens in the order of the table; the six of the table when empty.
         studies: also run the studies that the text reports: each family of N2, additive fusion, ResNet at two rates.
         init_from: checkpoints whose matching parts every row takes over before training; teachers that made the
             labels are refused (section 5.4).
@@ -86,6 +85,7 @@ class Table1Options(TablesOptions):
             leaves the figure out.
     """
 
+    rows: tuple[str, ...] = ()
     studies: bool = False
     init_from: tuple[str, ...] = ()
     figure4: int = 0
@@ -140,6 +140,7 @@ class Table2Options(TablesOptions):
     """Reproduce the paper's Table 2: sentiment in three classes against human labels, beside the published methods.
 
     Attributes:
+        rows: keys of the rows to run, which happens in the order of the table; all of them when empty.
         unlabelled: further tweets that nobody labelled, for cross-media learning: a folder that `build tweets` made, or
             a manifest with pictures and texts. Those that share a picture or the words with a labelled one are left
             out. Rows of --data without a sentiment are taken in any case.
@@ -148,6 +149,7 @@ class Table2Options(TablesOptions):
         fine_tune: what learns in the rows that start from ImageNet weights: `fc6` and the layers after it, or `all`.
     """
 
+    rows: tuple[str, ...] = ()
     unlabelled: str | None = None
     confident_part: float = 0.5
     fine_tune: Literal["fc6", "all"] = "all"

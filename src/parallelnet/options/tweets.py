@@ -31,7 +31,8 @@ class TweetsOptions:
         max_pixels: largest picture that is decoded, in pixels (width times height).
         duplicates: `sample` drops a row whose text and picture both stood in earlier rows, `any` one of which either
             did, `keep` none.
-        near_bits: largest number of differing bits, of 64, at which two pictures are the same.
+        near_bits: largest number of differing bits, of 64, at which two pictures are the same: 0 to 16; above 8 the
+            search is slow.
         speech_teacher: bundled name, folder, hf:OWNER/NAME of a checkpoint of ours, or hf-model:NAME of a Hugging
             Face audio classification model; the bundled one when left out.
         image_teacher: the same for pictures.

@@ -311,13 +311,38 @@ def _counts(task: _Task, samples: Sequence[Sample]) -> dict[str, Any]:
 
 def _collect(out: Path, options: TrainOptions) -> TrainReport:
     folders = [out / f"fold-{k}" for k in range(options.folds)] if options.folds else [out]
-    records = [json.loads((folder / METRICS).read_text(encoding="utf-8")) for folder in folders]
+    records = [read_finished(folder / METRICS, "test") for folder in folders]
     metrics = tuple({name: Metrics.from_json(json.dumps(m)) for name, m in r["test"].items()} for r in records)
     summary: dict[str, Any] = {}
     if options.folds:
         summary = {name: summarise_folds([m[name] for m in metrics]).to_dict() for name in metrics[0]}
         replace_json(out / "summary.json", summary)
     return TrainReport(out, tuple(folder / "checkpoint" for folder in folders), metrics, summary)
+
+
+def read_finished(path: Path, *needed: str) -> dict[str, Any]:
+    """Return the JSON that a finished part of a run has left.
+
+    Args:
+        path: of the file, in the part's folder.
+        needed: names that it must hold.
+
+    Raises:
+        ManifestError: it is missing or damaged; names the part's folder, for without it the part is trained again.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("no JSON object")
+        lacking = [name for name in needed if name not in record]
+        if lacking:
+            raise ValueError(f"it lacks {', '.join(map(repr, lacking))}")
+    except (OSError, ValueError) as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged ({error})"
+        raise ManifestError(
+            f"{path.parent}: {path.name} {what}. Mend: remove that folder, and the same line trains it again."
+        ) from None
+    return record
 
 
 def replace_json(path: Path, record: Mapping[str, Any]) -> None:

@@ -342,9 +342,14 @@ def test_a_finished_build_is_left_as_it_is(
 
 
 @pytest.mark.slow
-def test_a_finished_build_that_lost_a_shard_is_built_again(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["lost", "damaged"])
+def test_a_finished_build_whose_shard_is_lost_or_damaged_is_built_again(world: World, tmp_path: Path, how: str) -> None:
     out = Path(shutil.copytree(world.options.out, tmp_path / "set"))
-    (out / "data" / shards.shard_name(1, 5)).unlink()
+    shard = out / "data" / shards.shard_name(1, 5)
+    if how == "lost":
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes().replace(b"fLaC", b"fLaX", 1))
 
     assert build_tweets(replace(world.options, out=str(out))) == world.report
     assert hashes(out) == hashes(Path(world.options.out))
@@ -383,7 +388,7 @@ def test_an_unfinished_build_of_another_engine_or_teacher_is_refused(
 ) -> None:
     options = replace(world.options, out=str(tmp_path / "set"))
     with monkeypatch.context() as patched:
-        patched.setattr(build.ranges, "split", lambda *_, **__: 1 / 0)
+        patched.setattr(build._Build, "_find_duplicates", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build_tweets(options)
     stored = tmp_path / "set" / WORK / "recipe.json"
@@ -557,12 +562,15 @@ def test_sentiments_need_no_teachers_and_drop_nothing_for_confidence(world: Worl
 
 
 @pytest.mark.slow
-def test_marked_rows_are_left_out(world: World, tmp_path: Path) -> None:
+def test_marked_rows_are_left_out(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kept = open_ids(world)
-    (tmp_path / "marks.csv").write_text(f"id\n{kept[0]}\n{kept[1]}\n")
+    # t3 fell out by itself; the last is of no row.
+    (tmp_path / "marks.csv").write_text(f"id\n{kept[0]}\n{kept[1]}\nt3\nnosuch\n")
 
     report = build_tweets(replace(world.options, out=str(tmp_path / "set"), exclude=str(tmp_path / "marks.csv")))
 
+    assert "1 of the ids in --exclude" in caplog.text
+    assert "(nosuch, ...)" in caplog.text
     assert report.rejected["excluded"] == 2
     assert report.n_kept == world.report.n_kept - 2
     assert set(report.files) == {"exclude"}

@@ -199,3 +199,22 @@ def test_the_report_comes_back_from_its_json(folder: Path) -> None:
     report = built.read_report(folder)
 
     assert BuildReport.from_json(report.to_json()) == report
+
+
+def test_a_changed_shard_is_named_also_where_its_files_are_unpacked_already(folder: Path) -> None:
+    open_data(folder)
+    shard = folder / "data" / shards.shard_name(0, 3)
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+
+    with pytest.raises(ManifestError, match=r"is not what was built\. .*same `parallelnet build tweets` again"):
+        open_data(folder)
+
+
+def test_a_set_without_rows_is_refused(tmp_path: Path, cache: Path) -> None:
+    make_built(tmp_path / "set", [[]])
+
+    with pytest.raises(ManifestError, match="has no rows"):
+        open_data(tmp_path / "set")
+    assert not cache.exists()

@@ -1,10 +1,12 @@
+import hashlib
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from parallelnet.data.building import recipe
-from parallelnet.errors import ManifestError, ParallelNetError
+from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.options.tweets import TweetsOptions
 
 
@@ -108,3 +110,73 @@ def test_the_folder_of_a_hugging_face_model_is_a_path_too(options, tmp_path, mon
 
     assert (made.speech_teacher, made.image_teacher) == (f"hf-model:{tmp_path / 'model'}", "hf-model:OWNER/NAME")
     assert recipe.write_recipe(made).options["speech_teacher"] == "hf-model:model"
+
+
+def test_images_must_be_a_folder(options):
+    with pytest.raises(OptionError, match=r"--images .*tweets\.csv is no folder"):
+        recipe.write_recipe(replace(options, images=options.tweets))
+
+
+@pytest.mark.parametrize("name", ["data/train-00000-of-00001.parquet", "rejected.parquet"])
+def test_a_finished_build_whose_bytes_changed_is_not_finished(options, tmp_path, caplog, name):
+    out = tmp_path / "out"
+    (out / "data").mkdir(parents=True)
+    shard, rejected = out / "data" / "train-00000-of-00001.parquet", out / "rejected.parquet"
+    shard.write_bytes(b"shard")
+    rejected.write_bytes(b"rejected")
+    made_from = recipe.write_recipe(options)
+    facts = {
+        "made_by": "parallelnet build tweets",
+        **asdict(made_from),
+        "shards": [{"name": shard.name, "n": 1, "sha256": hashlib.sha256(b"shard").hexdigest()}],
+        "n_kept": 1,
+        "rejected_sha256": hashlib.sha256(b"rejected").hexdigest(),
+    }
+    (out / "dataset.json").write_text(json.dumps(facts))
+
+    assert recipe.is_finished(out, made_from, overwrite=False)
+    (out / name).write_bytes(b"other")
+    for overwrite in (False, True):
+        assert not recipe.is_finished(out, made_from, overwrite=overwrite)
+    assert f"{name} is missing or not what was built" in caplog.text
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_start_that_is_refused_leaves_nothing(options, tmp_path, there):
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    with (
+        pytest.raises(ManifestError, match="no header"),
+        recipe.claimed(out, recipe.write_recipe(options), overwrite=False),
+    ):
+        raise ManifestError("no header")
+
+    assert out.exists() == there
+    assert not there or list(out.iterdir()) == []
+
+
+def test_what_is_cut_into_rows_already_stays_after_an_error(options, tmp_path):
+    made_from = recipe.write_recipe(options)
+    with recipe.claimed(tmp_path / "out", made_from, overwrite=False):
+        (tmp_path / "out" / ".build" / "rows.json").write_text("{}")
+    with (
+        pytest.raises(ManifestError, match="later"),
+        recipe.claimed(tmp_path / "out", made_from, overwrite=False),
+    ):
+        raise ManifestError("later")
+
+    with recipe.claimed(tmp_path / "out", made_from, overwrite=False) as how:
+        assert how == "continued"
+
+
+def test_a_folder_that_cannot_be_made_is_said_to_be_so(options, tmp_path):
+    (tmp_path / "afile").write_text("")
+
+    with (
+        pytest.raises(
+            OptionError, match=r"--out .*afile/sub cannot be written to: Not a directory .*Nothing was begun"
+        ),
+        recipe.claimed(tmp_path / "afile" / "sub", recipe.write_recipe(options), overwrite=False),
+    ):
+        pass

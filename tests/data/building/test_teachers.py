@@ -323,3 +323,10 @@ def test_hub_models_that_cannot_teach(hub_models, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match="hf-model:nobody/nothing is no folder and could not be fetched"):
         open_teacher("hf-model:nobody/nothing", "image")
+
+
+@pytest.mark.parametrize("modality", ["speech", "image"])
+def test_an_unknown_teacher_is_told_with_its_own_flag(modality):
+    with pytest.raises(CheckpointError, match=f"--{modality}-teacher: No checkpoint 'nonsense'") as caught:
+        open_teacher("nonsense", modality)
+    assert "--checkpoint" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import tracemalloc
@@ -196,7 +197,7 @@ def test_parquet_with_pictures_inside_is_refused(tmp_path: Path) -> None:
         ("x.csv", "text,text,image\na,b,c\n", "names its column 'text' twice"),
         ("x.csv", "text,image\ra,b.jpg\r", "old Mac manner"),
         ("x.csv", '"text,image\na,b.jpg\n', "no header that can be read"),
-        ("x.csv", "PK\x03\x04\0\0\0", "no header that can be read"),
+        ("x.csv", "PK\x03\x04\0\0\0", "not text that can be read as csv: .* a workbook"),
         ("x.jsonl", "[\n1,\n2\n]", "is no JSON Lines"),
         ("x.jsonl", '{"a": 1}', "no column with the text of a tweet; it has: 'a'"),
         ("x.parquet", "PAR1 cut", "no whole Parquet file"),
@@ -326,3 +327,20 @@ def test_a_large_row_group_of_parquet_is_not_held(tmp_path: Path) -> None:
         assert n_read == n_rows
         peaks.append(peak_mib)
     assert peaks[1] < peaks[0] + 120  # what pyarrow's allocator keeps after use is up to 75 MiB, however much is read
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "text,image\nhello,a.jpg\n".encode("utf-16-le"),
+        "text,image\nhello,a.jpg\n".encode("utf-16-be"),
+        bytes(range(256)) * 20,
+        random.Random(0).randbytes(5000).replace(b"\n", b"\r"),
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+    ],
+    ids=["utf-16-le", "utf-16-be", "all bytes", "random bytes", "png"],
+)
+def test_what_is_no_text_is_said_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(ManifestError, match="is not text that can be read as csv"):
+        read(tmp_path / "x.csv")

@@ -39,7 +39,20 @@ def record(**found):
         for name, each in found.items()
     ]
     rows.append({"key": "dropout", "title": "with dropout", "network": "parallelnet", "missing": "not run: none asked"})
-    return {"data": {"name": "pairs_5"}, "rows": rows, "differences": []}
+    data = {"name": "pairs_5", "fingerprint": "f" * 64, "n": 120, "counts": dict.fromkeys(CLASSES, 40)}
+    options = {"folds": 5, "size": "small", "preset": "compact", "weights": "none", "clip_s": 1.024}
+    recipe = {"epochs": 1, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.001, "samples_per_epoch": 24}
+    backbones = {"parallelnet": {"speech": "vgg16-narrow", "image": "vgg19-narrow"}}
+    head = {"data": data, "options": {**options, "recipe": recipe}, "backbones": backbones}
+    return {**head, "rows": rows, "differences": []}
+
+
+def test_both_files_tell_the_budget():
+    for text in modality_tables.files(record(both=measured())).values():
+        assert "backbones vgg16-narrow; vgg19-narrow" in text
+        assert "at most 1 epochs of 24 samples each, batches of 8, adam, learning rate 0.001" in text
+        assert "speech windows of 1.024 s (default 4.096)" in text
+        assert "fingerprint of the samples used: ffffffffffff" in text
 
 
 def measured(seed: int = 0, **given):

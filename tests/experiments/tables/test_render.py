@@ -15,7 +15,7 @@ from parallelnet import checkpoint
 from parallelnet.data.building.record import BuildReport
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.evaluation import evaluate
-from parallelnet.experiments.tables import findings, modalities, pages, table1, table2
+from parallelnet.experiments.tables import findings, modalities, pages, sentiment_tables, table1, table2
 from parallelnet.experiments.tables.modality_statistics import Answers
 from parallelnet.experiments.tables.ranking import rank_agreement
 from parallelnet.experiments.tables.render import render
@@ -253,6 +253,24 @@ def test_a_json_that_is_cut_is_named(results):
         render(options(results))
 
 
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("where", ["x/table1.json", "x/table2.json", "x/modalities.json", "faithfulness-x/speech.json"])
+def test_a_json_of_something_else_is_named(results, where, check):
+    path = results / where
+    path.parent.mkdir()
+    path.write_text("{}")
+    with pytest.raises(ManifestError, match="is no result of this program's experiments") as caught:
+        render(options(results, check=check))
+    assert str(path) in str(caught.value)
+
+
+def test_a_json_that_lacks_something_inside_is_named(results, record1):
+    path = results / "table1" / "table1.json"
+    path.write_text(json.dumps({**record1, "rows": {"parallelnet": {}}}))
+    with pytest.raises(ManifestError, match=r"table1/table1\.json is no result .*KeyError"):
+        render(options(results))
+
+
 def test_nothing_to_render_is_an_error(tmp_path):
     with pytest.raises(OptionError, match="holds no results"):
         render(RenderOptions(results=str(tmp_path), out=str(tmp_path / "out")))
@@ -336,6 +354,36 @@ def test_table2_says_what_follows(record2):
     )
     assert f"{same.same_order} of 3 pairs of rows" in text
     assert "Missing, not run: needs ImageNet weights: vadicamo-imagenet; gaspar-content." in text
+
+
+def test_tied_rows_are_not_put_in_an_order(record1, record2):
+    changed = json.loads(json.dumps(record1))
+    for row in changed["rows"].values():
+        if not row["reason"]:
+            row["pooled"]["accuracy"] = 0.5
+    text = "\n".join(findings.table1(changed))
+    assert "0 of 15 pairs of rows stand in the paper's order; 15 are tied." in text
+    assert "Here: ser-only = ier-only = baseline-1 = baseline-2 = baseline-3 = parallelnet." in text
+    assert "baseline-1, baseline-2 and baseline-3 are tied as the most accurate" in text
+    two = json.loads(json.dumps(record2))
+    for row in two["rows"]:
+        if "found" in row:
+            row["found"]["accuracy"] = 0.5
+    assert findings.table2_headline(two).startswith("The most accurate rows are “Majority class”, “Text")
+    assert "tied at 0.500 accuracy" in findings.table2_headline(two)
+
+
+def test_table2_tells_the_budget_and_what_is_unfinished(record2):
+    given = json.loads(json.dumps(record2))
+    given["options"]["clip_s"] = 1.024
+    given["rows"][3]["missing"] = "1 of 2 folds, stopped after --max-minutes 3"
+    for text in (sentiment_tables.markdown(given), sentiment_tables.latex(given)):
+        assert f"at most {RECIPE.epochs} epochs" in text
+        assert f"batches of {RECIPE.batch_size}" in text
+        assert "speech windows of 1.024 s" in text
+        assert "1 of 2 folds, stopped after --max-minutes 3" in text
+    assert "fingerprint of the samples used: fingerprint" in sentiment_tables.markdown(given)
+    assert given["rows"][3]["title"] not in findings.table2_headline(given)
 
 
 def test_modalities_say_what_follows(record3):

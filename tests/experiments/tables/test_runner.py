@@ -12,7 +12,7 @@ import pytest
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.experiments.tables import rows, runner
 from parallelnet.options import PRESETS, Recipe
-from parallelnet.training.run import METRICS
+from parallelnet.training.run import METRICS, _collect
 
 _spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
 made = importlib.util.module_from_spec(_spec)
@@ -74,6 +74,45 @@ def test_too_few_groups_are_refused(data, tmp_path):
     made.rewrite(data / "manifest.csv", lambda s: replace(s, group=f"g{int(s.group.split('-')[1]) % 2}"))
     with pytest.raises(ManifestError, match="2 sets"):
         runner.prepare(made.options(data, tmp_path / "out", folds=5))
+
+
+def test_too_few_groups_to_validate_on_are_told_of_the_folds_and_the_data(data, tmp_path):
+    # Two rare ones: each fold's training part has one of them, which cannot be on both of its sides.
+    made.rewrite(data / "manifest.csv", lambda s: s if s.label == "sad" or s.id in ("anger-0", "anger-1") else None)
+    with pytest.raises(ManifestError, match=r"too small for --folds 2: its 14 samples .* 'anger', has 2;") as caught:
+        runner.prepare(made.options(data, tmp_path / "out"))
+    assert "10 parts" not in str(caught.value)
+    assert "build pairs" not in str(caught.value)
+
+
+def test_table1_of_sentiments_is_sent_to_table2(data, tmp_path):
+    made.rewrite(data / "manifest.csv", lambda s: replace(s, label="", sentiment="neutral"))
+    with pytest.raises(ManifestError, match=r"no sample with a label, but 24 with a sentiment.*experiment table2") as e:
+        runner.prepare(made.options(data, tmp_path / "out"))
+    assert "--target-column" not in str(e.value)
+
+
+@pytest.mark.parametrize("damage", ["empty-metrics", "no-test", "not-whole"])
+def test_a_damaged_fold_is_named_before_anything_is_trained(data, tmp_path, monkeypatch, damage):
+    asked = made.options(data, tmp_path / "out")
+    material = runner.prepare(asked)
+    calls = trained(monkeypatch, material)
+    runner.run_rows(THREE, asked, RECIPE, material)
+    fold = runner.work_folder(asked) / "parallelnet" / "fold-1"
+    if damage == "empty-metrics":
+        (fold / METRICS).write_text("")
+    elif damage == "no-test":
+        (fold / "test.json").unlink()
+    else:
+        (fold / METRICS).write_text("{}")
+    calls.clear()
+    with pytest.raises(ManifestError, match="remove that folder, and the same line trains it again") as caught:
+        runner.run_rows(THREE, asked, RECIPE, material)
+    assert str(caught.value).startswith(f"{fold}: ")
+    assert calls == []
+    if damage != "no-test":  # `train --resume` reads the figures alone
+        with pytest.raises(ManifestError, match=r"fold-1: metrics\.json is damaged"):
+            _collect(fold.parent, runner._train_options(asked, str(fold.parent), "parallelnet", (), "label", ()))
 
 
 def test_missing_labels_and_modalities_are_refused(data, tmp_path):

@@ -157,6 +157,49 @@ def test_markdown_tells_all_and_every_table_is_whole(record):
     assert f"| 83.29 | {100 * printed['accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}] |" in text
 
 
+def test_both_files_tell_the_whole_budget_and_what_the_data_lack(record):
+    record["recipe"] |= {"samples_per_epoch": 8, "schedule": "one-cycle"}
+    record["options"]["clip_s"] = 1.024
+    record["data"]["built"] = {"fingerprint": "51929ccae507" + 52 * "0", "labels": "sentiment"}
+    print_ = record["data"]["fingerprint"][:12]
+    sizes = sorted(fold["train"] for fold in record["data"]["folds"])
+    for text in (table1_text.markdown(record), table1_text.latex(record)):
+        text = text.replace("\\_", "_")
+        assert "narrow layers; backbones vgg16-narrow; vgg19-narrow)" in text
+        drawn = f"at most 3 epochs of 8 samples each, drawn from the {sizes[0]}"
+        assert drawn in text
+        assert "batches of 4, adam, peak learning rate 0.001, starting weights none, speech windows of 1.024 s" in text
+        assert (
+            f"(fingerprint of the samples used: {print_}; of the build, as in its dataset.json: 51929ccae507)" in text
+        )
+        assert "No sample is of class happy or hate: macro F1 and UAR are means over the 2 classes" in text
+    record["recipe"]["samples_per_epoch"] = 0
+    record["options"]["clip_s"] = 4.096
+    record["data"]["counts"] = dict.fromkeys(("anger", "happy", "hate", "sad"), 6)
+    said = table1_text.caption(record)
+    assert "at most 3 epochs, batches of 4" in said
+    assert "speech windows" not in said
+    assert "No sample" not in said
+
+
+def test_equal_rows_are_not_put_in_an_order(record):
+    for key, accuracy in (("ser-only", 0.5), ("ier-only", 0.75), ("parallelnet", 0.5)):
+        record["rows"][key]["pooled"]["accuracy"] = accuracy
+    text = table1_text.markdown(record)
+    assert "the paper: parallelnet, ier-only, ser-only. Here: ier-only, ser-only = parallelnet (`=`: tied" in text
+
+
+def test_an_unfinished_row_says_so_and_is_compared_with_nothing(outcomes, asked, material):
+    reason = "1 of 2 folds: stopped after --max-minutes 2"
+    stopped = [replace(each, n_done=1, reason=reason) if each.row.key == "ier-only" else each for each in outcomes]
+    record = json.loads(table1.dump(table1.summarise(stopped, asked, RECIPE, material, None)))
+    assert f"| IER only | - | 66.93 | {reason} | - |" in table1_text.markdown(record)
+    assert reason in table1_text.latex(record)
+    assert not [each for each in record["differences"] if "ier-only" in (each["first"], each["second"])]
+    assert record["fusion"]["reason"].startswith("not told")
+    assert "ier-only" not in table1_text._order(record)[0]
+
+
 def test_latex_is_escaped_and_balanced(record):
     record["data"]["name"] = "a_b & 50% {x} \\y"
     text = table1_text.latex(record)

@@ -220,6 +220,19 @@ def test_finished_folds_are_kept_and_the_rest_goes_on(
     assert at_once["rows"] == whole["rows"]
 
 
+def test_damaged_answers_are_named_before_anything_is_computed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(data, tmp_path / "out", rows=("majority",))
+    damaged = next((tmp_path / "out").rglob("majority/fold-1/said.json"))
+    damaged.write_text("")
+    done = counting(monkeypatch, "majority")
+    with pytest.raises(ManifestError, match=r"said\.json is damaged .*remove that folder") as caught:
+        run(data, tmp_path / "out", rows=("majority",))
+    assert str(damaged.parent) in str(caught.value)
+    assert done == []
+
+
 def test_other_options_in_the_same_folder_are_refused(data: Path, tmp_path: Path, tiny: list[str]) -> None:
     run(data, tmp_path / "out", rows=("majority", "vadicamo"))
     with pytest.raises(OptionError, match="seed was 0, now it is 1"):

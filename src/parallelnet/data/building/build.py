@@ -102,6 +102,7 @@ def build_tweets(options: TweetsOptions, *, progress: Progress | None = None) ->
         _remove_work(folder)
         _log.info("%s is complete already; nothing was done.", folder)
         return BuildReport.from_json((folder / DATASET_JSON).read_text(encoding="utf-8"))
+    ranges.check_input(options, format=plain.input["format"])
     complete = replace(plain, tools=_tools(options))
     with (
         _disk_errors(folder),
@@ -274,6 +275,8 @@ class _Build:
             fingerprint=shards.fingerprint((shard["name"], shard["sha256"]) for shard in listed),
         )
         assert report.n_rejected == rejected.n == sum(report.rejected.values())
+        if options.exclude:
+            self._warn_of_unknown(read_excluded(options.exclude))
         facts = json.loads(report.to_json())
         try:
             write_card(self._folder, manifest=facts)
@@ -282,6 +285,20 @@ class _Build:
             recipe.remove_pages(self._folder)
             raise
         return report
+
+    def _warn_of_unknown(self, excluded: frozenset[str]) -> None:
+        """Tell how many of the ids to exclude no row has: every row that has one is among the rejected."""
+        _, parquet = shards.pyarrow_parquet()
+        with parquet.ParquetFile(self._folder / "rejected.parquet") as source:
+            for batch in source.iter_batches(columns=["id"]):
+                excluded -= set(batch.column(0).to_pylist())
+        if excluded:
+            _log.warning(
+                "%d of the ids in --exclude %s match no row (%s, ...): are they of another input?",
+                len(excluded),
+                self._options.exclude,
+                min(excluded),
+            )
 
     def _write_log(self, report: BuildReport, n_shards: int, began: str, wall_s: float) -> None:
         steps: dict[str, Seconds] = {}

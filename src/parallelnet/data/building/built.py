@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -55,15 +54,20 @@ def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
     `cache_root()/built/FINGERPRINT`, where they are put when the data set is opened for the first time.
 
     Raises:
-        ManifestError: the build is not complete, a shard is missing or not the one that was built, or the files cannot
-            be unpacked.
+        ManifestError: the build is not complete or kept no row, a shard is missing or not the one that was built, or
+            the files cannot be unpacked.
     """
     report = read_report(path)
+    if not report.n_kept:
+        raise ManifestError(
+            f"The data set in {path} has no rows: all {report.n_read:,} of its input fell out. "
+            "Mend: put right what rejected.parquet says, and build it again."
+        )
     folder = cache_root() / "built" / report.fingerprint
     names = [str(shard["name"]) for shard in report.shards]
-    for name in names:
-        if not (Path(path) / "data" / name).is_file():
-            raise ManifestError(f"{path} lacks its shard data/{name}. Mend: copy it again, or build it again.")
+    for name, listed in zip(names, report.shards, strict=True):
+        # Each time: ids and labels are read from the shards also where sounds and pictures are unpacked already.
+        _check(Path(path) / "data" / name, listed["sha256"])
     if not folder.is_dir():
         try:
             _unpack(Path(path), report, folder)
@@ -73,6 +77,18 @@ def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
                 "set XDG_CACHE_HOME to a folder that has some."
             ) from None
     return tuple(sample for name in names for sample in _samples(Path(path) / "data" / name, folder))
+
+
+def _check(shard: Path, sha256: str) -> None:
+    mend = "Mend: copy it again, or start the same `parallelnet build tweets` again, which builds the data set anew."
+    if not shard.is_file():
+        raise ManifestError(f"{shard.parents[1]} lacks its shard data/{shard.name}. {mend}")
+    try:
+        as_built = shards.is_as_built(shard, sha256)
+    except OSError as error:
+        raise ManifestError(f"{shard} cannot be read: {error.strerror}.") from None
+    if not as_built:
+        raise ManifestError(f"{shard} is not what was built. {mend}")
 
 
 def _samples(shard: Path, folder: Path) -> Iterator[Sample]:
@@ -124,9 +140,6 @@ def _unpack(path: Path, report: BuildReport, folder: Path) -> None:
     try:
         for listed in report.shards:
             shard = path / "data" / str(listed["name"])
-            with shard.open("rb") as stream:
-                if hashlib.file_digest(stream, "sha256").hexdigest() != listed["sha256"]:
-                    raise ManifestError(f"{shard} is not what was built. Mend: copy it again, or build it again.")
             (partial / shard.stem).mkdir()
             for draft in shards.read_shard(shard):
                 speech, image = _files(draft, partial / shard.stem)

@@ -11,8 +11,9 @@ MADE = {
     "emotion": """\
 The procedure is that of Kumar, Malik and Raman ([arXiv 2208.11868](https://arxiv.org/abs/2208.11868), section 3.1):
 
-1. The text of each post is cleaned for speaking (links and mentions go, hash tags become words) and spoken by a
-   text-to-speech engine. The picture stays as it was found.
+1. The text of each post is cleaned for speaking (links go, and so do the names that a reply or a retweet begins with;
+   names inside the sentence are spoken; hash tags become words) and spoken by a text-to-speech engine. The picture
+   stays as it was found.
 2. What is damaged, silent or a duplicate falls out, with its reason.
 3. A speech teacher and a picture teacher, each trained on other data and on one modality, give the probabilities of the
    four classes. Their own classes are merged first; `excitement` becomes `happy` and `disgust` becomes `hate`
@@ -21,9 +22,10 @@ The procedure is that of Kumar, Malik and Raman ([arXiv 2208.11868](https://arxi
 5. Rows where the larger is below {threshold} fall out.
 """,
     "sentiment": """\
-The text of each post is cleaned for speaking (links and mentions go, hash tags become words) and spoken by a
-text-to-speech engine, as in Kumar, Malik and Raman ([arXiv 2208.11868](https://arxiv.org/abs/2208.11868), section 3.1).
-The picture stays as it was found. What is damaged, silent or a duplicate falls out, with its reason.
+The text of each post is cleaned for speaking (links go, and so do the names that a reply or a retweet begins with;
+names inside the sentence are spoken; hash tags become words) and spoken by a text-to-speech engine, as in Kumar, Malik
+and Raman ([arXiv 2208.11868](https://arxiv.org/abs/2208.11868), section 3.1). The picture stays as it was found. What
+is damaged, silent or a duplicate falls out, with its reason.
 """,
 }
 

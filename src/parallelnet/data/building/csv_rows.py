@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ field is 131,072; the longest posts of any network have 25,000 to 65,000.)"""
 
 MAX_LINE = 1 << 20
 """Bytes (characters in UTF-16) of the longest line that is held; a JSON object of a tweet has some 10,000."""
+
+_HEAD = 4096  # bytes by which text is known
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+_MAX_NO_TEXT = 20  # one byte in so many
 
 _WIDE = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
 _WIDE |= {codecs.BOM_UTF16_BE: "utf-16"}  # UTF-32 first: its mark begins with that of UTF-16
@@ -61,6 +66,20 @@ def read_lines(source: Path) -> Iterator[tuple[int, str]]:
         else:
             for number, line in enumerate(_bounded(stream.readline, b"\n"), 1):
                 yield number, any_text(line)
+
+
+def is_text(source: Path) -> bool:
+    """Return whether a file begins like text: of what no csv holds there is none in the first line, and little behind.
+
+    UTF-16 without its byte order mark is none: every other byte of it is NUL.
+    """
+    with source.open("rb") as stream:
+        head = stream.read(_HEAD)
+    if any(head.startswith(mark) for mark in _WIDE):
+        return True
+    first = head.lstrip(b"\r\n").partition(b"\n")[0]
+    # One of a few rows may be broken; of random bytes a tenth is no text.
+    return not _NO_TEXT.search(first) and len(_NO_TEXT.findall(head)) <= len(head) / _MAX_NO_TEXT
 
 
 def _bounded(read: Callable[[int], AnyStr], end: AnyStr) -> Iterator[AnyStr]:

@@ -39,10 +39,24 @@ def split(options: TweetsOptions, *, format: str) -> int:
         write_range(range_path(options, n_rows // options.rows_per_shard), rows, options)
         n_rows += len(rows)
     if not n_rows:
-        raise ManifestError(f"--tweets {options.tweets} has no rows. Needed: at least one.")
+        raise _no_rows(options)
     text = json.dumps({"n_rows": n_rows})
     shards.write_atomic(finished, work / "partial", lambda stream: stream.write(text.encode()))
     return n_rows
+
+
+def check_input(options: TweetsOptions, *, format: str) -> None:
+    """Read the first row, so that an input that is none stops a build before it touches a folder.
+
+    Raises:
+        ManifestError: the input cannot be read, or has no rows.
+    """
+    if next(read_input(options, format=format), None) is None:
+        raise _no_rows(options)
+
+
+def _no_rows(options: TweetsOptions) -> ManifestError:
+    return ManifestError(f"--tweets {options.tweets} has no rows. Needed: at least one.")
 
 
 def read_input(options: TweetsOptions, *, format: str) -> Iterator[Draft]:

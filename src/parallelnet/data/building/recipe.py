@@ -5,12 +5,14 @@ A folder belongs to one recipe. The same recipe goes on where it stopped; anothe
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +23,8 @@ from ...options.tweets import TweetsOptions
 from . import shards, tweets
 from .hub_teachers import HUB_PREFIX
 from .record import DATASET_JSON, MADE_BY, WORK
+
+_log = logging.getLogger(__name__)
 
 PAGES: tuple[str, ...] = ("README.md", "figures", "gallery.html")
 
@@ -109,7 +113,13 @@ def write_recipe(options: TweetsOptions) -> Recipe:
 
     Raises:
         ManifestError: the input or a file that an option names cannot be read.
+        OptionError: --images is no folder.
     """
+    if options.images and not Path(options.images).is_dir():
+        raise OptionError(
+            f"--images {options.images} is no folder. Needed: the folder that picture paths are relative to; left out, "
+            "it is the folder of --tweets."
+        )
     listed = {name: value for name, value in asdict(options).items() if name not in FREE_OPTIONS}
     listed["voices"] = list(options.voices)  # as it comes back from JSON
     for name in PATH_OPTIONS:
@@ -167,7 +177,8 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
     """Return whether the folder holds this very build already, complete.
 
     Engine, teachers and versions of then need not be those of now: what is complete stays as it is. A data set that
-    lost a file is not complete any more, and is built again.
+    lost a file, or whose bytes are not those that were built, is not complete any more, and is built again;
+    so is one that kept no row, since pictures that were missing may be there now.
 
     Raises:
         OptionError: it holds another build, and --overwrite is not given.
@@ -180,8 +191,15 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
     differences = recipe.differences({name: stored[name] for name in ("options", "files", "input") if name in stored})
     if differences and not overwrite:
         raise _another(folder, differences)
-    names = ("rejected.parquet", *(f"data/{shard['name']}" for shard in stored["shards"]))
-    return not differences and all((folder / name).is_file() for name in names)
+    if differences or not stored["n_kept"]:
+        return False
+    listed = {f"data/{shard['name']}": shard["sha256"] for shard in stored["shards"]}
+    listed["rejected.parquet"] = stored["rejected_sha256"]
+    damaged = [name for name, sha256 in listed.items() if not shards.is_as_built(folder / name, sha256)]
+    if damaged:
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        _log.warning("%s: %s%s is missing or not what was built; the set is built again.", folder, damaged[0], more)
+    return not damaged
 
 
 def _stored(source: Path) -> dict[str, Any]:
@@ -204,7 +222,7 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[Litera
     """Make the folder ours while the context lasts: empty, the same build unfinished, or another to be replaced.
 
     Raises:
-        OptionError: it holds another build, and --overwrite is not given.
+        OptionError: it holds another build, and --overwrite is not given; or it cannot be written to.
         ManifestError: it holds something that no build made.
         ParallelNetError: another process builds there.
     """
@@ -212,10 +230,19 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[Litera
     stored, finished = work / "recipe.json", folder / DATASET_JSON
     if folder.exists() and not folder.is_dir():
         raise ManifestError(f"--out {folder} is a file. Needed: a folder, or a name that is free.")
-    holds = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    was_there = folder.is_dir()
+    holds = {path.name for path in folder.iterdir()} if was_there else set()
     if holds - {WORK} and not any(path.is_file() for path in (finished, stored, clearing)):
         raise ManifestError(f"--out {folder} is not empty and was not made by build tweets. Mend: another folder.")
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OptionError(
+            f"--out {folder} cannot be written to: {error.strerror} ({error.filename}). Nothing was begun. "
+            "Mend: another folder, or its permissions."
+        ) from None
     with _locked(work / "lock", folder):
         goes_on = stored.is_file() and not finished.is_file() and not clearing.is_file()
         differences = recipe.differences(_stored(stored)) if goes_on else []
@@ -234,7 +261,17 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[Litera
             text = json.dumps({"made_by": MADE_BY, **asdict(recipe)}, indent=2) + "\n"
             shards.write_atomic(stored, work / "partial", lambda stream: stream.write(text.encode()))
             clearing.unlink()
-        yield "continued" if goes_on else "new"
+        try:
+            yield "continued" if goes_on else "new"
+        except BaseException:
+            # Nothing to go on with: what is left would only bar the way for another try.
+            if not finished.is_file() and not (work / "rows.json").is_file():
+                _clear(folder)
+                shutil.rmtree(work)
+                if not was_there:
+                    with suppress(OSError):  # somebody put something in meanwhile
+                        folder.rmdir()
+            raise
 
 
 def _clear(folder: Path) -> None:

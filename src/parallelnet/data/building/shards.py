@@ -242,6 +242,22 @@ def _leaves(schema: Any) -> list[str]:
     return [written.column(index).path for index in range(len(written))]
 
 
+def is_as_built(path: Path, sha256: str) -> bool:
+    """Return whether a file is there with the bytes that were written: all of it is read.
+
+    Args:
+        path: the file.
+        sha256: that `dataset.json` lists for it.
+
+    Raises:
+        OSError: it is there and cannot be read.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
+
+
 def storable(text: str) -> str:
     """Return the text without lone surrogates, which no utf-8 file can hold; each becomes U+FFFD."""
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -28,7 +28,7 @@ from ..image_corpora import (
     mvsa_lines,
     mvsa_sentiment,
 )
-from .csv_rows import DELIMITERS, MAX_LINE, csv_rows, read_lines
+from .csv_rows import DELIMITERS, MAX_LINE, csv_rows, is_text, read_lines
 from .draft import Draft
 from .tweet_columns import COLUMNS, Labels, TweetColumns, UnusableError, plain, tweet_draft, unreadable
 
@@ -121,6 +121,11 @@ def read_tweets(source: Path, format: str = "auto", *, images: Path | None = Non
 
 def _read_csv(source: Path, folder: Path, labels: Labels) -> Iterator[Draft]:
     """Csv; what separates the fields is that of `DELIMITERS` by which the first line has most columns of ours."""
+    if not is_text(source):
+        raise ManifestError(
+            f"{source} is not text that can be read as csv: it is UTF-16 without a byte order mark, a workbook, "
+            "packed, or damaged. Mend: save it as csv in UTF-8, or give --format."
+        )
     lines = read_lines(source)
     first = next((line for line in lines if line[1].strip()), None)
     if first is None:

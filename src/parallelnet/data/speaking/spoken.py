@@ -4,7 +4,7 @@ Decisions, where no source says what is right (looked at in the real tweets of M
 
 - Links are dropped, also those that Twitter cut off (`http:/…`). A retweet's head (`RT @name:`) and the names that a
   reply begins with are addresses and dropped; a name inside the sentence is part of it and is spoken (`with
-  @taylor_swift13` -> with taylor swift), without the digits at its end, which nobody says.
+  @taylor_swift13` -> with taylor swift), without the digits at its end, which nobody says. Names alone are addresses.
 - A hash tag is spoken as words: `#ThrowbackThursday` -> throwback thursday, `#BMW` and `#PROFOUNDLOVE` as they are.
 - An emoji is spoken by its name in Unicode's English annotation, without the skin tone, once where it is repeated; an
   emoticon by the name of its emoji. Or all are dropped.
@@ -31,6 +31,7 @@ _HEAD = re.compile(r"[\s\"'.:\u201c]*(?:\b(?:RT|MT)\b[\s:]*)?(?:@\s?\w+\s*:|(?<=
 _REPLIED = re.compile(r"[\s.\"]*(?:@\w+[\s,]+)+(?!(?:is|are|was|were|has|had|will|and)\b|[&\s])")
 _RETWEET = re.compile(r"\b(?:RT|MT)[ \t]*@\w+[ \t]*:?")
 _MENTION = re.compile(r"(?<!\w)@(\w+)")
+_ONLY_MENTIONS = re.compile(r"(?:[\s.,:;!?\"'-]*@\w+)+[\s.,:;!?\"'-]*")
 _TAG = re.compile(r"[#\uff03](?=\w)")
 _PARTS = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-zß-öø-ÿ])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
@@ -103,6 +104,8 @@ def clean_for_speech(text: str, *, emoji: Literal["name", "drop"] = "name") -> s
         emoji: `name` speaks an emoji's name, `drop` leaves it out.
     """
     text = _without_addresses(mend(text))
+    if _ONLY_MENTIONS.fullmatch(text):
+        return ""
     text = _emoticons(text, emoji)
     text = _emoji(text, emoji)
     text = _MENTION.sub(lambda found: f" {_name(found[1])}", text)

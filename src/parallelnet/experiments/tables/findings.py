@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .captions import tied
 from .modality_tables import CALIBRATED, bounds, change, excludes_zero, figure
 from .pages import listed, percent, points
 from .ranking import rank_agreement
@@ -63,13 +64,13 @@ def _told(ci95: Sequence[float | None]) -> str:
 
 def _agreement(printed: Sequence[float], ours: Sequence[float], titles: Sequence[str]) -> str:
     found = rank_agreement(printed, ours)
-    paper, here = (
-        " > ".join(titles[k] for k in sorted(range(len(titles)), key=lambda k: -values[k]))
-        for values in (printed, ours)
-    )
+    paper, here = (tied(titles, values, " > ") for values in (printed, ours))
+    n_tied = found.n_pairs - found.same_order - len(found.swapped)
     said = f"{found.same_order} of {found.n_pairs} pairs of rows stand in the paper's order"
     if found.kendall is not None and found.n > 2:
         said += f" (Kendall's tau {found.kendall:+.2f}, p {found.kendall_p:.3f}; Spearman's rho {found.spearman:+.2f})"
+    if n_tied:
+        said += f"; {n_tied} are tied"
     return f"{said}. The paper: {paper}. Here: {here}."
 
 
@@ -93,15 +94,22 @@ def _differences(record: Mapping[str, Any]) -> Iterator[str]:
 def _claims(run: Mapping[str, Any]) -> Iterator[str]:
     baselines = [key for key in ("baseline-1", "baseline-2", "baseline-3") if key in run]
     if len(baselines) == 3:
-        best = max(baselines, key=lambda key: run[key]["pooled"]["accuracy"])
-        agrees = "as the paper says" if best == "baseline-3" else "the paper says baseline-3, criss-cross after N2"
-        yield f"Of the three configurations of N1, {best} is the most accurate ({agrees})."
+        best = _best({key: run[key]["pooled"]["accuracy"] for key in baselines})
+        agrees = "as the paper says" if best == ["baseline-3"] else "the paper says baseline-3, criss-cross after N2"
+        who = f"{best[0]} is the most accurate" if len(best) == 1 else f"{listed(best)} are tied as the most accurate"
+        yield f"Of the three configurations of N1, {who} ({agrees})."
     families = [key for key in run if key.startswith("parallelnet-")]
     if families and "parallelnet" in run:
         ours = run["parallelnet"]["pooled"]["accuracy"]
         above = [key for key in families if run[key]["pooled"]["accuracy"] > ours]
         who = f"{listed(above)} do better" if above else "none does better"
         yield f"Of {len(families)} other choices for N2, {who} than parallelnet; the paper: none does."
+
+
+def _best(values: Mapping[str, float]) -> list[str]:
+    """Return the names of the highest value: several where they are tied."""
+    top = round(max(values.values()), 9)
+    return [name for name, value in values.items() if round(value, 9) == top]
 
 
 def _references(record: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[str]:
@@ -171,10 +179,15 @@ def table2_headline(record: Mapping[str, Any]) -> str:
     run = [row for row in record["rows"] if "found" in row]
     if not run:
         return NO_RUN
-    best = max(run, key=lambda row: row["found"]["accuracy"])
-    ours = next((row for row in run if row["key"] == "parallelnet"), None)
-    said = f"The most accurate row is “{best['title']}” with {_accuracy(best)}"
-    return f"{said}." if ours in (None, best) else f"{said}; ParallelNet has {_accuracy(ours or best)}."
+    by_key = {row["key"]: row for row in run}
+    best = _best({key: row["found"]["accuracy"] for key, row in by_key.items()})
+    ours = by_key.get("parallelnet")
+    if len(best) == 1:
+        said = f"The most accurate row is “{by_key[best[0]]['title']}” with {_accuracy(by_key[best[0]])}"
+    else:
+        who = listed([f"“{by_key[key]['title']}”" for key in best])
+        said = f"The most accurate rows are {who}, tied at {figure(by_key[best[0]]['found']['accuracy'])} accuracy"
+    return f"{said}." if ours is None or "parallelnet" in best else f"{said}; ParallelNet has {_accuracy(ours)}."
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:

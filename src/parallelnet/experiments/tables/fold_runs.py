@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from ... import checkpoint
 from ...calibration import Floats
 from ...options import Recipe
 from ...training.fit import read_log
-from ...training.run import METRICS, TEST
+from ...training.run import METRICS, TEST, read_finished
 from .runner import Material
 from .statistics import Pooled, convergence
 
@@ -72,7 +71,7 @@ def read_folds(folder: Path, n_folds: int) -> tuple[FoldRun, ...]:
     found = []
     for number in range(n_folds):
         fold = folder / f"fold-{number}"
-        record = json.loads((fold / METRICS).read_text(encoding="utf-8"))
+        record = read_finished(fold / METRICS, "test", "validation")
         setting = "both" if "both" in record["test"] else next(iter(record["test"]))
         n_starts = len(list((fold / "logs").glob("start-*")))
         found.append(FoldRun(fold, setting, record, read_log(fold), n_starts))
@@ -84,7 +83,7 @@ def pool(folds: Sequence[FoldRun], material: Material) -> Pooled:
     ids: list[str] = []
     columns: dict[str, list[Any]] = {"folds": [], "labels": [], "probs": [], "raw_probs": []}
     for number, fold in enumerate(folds):
-        said = json.loads((fold.folder / TEST).read_text(encoding="utf-8"))["settings"][fold.setting]
+        said = read_finished(fold.folder / TEST, "settings")["settings"][fold.setting]
         ids += said["ids"]
         columns["folds"] += [number] * len(said["ids"])
         for name in ("labels", "probs", "raw_probs"):
@@ -105,12 +104,18 @@ def _probabilities(rows: list[list[float]]) -> Floats:
     return np.asarray(values / values.sum(axis=1, keepdims=True))
 
 
+def backbones(folder: Path) -> dict[str, str]:
+    """Return by modality which backbone the network of a fold's folder has."""
+    facts = checkpoint.read(folder / "checkpoint").facts
+    return {name: facts.network[name]["backbone"] for name in facts.modalities}
+
+
 def network_facts(fold: FoldRun) -> dict[str, Any]:
     """Return what was really trained: backbones, structure, number of parameters, and on which machine."""
     facts = checkpoint.read(fold.folder / "checkpoint").facts
     network = facts.network
     return {
-        "backbones": {name: network[name]["backbone"] for name in facts.modalities},
+        "backbones": backbones(fold.folder),
         "input_side": {name: 128 // network[name]["input_pool"] for name in facts.modalities},
         "configuration": network["configuration"],
         "fusion": network["fusion"],

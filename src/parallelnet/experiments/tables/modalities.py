@@ -21,11 +21,11 @@ from ...options.tables import ModalitiesOptions
 from ...training.run import replace_json
 from ..faithfulness_summary import circumstances
 from . import modality_plots, modality_tables, runner
-from .fold_runs import pool, read_folds
+from .fold_runs import backbones, pool, read_folds
 from .modality_statistics import Answers, figures
 from .rows import TABLE1, Row
 from .statistics import difference
-from .teacher_rule import built_record, refuse_teachers
+from .teacher_rule import built_facts, built_record, refuse_teachers
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +105,6 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         OptionError: the work folder holds other runs, a dropout that the recipe has already, or a start from a
             teacher that made the labels.
     """
-    if options.rows:
-        raise OptionError("--rows cannot be given: the study has its own. Mend: leave it out.")
     dropped = options.with_dropout
     if dropped == recipe.modality_dropout:
         raise OptionError(
@@ -117,7 +115,8 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
     if dropped is not None:
         key, source = f"parallelnet-dropout-{dropped:g}", "design, section 5: missing modality"
         rows.append(DroppingRow(key, f"modality dropout {dropped:g}", "parallelnet", source, dropped=dropped))
-    refuse_teachers(options.init_from, built_record(options.data))
+    built = built_record(options.data)
+    refuse_teachers(options.init_from, built)
     material = runner.prepare(options)
     outcomes = runner.run_rows(rows, options, recipe, material, init_from=options.init_from, quiet=quiet)
     by_row = {outcome.row.key: outcome for outcome in outcomes}
@@ -136,7 +135,10 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
             answers[setting.key] = read_answers(outcome.folder, options.folds, setting.setting, material)
     record = {
         "what": "each modality alone, both, and each missing at test time; calibration",
-        "data": material.describe(),
+        "data": material.describe() | {"built": built_facts(built)},
+        "backbones": {
+            outcome.row.key: backbones(outcome.folder / "fold-0") for outcome in outcomes if not outcome.reason
+        },
         "options": {
             **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
             "init_from": [Path(source).name for source in options.init_from],

@@ -5,14 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from . import captions
+
 SHOWN = (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("cohen_kappa", "kappa"), ("uar", "UAR"))
 CALIBRATED = (("ece", "ECE"), ("nll", "log loss"), ("brier", "Brier"))
 
 
 def files(record: Mapping[str, Any]) -> dict[str, str]:
     """Return file name to text of every table that is made from the study's JSON."""
-    head = f"# Modalities on {record['data']['name']}\n\n"
+    head = f"# Modalities on {record['data']['name']}\n\n{_caption(record)}\n\n"
     return {"modalities.md": head + markdown(record), "modalities.tex": latex(record)}
+
+
+def _caption(record: Mapping[str, Any]) -> str:
+    """Return which data and training budget the figures are of."""
+    counts = ", ".join(f"{name} {n:,}" for name, n in record["data"]["counts"].items())
+    backbones = sorted({name for names in record.get("backbones", {}).values() for name in names.values()})
+    said = [f"Data: {captions.identity(record)}, {record['data']['n']:,} samples: {counts}."]
+    said += [
+        f"{record['options']['folds']} folds.",
+        captions.budget(record, backbones),
+        captions.absent_classes(record),
+    ]
+    return " ".join(each for each in said if each)
 
 
 def markdown(record: Mapping[str, Any]) -> str:
@@ -42,9 +57,10 @@ def latex(record: Mapping[str, Any]) -> str:
         names = [name for name, _ in CALIBRATED for _ in (0, 1)]
         calibration.append([row["title"], *(figure(m[name]) for m, name in zip(pairs, names, strict=True))])
     data = record["data"]["name"]
+    caption = escaped(_caption(record))
     drawn = "95\\,\\% bootstrap intervals over components"
     return (
-        latex_table(settings, f"Each modality, alone and missing, on {escaped(data)}; {drawn}.")
+        latex_table(settings, f"Each modality, alone and missing, on {escaped(data)}; {drawn}. {caption}")
         + "\n"
         + latex_table(calibration, f"Calibration on {escaped(data)} before and after temperature scaling.")
     )

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...options import PRESETS
+from .captions import absent_classes, identity, recipe_of
 from .modality_tables import excludes_zero, table
 
 MARK = "<!-- Made by `parallelnet experiment render` from the JSON beside the tables; changes by hand are lost. -->"
@@ -86,10 +87,13 @@ def data_lines(record: Mapping[str, Any]) -> str:
     data, options = record["data"], record["options"]
     counts = ", ".join(f"{name} {n:,}" for name, n in data["counts"].items())
     lines = [
-        f"`{data['name']}`, fingerprint `{data['fingerprint'][:12]}`: {data['n']:,} samples ({counts}) in "
+        f"{identity(record)}: {data['n']:,} samples ({counts}) in "
         f"{data['n_components']:,} components, sets that share a speaker, words or a picture. No component straddles a "
         "fold, and every interval draws components whole."
     ]
+    absent = absent_classes(record)
+    if absent:
+        lines.append(absent)
     if data.get("n_left_out"):
         lines.append(f"{data['n_left_out']:,} samples without a label were left out.")
     built = data.get("built")
@@ -141,12 +145,6 @@ def deviations(record: Mapping[str, Any]) -> list[str]:
         "folds; the paper says of neither how it was done, and prints validation accuracies."
     )
     return lines
-
-
-def recipe_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return how the rows of a result learnt."""
-    found: Mapping[str, Any] = record.get("recipe") or record["options"]["recipe"]
-    return found
 
 
 def recipe_changes(recipe: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,8 @@ stands in `results/NAME/notes.md`; figures there must be in a JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
@@ -42,6 +43,14 @@ class Kind:
     said: Callable[[Mapping[str, Any]], list[str]]
     headline: Callable[[Mapping[str, Any]], str]
 
+
+NEEDED = ("data", "options", "rows", "classes", "date", "machine")
+"""What every table's JSON holds; without it the file is something else."""
+NEEDED_OF = {
+    "table1": ("references", "differences", "fusion", "disagreement", "recipe", "paper"),
+    "table2": (),
+    "modalities": ("differences", "best_single"),
+}
 
 KINDS: dict[str, Kind] = {
     "table1": Kind(
@@ -132,15 +141,17 @@ def files(results: Path, out: Path) -> dict[Path, str]:
     wanted = {folder / "table.md": text for folder, text in studies.items()}
     for result in found:
         kind = KINDS[result.kind]
-        markdown, latex = kind.tables(result.record)
-        wanted[results / result.name / f"{result.kind}.md"] = markdown
-        wanted[results / result.name / f"{result.kind}.tex"] = latex
-        title = f"{kind.title} on {result.record['data']['name']}" + _which(result, found)
-        tries = same_data(result, found) if result.kind == "table1" else []
-        wanted[out / f"{result.name}.md"] = page(result, title, kind.said(result.record), markdown, tries, to)
+        with _read_from(results / result.name / f"{result.kind}.json"):
+            markdown, latex = kind.tables(result.record)
+            wanted[results / result.name / f"{result.kind}.md"] = markdown
+            wanted[results / result.name / f"{result.kind}.tex"] = latex
+            title = f"{kind.title} on {result.record['data']['name']}" + _which(result, found)
+            tries = same_data(result, found) if result.kind == "table1" else []
+            wanted[out / f"{result.name}.md"] = page(result, title, kind.said(result.record), markdown, tries, to)
     builds = {name: record for name, record in others.items() if is_build(record)}
     for name, record in builds.items():
-        wanted[out / f"{_flat(name)}.md"] = build_page(name, record, to)
+        with _read_from(results / f"{name}.json"):
+            wanted[out / f"{_flat(name)}.md"] = build_page(name, record, to)
     models = models_page({name: record for name, record in others.items() if name not in builds}, to)
     if models:
         wanted[out / "models.md"] = models
@@ -204,7 +215,13 @@ def read_results(results: Path) -> list[Result]:
             notes = folder / NOTES
             text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
             plots = tuple(path.name for path in sorted(folder.glob("*.png")))
-            found.append(Result(folder.name, kind, _read(source), text, plots))
+            record = _read(source)
+            lacking = [name for name in (*NEEDED, *NEEDED_OF[kind]) if name not in record]
+            if lacking:
+                raise _no_result(source, f"it lacks {', '.join(map(repr, lacking))}")
+            with _read_from(source):
+                _ = record["data"]["fingerprint"], record["data"]["name"]  # which other results' pages ask for, too
+            found.append(Result(folder.name, kind, record, text, plots))
     records = [result.record for result in found]
     for result in found:
         unknown = unknown_figures(result.notes, records)
@@ -229,8 +246,28 @@ def _others(results: Path) -> dict[str, Any]:
 
 
 def _faithfulness(folder: Path) -> str:
-    there = [folder / f"{task}.json" for task in TASKS if (folder / f"{task}.json").is_file()]
-    return "\n".join(faithfulness_table.table(_read(path)) for path in there)
+    tables = []
+    for path in (folder / f"{task}.json" for task in TASKS):
+        if path.is_file():
+            record = _read(path)
+            with _read_from(path):
+                tables.append(faithfulness_table.table(record))
+    return "\n".join(tables)
+
+
+@contextmanager
+def _read_from(path: Path) -> Iterator[None]:
+    """Say of a JSON that its figures are not where they should be, instead of a defect of the program."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError) as error:
+        raise _no_result(path, f"{type(error).__name__}: {error}") from error
+
+
+def _no_result(path: Path, why: str) -> ManifestError:
+    return ManifestError(
+        f"{path} is no result of this program's experiments: {why}. Mend: make it again, or take it away."
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

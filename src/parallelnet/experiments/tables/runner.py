@@ -24,7 +24,7 @@ from ...models.variants import BranchOptions, NetworkOptions, network_options
 from ...options import Recipe, SignalOptions, TrainOptions
 from ...options.tables import TablesOptions
 from ...training.parts import Parts, class_list, deal_parts, usable
-from ...training.run import METRICS, TEST, replace_json, train
+from ...training.run import METRICS, TEST, read_finished, replace_json, train
 from ...types import Sample
 from .rows import Row
 
@@ -97,6 +97,8 @@ def prepare(options: TablesOptions, *, target_column: str = "label") -> Material
     both = NetworkOptions(BranchOptions("compact-speech"), BranchOptions("compact-image"))
     every = open_data(options.data)
     asked = _train_options(options, "", "parallelnet", (), target_column, ())
+    if not any(getattr(s, target_column) for s in every):
+        raise ManifestError(_no_labels(options, target_column, every))
     samples, labels = usable(every, asked, both)
     lacking = [s for s in samples if s.speech is None or s.image is None]
     if lacking:
@@ -104,7 +106,7 @@ def prepare(options: TablesOptions, *, target_column: str = "label") -> Material
             f"{options.data}: {len(lacking)} of {len(samples)} samples have no speech or no picture, the first is "
             f"{lacking[0].id!r}. All rows of a table are judged on the same samples. Mend: leave them out."
         )
-    parts = deal_parts(samples, asked)
+    parts = _dealt(samples, asked, options)
     classes = class_list(list(labels.values()), ())
     if len(classes) < 2:
         raise ManifestError(
@@ -124,6 +126,39 @@ def prepare(options: TablesOptions, *, target_column: str = "label") -> Material
         fingerprint=fingerprint(samples),
         n_left_out=len(every) - len(samples),
     )
+
+
+def _no_labels(options: TablesOptions, target_column: str, every: Sequence[Sample]) -> str:
+    said = f"{options.data} has no sample with a {target_column}"
+    if target_column == "label" and any(s.sentiment for s in every):
+        return (
+            f"{said}, but {sum(bool(s.sentiment) for s in every)} with a sentiment. Mend: parallelnet experiment "
+            "table2, which is about sentiments, or data with emotions (build tweets --labels emotion)."
+        )
+    return f"{said}. Mend: data with one; a manifest holds it in the column {target_column!r}. See --data."
+
+
+def _dealt(samples: tuple[Sample, ...], asked: TrainOptions, options: TablesOptions) -> tuple[Parts, ...]:
+    """Return the parts of each fold; where that cannot be, say it of --folds and the data.
+
+    What `data.splits` says is of one training part and of tenths, which nobody who asks for a table has named.
+    """
+    given = {s.fold for s in samples}
+    try:
+        return deal_parts(samples, asked)
+    except ManifestError as error:
+        if given not in ({None}, set(range(options.folds))):  # the manifest's own folds are others: said well already
+            raise
+        n_sets = len(set(splits.components(samples).tolist()))
+        counts = Counter(getattr(s, asked.target_column) for s in samples)
+        rarest = min(counts, key=lambda name: (counts[name], name))
+        few = "few, or too unequal," if n_sets < len(samples) else "few"
+        raise ManifestError(
+            f"{options.data} is too small for --folds {options.folds}: its {len(samples)} samples fall into {n_sets} "
+            f"sets that share no speaker and no picture, the rarest class, {rarest!r}, has {counts[rarest]}; too {few} "
+            "for every fold to hold each class in its test part and in the validation part that is cut from the rest. "
+            "Mend: fewer --folds, or more samples in more sets (see --data)."
+        ) from error
 
 
 def _check_classes(
@@ -166,7 +201,7 @@ def run_rows(
         quiet: no progress bars.
 
     Raises:
-        ManifestError: the data cannot be used.
+        ManifestError: the data cannot be used, or a finished fold's files are missing or damaged.
         OptionError: the work folder holds runs of other options or data.
     """
     material = material or prepare(options, target_column=target_column)
@@ -174,6 +209,8 @@ def run_rows(
     claim(work, options, recipe, material, target_column=target_column, init_from=init_from)
     store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
     clock = _Clock(options.max_minutes)
+    for row in rows:  # now, not after hours of training
+        check_finished(work / row.key, options.folds)
     outcomes = []
     first: dict[tuple[NetworkOptions, Recipe], Row] = {}
     for row in rows:
@@ -193,6 +230,19 @@ def run_rows(
         if not reason:
             _check_same_folds(folder, material)
     return tuple(outcomes)
+
+
+def check_finished(folder: Path, n_folds: int) -> None:
+    """Read what the finished folds of a row have left, so that damage is found before anything else is trained.
+
+    Raises:
+        ManifestError: a file of a finished fold is missing or damaged.
+    """
+    for number in range(n_folds):
+        fold = folder / f"fold-{number}"
+        if (fold / METRICS).is_file():
+            read_finished(fold / METRICS, "test")
+            read_finished(fold / TEST, "settings")
 
 
 class _Clock:
@@ -311,7 +361,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterable[tuple[
 def _check_same_folds(folder: Path, material: Material) -> None:
     """Hold a row to what the table promises: every row is tested on the same samples, fold by fold."""
     for number, part in enumerate(material.parts):
-        said = json.loads((folder / f"fold-{number}" / TEST).read_text(encoding="utf-8"))
+        said = read_finished(folder / f"fold-{number}" / TEST, "settings")
         wanted = [s.id for s in part.test]
         for setting, found in said["settings"].items():
             if found["ids"] != wanted:

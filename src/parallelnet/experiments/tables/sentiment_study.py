@@ -20,7 +20,7 @@ from ...data.dataset import fingerprint
 from ...errors import ManifestError, OptionError, ParallelNetError
 from ...options import Recipe
 from ...options.tables import Table2Options
-from ...training.run import replace_json
+from ...training.run import read_finished, replace_json
 from . import fold_runs, picture_network, runner, sentiment_rows
 from .rows import Row
 from .runner import Material
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 SAID = "said.json"
 """What a row says of a fold's test part; its existence means that the fold is finished."""
+FINISHED = ("ids", "labels", "probs", "facts")
 MADE_WITH = "made-with.json"
 CONTENT = "content.npz"
 NEEDS_IMAGENET = "not run: needs ImageNet weights"
@@ -109,6 +110,20 @@ class Study:
                 break
         return self._read(row, reason)
 
+    def check(self, row: SentimentRow) -> None:
+        """Read what a row's finished folds have left.
+
+        Raises:
+            ManifestError: a file of theirs is missing or damaged.
+        """
+        if row.method is None:
+            runner.check_finished(self._work / row.key, self._options.folds)
+            return
+        for number in range(self._options.folds):
+            path = self._work / row.key / f"fold-{number}" / SAID
+            if path.is_file():
+                read_finished(path, *FINISHED)
+
     def _claim(self, row: SentimentRow) -> None:
         """Hold a row's folder to the options that only some rows know."""
         said: dict[str, Any] = {"start": row.start}
@@ -166,7 +181,7 @@ class Study:
             path = self._work / row.key / f"fold-{number}" / SAID
             if not path.is_file():
                 continue
-            said = json.loads(path.read_text(encoding="utf-8"))
+            said = read_finished(path, *FINISHED)
             if said["ids"] != [s.id for s in part.test]:
                 raise ManifestError(f"{path} was tested on other samples than the table's. Mend: another --work.")
             folds.append((number, said["facts"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from . import captions
 from .modality_tables import change, escaped, figure, interval, latex_table, p_value, table
 
 SHOWN = (("accuracy", "accuracy (WA)"), ("macro_f1", "macro F1"), ("uar", "UAR (UA)"))
@@ -55,8 +56,16 @@ def latex(record: Mapping[str, Any]) -> str:
     data = escaped(record["data"]["name"])
     return latex_table(
         rows,
-        f"Sentiment in three classes on {data}; 95\\,\\% bootstrap intervals over components, differences in accuracy.",
+        f"Sentiment in three classes on {data}; 95\\,\\% bootstrap intervals over components, differences in accuracy. "
+        f"{escaped(_trained(record))}",
     )
+
+
+def _trained(record: Mapping[str, Any]) -> str:
+    """Return the budget of the networks, and which classes are not there."""
+    networks = (_network(row) for row in record["rows"] if "found" in row and row["folds"])
+    said = [captions.budget(record, (name for name in networks if name != "-")), captions.absent_classes(record)]
+    return " ".join(each for each in said if each)
 
 
 def _no_gap(row: Mapping[str, Any]) -> str:
@@ -71,10 +80,12 @@ def _data(record: Mapping[str, Any]) -> Iterator[str]:
     data, options = record["data"], record["options"]
     counts = ", ".join(f"{n} {name}" for name, n in data["counts"].items())
     yield (
-        f"{data['n']} tweets with human labels ({counts}) in {data['n_components']} components that share no words and "
-        f"no picture; {options['folds']} folds. {data['n_unlabelled']} tweets without a label beside them. Out of "
-        "fold, all folds together; 95 % bootstrap intervals over components in brackets."
+        f"{captions.identity(record)}: {data['n']} tweets with human labels ({counts}) in {data['n_components']} "
+        f"components that share no words and no picture; {options['folds']} folds. {data['n_unlabelled']} tweets "
+        "without a label beside them. Out of fold, all folds together; 95 % bootstrap intervals over components in "
+        "brackets."
     )
+    yield _trained(record)
 
 
 def _rows(record: Mapping[str, Any]) -> list[str]:

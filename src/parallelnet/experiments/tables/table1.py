@@ -27,7 +27,7 @@ from .fold_runs import FoldRun, network_facts, pool, read_folds
 from .rows import PAIRS_OF_INTEREST, ROWS, Row, chosen
 from .runner import Material, Outcome, prepare, run_rows
 from .statistics import Pooled, difference, figures, holm, null, where_modalities_disagree
-from .teacher_rule import built_record, references, refuse_teachers
+from .teacher_rule import built_facts, built_record, references, refuse_teachers
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def summarise(
     return {
         "table": "table1",
         "paper": PAPER,
-        "data": material.describe() | {"built": _built_facts(built)},
+        "data": material.describe() | {"built": built_facts(built)},
         "classes": list(material.classes),
         "rows": rows,
         "references": _references(material, options, built),
@@ -250,17 +250,6 @@ def _disagreement(
         return {"reason": f"not told: needs {missing[0]} ({rows[missing[0]]['reason']})"}
     found = where_modalities_disagree(*(pooled[key] for key in needed), n_bootstrap=n_bootstrap, seed=seed)
     return {"reason": "", **found}
-
-
-def _built_facts(built: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return what a reader must know of data that `build tweets` made: source, teachers, rule, engine."""
-    if built is None:
-        return None
-    names = (
-        *("fingerprint", "input", "labels", "rule", "threshold", "teachers", "teacher_agreement", "tts"),
-        *("n_read", "n_kept"),
-    )
-    return {name: built[name] for name in names if name in built}
 
 
 def _published(options: Table1Options) -> dict[str, Any]:

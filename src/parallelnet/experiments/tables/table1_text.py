@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import captions
 from .rows import STUDIES, TABLE1
 
 NONE = "-"
@@ -43,22 +44,20 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 def caption(record: Mapping[str, Any]) -> str:
     """Return which data, folds, networks and recipe the figures are of."""
-    data, options, recipe = record["data"], record["options"], record["recipe"]
+    data, options = record["data"], record["options"]
     counts = ", ".join(f"{name} {n:,}" for name, n in data["counts"].items())
-    size = (
-        "Networks as in the paper"
-        if options["size"] == "paper"
-        else "Small counterparts of the paper's networks (column N2; 64 x 64 inputs, narrow layers)"
-    )
+    run = [row for row in record["rows"].values() if not row["reason"]]
+    backbones = sorted({name for row in run for name in row["network"]["backbones"].values()})
     rough = " So few sets make rough intervals." if data["n_components"] < FEW_COMPONENTS else ""
     lines = [
-        f"Data: {data['name']} (fingerprint {data['fingerprint'][:12]}), {data['n']:,} samples: {counts}; "
+        f"Data: {captions.identity(record)}, {data['n']:,} samples: {counts}; "
         f"{data['n_components']:,} sets that share a speaker or a picture, drawn whole by every interval.{rough}",
         f"{options['folds']} folds, stratified and grouped, the same for every row, as are budget and seed "
-        f"({options['seed']}). {size}. Recipe `{options['preset']}`: at most {recipe['epochs']} epochs, batches of "
-        f"{recipe['batch_size']}, {recipe['optimizer']}, learning rate {recipe['learning_rate']:g}, starting weights "
-        f"{options['weights']}.",
+        f"({options['seed']}). {captions.budget(record, backbones)}",
     ]
+    absent = captions.absent_classes(record)
+    if absent:
+        lines.append(absent)
     built = data.get("built")
     if built and built.get("labels") != "sentiment":
         teachers = " and ".join(f"{m} {t.get('name', '')}" for m, t in built.get("teachers", {}).items())
@@ -119,9 +118,10 @@ def _order(record: Mapping[str, Any]) -> list[str]:
     run = {key: record["rows"][key] for key in TABLE1 if not record["rows"][key]["reason"]}
     if len(run) < 2:
         return []
-    paper = sorted(run, key=lambda key: -run[key]["printed"])
-    ours = sorted(run, key=lambda key: -run[key]["pooled"]["accuracy"])
-    return [f"From best to worst, the paper: {', '.join(paper)}. Here: {', '.join(ours)}."]
+    paper = captions.tied(list(run), [row["printed"] for row in run.values()], ", ")
+    ours = captions.tied(list(run), [row["pooled"]["accuracy"] for row in run.values()], ", ")
+    note = " (`=`: tied, no order)" if " = " in ours else ""
+    return [f"From best to worst, the paper: {paper}. Here: {ours}{note}."]
 
 
 def _fusion(record: Mapping[str, Any]) -> str:

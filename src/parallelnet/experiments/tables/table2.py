@@ -50,7 +50,8 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
         quiet: no progress bars.
 
     Raises:
-        ManifestError: the data have no sentiment, no texts, or a fold lacks a class.
+        ManifestError: the data have no sentiment or no texts, a fold lacks a class, or the files of a finished one are
+            damaged.
         OptionError: the work folder holds runs of other options or data.
         CheckpointError: ImageNet weights were asked for and cannot be fetched.
     """
@@ -64,6 +65,8 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
     hardware = Hardware(options.accelerator, 1, 1, options.workers, quiet)
     shared = Shared(SignalStore(signals), hardware, others)
     study = Study(options, recipe, material, shared, Clock(options.max_minutes), quiet)
+    for row in rows:  # now, not after hours of other rows
+        study.check(row)
     answers = {row.key: study.answer(row) for row in rows}
     record = {
         "what": "sentiment in three classes against human labels: the paper's Table 2",

@@ -27,6 +27,17 @@ def built_record(data: str) -> dict[str, Any] | None:
     return read_report(data).to_dict() if is_built(data) else None
 
 
+def built_facts(built: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what a reader must know of data that `build tweets` made: source, teachers, rule, engine."""
+    if built is None:
+        return None
+    names = (
+        *("fingerprint", "input", "labels", "rule", "threshold", "teachers", "teacher_agreement", "tts"),
+        *("n_read", "n_kept"),
+    )
+    return {name: built[name] for name in names if name in built}
+
+
 def refuse_teachers(sources: Sequence[str], built: Mapping[str, Any] | None) -> None:
     """Refuse checkpoints that made the labels of the data, or that share weights with those.
 
