@@ -101,7 +101,7 @@ def test_the_small_counterpart_keeps_the_structure_and_narrows_the_rest(name):
     for modality in row.modalities:
         own, small = getattr(row, modality), getattr(narrow, modality)
         assert small.backbone == NARROW.get(own.backbone, own.backbone)
-        assert small.input_pool == 4
+        assert small.input_pool == 2
 
 
 def test_compact_is_small_already():

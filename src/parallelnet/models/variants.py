@@ -250,7 +250,7 @@ NARROW_CHANNELS = (8, 16, 24, 32)
 def small(options: NetworkOptions) -> NetworkOptions:
     """Return the network with the same structure, small enough for two CPU cores.
 
-    Configuration, fusion and modalities stay; inputs are averaged to 32 x 32, N1 and all dense layers are an eighth
+    Configuration, fusion and modalities stay; inputs are averaged to 64 x 64, N1 and all dense layers are an eighth
     as wide, and the backbones narrow (`NARROW`). Dropout, because the small sets that such machines can learn are soon
     known by heart.
     """
