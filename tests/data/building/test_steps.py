@@ -120,7 +120,7 @@ def test_real_speech_is_the_same_bytes_across_processes():
 
     code = (
         "import hashlib\n"
-        "from parallelnet.data import tts\nfrom parallelnet.data.building.draft import Draft\n"
+        "from parallelnet.data.speaking import tts\nfrom parallelnet.data.building.draft import Draft\n"
         "from parallelnet.data.building.steps import CheckSound, CleanText, Speak\n"
         "rows = [Draft(row, str(row), text='I am so happy today #LoveIt, number %d' % row) for row in range(12)]\n"
         "done = list(CheckSound()(Speak(tts.open_engine('espeak-ng'), seed=3)(CleanText()(rows))))\n"

@@ -129,7 +129,7 @@ def test_espeak_repeats_itself_in_any_order_and_process(espeak, voice):
     assert first.waveform.tobytes() == again.waveform.tobytes()
     assert first.word_times == again.word_times
     code = (
-        "import sys, hashlib\nfrom parallelnet.data import tts\n"
+        "import sys, hashlib\nfrom parallelnet.data.speaking import tts\n"
         "engine = tts.open_engine('espeak-ng')\n"
         "print(hashlib.sha256(engine.speak(sys.argv[1], sys.argv[2]).waveform.tobytes()).hexdigest())\n"
     )
@@ -319,7 +319,7 @@ def test_threads_and_pickles_and_forks(process):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_the_process_ends_with_its_owner():
     code = (
-        "import os, time\nfrom parallelnet.data import tts\n"
+        "import os, time\nfrom parallelnet.data.speaking import tts\n"
         "engine = tts.open_engine('espeak-ng')\n"
         "held = os.dup(engine._process._process.stdin.fileno())\n"
         "os.set_inheritable(held, True)\n"
