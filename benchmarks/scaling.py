@@ -52,7 +52,7 @@ def page(measured: dict[str, Any], built: dict[str, Any], usd_per_core_hour: flo
         "",
         f"{seen} workers did {share:.2f} of what {seen} cores could if a build cost nothing but its steps, and "
         f"{measured['beside_plain_loop']:.2f} times what a plain loop over the same steps does in one thread; "
-        f"while shards were made, {steady:.2f} and {steady_beside:.2f} (start, duplicates and card are paid once a build). "
+        f"while shards were made, {steady:.2f} and {steady_beside:.2f} (start, duplicates and card are paid once). "
         f"{kept:.0%} of the rows were kept, {bytes_a_tweet / 1000:.0f} kB each (picture as found, speech as FLAC).",
         "",
         "| tweets | core hours | "
