@@ -22,7 +22,7 @@ from parallelnet.experiments.tables import picture_network, runner, sentiment_ro
 from parallelnet.experiments.tables.sentiment_rows import ROWS, Said
 from parallelnet.experiments.tables.sentiment_study import Answered
 from parallelnet.experiments.tables.statistics import Pooled
-from parallelnet.options import Recipe
+from parallelnet.options import PRESETS, Recipe
 from parallelnet.options.tables import Table2Options
 from parallelnet.types import SENTIMENTS, Sample
 
@@ -317,8 +317,10 @@ def test_differences_are_paired_and_adjusted_together() -> None:
             "n_components": 30,
             "n_unlabelled": 0,
             "counts": dict.fromkeys(SENTIMENTS, 20),
+            "fingerprint": "0123456789abcdef",
+            "built": None,
         },
-        "options": {"folds": 2},
+        "options": {**asdict(Table2Options(data="a", out="b", folds=2)), "recipe": asdict(PRESETS["paper"])},
         **json.loads(json.dumps(found)),
     }
     tables = table2.tables(record)
