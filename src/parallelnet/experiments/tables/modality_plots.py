@@ -35,6 +35,7 @@ def reliability_pair(row: Mapping[str, Any]) -> Figure:
         ax.set_title(f"{when}: calibration error {metrics.ece:.3f}")
     after.set_ylabel("")
     after.get_legend().remove()
+    before.legend(loc="lower right", frameon=False)  # small bins stray above the diagonal
     figure.suptitle(f"{row['title']}, n = {found['n']:,}")
     return figure
 
@@ -90,5 +91,5 @@ def save(record: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
         figures["per-class.png"] = per_class_bars(record)
     for name, figure in figures.items():
         # Without the version in it, the same result is the same file.
-        figure.savefig(folder / name, dpi=150, metadata={"Software": None})
+        figure.savefig(folder / name, dpi=150, bbox_inches="tight", metadata={"Software": None})
     return tuple(folder / name for name in figures)
