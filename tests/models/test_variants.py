@@ -5,7 +5,16 @@ import sys
 import pytest
 
 from parallelnet.errors import CheckpointError, OptionError
-from parallelnet.models.variants import NARROW, VARIANTS, BranchOptions, NetworkOptions, network_options, variant
+from parallelnet.models.variants import (
+    NARROW,
+    NARROW_CHANNELS,
+    SMALL_SIDE,
+    VARIANTS,
+    BranchOptions,
+    NetworkOptions,
+    network_options,
+    variant,
+)
 
 STUDIES = {
     "parallelnet-vgg16": "vgg16",
@@ -101,7 +110,7 @@ def test_the_small_counterpart_keeps_the_structure_and_narrows_the_rest(name):
     for modality in row.modalities:
         own, small = getattr(row, modality), getattr(narrow, modality)
         assert small.backbone == NARROW.get(own.backbone, own.backbone)
-        assert small.input_pool == 2
+        assert (128 // small.input_pool, small.channels) == (SMALL_SIDE, NARROW_CHANNELS)
 
 
 def test_compact_is_small_already():

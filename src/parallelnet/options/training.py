@@ -191,7 +191,7 @@ class TrainOptions:
         seed: of everything random.
         resume: go on where a stopped run in --out left off.
         weights: starting weights of the backbones: `imagenet` (downloaded once by torchvision) or `none`.
-        size: `paper` builds the variant as it is, `small` its counterpart for two CPU cores: narrow backbones, 64 x 64
+        size: `paper` builds the variant as it is, `small` its counterpart for two CPU cores: narrow backbones, 32 x 32
             inputs, dense layers an eighth as wide.
         backbone: replaces the variant's backbones for both modalities; see `parallelnet list backbones`.
         speech_backbone: the same for speech only.

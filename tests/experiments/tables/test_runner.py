@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from parallelnet.errors import ManifestError, OptionError
+from parallelnet import checkpoint
+from parallelnet.checkpoint import ModelFacts
+from parallelnet.errors import CheckpointError, ManifestError, OptionError
 from parallelnet.experiments.tables import rows, runner
+from parallelnet.models.variants import network_options
 from parallelnet.options import PRESETS, Recipe
 from parallelnet.training.run import METRICS, _collect
 
@@ -146,6 +149,9 @@ def test_another_table_in_the_folder_is_refused(data, tmp_path):
     made.rewrite(data / "manifest.csv", lambda s: None if s.id == "sad-3" else s)
     with pytest.raises(OptionError, match="fingerprint was"):
         claim()
+    (tmp_path / "out" / "runs" / "plan.json").write_text("{")
+    with pytest.raises(OptionError, match=r"plan\.json is damaged .* Mend: another --work"):
+        claim()
 
 
 def test_a_folder_of_something_else_is_refused(data, tmp_path):
@@ -163,7 +169,7 @@ def trained(monkeypatch, material, *, fail=None, stop=None):
 
     def train(asked, recipe, *, quiet, store, before_part):
         folder = Path(asked.out)
-        calls.append((folder.name, recipe.learning_rate, asked.folds, asked.classes))
+        calls.append((folder.name, recipe.learning_rate, asked.folds, asked.classes, asked.init_from))
         if folder.name == fail:
             raise RuntimeError(f"out of memory in {folder}")
         if not (folder / "fold-0").exists():
@@ -196,7 +202,46 @@ def test_rows_learn_alike_and_a_failing_one_says_why(data, tmp_path, monkeypatch
         ("ier-only", 0, "failed: out of memory in ier-only"),
         ("parallelnet", 2, ""),
     ]
-    assert calls == [(row.key, 1e-3, 2, ("anger", "sad")) for row in THREE]
+    assert calls == [(row.key, 1e-3, 2, ("anger", "sad"), ()) for row in THREE]
+
+
+def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp_path):
+    def eyes(name: str, backbone: str, size: str = "small") -> str:
+        network = network_options("ier-only", size=size, image_backbone=backbone)
+        facts = ModelFacts(name, "ier-only", network.to_dict(), ("a", "b"), network.modalities, True)
+        return str(checkpoint.write(tmp_path / name / "checkpoint", facts).path)
+
+    vgg, efficient = eyes("vgg", "vgg19-narrow"), eyes("efficient", "efficientnet-narrow")
+    asked = made.options(data, tmp_path / "out")
+    baseline = rows.ROWS["baseline-1"]
+    found = runner.starts_of((*THREE, baseline), (vgg, efficient), asked)
+    assert {row.key: found[row.key] for row in (*THREE, baseline)} == {
+        "ser-only": (),  # ears take nothing from eyes
+        "ier-only": (vgg,),
+        "parallelnet": (vgg,),
+        "baseline-1": (efficient,),
+    }
+    assert found["additive"] == (vgg,)
+    assert runner.start_names((vgg, efficient)) == ["vgg", "efficient"]
+    assert runner.starts_of(THREE, (efficient,), asked)["parallelnet"] == ()  # a row of the table that is not asked for
+    with pytest.raises(
+        OptionError, match=r"its network \(vgg19 for image, 1024 wide\) shares no branch with any row at"
+    ):
+        runner.starts_of(THREE, (vgg, eyes("large", "vgg19", "paper")), asked)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        runner.run_rows(THREE, replace(asked, init_from=("nowhere",)), RECIPE, init_from=("nowhere",))
+    assert not runner.work_folder(asked).exists()
+
+
+def test_each_row_is_trained_with_its_own_starts(data, tmp_path, monkeypatch):
+    asked = made.options(data, tmp_path / "out")
+    material = runner.prepare(asked)
+    network = network_options("ier-only", size="small")
+    facts = ModelFacts("eyes", "ier-only", network.to_dict(), ("a", "b"), ("image",), True)
+    eyes = str(checkpoint.write(tmp_path / "eyes", facts).path)
+    calls = trained(monkeypatch, material)
+    runner.run_rows(THREE, asked, RECIPE, material, init_from=(eyes,))
+    assert [(call[0], call[4]) for call in calls] == [("ser-only", ()), ("ier-only", (eyes,)), ("parallelnet", (eyes,))]
 
 
 def test_an_interrupted_table_goes_on(data, tmp_path, monkeypatch):

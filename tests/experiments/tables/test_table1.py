@@ -144,7 +144,7 @@ def test_markdown_tells_all_and_every_table_is_whole(record):
     text = table1_text.markdown(record)
     assert "| SER only | vgg16-narrow | 60.17 |" in text
     assert "failed: a \\| b" in text  # a bar in a reason does not end its cell
-    assert "64 x 64 inputs" in text
+    assert "32 x 32 inputs" in text
     assert "12 sets that share a speaker or a picture, drawn whole by every interval. So few sets" in text
     assert "Fusion earns its place" in text or "Fusion does not earn its place" in text
     tables = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE)

@@ -146,7 +146,7 @@ def test_a_network_learns_the_labels_it_is_given_from_pictures_alone(
 def test_the_small_network_is_narrow(tmp_path: Path) -> None:
     samples = write_pictures(tmp_path / "pictures", 2)
     trained = train(samples, np.arange(6) % 3, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
-    assert trained.facts["network"] == "VGG19 narrow, 64 x 64 pictures, random weights"
+    assert trained.facts["network"] == "VGG19 narrow, 32 x 32 pictures, random weights"
     assert trained.test_probs.shape == (6, 3)
     assert trained.facts["parameters"] < 500_000
 

@@ -51,7 +51,7 @@ def budget(record: Mapping[str, Any], backbones: Iterable[str] = ()) -> str:
     used = "; ".join(dict.fromkeys(backbones))
     size = "Networks as in the paper"
     if options["size"] != "paper":
-        size = "Small counterparts of the paper's networks (64 x 64 inputs, narrow layers"
+        size = f"Small counterparts of the paper's networks ({inputs(record)}narrow layers"
         size += f"; backbones {used})" if used else ")"
     drawn = recipe.get("samples_per_epoch", 0)
     learning = [
@@ -64,6 +64,16 @@ def budget(record: Mapping[str, Any], backbones: Iterable[str] = ()) -> str:
     if options["clip_s"] != DEFAULT_CLIP_S:
         learning.append(f"speech windows of {options['clip_s']:g} s (default {DEFAULT_CLIP_S:g})")
     return f"{size}. Recipe `{options['preset']}`: {', '.join(learning)}."
+
+
+def inputs(record: Mapping[str, Any]) -> str:
+    """Return `32 x 32 inputs, ` where the networks took averaged ones, as far as the result says so."""
+    rows = record["rows"].values() if isinstance(record["rows"], Mapping) else record["rows"]
+    networks = [row["network"] for row in rows if isinstance(row.get("network"), Mapping)]
+    sides: set[int] = {side for network in networks for side in network["input_side"].values()}
+    if "input_side" in record:
+        sides.add(record["input_side"])
+    return "".join(f"{side} x {side} inputs, " for side in sorted(sides))
 
 
 def _of(record: Mapping[str, Any]) -> str:

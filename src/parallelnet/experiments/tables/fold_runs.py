@@ -121,5 +121,6 @@ def network_facts(fold: FoldRun) -> dict[str, Any]:
         "fusion": network["fusion"],
         "embed_dim": network["embed_dim"],
         "parameters": fold.record["parameters"],
+        "started_from": list(facts.training.get("started_from", ())),
         "versions": dict(facts.versions),
     }

@@ -16,6 +16,8 @@ from typing import Any
 
 from ... import checkpoint
 from ...errors import ManifestError, OptionError
+from ...models.network import SIDE
+from ...models.variants import SMALL_SIDE
 from ...options import Recipe
 from ...options.tables import ModalitiesOptions
 from ...training.run import replace_json
@@ -139,9 +141,10 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         "backbones": {
             outcome.row.key: backbones(outcome.folder / "fold-0") for outcome in outcomes if not outcome.reason
         },
+        "input_side": SMALL_SIDE if options.size == "small" else SIDE,
         "options": {
             **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
-            "init_from": [Path(source).name for source in options.init_from],
+            "init_from": runner.start_names(options.init_from),
             "recipe": asdict(recipe),
         },
         **result(answers, missing, options.n_bootstrap, options.seed),

@@ -25,9 +25,17 @@ def _caption(record: Mapping[str, Any]) -> str:
     said += [
         f"{record['options']['folds']} folds.",
         captions.budget(record, backbones),
+        _dropout(record),
         captions.absent_classes(record),
     ]
     return " ".join(each for each in said if each)
+
+
+def _dropout(record: Mapping[str, Any]) -> str:
+    """Return how often `both` lost a modality while it was trained."""
+    other = record["options"].get("with_dropout")
+    said = f"Modality dropout: {captions.recipe_of(record)['modality_dropout']:g} of the training samples of “both”"
+    return said + (f", {other:g} in the rows “dropout”." if other is not None else ".")
 
 
 def markdown(record: Mapping[str, Any]) -> str:

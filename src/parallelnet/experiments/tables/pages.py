@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...options import PRESETS
-from .captions import absent_classes, identity, recipe_of
+from .captions import absent_classes, identity, inputs, recipe_of
 from .modality_tables import excludes_zero, table
 
 MARK = "<!-- Made by `parallelnet experiment render` from the JSON beside the tables; changes by hand are lost. -->"
@@ -128,13 +128,13 @@ def deviations(record: Mapping[str, Any]) -> list[str]:
     lines = ["The data: the paper's (IIT-R SIER, B-T4SA) cannot be had, so its figures are not to be subtracted from."]
     if options["size"] == "small":
         lines.append(
-            "The networks: small counterparts with narrow layers, small backbones and 64 x 64 inputs; a row keeps its "
-            "key and its structure (`--size small`)."
+            f"The networks: small counterparts, with {inputs(record)}narrow layers and small backbones; a row keeps "
+            "its key and its structure (`--size small`)."
         )
     if options["weights"] == "none":
         lines.append("The backbones start from random weights; the paper's are pre-trained.")
     if options.get("init_from"):
-        lines.append(f"Rows take over matching parts of {', '.join(f'`{name}`' for name in options['init_from'])}.")
+        lines.append(_starts(record))
     changed = recipe_changes(recipe_of(record), json.loads(json.dumps(asdict(PRESETS["paper"]))))
     if changed:
         lines.append(f"The recipe (in brackets the paper's, section 4.2): {'; '.join(changed)}.")
@@ -145,6 +145,16 @@ def deviations(record: Mapping[str, Any]) -> list[str]:
         "folds; the paper says of neither how it was done, and prints validation accuracies."
     )
     return lines
+
+
+def _starts(record: Mapping[str, Any]) -> str:
+    """Return which rows started from which checkpoints."""
+    rows = record["rows"] if isinstance(record["rows"], Mapping) else {}
+    said = []
+    for name in record["options"]["init_from"]:
+        taken = [key for key, row in rows.items() if name in (row.get("network") or {}).get("started_from", ())]
+        said.append(f"`{name}`" + (f" (rows {listed(taken)})" if taken else ""))
+    return f"Branches of the same kind as in {' and '.join(said)} start from there; the others start at random."
 
 
 def recipe_changes(recipe: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
@@ -199,7 +209,7 @@ def _changes(record: Mapping[str, Any], this: Mapping[str, Any]) -> list[str]:
 
 
 def _size(record: Mapping[str, Any]) -> str:
-    return str(record["options"]["size"])
+    return f"{record['options']['size']}, {inputs(record)}".rstrip(", ")
 
 
 def _outcome(record: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ from ...data.loading import SignalStore
 from ...models import backbones, features
 from ...models.layers import N1, N2, ModalityBranches, SingleHead
 from ...models.network import SIDE, ParallelNet
-from ...models.variants import network_options
+from ...models.variants import SMALL_SIDE, network_options
 from ...options import Recipe
 from ...training.finish import Judge, calibrate
 from ...training.fit import Hardware, Part, fit
@@ -85,7 +85,7 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
 
     Args:
         classes: in the order of the logits.
-        size: `paper` is VGG19; `small` its narrow counterpart on 64 x 64 pictures, which has no pretrained weights.
+        size: `paper` is VGG19; `small` its narrow counterpart on small pictures, without pretrained weights.
         start: `none` from torch's random state, or `imagenet`, always at full size.
 
     Raises:
@@ -122,7 +122,9 @@ def network_name(size: Literal["paper", "small"], start: Start) -> str:
     """Return what the table calls the network."""
     if start == "imagenet":
         return "VGG19, ImageNet weights"
-    return "VGG19, random weights" if size == "paper" else "VGG19 narrow, 64 x 64 pictures, random weights"
+    if size == "paper":
+        return "VGG19, random weights"
+    return f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures, random weights"
 
 
 @dataclass(frozen=True, slots=True)

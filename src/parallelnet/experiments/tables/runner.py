@@ -11,11 +11,13 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ... import checkpoint
+from ...checkpoint import ModelFacts
 from ...data import splits
 from ...data.dataset import fingerprint, open_data
 from ...data.loading import SignalStore
@@ -26,7 +28,7 @@ from ...options.tables import TablesOptions
 from ...training.parts import Parts, class_list, deal_parts, usable
 from ...training.run import METRICS, TEST, read_finished, replace_json, train
 from ...types import Sample
-from .rows import Row
+from .rows import ROWS, Row
 
 log = logging.getLogger(__name__)
 
@@ -197,15 +199,17 @@ def run_rows(
         recipe: how all of them learn.
         material: what `prepare` gave; made here when left out.
         target_column: `label` or `sentiment`.
-        init_from: checkpoints whose matching parts every row takes over.
+        init_from: checkpoints from which each row takes over the branches that it has, too: see `starts_of`.
         quiet: no progress bars.
 
     Raises:
         ManifestError: the data cannot be used, or a finished fold's files are missing or damaged.
-        OptionError: the work folder holds runs of other options or data.
+        OptionError: the work folder holds runs of other options or data, or no row can start from a checkpoint.
+        CheckpointError: a starting checkpoint cannot be used.
     """
     material = material or prepare(options, target_column=target_column)
     work = work_folder(options)
+    starts = starts_of(rows, init_from, options)
     claim(work, options, recipe, material, target_column=target_column, init_from=init_from)
     store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
     clock = _Clock(options.max_minutes)
@@ -221,7 +225,7 @@ def run_rows(
             reason = f"not run: at --size {options.size} the same network as {twin.key}"
             outcomes.append(Outcome(row, folder, 0, reason))
             continue
-        asked = _train_options(options, str(folder), row.variant, material.classes, target_column, init_from)
+        asked = _train_options(options, str(folder), row.variant, material.classes, target_column, starts[row.key])
         reason = _trained(row, asked, row.recipe(recipe), clock, store, quiet=quiet)
         n_done = sum((folder / f"fold-{k}" / METRICS).is_file() for k in range(options.folds))
         if n_done and reason.startswith("not run"):
@@ -230,6 +234,49 @@ def run_rows(
         if not reason:
             _check_same_folds(folder, material)
     return tuple(outcomes)
+
+
+def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOptions) -> Mapping[str, tuple[str, ...]]:
+    """Return by row the checkpoints that it starts from: those with a branch of its kind, backbone and widths alike.
+
+    A row without any starts from random weights: what was learnt by the eyes of one family says nothing to ears, nor to
+    another family, even where single layers have the same shape.
+
+    Raises:
+        OptionError: a checkpoint fits no row of Table 1 or its studies.
+        CheckpointError: a checkpoint cannot be read.
+    """
+    sources = {name: NetworkOptions.from_dict(_facts(name).network) for name in init_from}
+    # All rows: a part of a table, or the study of modalities, has the same --init-from as the whole.
+    networks = {row.key: network_options(row.variant, size=options.size) for row in (*ROWS.values(), *rows)}
+    found = {
+        key: tuple(name for name, source in sources.items() if _shares_branch(network, source))
+        for key, network in networks.items()
+    }
+    for name, source in sources.items():
+        if not any(name in taken for taken in found.values()):
+            said = " and ".join(f"{getattr(source, each).backbone} for {each}" for each in source.modalities)
+            raise OptionError(
+                f"--init-from {name}: its network ({said}, {source.embed_dim} wide) shares no branch with any row at "
+                f"--size {options.size}. Mend: a checkpoint that `parallelnet train --size {options.size}` made of a "
+                "variant with the rows' backbones."
+            )
+    return found
+
+
+def start_names(init_from: Sequence[str]) -> list[str]:
+    """Return what the checkpoints call themselves, without their places."""
+    return [_facts(source).name for source in init_from]
+
+
+def _facts(source: str) -> ModelFacts:
+    return checkpoint.read(checkpoint.resolve(source)).facts
+
+
+def _shares_branch(network: NetworkOptions, source: NetworkOptions) -> bool:
+    shared = set(network.modalities) & set(source.modalities)
+    same = any(getattr(network, name) == getattr(source, name) for name in shared)
+    return same and network.embed_dim == source.embed_dim
 
 
 def check_finished(folder: Path, n_folds: int) -> None:
@@ -337,7 +384,13 @@ def claim(
         work.mkdir(parents=True, exist_ok=True)
         replace_json(plan, said)
         return
-    before = json.loads(plan.read_text(encoding="utf-8"))
+    try:
+        before = dict(json.loads(plan.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"{plan} is damaged ({error}): what the runs beside it have in common is not known. Mend: another --work "
+            "(--out)."
+        ) from error
     for name, old, new in _differences(before, said):
         raise OptionError(
             f"{work} was started with other options: {name} was {old!r}, now it is {new!r}. "

@@ -25,7 +25,7 @@ from ..faithfulness_summary import circumstances
 from . import figure4, table1_text, table_plots
 from .fold_runs import FoldRun, network_facts, pool, read_folds
 from .rows import PAIRS_OF_INTEREST, ROWS, Row, chosen
-from .runner import Material, Outcome, prepare, run_rows
+from .runner import Material, Outcome, prepare, run_rows, start_names
 from .statistics import Pooled, difference, figures, holm, null, where_modalities_disagree
 from .teacher_rule import built_facts, built_record, references, refuse_teachers
 
@@ -257,7 +257,7 @@ def _published(options: Table1Options) -> dict[str, Any]:
     kept = asdict(options)
     for name in ("data", "out", "work"):
         del kept[name]
-    kept["init_from"] = [Path(source).name for source in options.init_from]
+    kept["init_from"] = start_names(options.init_from)
     return kept
 
 

@@ -18,6 +18,8 @@ from ...data.dataset import file_hashes, open_data
 from ...data.loading import SignalStore
 from ...errors import ManifestError
 from ...evaluation import evaluate
+from ...models.network import SIDE
+from ...models.variants import SMALL_SIDE
 from ...options import Recipe, SignalOptions
 from ...options.tables import Table2Options
 from ...training.fit import Hardware
@@ -71,6 +73,7 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
     record = {
         "what": "sentiment in three classes against human labels: the paper's Table 2",
         "data": {**material.describe(), "n_unlabelled": len(others), "built": _built(options.data)},
+        "input_side": SMALL_SIDE if options.size == "small" else SIDE,
         "options": {
             **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
             "recipe": asdict(recipe),
