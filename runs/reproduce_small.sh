@@ -47,6 +47,20 @@ for family in vgg19 efficientnet; do
     --resume --no-export "${small[@]}" --epochs 20 --samples-per-epoch 10000 --batch-size 64 --learning-rate 2e-3 \
     --ema 0.99 --class-weights balanced
 done
+"$python" - "$work" "$here/results/eyes.json" <<'PYTHON'
+import json
+import sys
+from pathlib import Path
+
+work, target = Path(sys.argv[1]), Path(sys.argv[2])
+found = {}
+for family in ("vgg19", "efficientnet"):
+    facts = json.loads((work / f"eyes-{family}" / "checkpoint" / "model.json").read_text(encoding="utf-8"))
+    record = json.loads((work / f"eyes-{family}" / "metrics.json").read_text(encoding="utf-8"))
+    found[family] = {name: record[name] for name in ("epochs", "seconds", "parameters", "validation")}
+    found[family] |= {name: facts[name] for name in ("classes", "data", "training", "versions")}
+target.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+PYTHON
 eyes=(--init-from "$work/eyes-vgg19/checkpoint" "$work/eyes-efficientnet/checkpoint")
 
 # One recipe for every row, so that what differs is the network. Voices are moved in time and masked, pictures moved,

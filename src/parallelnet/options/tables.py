@@ -79,8 +79,8 @@ class Table1Options(TablesOptions):
     Attributes:
         rows: keys of the rows to run, which happens in the order of the table; the six of the table when empty.
         studies: also run the studies that the text reports: each family of N2, additive fusion, ResNet at two rates.
-        init_from: checkpoints whose matching parts every row takes over before training; teachers that made the
-            labels are refused (section 5.4).
+        init_from: checkpoints to start from: each row takes over the branches that it has, too, with the same
+            backbone, widths and input; teachers that made the labels are refused (section 5.4).
         figure4: examples of each class in the grid of Fig. 4, explained by the fold's network that never saw them; 0
             leaves the figure out.
     """
@@ -101,7 +101,7 @@ class ModalitiesOptions(TablesOptions):
     """Compare both modalities, speech alone and picture alone, each also with the other missing at test time.
 
     Attributes:
-        init_from: checkpoints whose matching parts every row takes over before training, as for table1.
+        init_from: checkpoints to start from, as for table1.
         with_dropout: also train `parallelnet` with this part of its samples missing a modality, in place of the
             recipe's; the row is not run when left out, and the table says so.
     """

@@ -15,7 +15,16 @@ from parallelnet import checkpoint
 from parallelnet.data.building.record import BuildReport
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.evaluation import evaluate
-from parallelnet.experiments.tables import findings, modalities, pages, sentiment_tables, table1, table2
+from parallelnet.experiments.tables import (
+    captions,
+    findings,
+    modalities,
+    modality_tables,
+    pages,
+    sentiment_tables,
+    table1,
+    table2,
+)
 from parallelnet.experiments.tables.modality_statistics import Answers
 from parallelnet.experiments.tables.ranking import rank_agreement
 from parallelnet.experiments.tables.render import render
@@ -393,6 +402,10 @@ def test_modalities_say_what_follows(record3):
     assert "Temperature scaling lowers the log loss of both" in text
     assert "Conformal sets, which promise 90.0 %" in text
     assert "Missing, not run: no --with-dropout: dropout: both" in text
+    asked = json.loads(json.dumps(record3))
+    asked["options"]["with_dropout"], asked["options"]["recipe"]["modality_dropout"] = 0.0, 0.3
+    said = modality_tables.files(asked)["modalities.md"]
+    assert "Modality dropout: 0.3 of the training samples of “both”, 0 in the rows “dropout”." in said
 
 
 def test_attempts_stand_beside_each_other(results, record1):
@@ -404,6 +417,25 @@ def test_attempts_stand_beside_each_other(results, record1):
     assert "learning rate 0.01 (0.001)" in line
     assert f"| {validation} | {validation} (ser-only) |" in line
     assert "## Attempts" not in (results.parent / "docs" / "results" / "table2.md").read_text()
+
+
+def test_what_rows_started_from_is_told(record1):
+    started = json.loads(json.dumps(record1))
+    started["options"]["init_from"] = ["eyes", "ears"]
+    for key in ("ier-only", "parallelnet"):
+        started["rows"][key]["network"]["started_from"] = ["eyes"]
+    lines = "\n".join(pages.deviations(started))
+    assert "in `eyes` (rows ier-only and parallelnet) and `ears` start from there; the others start at random" in lines
+    assert "start from there" not in "\n".join(pages.deviations(record1))
+
+
+def test_the_size_of_the_inputs_is_that_of_the_networks_that_were_trained(record1, record2):
+    assert "with 64 x 64 inputs, narrow layers" in "\n".join(pages.deviations(record1))
+    mixed = json.loads(json.dumps(record1))
+    mixed["rows"]["ier-only"]["network"]["input_side"] = {"image": 32}
+    assert "with 32 x 32 inputs, 64 x 64 inputs, narrow layers" in "\n".join(pages.deviations(mixed))
+    assert "(narrow layers" in captions.budget(record2)  # it does not say
+    assert "(32 x 32 inputs, narrow layers" in captions.budget(record2 | {"input_side": 32})
 
 
 def test_what_differs_from_the_paper_is_computed(record1):

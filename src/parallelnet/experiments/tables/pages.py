@@ -196,7 +196,7 @@ def attempts(result: Result, others: Sequence[Result]) -> list[str]:
         name = f"**{each.name}**" if each is result else f"[{each.name}]({each.name}.md)"
         rows.append([name, each.record["date"], changed, _size(each.record), *_outcome(each.record)])
     return [
-        "On the same data, by date. Validation: mean accuracy on the inner validation parts, the only thing that "
+        "On the same data, by date and name. Validation: mean accuracy on the inner validation parts, the only thing that "
         "anything was tuned on. Test: ParallelNet minus the better single modality, points of accuracy.",
         "\n".join(table(rows)),
     ]
