@@ -59,7 +59,9 @@ def refuse_teachers(sources: Sequence[str], built: Mapping[str, Any] | None) -> 
         opened = checkpoint.read(checkpoint.resolve(source))
         kin = {opened.facts.name, *opened.facts.training.get("started_from", ())}
         kin.add(names_of.get(opened.path.resolve(), opened.facts.name))
-        digest = files_sha256(opened.path, (checkpoint.MODEL_JSON, *opened.facts.graphs))
+        # A checkpoint of `train --no-export` has no graphs, so it is no copy of a teacher, which has: its kin decides.
+        graphs = [name for name in opened.facts.graphs if (opened.path / name).is_file()]
+        digest = files_sha256(opened.path, (checkpoint.MODEL_JSON, *graphs))
         for modality, teacher in built["teachers"].items():
             if kin & {teacher["name"], *teacher.get("started_from", ())} or digest == teacher.get("sha256"):
                 raise OptionError(
