@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -278,6 +279,12 @@ def test_teachers_are_refused_as_a_start(toy):
             teacher_rule.refuse_teachers([source], None)  # no teacher made these labels
             teacher_rule.refuse_teachers([source], {**built, "labels": "sentiment"})
     teacher_rule.refuse_teachers([toy("g", "stranger", b"2")], built)
+    for name, refused in (("h", False), ("i", True)):  # of `train --no-export`
+        source = Path(toy(name, "stranger", started_from=["eyes"] if refused else []))
+        for graph in source.glob("*.onnx"):
+            graph.unlink()
+        with pytest.raises(OptionError, match="image teacher") if refused else nullcontext():
+            teacher_rule.refuse_teachers([str(source)], built)
     with pytest.raises(CheckpointError):
         teacher_rule.refuse_teachers(["/no/such"], built)
 
