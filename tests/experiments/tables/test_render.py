@@ -401,11 +401,11 @@ def test_modalities_say_what_follows(record3):
     assert "What a missing picture costs the fused network: **+" in text
     assert "Temperature scaling lowers the log loss of both" in text
     assert "Conformal sets, which promise 90.0 %" in text
-    assert "Missing, not run: no --with-dropout: dropout: both" in text
+    assert "Missing, not run: no --with-dropout: other dropout: both" in text
     asked = json.loads(json.dumps(record3))
     asked["options"]["with_dropout"], asked["options"]["recipe"]["modality_dropout"] = 0.0, 0.3
     said = modality_tables.files(asked)["modalities.md"]
-    assert "Modality dropout: 0.3 of the training samples of “both”, 0 in the rows “dropout”." in said
+    assert "Modality dropout: 0.3 of the training samples of “both”, 0 in the rows “other dropout”." in said
 
 
 def test_attempts_stand_beside_each_other(results, record1):

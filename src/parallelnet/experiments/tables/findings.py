@@ -249,7 +249,7 @@ _ASKED = {
     ("both", "both-without-speech"): "What missing speech costs the fused network",
     ("speech", "both-without-image"): "What a network of speech alone is ahead of the fused one without its picture",
     ("image", "both-without-speech"): "What a network of pictures alone is ahead of the fused one without its speech",
-    ("dropout-both", "both"): "What modality dropout in training changes with both there",
+    ("dropout-both", "both"): "What the other modality dropout in training changes with both there",
     ("dropout-without-image", "both-without-image"): "What it changes where the picture is missing",
     ("dropout-without-speech", "both-without-speech"): "What it changes where speech is missing",
 }

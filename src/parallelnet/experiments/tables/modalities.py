@@ -76,7 +76,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("image", "picture alone", "ier-only", "image"),
 )
 DROPPED: tuple[Setting, ...] = tuple(
-    replace(each, key=f"dropout-{each.key.removeprefix('both-')}", title=f"dropout: {each.title}", row="dropout")
+    replace(each, key=f"dropout-{each.key.removeprefix('both-')}", title=f"other dropout: {each.title}", row="dropout")
     for each in SETTINGS[:3]
 )
 QUESTIONS: tuple[tuple[str, str], ...] = (

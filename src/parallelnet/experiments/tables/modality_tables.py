@@ -35,7 +35,7 @@ def _dropout(record: Mapping[str, Any]) -> str:
     """Return how often `both` lost a modality while it was trained."""
     other = record["options"].get("with_dropout")
     said = f"Modality dropout: {captions.recipe_of(record)['modality_dropout']:g} of the training samples of “both”"
-    return said + (f", {other:g} in the rows “dropout”." if other is not None else ".")
+    return said + (f", {other:g} in the rows “other dropout”." if other is not None else ".")
 
 
 def markdown(record: Mapping[str, Any]) -> str:
