@@ -8,7 +8,12 @@
 # TWEETS: table of tweets with pictures (`parallelnet build tweets --help`). RAVDESS, FER2013: folders as `parallelnet
 # list corpora` describes them. WORK takes data sets and runs (2 GB). MINUTES: of each table; 170 when left out.
 #
-# Rows of one table may be trained side by side: the same line with other --rows in a second shell, then the whole line.
+# Rows of one table may be trained side by side: the same line in a second shell with other --rows and another --out,
+# then the whole line, which collects them. Needs `make .venv/.dev` once: training, building and speaking.
+if [ $# -lt 4 ]; then
+  echo "Usage: bash runs/reproduce_small.sh TWEETS RAVDESS FER2013 WORK [MINUTES]" >&2
+  exit 2
+fi
 set -euo pipefail
 tweets=$1 ravdess=$2 fer2013=$3 work=$4 minutes=${5:-170}
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -78,10 +83,11 @@ table1=(--rows ser-only ier-only baseline-1 baseline-2 baseline-3 parallelnet ad
 "$bin" experiment modalities --data "$work/pairs-true" --out "$here/results/modalities" --work "$work/table1-pairs" \
   "${recipe[@]}" "${eyes[@]}" --samples-per-epoch 2000 --class-weights none --with-dropout 0
 
-# Table 1 on tweets whose four emotions the bundled teachers named. From random weights: faces would teach what the
-# picture teacher learnt from. Two thirds of the tweets are `sad`, so classes weigh alike.
+# Table 1 on tweets whose four emotions the bundled teachers named. The eyes know faces of the corpus that the picture
+# teacher learnt from, which the notes of the result say. Two thirds of the tweets are `sad`, so classes weigh alike.
 "$bin" experiment table1 --data "$work/tweets-emotions" --out "$here/results/table1-tweets" \
-  --work "$work/table1-tweets" "${recipe[@]}" --samples-per-epoch 1000 --class-weights balanced "${table1[@]}"
+  --work "$work/table1-tweets" "${recipe[@]}" "${eyes[@]}" --samples-per-epoch 1000 --class-weights balanced \
+  --rows ser-only ier-only baseline-1 baseline-2 baseline-3 parallelnet
 
 # Table 2 on the tweets that people labelled. Without ImageNet weights its original rows say so.
 "$bin" experiment table2 --data "$work/tweets-sentiment" --out "$here/results/table2" --work "$work/table2" \

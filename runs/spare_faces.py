@@ -18,6 +18,7 @@ import numpy as np
 from parallelnet import image
 from parallelnet.data.building.pictures import difference_hash
 from parallelnet.data.dataset import open_data
+from parallelnet.errors import ParallelNetError
 from parallelnet.types import Sample
 
 NEAR_BITS = 4
@@ -48,4 +49,9 @@ def _hashes(samples: list[Sample]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 4:
+        sys.exit("Usage: python runs/spare_faces.py FER2013 PAIRS OUT")
+    try:
+        main(*sys.argv[1:])
+    except ParallelNetError as error:
+        sys.exit(str(error))

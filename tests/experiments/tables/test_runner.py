@@ -205,13 +205,17 @@ def test_rows_learn_alike_and_a_failing_one_says_why(data, tmp_path, monkeypatch
     assert calls == [(row.key, 1e-3, 2, ("anger", "sad"), ()) for row in THREE]
 
 
-def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp_path):
-    def eyes(name: str, backbone: str, size: str = "small") -> str:
-        network = network_options("ier-only", size=size, image_backbone=backbone)
-        facts = ModelFacts(name, "ier-only", network.to_dict(), ("a", "b"), network.modalities, True)
-        return str(checkpoint.write(tmp_path / name / "checkpoint", facts).path)
+def eyes(folder: Path, backbone: str, size: str = "small") -> str:
+    """Write a checkpoint that sees, named as its folder, and return its path."""
+    network = network_options("ier-only", size=size, image_backbone=backbone)
+    facts = ModelFacts(folder.name, "ier-only", network.to_dict(), ("a", "b"), network.modalities, True)
+    written = checkpoint.write(folder, facts)
+    written.weights.write_bytes(b"weights")
+    return str(written.path)
 
-    vgg, efficient = eyes("vgg", "vgg19-narrow"), eyes("efficient", "efficientnet-narrow")
+
+def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp_path):
+    vgg, efficient = eyes(tmp_path / "vgg", "vgg19-narrow"), eyes(tmp_path / "efficient", "efficientnet-narrow")
     asked = made.options(data, tmp_path / "out")
     baseline = rows.ROWS["baseline-1"]
     found = runner.starts_of((*THREE, baseline), (vgg, efficient), asked)
@@ -227,21 +231,34 @@ def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp
     with pytest.raises(
         OptionError, match=r"its network \(vgg19 for image, 1024 wide\) shares no branch with any row at"
     ):
-        runner.starts_of(THREE, (vgg, eyes("large", "vgg19", "paper")), asked)
-    with pytest.raises(CheckpointError, match="nowhere"):
+        runner.starts_of(THREE, (vgg, eyes(tmp_path / "large", "vgg19", "paper")), asked)
+    with pytest.raises(OptionError, match=r"--init-from names .* twice"):
+        runner.starts_of(THREE, (vgg, vgg), asked)
+    with pytest.raises(CheckpointError, match="--init-from nowhere: No checkpoint"):
         runner.run_rows(THREE, replace(asked, init_from=("nowhere",)), RECIPE, init_from=("nowhere",))
     assert not runner.work_folder(asked).exists()
 
 
-def test_each_row_is_trained_with_its_own_starts(data, tmp_path, monkeypatch):
+def test_each_row_is_trained_with_its_own_starts(data, tmp_path, monkeypatch, caplog):
     asked = made.options(data, tmp_path / "out")
     material = runner.prepare(asked)
-    network = network_options("ier-only", size="small")
-    facts = ModelFacts("eyes", "ier-only", network.to_dict(), ("a", "b"), ("image",), True)
-    eyes = str(checkpoint.write(tmp_path / "eyes", facts).path)
+    start = eyes(tmp_path / "eyes", "vgg19-narrow")
     calls = trained(monkeypatch, material)
-    runner.run_rows(THREE, asked, RECIPE, material, init_from=(eyes,))
-    assert [(call[0], call[4]) for call in calls] == [("ser-only", ()), ("ier-only", (eyes,)), ("parallelnet", (eyes,))]
+    runner.run_rows(THREE, asked, RECIPE, material, init_from=(start,))
+    assert [(call[0], call[4]) for call in calls] == [
+        ("ser-only", ()),
+        ("ier-only", (start,)),
+        ("parallelnet", (start,)),
+    ]
+    # The same folder with other weights is another start, and one that no row takes from is told.
+    (Path(start) / checkpoint.WEIGHTS).write_bytes(b"others")
+    with pytest.raises(OptionError, match=r"init_from was \['eyes \(weights "):
+        runner.run_rows(THREE, asked, RECIPE, material, init_from=(start,))
+    (Path(start) / checkpoint.WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=r"--init-from .* has no model\.safetensors to start from"):
+        runner.run_rows(THREE, asked, RECIPE, material, init_from=(start,))
+    runner.starts_of(THREE[:1], (start,), asked)
+    assert "none of the rows that were asked for takes anything from it" in caplog.text
 
 
 def test_an_interrupted_table_goes_on(data, tmp_path, monkeypatch):

@@ -59,11 +59,16 @@ def budget(record: Mapping[str, Any], backbones: Iterable[str] = ()) -> str:
         f"batches of {recipe['batch_size']}",
         recipe["optimizer"],
         f"{'peak ' if recipe.get('schedule') == 'one-cycle' else ''}learning rate {recipe['learning_rate']:g}",
-        f"starting weights {options['weights']}",
+        f"starting weights {options['weights']}" + _starts(options),
     ]
     if options["clip_s"] != DEFAULT_CLIP_S:
         learning.append(f"speech windows of {options['clip_s']:g} s (default {DEFAULT_CLIP_S:g})")
     return f"{size}. Recipe `{options['preset']}`: {', '.join(learning)}."
+
+
+def _starts(options: Mapping[str, Any]) -> str:
+    names = " and ".join(options.get("init_from") or ())
+    return f" (branches that {names} have, too, start from there)" if names else ""
 
 
 def inputs(record: Mapping[str, Any]) -> str:

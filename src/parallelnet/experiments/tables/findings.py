@@ -33,11 +33,21 @@ def _fusion(record: Mapping[str, Any]) -> str:
     if found["reason"]:
         return f"Whether fusion beats the best single modality is {found['reason']}."
     gap = f"{points(found)} points of accuracy over {found['best_single']}, the better single modality"
+    gap += _unlike_starts(record["rows"], found["best_single"])
     if found["earned"]:
         return f"Fusion earns its place: {gap}; the interval excludes zero."
     if found["ci95"][1] < 0:
         return f"Fusion does harm: {gap}; the interval excludes zero."
     return f"Fusion does not earn its place: {gap}; the interval does not exclude zero."
+
+
+def _unlike_starts(rows: Mapping[str, Any], single: str) -> str:
+    """Return what ParallelNet started from and the single modality did not, for a reader to weigh."""
+    ours, theirs = (rows[key]["network"].get("started_from", []) for key in ("parallelnet", single))
+    if ours == theirs:
+        return ""
+    said = [listed([f"`{name}`" for name in names]) if names else "random weights" for names in (ours, theirs)]
+    return f" (ParallelNet's branches started from {said[0]}, those of {single} from {said[1]})"
 
 
 def _order(record: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[str]:

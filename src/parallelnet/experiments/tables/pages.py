@@ -86,9 +86,10 @@ def data_lines(record: Mapping[str, Any]) -> str:
     """Return which samples, of which classes, in which folds, on which machine."""
     data, options = record["data"], record["options"]
     counts = ", ".join(f"{name} {n:,}" for name, n in data["counts"].items())
+    shared = "words" if data.get("built") else "a speaker"
     lines = [
         f"{identity(record)}: {data['n']:,} samples ({counts}) in "
-        f"{data['n_components']:,} components, sets that share a speaker, words or a picture. No component straddles a "
+        f"{data['n_components']:,} components, sets that share {shared} or a picture. No component straddles a "
         "fold, and every interval draws components whole."
     ]
     absent = absent_classes(record)
@@ -132,7 +133,8 @@ def deviations(record: Mapping[str, Any]) -> list[str]:
             "its key and its structure (`--size small`)."
         )
     if options["weights"] == "none":
-        lines.append("The backbones start from random weights; the paper's are pre-trained.")
+        but = " but for what is said next" if options.get("init_from") else ""
+        lines.append(f"The backbones start from random weights{but}; the paper's are pre-trained.")
     if options.get("init_from"):
         lines.append(_starts(record))
     changed = recipe_changes(recipe_of(record), json.loads(json.dumps(asdict(PRESETS["paper"]))))
@@ -175,7 +177,9 @@ def recipe_changes(recipe: Mapping[str, Any], before: Mapping[str, Any]) -> list
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    return "none" if value in (None, [], ()) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def same_data(result: Result, results: Sequence[Result]) -> list[Result]:
@@ -196,8 +200,9 @@ def attempts(result: Result, others: Sequence[Result]) -> list[str]:
         name = f"**{each.name}**" if each is result else f"[{each.name}]({each.name}.md)"
         rows.append([name, each.record["date"], changed, _size(each.record), *_outcome(each.record)])
     return [
-        "On the same data, by date and name. Validation: mean accuracy on the inner validation parts, the only thing that "
-        "anything was tuned on. Test: ParallelNet minus the better single modality, points of accuracy.",
+        "On the same data, by date and name. Validation: mean accuracy on the inner validation parts, the only thing "
+        "that a recipe is chosen by; who makes a further attempt knows the test of the one before, though. Test: "
+        "ParallelNet minus the better single modality, points of accuracy.",
         "\n".join(table(rows)),
     ]
 

@@ -7,6 +7,7 @@ the folder. A row that fails does not stop the others; its cell says why.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -17,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from ... import checkpoint
-from ...checkpoint import ModelFacts
+from ...checkpoint import Checkpoint, ModelFacts
 from ...data import splits
 from ...data.dataset import fingerprint, open_data
 from ...data.loading import SignalStore
-from ...errors import ManifestError, OptionError, ParallelNetError
+from ...errors import CheckpointError, ManifestError, OptionError, ParallelNetError
 from ...models.variants import BranchOptions, NetworkOptions, network_options
 from ...options import Recipe, SignalOptions, TrainOptions
 from ...options.tables import TablesOptions
@@ -243,9 +244,12 @@ def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOpti
     another family, even where single layers have the same shape.
 
     Raises:
-        OptionError: a checkpoint fits no row of Table 1 or its studies.
+        OptionError: a checkpoint fits no row of Table 1 or its studies, or stands there twice.
         CheckpointError: a checkpoint cannot be read.
     """
+    twice = sorted({name for name in init_from if init_from.count(name) > 1})
+    if twice:
+        raise OptionError(f"--init-from names {twice[0]!r} twice; allowed: each checkpoint once.")
     sources = {name: NetworkOptions.from_dict(_facts(name).network) for name in init_from}
     # All rows: a part of a table, or the study of modalities, has the same --init-from as the whole.
     networks = {row.key: network_options(row.variant, size=options.size) for row in (*ROWS.values(), *rows)}
@@ -261,6 +265,9 @@ def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOpti
                 f"--size {options.size}. Mend: a checkpoint that `parallelnet train --size {options.size}` made of a "
                 "variant with the rows' backbones."
             )
+    for name in sources:
+        if not any(name in found[row.key] for row in rows):
+            log.warning("--init-from %s: none of the rows that were asked for takes anything from it", name)
     return found
 
 
@@ -270,7 +277,23 @@ def start_names(init_from: Sequence[str]) -> list[str]:
 
 
 def _facts(source: str) -> ModelFacts:
-    return checkpoint.read(checkpoint.resolve(source)).facts
+    return _opened(source).facts
+
+
+def _opened(source: str) -> Checkpoint:
+    try:
+        return checkpoint.read(checkpoint.resolve(source))
+    except CheckpointError as error:
+        raise CheckpointError(f"--init-from {source}: {error}") from error
+
+
+def _identity(source: str) -> str:
+    """Return name and weights of a starting checkpoint: what a folder holds may have changed since a row began."""
+    opened = _opened(source)
+    if not opened.weights.is_file():
+        raise CheckpointError(f"--init-from {source} has no {opened.weights.name} to start from.")
+    with opened.weights.open("rb") as stream:
+        return f"{opened.facts.name} (weights {hashlib.file_digest(stream, 'sha256').hexdigest()[:12]})"
 
 
 def _shares_branch(network: NetworkOptions, source: NetworkOptions) -> bool:
@@ -371,7 +394,7 @@ def claim(
             {
                 **{name: getattr(options, name) for name in SHARED},
                 "target_column": target_column,
-                "init_from": init_from,
+                "init_from": [_identity(source) for source in init_from],
                 "fingerprint": material.fingerprint,
                 "recipe": asdict(recipe),
             }

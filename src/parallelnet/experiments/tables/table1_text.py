@@ -22,7 +22,7 @@ def markdown(record: Mapping[str, Any]) -> str:
         caption(record),
         "Accuracy of all out-of-fold predictions in percent, 95 % bootstrap interval in brackets, then mean ± standard "
         "deviation over the folds. `Paper` is what the paper prints, on data that cannot be had. `Validation` is the "
-        "accuracy on the inner validation part, the only one that anything was tuned on.",
+        "accuracy on the inner validation part, the only one that a recipe may be chosen by.",
         _table(_HEAD, [_row(record["rows"][key]) for key in TABLE1] + _reference_rows(record)),
         *_order(record),
         _fusion(record),
