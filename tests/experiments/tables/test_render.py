@@ -427,6 +427,13 @@ def test_what_rows_started_from_is_told(record1):
     lines = "\n".join(pages.deviations(started))
     assert "in `eyes` (rows ier-only and parallelnet) and `ears` start from there; the others start at random" in lines
     assert "start from there" not in "\n".join(pages.deviations(record1))
+    assert "random weights but for what is said next" in lines
+    assert "starting weights none (branches that eyes and ears have, too, start from there)" in captions.budget(started)
+    single = started["fusion"]["best_single"]
+    started["rows"][single]["network"]["started_from"] = []
+    told = f"(ParallelNet's branches started from `eyes`, those of {single} from random weights)"
+    assert told in findings.table1_headline(started)
+    assert "started from" not in findings.table1_headline(record1)
 
 
 def test_the_size_of_the_inputs_is_that_of_the_networks_that_were_trained(record1, record2):
