@@ -42,6 +42,7 @@ def record(**found):
     data = {"name": "pairs_5", "fingerprint": "f" * 64, "n": 120, "counts": dict.fromkeys(CLASSES, 40)}
     options = {"folds": 5, "size": "small", "preset": "compact", "weights": "none", "clip_s": 1.024}
     recipe = {"epochs": 1, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.001, "samples_per_epoch": 24}
+    recipe["modality_dropout"] = 0.3
     backbones = {"parallelnet": {"speech": "vgg16-narrow", "image": "vgg19-narrow"}}
     head = {"data": data, "options": {**options, "recipe": recipe}, "backbones": backbones}
     return {**head, "rows": rows, "differences": []}
