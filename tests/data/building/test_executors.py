@@ -126,7 +126,8 @@ def test_when_one_fails_the_others_are_ended(jobs: Any, tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start without it
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import executor_jobs
