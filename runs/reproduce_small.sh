@@ -79,6 +79,11 @@ table1=(--rows ser-only ier-only baseline-1 baseline-2 baseline-3 parallelnet ad
 "$bin" experiment table1 --data "$work/pairs-true" --out "$here/results/table1-pairs" --work "$work/table1-pairs" \
   "${recipe[@]}" "${eyes[@]}" --samples-per-epoch 2000 --class-weights none "${table1[@]}"
 
+# What those eyes are worth: the same without them.
+"$bin" experiment table1 --data "$work/pairs-true" --out "$here/results/table1-pairs-random" \
+  --work "$work/table1-pairs-random" "${recipe[@]}" --samples-per-epoch 2000 --class-weights none \
+  --rows ser-only parallelnet
+
 # Both modalities, each alone, each missing; calibration. Takes over the folds of Table 1.
 "$bin" experiment modalities --data "$work/pairs-true" --out "$here/results/modalities" --work "$work/table1-pairs" \
   "${recipe[@]}" "${eyes[@]}" --samples-per-epoch 2000 --class-weights none --with-dropout 0
