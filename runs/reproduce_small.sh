@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The paper's tables on data that anyone can have, with small counterparts of its networks: what two CPU cores can do.
 # Each line is one table; it ends after MINUTES, and the same line goes on behind the last finished fold. A fold takes
-# one to four minutes; all of it about three hours of one core, beside what the build of the tweets takes.
+# one to four minutes; all of it about four hours of one core, beside what the build of the tweets takes.
 #
 #   bash runs/reproduce_small.sh TWEETS RAVDESS FER2013 WORK [MINUTES]
 #
