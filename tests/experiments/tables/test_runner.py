@@ -12,7 +12,7 @@ import pytest
 from parallelnet import checkpoint
 from parallelnet.checkpoint import ModelFacts
 from parallelnet.errors import CheckpointError, ManifestError, OptionError
-from parallelnet.experiments.tables import rows, runner
+from parallelnet.experiments.tables import rows, runner, starts
 from parallelnet.models.variants import network_options
 from parallelnet.options import PRESETS, Recipe
 from parallelnet.training.run import METRICS, _collect
@@ -218,7 +218,7 @@ def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp
     vgg, efficient = eyes(tmp_path / "vgg", "vgg19-narrow"), eyes(tmp_path / "efficient", "efficientnet-narrow")
     asked = made.options(data, tmp_path / "out")
     baseline = rows.ROWS["baseline-1"]
-    found = runner.starts_of((*THREE, baseline), (vgg, efficient), asked)
+    found = starts.starts_of((*THREE, baseline), (vgg, efficient), asked)
     assert {row.key: found[row.key] for row in (*THREE, baseline)} == {
         "ser-only": (),  # ears take nothing from eyes
         "ier-only": (vgg,),
@@ -226,14 +226,14 @@ def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp
         "baseline-1": (efficient,),
     }
     assert found["additive"] == (vgg,)
-    assert runner.start_names((vgg, efficient)) == ["vgg", "efficient"]
-    assert runner.starts_of(THREE, (efficient,), asked)["parallelnet"] == ()  # a row of the table that is not asked for
+    assert starts.start_names((vgg, efficient)) == ["vgg", "efficient"]
+    assert starts.starts_of(THREE, (efficient,), asked)["parallelnet"] == ()  # a row of the table that is not asked for
     with pytest.raises(
         OptionError, match=r"its network \(vgg19 for image, 1024 wide\) shares no branch with any row at"
     ):
-        runner.starts_of(THREE, (vgg, eyes(tmp_path / "large", "vgg19", "paper")), asked)
+        starts.starts_of(THREE, (vgg, eyes(tmp_path / "large", "vgg19", "paper")), asked)
     with pytest.raises(OptionError, match=r"--init-from names .* twice"):
-        runner.starts_of(THREE, (vgg, vgg), asked)
+        starts.starts_of(THREE, (vgg, vgg), asked)
     with pytest.raises(CheckpointError, match="--init-from nowhere: No checkpoint"):
         runner.run_rows(THREE, replace(asked, init_from=("nowhere",)), RECIPE, init_from=("nowhere",))
     assert not runner.work_folder(asked).exists()
@@ -257,7 +257,7 @@ def test_each_row_is_trained_with_its_own_starts(data, tmp_path, monkeypatch, ca
     (Path(start) / checkpoint.WEIGHTS).unlink()
     with pytest.raises(CheckpointError, match=r"--init-from .* has no model\.safetensors to start from"):
         runner.run_rows(THREE, asked, RECIPE, material, init_from=(start,))
-    runner.starts_of(THREE[:1], (start,), asked)
+    starts.starts_of(THREE[:1], (start,), asked)
     assert "none of the rows that were asked for takes anything from it" in caplog.text
 
 

@@ -26,6 +26,7 @@ from . import modality_plots, modality_tables, runner
 from .fold_runs import backbones, pool, read_folds
 from .modality_statistics import Answers, figures
 from .rows import TABLE1, Row
+from .starts import start_names
 from .statistics import difference
 from .teacher_rule import built_facts, built_record, refuse_teachers
 
@@ -144,7 +145,7 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         "input_side": SMALL_SIDE if options.size == "small" else SIDE,
         "options": {
             **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
-            "init_from": runner.start_names(options.init_from),
+            "init_from": start_names(options.init_from),
             "recipe": asdict(recipe),
         },
         **result(answers, missing, options.n_bootstrap, options.seed),

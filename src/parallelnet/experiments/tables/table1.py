@@ -25,7 +25,8 @@ from ..faithfulness_summary import circumstances
 from . import figure4, table1_text, table_plots
 from .fold_runs import FoldRun, network_facts, pool, read_folds
 from .rows import PAIRS_OF_INTEREST, ROWS, Row, chosen
-from .runner import Material, Outcome, prepare, run_rows, start_names
+from .runner import Material, Outcome, prepare, run_rows
+from .starts import start_names
 from .statistics import Pooled, difference, figures, holm, null, where_modalities_disagree
 from .teacher_rule import built_facts, built_record, references, refuse_teachers
 
