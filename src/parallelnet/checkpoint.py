@@ -139,6 +139,18 @@ def resolve(name: str | os.PathLike[str] | None) -> Path:
     )
 
 
+def opened(name: str, flag: str) -> Checkpoint:
+    """Return the checkpoint that a user named by another flag than `--checkpoint`; errors name that flag.
+
+    Raises:
+        CheckpointError: nothing of that name, or it is damaged.
+    """
+    try:
+        return read(resolve(name))
+    except CheckpointError as error:
+        raise CheckpointError(f"{flag}: {str(error).removesuffix(' See --checkpoint.')}") from None
+
+
 def _from_hub(repo_id: str) -> Path:
     # Only on the explicit `hf:` prefix: nothing here calls out unless it was asked to.
     from huggingface_hub import snapshot_download

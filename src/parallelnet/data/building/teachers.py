@@ -133,10 +133,7 @@ class _OurClassifier:
     """A checkpoint of ours, on ONNX Runtime."""
 
     def __init__(self, spec: str, modality: Modality, flag: str, n_threads: int) -> None:
-        try:
-            opened = checkpoint.read(checkpoint.resolve(spec))
-        except CheckpointError as error:  # which speaks of --checkpoint
-            raise CheckpointError(f"{flag}: {str(error).removesuffix(' See --checkpoint.')}") from None
+        opened = checkpoint.opened(spec, flag)
         if modality not in opened.facts.modalities:
             raise OptionError(
                 f"{flag} {spec} takes {' and '.join(opened.facts.modalities)}; needed: a checkpoint that takes "

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from ... import checkpoint
-from ...checkpoint import Checkpoint, ModelFacts
+from ...checkpoint import ModelFacts
 from ...errors import CheckpointError, OptionError
 from ...models.variants import NetworkOptions, network_options
 from ...options.tables import TablesOptions
@@ -56,19 +56,12 @@ def start_names(init_from: Sequence[str]) -> list[str]:
 
 
 def _facts(source: str) -> ModelFacts:
-    return _opened(source).facts
-
-
-def _opened(source: str) -> Checkpoint:
-    try:
-        return checkpoint.read(checkpoint.resolve(source))
-    except CheckpointError as error:
-        raise CheckpointError(f"--init-from {source}: {error}") from error
+    return checkpoint.opened(source, "--init-from").facts
 
 
 def identity(source: str) -> str:
     """Return name and weights of a starting checkpoint: what a folder holds may have changed since a row began."""
-    opened = _opened(source)
+    opened = checkpoint.opened(source, "--init-from")
     if not opened.weights.is_file():
         raise CheckpointError(f"--init-from {source} has no {opened.weights.name} to start from.")
     with opened.weights.open("rb") as stream:

@@ -56,7 +56,7 @@ def refuse_teachers(sources: Sequence[str], built: Mapping[str, Any] | None) -> 
         return
     names_of = {path.resolve(): name for name, path in checkpoint.bundled().items()}
     for source in sources:
-        opened = checkpoint.read(checkpoint.resolve(source))
+        opened = checkpoint.opened(source, "--init-from")
         kin = {opened.facts.name, *opened.facts.training.get("started_from", ())}
         kin.add(names_of.get(opened.path.resolve(), opened.facts.name))
         # A checkpoint of `train --no-export` has no graphs, so it is no copy of a teacher, which has: its kin decides.
