@@ -311,12 +311,34 @@ def test_a_defect_is_told_apart(run, monkeypatch):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("train", ("--data", "d.csv", "--out", "o"), ": what is finished is kept; the same command line with --resume"),
+        ("build tweets", ("--tweets", "t.csv", "--out", "o"), ": what is finished is kept; the same command line goes"),
+        ("predict", ("--speech", "a.wav"), "\n"),  # one sample: there is nothing to go on with
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_with_its_number_and_says_how_to_go_on(run, monkeypatch, name, arguments, told, number):
+    def stopped(*_):
+        signal.raise_signal(number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setitem(cli.COMMANDS, name, dataclasses.replace(cli.COMMANDS[name], run=stopped))
+    status, out, error = run(*name.split(), *arguments)
+    assert (status, out) == (128 + number, "")
+    assert error.startswith(f"parallelnet: stopped by {number.name}{told}")
+    assert error.count("\n") == 1
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_interrupt_is_130(run, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setitem(cli.COMMANDS, "list", dataclasses.replace(cli.COMMANDS["list"], run=interrupted))
-    assert run("list", "corpora") == (130, "", "parallelnet: interrupted\n")
+    assert run("list", "corpora") == (130, "", "parallelnet: stopped by SIGINT\n")
 
 
 def test_a_reader_that_goes_away_is_no_error():

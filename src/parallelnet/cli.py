@@ -11,9 +11,12 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from . import __version__, options
 from .commands import datasets, experiments
 from .commands.console import Console, extra, progress, recipe
-from .errors import ManifestError, OptionError, ParallelNetError, unknown
+from .errors import ManifestError, OptionError, ParallelNetError, StoppedError, unknown
 from .report import terminal
 
 if TYPE_CHECKING:
@@ -224,28 +227,32 @@ class Command:
         run: does it; gets its options, the console options and the parts of a preset that were given.
         options: dataclass whose fields are the flags.
         presets: dataclasses whose fields are flags too, each replacing a part of a preset.
+        goes_on: how a stopped run is gone on with; "" where there is nothing to go on with.
     """
 
     run: Callable[[Any, Console, Mapping[str, Any]], None]
     options: type
     presets: tuple[type, ...] = ()
+    goes_on: str = ""
 
 
 LEARNING = (options.Recipe, options.AugmentOptions)
+RESUME = "the same command line with --resume goes on from here"
+AGAIN = "the same command line goes on from here"
 
 COMMANDS: dict[str, Command] = {
     "build pairs": Command(datasets.build_pairs, options.PairsOptions),
-    "build tweets": Command(datasets.build_tweets, options.TweetsOptions),
+    "build tweets": Command(datasets.build_tweets, options.TweetsOptions, goes_on=AGAIN),
     "inspect": Command(datasets.inspect, options.InspectOptions),
-    "train": Command(_train, options.TrainOptions, LEARNING),
+    "train": Command(_train, options.TrainOptions, LEARNING, RESUME),
     "evaluate": Command(_evaluate, options.EvaluateOptions),
-    "predict": Command(_predict, options.PredictOptions),
-    "explain": Command(_explain, options.ExplainOptions),
+    "predict": Command(_predict, options.PredictOptions, goes_on=RESUME),
+    "explain": Command(_explain, options.ExplainOptions, goes_on=RESUME),
     "experiment plant": Command(experiments.plant, options.PlantOptions),
-    "experiment faithfulness": Command(experiments.faithfulness, options.FaithfulnessOptions),
-    "experiment table1": Command(experiments.table1, options.Table1Options, LEARNING),
-    "experiment table2": Command(experiments.table2, options.Table2Options, LEARNING),
-    "experiment modalities": Command(experiments.modalities, options.ModalitiesOptions, LEARNING),
+    "experiment faithfulness": Command(experiments.faithfulness, options.FaithfulnessOptions, goes_on=AGAIN),
+    "experiment table1": Command(experiments.table1, options.Table1Options, LEARNING, AGAIN),
+    "experiment table2": Command(experiments.table2, options.Table2Options, LEARNING, AGAIN),
+    "experiment modalities": Command(experiments.modalities, options.ModalitiesOptions, LEARNING, AGAIN),
     "experiment render": Command(experiments.render, options.RenderOptions),
     "export": Command(_export, options.ExportOptions),
     "list": Command(_list, options.ListOptions),
@@ -259,12 +266,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process when left out.
 
     Returns:
-        0 when done, 2 when the user can mend it, 1 for an error of ours, 130 when interrupted, 141 when whoever reads
-        the output went away.
+        0 when done, 2 when the user can mend it, 1 for an error of ours, 128 and the signal's number when a signal
+        ended it (130 for Ctrl-C, 143 for SIGTERM), 141 when whoever reads the output went away.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _run(given)
+        with _stoppable():
+            _run(given)
         sys.stdout.flush()
     except SystemExit as leaving:  # the parser's own --help
         return leaving.code if isinstance(leaving.code, int) else 0
@@ -272,12 +280,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python flushes standard output once more on leaving; there it must find somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        print("parallelnet: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, StoppedError) else int(signal.SIGINT)
+        told = f": {stop.args[0]}" if stop.args and isinstance(stop.args[0], str) else ""
+        print(f"parallelnet: stopped by {signal.Signals(number).name}{told}", file=sys.stderr)
+        return 128 + number
     except Exception as error:
         return _failed(error, debug="--debug" in given)
     return 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what is finished is kept, locks and workers let go."""
+
+    def stop(number: int, _: object) -> None:
+        raise StoppedError(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # Not where somebody else decides already: under nohup SIGHUP is ignored, and a program that calls us has its own.
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():  # only there Python lets handlers be set
+        ours = []
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _failed(error: Exception, *, debug: bool) -> int:
@@ -312,7 +343,13 @@ def _run(given: list[str]) -> None:
     command = COMMANDS[name]
     (chosen, console), presets = flags.parse(f"parallelnet {name}", rest, [command.options, Console], command.presets)
     _speak_up(quiet=console.quiet)
-    command.run(chosen, console, presets)
+    try:
+        command.run(chosen, console, presets)
+    except KeyboardInterrupt as stop:
+        one = getattr(chosen, "manifest", "") is None  # a single sample is predicted and explained anew
+        if command.goes_on and not one:
+            stop.args = (f"what is finished is kept; {command.goes_on}.",)
+        raise
 
 
 def _command(given: list[str]) -> tuple[str, list[str]]:

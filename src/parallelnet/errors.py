@@ -36,6 +36,15 @@ class OptionError(ParallelNetError):
     """An option out of its range, or options that contradict each other."""
 
 
+class StoppedError(KeyboardInterrupt):
+    """A signal asks the program to end, as Ctrl-C does: no error, so nothing that catches `Exception` holds it up."""
+
+    def __init__(self, number: int) -> None:
+        """Keep the signal's number."""
+        super().__init__()
+        self.number = number
+
+
 class MissingExtraError(ParallelNetError):
     """A feature whose packages are not installed."""
 

@@ -1,0 +1,198 @@
+"""A file or folder that knows what was asked of it, who holds it, and is written whole or not at all.
+
+Whatever can be stopped and gone on with (`predict`, `explain`, `train`, `build`, `experiment`) keeps these promises
+through this module: two processes never write one place (`held`), results of different questions are never mixed
+(`begun`), and a stop at any moment leaves the old file or the new one (`write_whole`).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .errors import OptionError, ParallelNetError
+
+LOCK = ".lock"
+"""Name of a held folder's lock inside it; a held file's stands beside it as `.NAME.lock`."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SHOWN = 4  # differences that an error names
+
+
+# --- written whole or not at all --------------------------------------------------------------------------------------
+
+
+def write_whole(target: Path, write: Callable[[BinaryIO], object], *, partials: Path | None = None) -> tuple[str, int]:
+    """Write a file so that it is whole or not there at all, and return its sha256 and size in bytes.
+
+    Args:
+        target: the file; replaced if it exists.
+        write: gets the open file, which it may also read and seek in.
+        partials: folder on the same disk for what is not whole yet; that of `target` when left out.
+
+    Raises:
+        OSError: the disk is full, for instance. The old file is untouched, and nothing is left behind.
+    """
+    # A name of its own: what an earlier, killed run is still writing must not come in between.
+    partial = (partials or target.parent) / f"{target.name}.{uuid.uuid4().hex}.partial"
+    try:
+        with partial.open("w+b") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())  # else a power cut may leave the new name with nothing behind it
+            n_bytes = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        partial.replace(target)
+        _sync_folder(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    return digest, n_bytes
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in a folder outlast a power cut, where the system can."""
+    with suppress(OSError):  # Windows opens no folders, some network disks sync none
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a utf-8 text file whole or not at all; see `write_whole`."""
+    write_whole(target, lambda stream: stream.write(text.encode("utf-8")))
+
+
+def write_json(target: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as JSON, whole or not at all; see `write_whole`."""
+    write_text(target, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(source: Path, *, mend: str) -> dict[str, Any]:
+    """Return the JSON object in a file of ours.
+
+    Args:
+        source: the file.
+        mend: what the user can do where it is damaged, as the error's last sentence.
+
+    Raises:
+        OptionError: it cannot be read, or is no whole JSON object.
+    """
+    try:
+        record = json.loads(source.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise OptionError(f"{source} is damaged ({reason}). Mend: {mend}") from None
+    return record
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error says that the disk (or the user's share of it) is full."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+# --- who holds it -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def held(place: Path) -> Iterator[None]:
+    """Hold a file or an existing folder while the context lasts; the hold ends with the process, however that ends.
+
+    Args:
+        place: a folder, or a file that may not be there yet; the folder that it lies in must be.
+
+    Raises:
+        ParallelNetError: another process holds it.
+        OSError: the lock cannot be written there.
+    """
+    from filelock import FileLock, Timeout  # 20 ms that --help need not wait
+
+    path = place / LOCK if place.is_dir() else place.with_name(f".{place.name}{LOCK}")
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ParallelNetError(
+            f"Another process writes to {place}. Mend: wait for it, end it, or name another --out."
+        ) from None
+    try:
+        yield
+    finally:
+        # While it is held: filelock never takes a lock whose file is gone, so nobody can hold another one meanwhile.
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
+def is_empty(folder: Path) -> bool:
+    """Return whether a folder is missing or holds nothing but our lock."""
+    return not folder.is_dir() or all(path.name == LOCK for path in folder.iterdir())
+
+
+# --- what was asked of it ---------------------------------------------------------------------------------------------
+
+
+def beside(out: Path) -> Path:
+    """Return where it is written down what was asked of a file."""
+    return out.with_name(f"{out.name}.asked.json")
+
+
+def begun(record: Path, asked: Mapping[str, Any], *, place: Path, free: Collection[str] = ()) -> bool:
+    """Write down what is asked of a place, or check that it is what was asked there before; True for the latter.
+
+    Args:
+        record: the file that says it: `beside(out)` of a file, or a file inside a folder.
+        asked: all that decides the results: options, hashes of checkpoint and data. Plain values for JSON.
+        place: how the error names the place.
+        free: names in `asked` that may differ.
+
+    Raises:
+        OptionError: something else was asked there before, or the record is damaged.
+    """
+    now = json.loads(json.dumps(asked))
+    if not record.is_file():
+        write_json(record, now)
+        return False
+    before = read_json(record, mend="another --out; what was asked for the results there is not known any more.")
+    found = differences(before, now, free=free)
+    if found:
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise OptionError(
+            f"{place} was begun with other options or data: {'; '.join(found[:_SHOWN])}{more}. Mend: the same ones, or "
+            "another --out."
+        )
+    return True
+
+
+def differences(before: Any, now: Any, *, free: Collection[str] = (), prefix: str = "") -> list[str]:
+    """Return a phrase for each value in which two nested records differ, such as `face was 'auto', is 'off'`.
+
+    Args:
+        before: as read from JSON.
+        now: likewise.
+        free: names that may differ, at the first level.
+        prefix: of the names.
+    """
+    found = []
+    for name in sorted({*before, *now} - set(free)):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, prefix=f"{prefix}{name}.")
+        elif old != new:
+            found.append(f"{prefix}{name} was {_short(old)}, is {_short(new)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
