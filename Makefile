@@ -1,4 +1,4 @@
-# make demo | test | test-all | format. A fresh machine needs Python 3.11 or newer and make, nothing else.
+# make demo | test | test-all | faults | fuzz | format. A fresh machine needs Python 3.11 or newer and make, nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # A process a core, each with one thread: small networks and short sounds gain nothing from more.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
-.PHONY: demo test test-all format clean
+.PHONY: demo test test-all faults fuzz format clean
 .DEFAULT_GOAL := demo
 
 # The core alone: no torch. What the bundled model says of the first example, and why.
@@ -27,6 +27,15 @@ test: $(VENV)/.dev
 # Also what is slow, needs ../shared/data, a browser or an accelerator.
 test-all: test
 	$(BIN)/python -m pytest -m "slow or data or browser or gpu"
+
+# Is anything finished ever lost (docs/reliability.md)? Some 30 minutes on two cores; started again, it goes on.
+# The full disks among it need root.
+faults: $(VENV)/.dev
+	$(BIN)/python benchmarks/faults.py
+
+# Can any file crash, hang or fool a command? Some 10 minutes on two cores.
+fuzz: $(VENV)/.dev
+	$(BIN)/python benchmarks/fuzz.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
