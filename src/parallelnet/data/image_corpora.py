@@ -16,6 +16,7 @@ from pathlib import Path
 from ..errors import ManifestError
 from ..types import Sample
 from .csv_rows import any_text
+from .files import files_below
 from .tables import Table, inside, read_table
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic")
@@ -53,11 +54,7 @@ FER2013_SIZE = 48
 
 def image_files(root: Path) -> list[Path]:
     """Return all pictures below a folder, in an order that no file system changes."""
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
+    return files_below(root, IMAGE_SUFFIXES)
 
 
 def cache_root() -> Path:

@@ -12,6 +12,9 @@ from ..errors import shown
 from .csv_rows import MAX_LINE, read_lines, wide_encoding
 from .rows import Row, column_name, made_row
 
+DEEP = "lists or objects nested too deeply"
+"""Why JSON is not read at which Python gives up."""
+
 _N_DIGITS = 4300  # of the longest whole number that Python reads
 _HEAD = 4096  # characters by which a list is known
 _ARRAY = re.compile(r"\ufeff?\s*\[\s*[{\]]")
@@ -22,6 +25,9 @@ class _Object(dict[str, Any]):
     """A JSON object, which knows whether it names a key twice: nobody knows which of the two is meant."""
 
     twice = ""
+
+
+_Object.__name__ = "dict"  # as errors call it
 
 
 def _as_object(pairs: list[tuple[str, Any]]) -> _Object:
@@ -59,8 +65,10 @@ def _objects(source: Path, known: frozenset[str]) -> Iterator[Row]:
         elif line.strip():
             try:
                 value = _DECODER.decode(line)
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 yield Row(number, {}, f"broken JSON: {error}")
+            except RecursionError:
+                yield Row(number, {}, DEEP)
             else:
                 yield _json_row(number, value, known)
 
@@ -86,8 +94,10 @@ def _array(source: Path, known: frozenset[str]) -> Iterator[Row]:
                 else:
                     yield _json_row(0, value, known)
                     place = end
-        except (UnicodeDecodeError, RecursionError) as error:
+        except UnicodeDecodeError as error:
             yield Row(0, {}, f"broken JSON from here on: {error}")
+        except RecursionError:
+            yield Row(0, {}, f"broken JSON from here on: {DEEP}")
 
 
 def _between(text: str, place: int) -> int:

@@ -20,6 +20,7 @@ from ..errors import ManifestError, MissingExtraError, brief, shown
 from ..records import write_whole
 from ..types import EMOTIONS, SENTIMENTS, SPLITS, Sample
 from .image_corpora import SPLIT_FOLDERS
+from .json_rows import DEEP
 from .rows import Row, listed, storable, tidy
 from .tables import inside, named, open_table
 from .unpacking import unpacked
@@ -227,8 +228,8 @@ def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
         return str(int(value))  # what pandas makes of 3 in a column that has gaps
     try:
         return storable(json.dumps(value, ensure_ascii=False, default=_as_json))
-    except (RecursionError, ValueError) as error:
-        raise ManifestError(f"{where}: {column} cannot be kept: {error}.") from None
+    except RecursionError:
+        raise ManifestError(f"{where}: {column} holds {DEEP}.") from None
 
 
 def _as_json(value: object) -> str:
@@ -274,9 +275,8 @@ def _word_times(value: Any, where: str) -> tuple[tuple[str, float, float], ...]:
         found = json.loads(value) if isinstance(value, str) else value
         words = tuple((word, float(start_s), float(end_s)) for word, start_s, end_s in found)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ManifestError(
-            f"{where}: word_times is no JSON [[word, start_s, end_s], ...]: {brief(str(error))}."
-        ) from None
+        reason = DEEP if isinstance(error, RecursionError) else brief(str(error))
+        raise ManifestError(f"{where}: word_times is no JSON [[word, start_s, end_s], ...]: {reason}.") from None
     before_s = 0.0
     for word, start_s, end_s in words:
         if not isinstance(word, str) or not (before_s <= start_s <= end_s < math.inf):

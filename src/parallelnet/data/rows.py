@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import ManifestError, shown
+from ..errors import ManifestError, brief, shown
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
 _JOINERS = "\u200c\u200d"  # these mean something inside a word, never around it
@@ -67,7 +67,7 @@ def tidy(text: str) -> str:
 
 def listed(columns: Collection[str]) -> str:
     """Return the names of columns as an error lists them."""
-    names = [name[:40] for name in columns]
+    names = [brief(name, 40) for name in columns]
     return ", ".join(names[:20] + ["..."] * (len(names) > 20)) or "none"
 
 
