@@ -26,8 +26,8 @@ MAX_LINE = 1 << 20
 
 _HEAD = 4096  # bytes by which text and line ends are known
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
-_MAX_NO_TEXT = 20  # one byte in so many; it proves nothing where there are few
-_FEW = 512
+_MAX_NO_TEXT = 20  # one byte in so many
+_FEW = 512  # bytes that are too few to count anything but NUL
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?\s*', re.IGNORECASE)
 
 _WIDE = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
@@ -101,8 +101,8 @@ def is_text(source: Path) -> bool:
         head = stream.read(_HEAD)
     first = re.split(rb"[\r\n]", head.lstrip(b"\r\n"), maxsplit=1)[0]
     # One of a few rows may be broken; of random bytes a tenth is no text.
-    is_clean = len(head) < _FEW or len(_NO_TEXT.findall(head)) <= len(head) / _MAX_NO_TEXT
-    return is_clean and not _NO_TEXT.search(first)
+    n_odd = head.count(b"\0") if len(head) < _FEW else len(_NO_TEXT.findall(head))
+    return not _NO_TEXT.search(first) and n_odd <= len(head) / _MAX_NO_TEXT
 
 
 def said_delimiter(line: str) -> str:
