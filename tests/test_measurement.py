@@ -1,6 +1,7 @@
 """Samples to metrics: what is drawn together, what failed, and the same figures as the predictions themselves."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +62,24 @@ def test_the_figures_are_those_of_the_predictions(toy_checkpoint, samples):
     assert measurement.measure(predictor, samples[:8]).metrics.accuracy == pytest.approx(right)
 
 
+def test_capitals_make_no_other_class(toy_checkpoint, samples):
+    predictor = load(toy_checkpoint.path)
+    loud = [replace(s, label=s.label.upper()) for s in samples[:8]]
+    assert measurement.measure(predictor, loud).metrics == measurement.measure(predictor, samples[:8]).metrics
+
+
+def test_no_failure_is_a_formula(toy_checkpoint, samples, tmp_path):
+    bad = Sample("=1+1", speech=str(tmp_path / "gone.wav"), label="sad")
+    measurement.write(tmp_path, measurement.measure(load(toy_checkpoint.path), [samples[0], bad]), {})
+    assert (tmp_path / measurement.FAILURES).read_text().splitlines()[1].startswith("'=1+1,")
+
+
 def test_nothing_that_can_be_measured_is_refused(toy_checkpoint, samples):
     with pytest.raises(ManifestError, match=r"None of 1 samples can be evaluated; the first: .*gone"):
         measurement.measure(load(toy_checkpoint.path), samples[8:])
 
 
 def test_the_test_split_is_measured_where_there_are_splits(samples):
-    from dataclasses import replace
 
     split = [replace(s, split="test" if k < 3 else "train") for k, s in enumerate(samples)]
     assert [len(measurement.part(split, name)[0]) for name in (None, "train", "all")] == [3, 6, 9]

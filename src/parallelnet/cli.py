@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from . import __version__, options
 from .commands import datasets, experiments
 from .commands.console import Console, extra, progress, recipe
-from .errors import ManifestError, OptionError, ParallelNetError, StoppedError, unknown
+from .errors import ManifestError, OptionError, ParallelNetError, StoppedError, brief, unknown
 from .report import terminal
 
 if TYPE_CHECKING:
@@ -237,6 +237,9 @@ class Command:
 
 
 LEARNING = (options.Recipe, options.AugmentOptions)
+MAX_ERROR = 1500
+"""Characters of the longest error that is printed: a stranger's file may make it quote anything."""
+
 RESUME = "the same command line with --resume goes on from here"
 AGAIN = "the same command line goes on from here"
 
@@ -320,10 +323,10 @@ def _failed(error: Exception, *, debug: bool) -> int:
         said = ParallelNetError(f"{where}{error.strerror}. Mend: another path (see --out), or its permissions.")
     if isinstance(said, ParallelNetError):
         if not debug:
-            print(f"parallelnet: {' '.join(str(said).split())}", file=sys.stderr)
+            print(f"parallelnet: {brief(str(said), MAX_ERROR)}", file=sys.stderr)
         return 2
     if not debug:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = brief(f"{type(error).__name__}: {error}", MAX_ERROR)
         print(f"parallelnet: this is a defect of the program: {text}. Run with --debug to see where.", file=sys.stderr)
     return 1
 

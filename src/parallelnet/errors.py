@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import reprlib
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -71,6 +72,22 @@ def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionEr
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return OptionError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}. See {flag}.")
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
+_SHORT.maxlevel = 3
+
+
+def shown(value: object) -> str:
+    """Return a user's value as an error shows it: its `repr`, whose middle is left out where it is long."""
+    return brief(_SHORT.repr(value))
+
+
+def brief(text: str, limit: int = 200) -> str:
+    """Return a text in one line of at most so many characters; what was cut off is three points."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 @contextmanager

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import ManifestError
+from .csv_cells import harmless
+from .errors import ManifestError, shown
 from .evaluation import Metrics, evaluate
 from .predictor import Predictor
 from .types import Modalities, Sample
@@ -117,14 +118,20 @@ def _labelled(
     samples: Iterable[Sample], classes: Sequence[str], target_column: str
 ) -> tuple[list[Sample], list[tuple[str, str]]]:
     labelled, failures = [], []
+    named = {name.casefold(): name for name in classes}
     for sample in samples:
         target = getattr(sample, target_column)
+        if target not in classes and target.casefold() in named:  # "Happy" is the model's "happy"
+            target = named[target.casefold()]
+            sample = replace(sample, **{target_column: target})  # type: ignore[arg-type]  # label or sentiment
         if sample.problem:
             failures.append((sample.id, sample.problem))
         elif target in classes:
             labelled.append(sample)
         else:
-            failures.append((sample.id, f"{target_column} {target!r} is none of the model's {', '.join(classes)}."))
+            failures.append(
+                (sample.id, f"{target_column} {shown(target)} is none of the model's {', '.join(classes)}.")
+            )
     return labelled, failures
 
 
@@ -140,6 +147,7 @@ def write(folder: Path, measured: Measured, facts: Mapping[str, Any]) -> None:
 
     save_confusion(measured.metrics, folder)
     with (folder / FAILURES).open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([("id", "reason"), *measured.failures])
+        rows = [(harmless(name), harmless(reason)) for name, reason in measured.failures]
+        csv.writer(stream, lineterminator="\n").writerows([("id", "reason"), *rows])
     record = json.dumps({**measured.to_dict(), **facts}, indent=2, ensure_ascii=False)
     (folder / "metrics.json").write_text(record + "\n", encoding="utf-8")

@@ -29,6 +29,19 @@ def test_a_folder_a_class_holds_speech_and_pictures(tmp_path: Path, wav: Make, p
     assert content.drops == {"label 'boredom' is not used": 1, "not in a folder CLASS or CLASS/SPEAKER": 1}
 
 
+@pytest.mark.parametrize("hidden", ["__MACOSX", ".git", "@eaDir", "Joy/.ipynb_checkpoints"])
+def test_what_a_system_puts_beside_the_files_is_no_sample(tmp_path: Path, picture: Make, hidden: str) -> None:
+    picture(tmp_path / "Joy " / "anna" / "1.jpg")
+    picture(tmp_path / hidden / "Joy" / "2.jpg")
+    picture(tmp_path / "Joy " / "anna" / "._1.jpg")
+    (tmp_path / "Joy " / "Thumbs.db").touch()
+
+    content = read_corpus("folder", tmp_path)
+
+    assert [(s.label, s.group) for s in content.samples] == [("happy", "anna")]
+    assert not content.drops
+
+
 def _emobox(tmp_path: Path, wav: Make) -> Path:
     """Write EmoBox's own tree: data/CORPUS beside downloads/CORPUS."""
     root = tmp_path / "data" / "aesdd"

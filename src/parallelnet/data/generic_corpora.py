@@ -12,6 +12,7 @@ from ..errors import ManifestError
 from ..types import Sample
 from .image_corpora import IMAGE_SUFFIXES, SPLIT_FOLDERS, image_files
 from .manifest import read_manifest
+from .rows import tidy
 from .speech_corpora import AUDIO_SUFFIXES, audio_files
 from .tables import inside, read_table
 
@@ -41,9 +42,9 @@ def read_folder(root: Path, drops: Counter[str]) -> Iterator[Sample]:
             id=path.relative_to(root).as_posix(),
             speech=str(path) if is_speech else None,
             image=None if is_speech else str(path),
-            label=parts[0].lower(),
+            label=tidy(parts[0]).lower(),
             split=split,
-            group=parts[1] if len(parts) == 2 else "",
+            group=tidy(parts[1]) if len(parts) == 2 else "",
         )
 
 
@@ -69,14 +70,14 @@ def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
         if path is None:
             drops["sound is missing"] += 1
             continue
-        key, emotion = str(row["key"]), str(row["emo"])
+        key, emotion = str(row["key"]), tidy(str(row["emo"]))
         yield Sample(
             id=key,
             speech=path,
             text=str(row.get("text") or ""),
             label=names.get(emotion, emotion).lower(),
             fold=folds.get(key),
-            group=str(row.get("speaker") or ""),
+            group=tidy(str(row.get("speaker") or "")),
             extra={"dataset": str(row.get("dataset") or "")},
         )
 
@@ -115,7 +116,8 @@ def read_nkululeko(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     A csv with the columns `file` and `emotion`, and `speaker`, `split`, `text` where they are; paths are relative to
     the csv. Rows with `start` and `end` that name a part of a longer file are dropped.
     """
-    table = read_table(_only_csv(root))
+    known = ("file", "emotion", "speaker", "split", "text", "start", "end")
+    table = read_table(_only_csv(root), known=known)
     table.require("file", "emotion")
     for index, row in enumerate(table.rows):
         path = inside(table.path.parent, row["file"], table.where(index))
@@ -124,28 +126,28 @@ def read_nkululeko(root: Path, drops: Counter[str]) -> Iterator[Sample]:
         elif Path(path).suffix.lower() in IMAGE_SUFFIXES or not Path(path).is_file():
             drops["sound is missing"] += 1
         else:
-            yield _nkululeko_sample(row, path)
+            extra = {name: value for name, value in row.items() if name not in known}
+            yield _nkululeko_sample(row, path, extra)
 
 
 def _only_csv(root: Path) -> Path:
     if root.is_file():
         return root
-    found = sorted(root.glob("*.csv"))
+    found = sorted(root.glob("[!.]*.csv"))
     if len(found) != 1:
         raise ManifestError(f"{root} holds {len(found)} csv files; needed: one. Mend: name the csv itself.")
     return found[0]
 
 
-def _nkululeko_sample(row: Mapping[str, Any], path: str) -> Sample:
-    known = ("file", "emotion", "speaker", "split", "text", "start", "end")
+def _nkululeko_sample(row: Mapping[str, Any], path: str, extra: Mapping[str, str]) -> Sample:
     return Sample(
         id=row["file"],
         speech=path,
         text=row.get("text", ""),
-        label=row["emotion"].lower(),
-        split=SPLIT_FOLDERS.get(row.get("split", "").lower(), ""),
-        group=row.get("speaker", ""),
-        extra={name: value for name, value in row.items() if name not in known},
+        label=tidy(row["emotion"]).lower(),
+        split=SPLIT_FOLDERS.get(tidy(row.get("split", "")).lower(), ""),
+        group=tidy(row.get("speaker", "")),
+        extra=extra,
     )
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from ..errors import ManifestError
 from ..types import Sample
+from .csv_rows import any_text
+from .files import files_below
 from .tables import Table, inside, read_table
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic")
@@ -52,11 +54,7 @@ FER2013_SIZE = 48
 
 def image_files(root: Path) -> list[Path]:
     """Return all pictures below a folder, in an order that no file system changes."""
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
+    return files_below(root, IMAGE_SUFFIXES)
 
 
 def cache_root() -> Path:
@@ -208,14 +206,6 @@ def _majority(votes: list[str]) -> str:
     """Return what more than half of the annotators chose, or ""."""
     best, n = Counter(vote.strip() for vote in votes).most_common(1)[0] if votes else ("", 0)
     return best if 2 * n > len(votes) else ""
-
-
-def any_text(content: bytes) -> str:
-    """Return text of unknown encoding: utf-8 where it is that, else Latin-1, which loses no byte."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:  # the tweets of MVSA were saved in more than one encoding
-        return content.decode("latin-1")
 
 
 def read_b_t4sa(root: Path, drops: Counter[str]) -> Iterator[Sample]:

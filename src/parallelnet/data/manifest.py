@@ -5,15 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
 import os
+import re
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
-from ..errors import ManifestError, MissingExtraError
-from ..types import SPLITS, Sample
-from .tables import FORMATS, inside, read_table
+from ..csv_cells import harmless, original
+from ..errors import ManifestError, MissingExtraError, brief, shown
+from ..records import write_whole
+from ..types import EMOTIONS, SENTIMENTS, SPLITS, Sample
+from .image_corpora import SPLIT_FOLDERS
+from .json_rows import DEEP
+from .rows import Row, listed, storable, tidy
+from .tables import inside, named, open_table
+from .unpacking import unpacked
 
 COLUMNS: tuple[str, ...] = (
     "id",
@@ -32,7 +42,19 @@ COLUMNS: tuple[str, ...] = (
 
 MANIFEST_CSV = "manifest.csv"
 
+MAX_ID = 1000
+"""Characters of the longest id."""
+
+MAX_FOLD = 2**31 - 1
+"""What a column of a Parquet manifest holds."""
+
 Target = Literal["label", "sentiment"]
+
+_log = logging.getLogger(__name__)
+_Values = dict[str, str | int | None]
+_FIGURE = re.compile(r"-\d+([.,]\d+)?([eE][+-]?\d+)?")
+_PATHS = ("speech", "image")
+_PLAIN = ("id", "label", "sentiment", "split", "group", "image_group")  # names, not text to be read
 
 
 def read_manifest(
@@ -45,104 +67,222 @@ def read_manifest(
     """Return the samples of a manifest, their paths ready to be opened.
 
     The files need not exist: a missing one is that row's error when it is read (`dataset.check_files` lists them).
-    Without an `id` column a sample is called after its row number.
+    Without an `id` column a sample is called after its row number. Speech and pictures may stand in the table
+    themselves, as bytes or as Hugging Face's `{bytes, path}`; `audio` is `speech` where there is no such column.
+
+    Space around labels, sentiments, groups, splits and ids means nothing, and neither do capitals: of names that differ
+    in them alone all get one spelling, and a note says so.
 
     Args:
-        path: the manifest, or a folder that holds `manifest.csv`.
+        path: the manifest, or a folder that holds `manifest.csv`. What is read: `tables.open_table`.
         classes: the allowed values of `target`; None allows all. An empty value means unknown and passes.
         target: the column that `classes` is about.
         keep_bad_rows: a row that cannot be used becomes a sample with its `problem`, for batches that go on.
 
     Raises:
         ManifestError: anything that the manifest has wrong, with the number of the row.
+        ParallelNetError: files that stand in the table cannot be unpacked.
     """
     source = Path(path)
     if source.is_dir():
         source = source / MANIFEST_CSV
         if not source.is_file():
             raise ManifestError(f"The folder {path} has no {MANIFEST_CSV}. Mend: name the manifest itself.")
-    table = read_table(source)
-    if not {"speech", "image"} & set(table.columns):
+    table = open_table(source, known=(*COLUMNS, "audio"))
+    table.refuse_twice(table.columns)
+    audio = "audio" if "speech" not in table.columns else ""
+    if not {"speech", "image", audio} & set(table.columns):
         raise ManifestError(
-            f"{source} has neither a column 'speech' nor 'image'; it has: {', '.join(table.columns)}. "
+            f"{source} has neither a column 'speech' nor 'image'; it has: {listed(table.columns)}. "
             "Needed: at least one of the two."
         )
-    samples = []
+    samples: list[Sample] = []
     seen: dict[str, int] = {}
-    for index, row in enumerate(table.rows):
-        where = table.where(index)
+    for number, row in enumerate(table.read(()), 1):
+        values = {"speech" if name == audio else name: value for name, value in row.values.items()}
+        if table.format == "csv":  # as `_csv` writes it
+            values = {original(name): value if name in _PATHS else original(value) for name, value in values.items()}
         try:
-            sample = _sample(row, index, source.parent, where)
+            sample = _sample(source, number, replace(row, values=values), seen)
         except ManifestError as error:
             if not keep_bad_rows:
                 raise
-            sample = Sample(_text(row.get("id")) or str(index + 1), problem=str(error))
-        if sample.id in seen:
-            raise ManifestError(f"{where}: id {sample.id!r} was given to row {seen[sample.id]} before. Ids are unique.")
-        seen[sample.id] = index + 1
+            sample = Sample(_free_id(values, seen), problem=str(error))
+        if sample.id:
+            seen[sample.id] = number
+        samples.append(sample)
+    if not samples:
+        raise ManifestError(f"{source} has no rows. Needed: at least one below the header.")
+    samples = _same_spelling(_all_named(samples, set(seen)), source)
+    for number, sample in enumerate(samples, 1):
         value = getattr(sample, target)
         if classes is not None and value and value not in classes:
-            raise ManifestError(f"{where}: {target} {value!r} is not among the classes: {', '.join(classes)}.")
-        samples.append(sample)
+            raise ManifestError(
+                f"{source}, row {number}: {target} {shown(value)} is not among the classes: {', '.join(classes)}."
+            )
     return tuple(samples)
 
 
-def _sample(row: Mapping[str, Any], index: int, folder: Path, where: str) -> Sample:
-    text = {name: _text(row.get(name)) for name in COLUMNS if name not in ("fold", "word_times")}
-    if "id" in row and not text["id"]:
+def _sample(source: Path, number: int, row: Row, seen: Mapping[str, int]) -> Sample:
+    """Return a row as a sample, its id "" where the table has no ids."""
+    if row.problem:
+        raise ManifestError(f"{named(source, number, row)}: {row.problem}.")
+    where = f"{source}, row {number}"
+    name = {column: tidy(_text(row.values.get(column), where, column)) for column in _PLAIN}
+    if "id" in row.values and not name["id"]:
         raise ManifestError(f"{where}: the id is empty. Mend: fill it, or leave the whole column out.")
-    if not text["speech"] and not text["image"]:
+    if len(name["id"]) > MAX_ID:
+        raise ManifestError(f"{where}: the id has {len(name['id']):,} characters; allowed: at most {MAX_ID:,}.")
+    if name["id"] in seen:
+        raise ManifestError(
+            f"{where}: id {shown(name['id'])} was given to row {seen[name['id']]} before. Ids are unique."
+        )
+    split = SPLIT_FOLDERS.get(name["split"].lower(), "")
+    if name["split"] and not split:
+        raise ManifestError(f"{where}: split is {shown(name['split'])}; allowed: {', '.join(SPLITS)} or nothing.")
+    speech, image = (_file(row.values.get(column), source.parent, where, column) for column in _PATHS)
+    if speech is None and image is None:
         raise ManifestError(f"{where} names neither speech nor image. Needed: at least one path.")
-    if text["split"] and text["split"] not in SPLITS:
-        raise ManifestError(f"{where}: split is {text['split']!r}; allowed: {', '.join(SPLITS)} or nothing.")
     return Sample(
-        id=text["id"] or str(index + 1),
-        speech=inside(folder, text["speech"], where) if text["speech"] else None,
-        image=inside(folder, text["image"], where) if text["image"] else None,
-        text=text["text"],
-        label=text["label"],
-        sentiment=text["sentiment"],
-        split=text["split"],
-        fold=_fold(row.get("fold"), where),
-        group=text["group"],
-        image_group=text["image_group"],
-        word_times=_word_times(row.get("word_times"), where),
-        extra={name: _text(value) for name, value in row.items() if name not in COLUMNS},
+        id=name["id"],
+        speech=speech,
+        image=image,
+        text=_text(row.values.get("text"), where, "text"),
+        label=name["label"],
+        sentiment=name["sentiment"],
+        split=split,
+        fold=_fold(row.values.get("fold"), where),
+        group=name["group"],
+        image_group=name["image_group"],
+        word_times=_word_times(row.values.get("word_times"), where),
+        extra={
+            column: _text(value, where, column, plain=False)
+            for column, value in row.values.items()
+            if column not in COLUMNS and not isinstance(value, bytes)
+        },
     )
 
 
-def _text(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):  # how pandas writes "nothing"
+def _free_id(values: Mapping[str, Any], seen: Mapping[str, int]) -> str:
+    """Return the id of a row that cannot be used, where it has one that no other row has, else ""."""
+    try:
+        name = tidy(_text(values.get("id"), "", "id"))
+    except ManifestError:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return name if len(name) <= MAX_ID and name not in seen else ""
+
+
+def _all_named(samples: Iterable[Sample], taken: set[str]) -> list[Sample]:
+    """Return the samples with an id each: those without one get their row's number, or more where a row has that."""
+    done = []
+    for number, sample in enumerate(samples, 1):
+        if not sample.id:
+            name = str(number)
+            while name in taken:
+                name = f"row {name}"
+            taken.add(name)
+            sample = replace(sample, id=name)
+        done.append(sample)
+    return done
+
+
+def _same_spelling(samples: list[Sample], source: Path) -> list[Sample]:
+    """Return the samples with one spelling of each label, sentiment and group: ours, or else the most frequent one.
+
+    Two classes that differ in capitals alone are one class with a slip of the pen, and a speaker that is spelled in two
+    ways would stand in training and test.
+    """
+    for column in ("label", "sentiment", "group", "image_group"):
+        spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for sample in samples:
+            value = getattr(sample, column)
+            spellings[value.casefold()][value] += 1
+        chosen: dict[str, str] = {}
+        for counts in spellings.values():
+            ours = [name for name in counts if name in (*EMOTIONS, *SENTIMENTS)]
+            best = ours[0] if ours else counts.most_common(1)[0][0]
+            chosen |= {other: best for other in counts if other != best}
+        if chosen:
+            other, best = next(iter(chosen.items()))
+            _log.warning(
+                "%s: values of %s that differ in capitals only are taken for one: %s for %s%s.",
+                *(source, column, shown(other), shown(best), f" and {len(chosen) - 1} more" if len(chosen) > 1 else ""),
+            )
+            samples = [replace(s, **{column: chosen.get(getattr(s, column), getattr(s, column))}) for s in samples]
+    return samples
+
+
+def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
+    """Return a value as text: "" for nothing, whole numbers without point; lists and objects as JSON or, plain, not.
+
+    Raises:
+        ManifestError: a list, an object or bytes where plain text is needed.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:  # how pandas writes "nothing": NaN, NaT
+        return ""
+    if plain and isinstance(value, list | tuple | dict | bytes):
+        raise ManifestError(f"{where}: {column} is of type {type(value).__name__}; allowed: text.")
+    if plain and isinstance(value, float) and value.is_integer():
+        return str(int(value))  # what pandas makes of 3 in a column that has gaps
+    try:
+        return storable(json.dumps(value, ensure_ascii=False, default=_as_json))
+    except RecursionError:
+        raise ManifestError(f"{where}: {column} holds {DEEP}.") from None
+
+
+def _as_json(value: object) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
+
+
+def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
+    """Return the path of a file that a table names or holds, None for nothing."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict):  # Hugging Face's Audio and Image
+        value = value.get("path") if value.get("bytes") is None else value["bytes"]
+    if isinstance(value, bytes):
+        return str(unpacked(value))
+    if value is None or value != value or value == "":
+        return None
+    if isinstance(value, str):
+        path = inside(folder, value, where)
+        bare = value.strip()  # "1, a.wav": hardly a file whose name begins with a space
+        return path if value == bare or Path(path).exists() else inside(folder, bare, where) if bare else None
+    raise ManifestError(
+        f"{where}: {column} is of type {type(value).__name__}; allowed: a path, bytes, or {{bytes, path}}."
+    )
 
 
 def _fold(value: Any, where: str) -> int | None:
-    if _text(value) == "":
+    text = _text(value, where, "fold").strip()
+    if not text:
         return None
     try:
-        number = float(value)  # "3.0" is what pandas makes of 3 in a column that has gaps
-    except (TypeError, ValueError):
+        number = float(text.replace(",", "."))  # "3.0" and, where people write so, "3,0"
+    except ValueError:
         number = -1.0
-    if isinstance(value, bool) or not number.is_integer() or number < 0:
-        raise ManifestError(f"{where}: fold is {value!r}; allowed: 0, 1, 2, ... or nothing.")
+    if isinstance(value, bool) or not number.is_integer() or not 0 <= number <= MAX_FOLD:
+        raise ManifestError(f"{where}: fold is {shown(value)}; allowed: 0, 1, 2, ... or nothing.")
     return int(number)
 
 
 def _word_times(value: Any, where: str) -> tuple[tuple[str, float, float], ...]:
-    if _text(value) == "":
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return ()
     try:
-        listed = json.loads(value) if isinstance(value, str) else value
-        words = tuple((word, float(start_s), float(end_s)) for word, start_s, end_s in listed)
-    except (ValueError, TypeError) as error:
-        raise ManifestError(f"{where}: word_times is no JSON [[word, start_s, end_s], ...]: {error}.") from None
+        found = json.loads(value) if isinstance(value, str) else value
+        words = tuple((word, float(start_s), float(end_s)) for word, start_s, end_s in found)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        reason = DEEP if isinstance(error, RecursionError) else brief(str(error))
+        raise ManifestError(f"{where}: word_times is no JSON [[word, start_s, end_s], ...]: {reason}.") from None
     before_s = 0.0
     for word, start_s, end_s in words:
         if not isinstance(word, str) or not (before_s <= start_s <= end_s < math.inf):
             raise ManifestError(
-                f"{where}: word_times has {[word, start_s, end_s]!r}; needed: a word, then start and end in seconds, "
-                "the start not before that of the word before it and the end not before the start."
+                f"{where}: word_times has {shown([word, start_s, end_s])}; needed: a word, then start and end in "
+                "seconds, the start not before that of the word before it and the end not before the start."
             )
         before_s = start_s
     return words
@@ -183,25 +323,18 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
     if not rows:
         raise ManifestError(f"{target} would have no rows. Needed: at least one sample.")
     # Columns that nobody filled are left out, except the id: a manifest stays readable by eye.
-    named = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
-    columns = [name for name in named if name == "id" or any(row.get(name) not in (None, "") for row in rows)]
+    names = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
+    columns = [name for name in names if name == "id" or any(row.get(name) not in (None, "") for row in rows)]
+    writers = {".csv": _write_csv, ".jsonl": _write_json_lines, ".parquet": _write_parquet}
+    if target.suffix not in writers:
+        raise ManifestError(f"{target} would be no manifest. Allowed endings: {', '.join(writers)}.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
-    if target.suffix == ".csv":
-        partial.write_text(_csv(columns, rows), encoding="utf-8", newline="")
-    elif target.suffix == ".jsonl":
-        lines = (json.dumps({name: row.get(name) for name in columns}, ensure_ascii=False) for row in rows)
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    elif target.suffix == ".parquet":
-        _write_parquet(partial, columns, rows)
-    else:
-        raise ManifestError(f"{target} would be no manifest. Allowed endings: {', '.join(FORMATS)}.")
-    partial.replace(target)
+    write_whole(target, lambda stream: writers[target.suffix](stream, columns, rows))
     return target
 
 
-def _row(sample: Sample, folder: str) -> dict[str, str | int | None]:
-    row: dict[str, str | int | None] = {
+def _row(sample: Sample, folder: str) -> _Values:
+    row: _Values = {
         "id": sample.id,
         "speech": _relative(sample.speech, folder, sample.id),
         "image": _relative(sample.image, folder, sample.id),
@@ -220,27 +353,38 @@ def _relative(value: str | None, folder: str, sample_id: str) -> str:
     path = os.path.abspath(value)  # noqa: PTH100
     if not path.startswith(folder + os.sep):
         raise ManifestError(
-            f"Sample {sample_id!r}: {value} lies outside {folder}, and manifests name only files below them. "
+            f"Sample {shown(sample_id)}: {value} lies outside {folder}, and manifests name only files below them. "
             "Mend: write the manifest above the files, or link them into its folder."
         )
-    return path[len(folder) + 1 :].replace(os.sep, "/")
+    relative = path[len(folder) + 1 :].replace(os.sep, "/")
+    return relative if harmless(relative) == relative else f"./{relative}"  # no formula, and the same path to anybody
 
 
-def _csv(columns: list[str], rows: list[dict[str, str | int | None]]) -> str:
-    values = [[row.get(name) for name in columns] for row in rows]
+def _write_csv(stream: BinaryIO, columns: list[str], rows: list[_Values]) -> None:
+    def cell(name: str, value: str | int | None) -> str | int | None:
+        # Figures in columns that are not ours stay figures for whoever reads them.
+        figure = name not in COLUMNS and isinstance(value, str) and _FIGURE.fullmatch(value)
+        return harmless(value) if isinstance(value, str) and not figure else value
+
+    values: list[list[str | int | None]] = [[harmless(name) for name in columns]]
+    values += [[cell(name, row.get(name)) for name in columns] for row in rows]
     # Before Python 3.13 the writer left a lone carriage return unquoted, and readers took it for the end of the row.
     returns = any(isinstance(value, str) and "\r" in value for row in values for value in row)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL)
-    writer.writerows([columns, *values])
-    return text.getvalue()
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerows(values)
+    text.detach()  # the stream is its owner's to close
 
 
-def _write_parquet(path: Path, columns: list[str], rows: list[dict[str, str | int | None]]) -> None:
+def _write_json_lines(stream: BinaryIO, columns: list[str], rows: list[_Values]) -> None:
+    for row in rows:
+        stream.write((json.dumps({name: row.get(name) for name in columns}, ensure_ascii=False) + "\n").encode())
+
+
+def _write_parquet(stream: BinaryIO, columns: list[str], rows: list[_Values]) -> None:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise MissingExtraError("Writing a Parquet manifest", "train") from None
     schema = pyarrow.schema([(name, pyarrow.int32() if name == "fold" else pyarrow.string()) for name in columns])
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), stream)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..types import Sample
+from .files import files_below
 from .tables import inside, read_table
 
 AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
@@ -79,11 +80,7 @@ TESS_EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral"
 
 def audio_files(root: Path) -> list[Path]:
     """Return all sound files below a folder, in an order that no file system changes."""
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
+    return files_below(root, AUDIO_SUFFIXES)
 
 
 def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import ManifestError
+from ..errors import ManifestError, shown
 from ..types import SPLITS, Sample
 
 MAX_CARVED = 1 / 3
@@ -37,9 +37,9 @@ def check_disjoint(samples: Iterable[Sample]) -> None:
                 before, other = seen.setdefault((kind, column, group), (side, sample.id))
                 if before != side:
                     raise ManifestError(
-                        f"{column} {group!r} stands in {kind} {before} (id {other!r}) and in {kind} {side} "
-                        f"(id {sample.id!r}). Mend: a speaker and a picture belong to one {kind} only; drop or move "
-                        "one of the two."
+                        f"{column} {shown(group)} stands in {kind} {before} (id {shown(other)}) and in {kind} {side} "
+                        f"(id {shown(sample.id)}). Mend: a speaker and a picture belong to one {kind} only; drop or "
+                        "move one of the two."
                     )
 
 

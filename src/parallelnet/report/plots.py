@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ..csv_cells import harmless
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -149,8 +151,9 @@ def save_confusion(metrics: Measured, folder: str | os.PathLike[str]) -> tuple[P
     table = target / "confusion.csv"
     with table.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["true \\ predicted", *metrics.classes])
-        writer.writerows([name, *row] for name, row in zip(metrics.classes, metrics.confusion_matrix, strict=True))
+        names = list(map(harmless, metrics.classes))
+        writer.writerow(["true \\ predicted", *names])
+        writer.writerows([name, *row] for name, row in zip(names, metrics.confusion_matrix, strict=True))
     return _save(confusion_matrix(metrics), target / "confusion.png"), table
 
 

@@ -153,7 +153,7 @@ def test_signatures_of_drafts_and_the_step(tmp_path: Path) -> None:
     drafts = [
         draft(0),
         draft(1, spoken_text="another thing", image=b"other", image_dhash=BASE ^ 2**64 - 1),
-        draft(2).reject("no-words"),
+        draft(2, id="t0").reject("no-words"),
         draft(3, spoken_text="Good day!", image=b"scaled", image_dhash=BASE ^ 1),
         draft(4, spoken_text="good day", image=b"x", image_dhash=~BASE & 2**64 - 1, id="t1"),
     ]
@@ -167,7 +167,7 @@ def test_signatures_of_drafts_and_the_step(tmp_path: Path) -> None:
     first, other, rejected, again, same_id = Duplicates(found)(drafts)
     assert (first.group, first.image_group, first.reason, first.id) == ("0", "0", "", "t0")
     assert (other.group, other.image_group, other.id) == ("0", "1", "t1")  # linked by the picture of row 4
-    assert rejected is drafts[2]
+    assert rejected == replace(drafts[2], id="t0#2")
     assert (again.reason, again.detail, again.image) == ("duplicate", "of row 0", b"")
     assert (same_id.group, same_id.image_group, same_id.id) == ("0", "1", "t1#4")
 
@@ -180,12 +180,17 @@ def test_texts_without_a_normal_form_are_told_apart() -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(names=st.lists(st.sampled_from(["a", "a#1", "a#2", "a#3", "a#", "#1", "#", ""]), max_size=12))
-def test_ids_end_up_unique(names: list[str], tmp_path: Path) -> None:
+@given(
+    names=st.lists(st.sampled_from(["a", "a#1", "a#2", "a#3", "a#", "#1", "#", "", "3", None]), max_size=12),
+    rejected=st.sets(st.integers(0, 11)),
+)
+def test_ids_end_up_unique(names: list[str | None], rejected: set[int], tmp_path: Path) -> None:
+    names = [f"#{row}" if name is None else name for row, name in enumerate(names)]  # as a row without an id is called
     drafts = [
         draft(row, id=name, image=bytes([row]), spoken_text=f"number {row}", image_dhash=0)
         for row, name in enumerate(names)
     ]
+    drafts = [each.reject("no-words") if each.row in rejected else each for each in drafts]
     Signatures.of(drafts).save(tmp_path / "part.npy")
     found = find_duplicates([tmp_path / "part.npy"], mode="sample", near_bits=4)
     ids = [each.id for each in Duplicates(found)(drafts)]

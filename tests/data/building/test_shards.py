@@ -210,12 +210,6 @@ def test_the_fingerprint_is_what_two_commands_print(tmp_path: Path, partials: Pa
     assert shards.fingerprint(zip(names, digests, strict=True)) == printed.split()[0]
 
 
-def test_lone_surrogates_become_storable() -> None:
-    assert shards.storable("a\ud83db") == "a\ufffdb"
-    assert shards.storable("\ud83d\ude00") == "😀"  # a pair that JSON wrote as two escapes
-    assert shards.storable("😀 é") == "😀 é"
-
-
 def test_datasets_reads_it_with_sound_pictures_and_nothing_else(
     tmp_path: Path, partials: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

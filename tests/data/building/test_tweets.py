@@ -51,6 +51,11 @@ def test_csv_with_any_separator(tmp_path: Path, delimiter: str, encoding: str) -
     assert (second.row, second.sentiment) == (1, "neutral")
 
 
+def test_rows_of_a_table_without_ids_are_called_by_their_number(tmp_path: Path) -> None:
+    source = written(tmp_path / "x.csv", "text,image\rone,a.jpg\rshort\rthree,c.jpg\r")
+    assert [(draft.id, draft.reason) for draft in read(source)] == [("0", ""), ("#1", "unreadable-row"), ("2", "")]
+
+
 def test_images_folder_is_what_paths_are_relative_to(tmp_path: Path) -> None:
     source = written(tmp_path / "x.csv", "text,image\nhello,a.jpg\n")
     (draft,) = read(source, images=tmp_path / "elsewhere")
@@ -73,7 +78,7 @@ def test_broken_rows_are_drafts_and_the_rest_goes_on(tmp_path: Path) -> None:
     ]
     assert drafts[2].detail == "line 4: 2 fields where the header has 3"
     assert drafts[5].text == "two\nlines"
-    assert drafts[0].id == "0"
+    assert [draft.id for draft in drafts] == ["#0", "2", "#2", "#3", "#4", "6"]
 
 
 def test_a_line_that_is_not_utf8_loses_nothing(tmp_path: Path) -> None:
@@ -134,11 +139,11 @@ def test_json_lines_of_mixed_shape(tmp_path: Path) -> None:
     bad = "unreadable-row"
     assert brief(drafts) == [
         ("758014713804587008", "héllo", ""),
-        ("1", "other \N{GRINNING FACE}", ""),
-        ("2", "half \N{REPLACEMENT CHARACTER}", ""),
-        *[(str(row), "", bad) for row in range(3, 9)],
-        ("9", "no picture", "picture-missing"),
-        ("10", "", bad),
+        ("#1", "other \N{GRINNING FACE}", ""),
+        ("#2", "half \N{REPLACEMENT CHARACTER}", ""),
+        *[(f"#{row}", "", bad) for row in range(3, 9)],
+        ("#9", "no picture", "picture-missing"),
+        ("#10", "", bad),
     ]
     details = [draft.detail for draft in drafts]
     assert details[3] == "line 5: 2 pictures; allowed: one a row"
@@ -161,7 +166,7 @@ def test_parquet(tmp_path: Path) -> None:
         "more": [1, 2, 3],
     }
     drafts = read(parquet_file(tmp_path / "x.parquet", table))
-    assert brief(drafts) == [("1", "a", ""), ("1", "", ""), ("2", "c", "picture-missing")]
+    assert brief(drafts) == [("1", "a", ""), ("#1", "", ""), ("#2", "c", "picture-missing")]
     assert drafts == read((tmp_path / "x.parquet").rename(tmp_path / "no-ending"))
 
 
@@ -192,14 +197,13 @@ def test_parquet_with_pictures_inside_is_refused(tmp_path: Path) -> None:
     [
         ("x.csv", "", "is empty"),
         ("x.csv", "\n \n", "blank lines only"),
-        ("x.csv", "id,words,image\n1,a,b.jpg\n", r"no column with the text of a tweet; it has: 'id', 'words', 'image'"),
+        ("x.csv", "id,words,image\n1,a,b.jpg\n", r"no column with the text of a tweet; it has: id, words, image"),
         ("x.csv", "text,url\na,b\n", r"no column with the image .* Allowed names: image, image_path, "),
         ("x.csv", "text,text,image\na,b,c\n", "names its column 'text' twice"),
-        ("x.csv", "text,image\ra,b.jpg\r", "old Mac manner"),
         ("x.csv", '"text,image\na,b.jpg\n', "no header that can be read"),
         ("x.csv", "PK\x03\x04\0\0\0", "not text that can be read as csv: .* a workbook"),
         ("x.jsonl", "[\n1,\n2\n]", "is no JSON Lines"),
-        ("x.jsonl", '{"a": 1}', "no column with the text of a tweet; it has: 'a'"),
+        ("x.jsonl", '{"a": 1}', r"no column with the text of a tweet; it has: a\."),
         ("x.parquet", "PAR1 cut", "no whole Parquet file"),
         ("x.zip", "PK", "Allowed endings: .csv, "),
     ],
@@ -262,7 +266,7 @@ def test_b_t4sa(tmp_path: Path, above: bool) -> None:
         ("100001-1", 'hello, "world"', ""),
         ("100001-2", 'hello, "world"', ""),
         ("100001-3", 'hello, "world"', "picture-outside"),
-        ("3", "", "unreadable-row"),
+        ("#3", "", "unreadable-row"),
         ("100002-1", "", "no-sentiment"),
         ("100009-1", "other", ""),
     ]

@@ -149,10 +149,11 @@ class Found:
 
 
 class Duplicates:
-    """Step: names the groups of each draft, makes its id unique, or rejects it as a duplicate.
+    """Step: makes the id of each draft unique, names its groups, or rejects it as a duplicate.
 
     An id that an earlier row has gets the row as a suffix, `ID#ROW`; so does one that ends like such an id already.
-    That makes ids unique without knowing them all: a suffix stands once, and nothing else ends in `#` and digits.
+    That makes ids unique, over kept and rejected rows together, without knowing them all: a suffix stands once, and
+    nothing else ends in `#` and digits, but for `#ROW` where a row has no id of its own.
     """
 
     name = "duplicates"
@@ -162,14 +163,16 @@ class Duplicates:
         self._table = found.table
 
     def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """Yield each draft with `group`, `image_group` and its final `id`, or rejected."""
+        """Yield each draft with its final `id`, and `group` and `image_group` or the reason why it falls out."""
         for draft in drafts:
-            yield draft if draft.reason else self._looked_up(draft)
+            yield self._looked_up(draft)
 
     def _looked_up(self, draft: Draft) -> Draft:
         known = self._table[draft.row]
-        if known["id_taken"] or _ends_like_a_suffix(draft.id):
+        if draft.id != f"#{draft.row}" and (known["id_taken"] or _ends_like_a_suffix(draft.id)):
             draft = replace(draft, id=f"{draft.id}#{draft.row}")
+        if draft.reason:
+            return draft
         if known["survivor"] != draft.row:
             return draft.reject("duplicate", f"of row {known['survivor']}")
         return replace(draft, group=str(known["group"]), image_group=str(known["image_group"]))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...errors import ManifestError
 from ...options.tweets import TweetsOptions
+from ..rows import storable
 from . import shards, tweets
 from .draft import Draft
 from .recipe import relative, root_of
@@ -79,7 +80,7 @@ def write_range(path: Path, drafts: Iterable[Draft], options: TweetsOptions) -> 
         values = {name: getattr(draft, name) for name in _FIELDS}
         values["image_path"] = relative(draft.image_path, root)
         for name in ("id", "text", "image_path", "sentiment", "detail"):
-            values[name] = shards.storable(values[name])
+            values[name] = storable(values[name])
         lines.append(json.dumps(values) + "\n")
     content = "".join(lines).encode("ascii")
     shards.write_atomic(path, Path(options.out) / WORK / "partial", lambda stream: stream.write(content))

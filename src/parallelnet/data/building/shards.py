@@ -258,11 +258,6 @@ def is_as_built(path: Path, sha256: str) -> bool:
         return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
 
 
-def storable(text: str) -> str:
-    """Return the text without lone surrogates, which no utf-8 file can hold; each becomes U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def _record(draft: Draft) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(draft, name) for name in _VALUES if name != "text_sha256"}
     # Names only: the folders of the machine that built the set are nobody's business.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import ManifestError
 from ...types import SENTIMENTS
+from ..rows import OpenTable, listed
 from ..tables import inside
 from .draft import Draft
 
@@ -22,6 +23,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """What a column may be called, in any case, words joined by `_`, `-` or spaces. Where a table has several of a kind, a
 row's value is that of the first that is not empty."""
+
+KNOWN: frozenset[str] = frozenset(name for allowed in COLUMNS.values() for name in allowed)
 
 _SENTIMENT_WORDS = {"neg": "negative", "neu": "neutral", "pos": "positive"} | {name: name for name in SENTIMENTS}
 # Names joined by "/", none of them "." or "..": what any system takes for a relative path that stays below.
@@ -38,24 +41,19 @@ class UnusableError(Exception):
 class TweetColumns:
     """Which columns of a table hold what, and rows made drafts by them."""
 
-    def __init__(self, source: Path, names: Sequence[str], labels: Labels) -> None:
+    def __init__(self, table: OpenTable, labels: Labels) -> None:
         """Find the columns of a table by their names.
 
         Raises:
             ManifestError: one that is needed is missing, or stands twice.
         """
         self._labels = labels
-        self._names: dict[str, list[str]] = {}
-        for kind, allowed in COLUMNS.items():
-            self._names[kind] = [name for alias in allowed for name in names if plain(name) == alias]
-            twice = [name for name in self._names[kind] if list(names).count(name) > 1]
-            if twice:
-                raise ManifestError(f"{source} names its column {twice[0]!r} twice. Mend: rename one of them.")
+        self._names = {kind: [name for name in allowed if name in table.columns] for kind, allowed in COLUMNS.items()}
+        table.refuse_twice(self.names())
         for kind in ("text", "image", *(["sentiment"] if labels == "sentiment" else [])):
             if not self._names[kind]:
-                has = ", ".join(repr(name[:40]) for name in names[:20]) or "none"
                 raise ManifestError(
-                    f"{source} has no column with the {kind} of a tweet; it has: {has}. "
+                    f"{table.path} has no column with the {kind} of a tweet; it has: {listed(table.columns)}. "
                     f"Allowed names: {', '.join(COLUMNS[kind])}. Mend: name the column in the header."
                 )
 
@@ -70,7 +68,8 @@ class TweetColumns:
             found = {kind: self._value(kind, values) for kind in COLUMNS}
         except UnusableError as error:
             return unreadable(row, f"{where}: {error}")
-        name = " ".join(found["id"].split()) or str(row)
+        # By its number; where others have ids, in a form that none of theirs keeps (see `duplicates.Duplicates`).
+        name = " ".join(found["id"].split()) or (f"#{row}" if self._names["id"] else str(row))
         sentiment = _SENTIMENT_WORDS.get(found["sentiment"].lower(), "")
         why_none = ""
         if self._labels == "sentiment" and found["sentiment"] and not sentiment:
@@ -97,10 +96,7 @@ def _string(value: object, kind: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""  # how pandas writes that there is nothing
     if isinstance(value, str):
-        if "\0" in value:
-            raise UnusableError(f"the {kind} holds a NUL character")
-        # JSON can hold half of an emoji, which no file can.
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value
     if kind in ("id", "sentiment") and isinstance(value, int | float) and not isinstance(value, bool):
         return str(int(value)) if value == value // 1 and math.isfinite(value) else str(value)
     if isinstance(value, list) and kind == "image":
@@ -108,14 +104,9 @@ def _string(value: object, kind: str) -> str:
     raise UnusableError(f"the {kind} is {type(value).__name__}; allowed: a string")
 
 
-def plain(name: str) -> str:
-    """Return the name of a column as `COLUMNS` writes it."""
-    return re.sub(r"[\s-]+", "_", name.strip().lower())
-
-
 def unreadable(row: int, detail: str) -> Draft:
-    """Return the draft of a row of which nothing can be used."""
-    return Draft(row, str(row)).reject("unreadable-row", detail)
+    """Return the draft of a row of which nothing can be used; its id is `#` and its number, as no other row's."""
+    return Draft(row, f"#{row}").reject("unreadable-row", detail)
 
 
 def tweet_draft(

@@ -6,44 +6,29 @@ says so, and the next one is read. Which ids stand twice is found later, with th
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
-from ...errors import ManifestError, MissingExtraError
+from ...errors import ManifestError
+from ..csv_rows import any_text, csv_rows, read_lines
 from ..image_corpora import (
     B_T4SA_SENTIMENTS,
     B_T4SA_SPLITS,
     MVSA_LABELS,
-    any_text,
     b_t4sa_lines,
     b_t4sa_texts,
     mvsa_lines,
     mvsa_sentiment,
 )
-from .csv_rows import DELIMITERS, MAX_LINE, csv_rows, is_text, read_lines
+from ..tables import format_of, open_table
 from .draft import Draft
-from .tweet_columns import COLUMNS, Labels, TweetColumns, UnusableError, plain, tweet_draft, unreadable
+from .tweet_columns import KNOWN, Labels, TweetColumns, tweet_draft, unreadable
 
-_SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-}
-_N_LOOKED_AT = 1000  # rows of JSON Lines whose keys say what the columns are
 _N_DIGITS = 19  # a number of fewer digits fits 64 bits, as the ids of tweets do
-_N_AT_ONCE = 256  # rows of Parquet that are held
 
 
 def detect_format(source: Path) -> str:
@@ -61,20 +46,9 @@ def detect_format(source: Path) -> str:
             f"The folder {source} is neither MVSA ({MVSA_LABELS}) nor B-T4SA (b-t4sa_train.txt, ...). "
             "Allowed: those, or the path of a csv, JSON Lines or Parquet file."
         )
-    if not source.is_file():
+    if not source.exists():
         raise ManifestError(f"There is no file or folder {source}.")
-    with source.open("rb") as stream:
-        head = stream.read(4)
-    if not head:
-        raise ManifestError(f"{source} is empty. Needed: at least one tweet.")
-    if head == b"PAR1":
-        return "parquet"
-    if source.suffix.lower() not in _SUFFIXES:
-        raise ManifestError(
-            f"{source} is no table that is read here. Allowed endings: {', '.join(_SUFFIXES)}. "
-            "Mend: unpack it, or give --format."
-        )
-    return _SUFFIXES[source.suffix.lower()]
+    return format_of(source)
 
 
 def read_tweets(source: Path, format: str = "auto", *, images: Path | None = None, labels: Labels) -> Iterator[Draft]:
@@ -105,126 +79,33 @@ def read_tweets(source: Path, format: str = "auto", *, images: Path | None = Non
         raise ManifestError(f"{source} is {what}, which --format {given} cannot be.")
     if source.is_file() and source.stat().st_size == 0:
         raise ManifestError(f"{source} is empty. Needed: at least one tweet.")
-    readers: dict[str, Callable[[Path, Path, Labels], Iterator[Draft]]] = {
-        "csv": _read_csv,
-        "jsonl": _read_json_lines,
-        "parquet": _read_parquet,
-        "mvsa": _read_mvsa,
-        "b-t4sa": _read_b_t4sa,
-    }
     folder = images or (source if source.is_dir() else source.parent)
-    yield from readers[given](source, folder, labels)
+    if given == "mvsa":
+        yield from _read_mvsa(source, folder, labels)
+    elif given == "b-t4sa":
+        yield from _read_b_t4sa(source, folder, labels)
+    else:
+        yield from _read_table(source, given, folder, labels)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _read_csv(source: Path, folder: Path, labels: Labels) -> Iterator[Draft]:
-    """Csv; what separates the fields is that of `DELIMITERS` by which the first line has most columns of ours."""
-    if not is_text(source):
+def _read_table(source: Path, given: str, folder: Path, labels: Labels) -> Iterator[Draft]:
+    table = open_table(source, known=KNOWN, format=given)
+    columns = TweetColumns(table, labels)
+    inside = [name for name in columns.names("image") if name in table.binary]
+    if inside:
         raise ManifestError(
-            f"{source} is not text that can be read as csv: it is UTF-16 without a byte order mark, a workbook, "
-            "packed, or damaged. Mend: save it as csv in UTF-8, or give --format."
+            f"{source} holds the pictures themselves in its column {inside[0]!r}. Needed: paths of picture files. "
+            "Mend: write them as files, and their paths as the column."
         )
-    lines = read_lines(source)
-    first = next((line for line in lines if line[1].strip()), None)
-    if first is None:
-        raise ManifestError(f"{source} holds blank lines only. Needed: a header and at least one row.")
-    if "\r" in first[1].rstrip("\r\n"):
-        raise ManifestError(f"{source} ends its lines in the old Mac manner (CR). Mend: save it with LF or CR LF.")
-    delimiter = max(DELIMITERS, key=lambda sign: _fit(first[1], sign))
-    header = next(csv_rows(chain([first], lines), delimiter))
-    if header.detail:
-        raise ManifestError(f"{source} has no header that can be read: {header.detail}.")
-    columns = TweetColumns(source, header.fields, labels)
-    for row, record in enumerate(csv_rows(lines, delimiter, len(header.fields))):
-        if record.detail:
-            yield unreadable(row, record.detail)
+    for row, found in enumerate(table.read(columns.names())):
+        where = f"line {found.line}" if found.line else f"row {row}"
+        if found.problem:
+            yield unreadable(row, f"{where}: {found.problem}")
         else:
-            values = dict(zip(header.fields, record.fields, strict=True))
-            yield columns.draft(row, values, folder, f"line {record.line}")
-
-
-def _fit(header: str, delimiter: str) -> tuple[int, int]:
-    """Return how many columns of ours a header has, and how many columns, if this is what separates them."""
-    names = next(csv.reader([header], delimiter=delimiter), [])
-    known = {name for allowed in COLUMNS.values() for name in allowed}
-    return len(known & {plain(name) for name in names}), len(names)
-
-
-def _read_json_lines(source: Path, folder: Path, labels: Labels) -> Iterator[Draft]:
-    """JSON Lines; its columns are the keys of the first `_N_LOOKED_AT` objects."""
-    names: dict[str, None] = {}
-    n_objects = 0
-    for _, line in islice(_filled(read_lines(source)), _N_LOOKED_AT):
-        try:
-            names |= dict.fromkeys(_object(line))
-            n_objects += 1
-        except UnusableError:
-            continue
-    if not n_objects:
-        raise ManifestError(f"{source} is no JSON Lines: none of its first lines is an object. Needed: one a line.")
-    columns = TweetColumns(source, tuple(names), labels)
-    for row, (number, line) in enumerate(_filled(read_lines(source))):
-        where = f"line {number}"
-        try:
-            values = _object(line)
-        except UnusableError as error:
-            yield unreadable(row, f"{where}: {error}")
-        else:
-            yield columns.draft(row, values, folder, where)
-
-
-def _filled(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    return (line for line in lines if line[1].strip())
-
-
-def _object(line: str) -> dict[str, Any]:
-    if len(line) > MAX_LINE:
-        raise UnusableError(f"longer than {MAX_LINE:,} characters")
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UnusableError(f"broken JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise UnusableError(f"no JSON object but {type(values).__name__}")
-    return values
-
-
-def _read_parquet(source: Path, folder: Path, labels: Labels) -> Iterator[Draft]:
-    """Parquet, batch by batch; of a row group that is damaged the rows from the damage on are lost, no others."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtraError(f"Reading the Parquet file {source.name}", "train") from None
-    try:
-        # Without the buffer a whole column of a row group would be held.
-        file = parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ManifestError(f"{source} is no whole Parquet file: {str(error).splitlines()[0]}") from None
-    with file:
-        schema = file.schema_arrow
-        columns = TweetColumns(source, tuple(schema.names), labels)
-        for name in columns.names("image"):
-            if pyarrow.types.is_struct(schema.field(name).type) or pyarrow.types.is_binary(schema.field(name).type):
-                raise ManifestError(
-                    f"{source} holds the pictures themselves in its column {name!r}. Needed: paths of picture files. "
-                    "Mend: write them as files, and their paths as the column."
-                )
-        row = 0
-        for group in range(file.num_row_groups):
-            end = row + file.metadata.row_group(group).num_rows
-            try:
-                for batch in file.iter_batches(_N_AT_ONCE, row_groups=[group], columns=columns.names()):
-                    for values in batch.to_pylist():
-                        yield columns.draft(row, values, folder, f"row {row}")
-                        row += 1
-            except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-                reason = str(error).splitlines()[0]
-                for lost in range(row, end):
-                    yield unreadable(lost, f"row {lost}: row group {group} is damaged: {reason}")
-            row = end
+            yield columns.draft(row, found.values, folder, where)
 
 
 # --- corpora ----------------------------------------------------------------------------------------------------------

@@ -72,7 +72,10 @@
     cards.forEach(draw);
     tell();
   });
-  const cell = (text) => /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  // As csv_cells.py: no spreadsheet takes a cell for a formula, and `--exclude` reads the same text back.
+  const harmless = (text) => /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text;
+  const quoted = (text) => /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const cell = (text) => quoted(harmless(text));
   find("export").addEventListener("click", () => {
     // What earlier marks left out goes along, so that this csv alone does for the next build.
     const rows = [...excluded.filter((id) => !marks.has(id)).map((id) => [id, "excluded", ""])];

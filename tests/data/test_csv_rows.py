@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallelnet.data.building import csv_rows as module
-from parallelnet.data.building.csv_rows import csv_rows, read_lines
+from parallelnet.data import csv_rows as module
+from parallelnet.data.csv_rows import csv_rows, read_lines
 
 
 def rows(text: str, n_fields: int = 0, delimiter: str = ",") -> list[tuple[int, tuple[str, ...], str]]:
@@ -33,7 +33,7 @@ def test_whole_csv_reads_as_it_was_written(table: list[list[str]], delimiter: st
 def test_a_quote_that_is_never_closed_costs_its_line_only() -> None:
     found = rows('1,"never closed,a.jpg\n2,fine,b.jpg\n3,fine,c.jpg\n', 3)
     assert found == [
-        (1, (), "line 1: a quote is opened and not closed"),
+        (1, (), "a quote is opened and not closed"),
         (2, ("2", "fine", "b.jpg"), ""),
         (3, ("3", "fine", "c.jpg"), ""),
     ]
@@ -42,13 +42,13 @@ def test_a_quote_that_is_never_closed_costs_its_line_only() -> None:
 def test_a_quote_that_the_next_row_closes_does_not_swallow_it() -> None:
     found = rows('1,"never closed,a.jpg\n2,"quoted, well",b.jpg\n3,fine,c.jpg\n', 3)
     assert [row[1] for row in found] == [(), ("2", "quoted, well", "b.jpg"), ("3", "fine", "c.jpg")]
-    assert found[0][2].startswith("line 1: broken quoting")
+    assert found[0][2].startswith("broken quoting")
 
 
 def test_a_row_of_the_wrong_length_that_swallowed_others_gives_them_back() -> None:
     found = rows('1,"open\n2,fine,b.jpg\n3,"\n4,fine,d.jpg\n', 3)
     assert [row[1] for row in found] == [(), ("2", "fine", "b.jpg"), (), ("4", "fine", "d.jpg")]
-    assert found[0][2] == "line 1: 2 fields where the header has 3"
+    assert found[0][2] == "2 fields where the header has 3"
 
 
 def test_the_search_for_a_closing_quote_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_the_search_for_a_closing_quote_is_bounded(monkeypatch: pytest.MonkeyPat
             yield number, "2,fine,b.jpg\n"
 
     found = csv_rows(lines(), ",", 3)
-    assert next(found).detail == "line 1: a quote is opened and not closed"
+    assert next(found).detail == "a quote is opened and not closed"
     assert n_taken < 100
     assert sum(row.fields == ("2", "fine", "b.jpg") for row in found) == 9998
 
