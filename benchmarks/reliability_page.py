@@ -1,0 +1,60 @@
+"""Writes the figures of `faults.json` and `fuzz.json` into docs/reliability.md.
+
+.venv/bin/python benchmarks/reliability_page.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->"
+
+
+def _read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _table(rows: list[list[object]]) -> str:
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def figures() -> str:
+    """Return both tables with what they were measured on."""
+    faults, fuzz = _read("faults"), _read("fuzz")
+    kinds = list(dict.fromkeys(fault for counts in faults["by_command"].values() for fault in counts))
+    rows: list[list[object]] = [["command", *kinds, "lost", "unexpected"]]
+    for job, counts in faults["by_command"].items():
+        wrong = [sum(each[name] for each in counts.values()) for name in ("lost", "unexpected")]
+        rows.append([f"`{job}`", *(counts[kind]["tried"] if kind in counts else "-" for kind in kinds), *wrong])
+    damaged: list[list[object]] = [
+        ["input", "tried", "read", "refused", "unexpected", "slowest, ms", "most memory, MB"]
+    ]
+    for kind, each in fuzz["by_kind"].items():
+        damaged.append([kind, *(each.get(name, 0) for name in ("tried", "read", "refused", "unexpected"))])
+        damaged[-1] += [each["slowest_ms"], each["peak_mb"]]
+    return (
+        f"`make faults`: {faults['total']['tried']} trials, {faults['total']['lost']} lost, "
+        f"{faults['total']['unexpected']} unexpected ({faults['date']}, {faults['machine']}). "
+        "Columns count the trials of each fault.\n\n"
+        f"{_table(rows)}\n\n"
+        f"`make fuzz`: {fuzz['total']['tried']:,} damaged inputs, {fuzz['total']['unexpected']} unexpected "
+        f"({fuzz['date']}, {fuzz['machine']}). Memory is that of the whole process, libraries included.\n\n"
+        f"{_table(damaged)}\n"
+    )
+
+
+def with_figures(text: str) -> str:
+    """Return the page with the figures in their place."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{figures()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_figures(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
