@@ -25,7 +25,7 @@ def segments(duration_s: float, n: int, *, start_s: float = 0.0) -> tuple[Speech
     Args:
         duration_s: of what is divided, in seconds.
         n: segments.
-        start_s: where it begins in the file; above 0 where quiet was trimmed.
+        start_s: where it begins in the file; above 0 where quiet before it was left out.
 
     Raises:
         InputError: none or too many segments are asked for, or there is nothing to divide.
@@ -106,13 +106,13 @@ def fit_units(
     """Return the units, those that own no frame joined to the nearer neighbour that does ("word1 word2").
 
     A mask can only silence whole frames (32 ms apart by default): what lies between two of them cannot be asked about
-    on its own, and joining keeps every word in what people read. The same happens to units that lie in quiet which
-    trimming took away. Where fewer units come back than went in, the caller should say so. The shortest clip is two
+    on its own, and joining keeps every word in what people read. The same happens to units that lie in quiet at the
+    ends that was left out. Where fewer units come back than went in, the caller should say so. The shortest clip is two
     frames, so at most two units: the second frame, centred behind its end, still sees it.
 
     Args:
         units: in order of time, at least one.
-        n_samples: of the speech that the model hears (trimmed, if it is), at 16 kHz.
+        n_samples: of the speech that the model hears (`judging.Heard.part`), at 16 kHz.
         clip_s: seconds of 128 frames.
         offset_s: where it begins in the file.
     """
@@ -166,7 +166,7 @@ def frame_owners(
 
     Args:
         units: in order of time; their seconds are those of the file.
-        n_samples: of the speech that the model hears (trimmed, if it is), at 16 kHz.
+        n_samples: of the speech that the model hears (`judging.Heard.part`), at 16 kHz.
         clip_s: seconds of 128 frames.
         offset_s: where it begins in the file.
     """
