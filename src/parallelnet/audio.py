@@ -350,6 +350,12 @@ def window_starts(n_frames: int) -> tuple[int, ...]:
     return (*range(0, last, STRIDE_FRAMES), last)
 
 
+def n_frames(n_samples: int, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> int:
+    """Return the frames of `log_mel_for_windows`: 128 for up to `clip_s` seconds."""
+    step = hop(clip_s)
+    return N_FRAMES if n_samples <= step * N_FRAMES else 1 + n_samples // step
+
+
 def log_mel_for_windows(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> npt.NDArray[np.float32]:
     """Return the log-mel that windows are cut from, float32 `[128 mels, n_frames]` with `n_frames` of 128 or more.
 

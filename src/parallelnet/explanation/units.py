@@ -143,9 +143,8 @@ def _joined(units: Sequence[SpeechUnit]) -> SpeechUnit:
 def own_frames(n_samples: int, clip_s: float) -> int:
     """Return how many frames of `audio.log_mel_for_windows` see any of `n_samples` samples; the rest is padding."""
     step = audio.hop(clip_s)
-    n_frames = audio.N_FRAMES if n_samples <= step * audio.N_FRAMES else 1 + n_samples // step
     # Frame f sees the samples from f * step - 512 up to f * step + 512.
-    return min(n_frames, -(-(n_samples + audio.N_FFT // 2) // step))
+    return min(audio.n_frames(n_samples, clip_s), -(-(n_samples + audio.N_FFT // 2) // step))
 
 
 def inner_edges(units: Sequence[SpeechUnit]) -> npt.NDArray[np.int64]:
