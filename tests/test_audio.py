@@ -13,7 +13,7 @@ import soxr
 
 from parallelnet import audio
 from parallelnet.errors import InputError, MissingExtraError
-from parallelnet.options import LimitOptions, SignalOptions
+from parallelnet.options import LimitOptions
 
 
 def encoded(samples, rate_hz=16_000, kind="WAV", subtype=None, **options) -> bytes:
@@ -127,12 +127,6 @@ def test_trim_cuts_the_quiet_ends_only(tone):
     assert len(loud) <= len(trimmed) <= len(loud) + 4 * audio.TRIM_SAMPLES  # a frame at each end, and its rounding
     silence = np.zeros(100, np.float32)
     np.testing.assert_array_equal(audio.trim(silence), silence)
-
-
-def test_signal_trims_when_asked(tone):
-    padded = np.concatenate([np.zeros(64_000, np.float32), tone])
-    assert audio.signal(padded, sample_rate_hz=16_000).shape[0] == 2
-    assert audio.signal(padded, SignalOptions(trim=True), sample_rate_hz=16_000).shape[0] == 1
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from parallelnet import checkpoint, cli, flags, options
 from parallelnet.commands import console
@@ -117,6 +118,18 @@ def test_predict_manifest_counts_bad_rows_and_resumes(run, toy_checkpoint, manif
         "n_skipped": 5,
         "first_error": "",
     }
+
+
+def test_what_cannot_be_judged_is_said_right_below_the_label(run, toy_checkpoint, tone_wav, tmp_path):
+    Image.new("L", (48, 48)).save(tmp_path / "black.png")
+    files = ("--speech", tone_wav, "--image", tmp_path / "black.png", "--checkpoint", toy_checkpoint.path)
+    for command in ("predict", "explain"):
+        status, out, err = run(command, *files)
+        assert (status, err) == (0, "")
+        assert out.splitlines()[1] == "note       The picture is all but one colour: there was nothing to see."
+        assert out.count("one colour") == 1
+        record = json.loads(run(command, *files, "--json")[1])
+        assert "one colour" in record["warnings"][0]
 
 
 def test_explain_json_is_an_explanation(run, toy_checkpoint, tone_wav, picture_png):

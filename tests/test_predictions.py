@@ -79,6 +79,20 @@ def test_a_row_a_sample_with_its_reason(toy_predictor, samples, tmp_path):
     assert [row["n_windows"] for row in found] == ["1", "", "5", "", "0"]
 
 
+def test_what_cannot_be_judged_is_said_in_its_row(toy_predictor, samples, tmp_path):
+    black, padded = tmp_path / "black.png", tmp_path / "padded.wav"
+    Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(black)
+    voice = soundfile.read(samples[0].speech)[0]
+    soundfile.write(padded, np.concatenate([np.zeros(160_000), voice]), 16_000)
+    predict_manifest(toy_predictor, [Sample("a", speech=str(padded), image=str(black))], tmp_path / "out.csv")
+    (found,) = rows(tmp_path / "out.csv")
+    assert (found["status"], found["n_windows"]) == ("ok", "1")
+    assert found["warnings"].split("|") == [
+        "10.0 s of 11.0 s of speech hold nothing and were left out.",
+        "The picture is all but one colour: there was nothing to see.",
+    ]
+
+
 def test_modalities_leave_one_out(toy_predictor, samples, tmp_path):
     predict_manifest(toy_predictor, samples, tmp_path / "out.csv", modalities="image")
     found = rows(tmp_path / "out.csv")
@@ -143,14 +157,14 @@ def test_ids_that_cannot_be_told_apart(toy_predictor, tmp_path, ids, text):
 
 
 def test_a_decoder_that_breaks_is_a_row_not_a_stop(toy_predictor, samples, tmp_path, monkeypatch):
-    signal = audio.signal
+    read = audio.read
 
     def broken(source, *rest, **named):
         if source == samples[2].speech:
             raise ZeroDivisionError("deep\ninside")
-        return signal(source, *rest, **named)
+        return read(source, *rest, **named)
 
-    monkeypatch.setattr(audio, "signal", broken)
+    monkeypatch.setattr(audio, "read", broken)
     counts = predict_manifest(toy_predictor, samples, tmp_path / "out.csv")
     assert counts.n_error == 3
     assert rows(tmp_path / "out.csv")[2]["reason"] == "ZeroDivisionError: deep inside"

@@ -1,7 +1,12 @@
 """From files and arrays to predictions, alone and in lists."""
 
+import copy
 import importlib.util
 import io
+import multiprocessing
+import os
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,7 +88,7 @@ def assert_same(left: Prediction, right: Prediction):
 
 def test_a_pair_by_hand(toy_predictor, toy, files):
     found = toy_predictor.predict(files["speech0"], files["image0"])
-    speech = audio.signal(files["speech0"])
+    speech = audio.windows(audio.read(files["speech0"]))
     image, _ = parallelnet.predictor.image.signal(files["image0"])
     silence, black = np.zeros_like(speech), np.zeros_like(image[None])
     assert list(found.probs) == ["anger", "happy", "hate", "sad"]
@@ -110,7 +115,7 @@ def test_one_modality_equals_what_the_pair_says_of_it_alone(toy_predictor, files
 
 
 def test_long_speech_is_the_mean_over_windows(toy_predictor, toy, files):
-    windows = audio.signal(files["speech2"])
+    windows = audio.windows(audio.read(files["speech2"]))
     assert len(windows) > 2
     image, _ = parallelnet.predictor.image.signal(files["image0"])
     found = toy_predictor.predict(files["speech2"], files["image0"])
@@ -176,7 +181,10 @@ def test_empty_lists(toy_predictor):
 def test_networks_that_cross_early_and_single_modality_networks(make_checkpoint, toy, files):
     joint = load(make_checkpoint("joint", separable=False).path)
     found = joint.predict([files["speech2"], None], [files["image0"], files["image1"]])
-    windows, (image, _) = audio.signal(files["speech2"]), parallelnet.predictor.image.signal(files["image0"])
+    windows, (image, _) = (
+        audio.windows(audio.read(files["speech2"])),
+        parallelnet.predictor.image.signal(files["image0"]),
+    )
     pictures = np.repeat(image[None], len(windows), axis=0)
     np.testing.assert_allclose(values(found[0]), softmax(toy.logits(windows, pictures)).mean(axis=0), atol=SAME)
     heard = softmax(toy.logits(windows, np.zeros_like(pictures))).mean(axis=0)
@@ -230,11 +238,105 @@ def test_labels_leave_the_others_out(toy_checkpoint, toy_predictor, files):
 
 def test_warnings_of_silence_and_of_no_face(make_checkpoint):
     opened = make_checkpoint(signals=SignalOptions(face="auto"), conformal={"both": 0.5})
-    silent, grey = np.zeros(RATE_HZ, np.float32), np.full((200, 200, 3), 128, np.uint8)
-    found = load(opened.path).predict(silent, grey, sample_rate_hz=RATE_HZ)
+    silent, noise = np.zeros(RATE_HZ, np.float32), picture(0, (200, 200))
+    found = load(opened.path).predict(silent, noise, sample_rate_hz=RATE_HZ)
     assert [line.split(":")[0] for line in found.warnings] == ["The speech is digital silence", "No face was found"]
     assert found.face.status == "not-found"
-    assert load(opened.path, face="off").predict(image=grey).face.status == "off"
+    assert load(opened.path, face="off").predict(image=noise).face.status == "off"
+
+
+@pytest.mark.parametrize(("before", "behind"), [(10, 0), (0, 30), (7.3, 5.1)])
+def test_silence_around_speech_says_the_same_and_is_told(toy_predictor, files, before, behind):
+    voice = soundfile.read(files["speech1"], dtype="float32")[0]
+    bare = toy_predictor.predict(voice, files["image0"], sample_rate_hz=RATE_HZ)
+    silence = [np.zeros(round(seconds * RATE_HZ), np.float32) for seconds in (before, behind)]
+    found = toy_predictor.predict(
+        np.concatenate([silence[0], voice, silence[1]]), files["image0"], sample_rate_hz=RATE_HZ
+    )
+    assert bare.warnings == ()
+    assert len(found.warnings) == 1
+    assert f"{before + behind:.1f} s of {before + behind + 2:.1f} s of speech hold nothing" in found.warnings[0]
+    assert_same(replace(found, warnings=()), bare)
+
+
+def test_windows_between_two_utterances_do_not_vote(toy_predictor, toy, files):
+    voice = soundfile.read(files["speech1"], dtype="float32")[0]
+    joined = np.concatenate([voice, np.zeros(10 * RATE_HZ, np.float32), voice])
+    found = toy_predictor.predict(joined, sample_rate_hz=RATE_HZ)
+    assert found.n_windows == 2
+    mel = audio.log_mel(joined)
+    ends = np.stack([mel[None, :, :128], mel[None, :, -128:]])
+    each = softmax(toy.logits(ends, np.zeros((2, 3, 128, 128))) / 3)
+    np.testing.assert_allclose(values(found), each.mean(axis=0), atol=SAME)
+
+
+@pytest.mark.parametrize(
+    ("speech", "image", "text"),
+    [
+        (np.zeros(1, np.float32) + 0.5, None, "too short to be judged"),
+        (tone(0.006), None, "0.006 s of sound"),
+        (None, np.zeros((48, 48), np.uint8), "one colour"),
+        (None, np.zeros((1, 1, 3), np.uint8), "1 x 1 pixels"),
+        (np.zeros(RATE_HZ, np.float32), np.full((48, 48), 255, np.uint8), "digital silence"),
+    ],
+)
+def test_what_cannot_be_judged_is_answered_with_a_warning(toy_predictor, speech, image, text):
+    both = toy_predictor.predict(speech, image, sample_rate_hz=RATE_HZ)
+    found = [line for line in both.warnings if "not calibrated" not in line]
+    assert len(found) == (speech is not None) + (image is not None)
+    assert text in found[0]
+    assert both.to_dict()["warnings"] == both.warnings
+
+
+def test_what_reading_noted_is_a_warning(toy_predictor, files, monkeypatch):
+    def noting(source, *, notes, **named):
+        notes.append("The channels cancel each other out: one of them was used.")
+        return read(source, notes=notes, **named)
+
+    read = audio.read
+    monkeypatch.setattr(audio, "read", noting)
+    found = toy_predictor.predict([files["speech0"]])[0]
+    assert found.warnings == ("The channels cancel each other out: one of them was used.",)
+
+
+# --- other processes, other threads -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [lambda model: pickle.loads(pickle.dumps(model)), copy.deepcopy, copy.copy])
+@pytest.mark.parametrize("separable", [True, False])
+def test_a_predictor_can_be_pickled_and_copied(make_checkpoint, files, monkeypatch, tmp_path, again, separable):
+    opened = make_checkpoint(separable=separable)
+    monkeypatch.chdir(tmp_path)
+    model = load(os.path.relpath(opened.path), labels=("sad", "anger"), limits=LimitOptions(max_duration_s=5))
+    expected = model.predict(files["speech1"], files["image0"])
+    monkeypatch.chdir("/")  # a checkpoint opened by a relative path is found from anywhere
+    other = again(model)
+    assert other.predict(files["speech1"], files["image0"]) == expected
+    assert other.classes == ("anger", "sad")
+    with pytest.raises(InputError, match="max-duration-s"):
+        other.predict(files["speech2"])
+    assert again(model.model).logits(np.zeros((1, 1, 128, 128), np.float32)).shape == (1, 4)
+
+
+def test_a_predictor_whose_checkpoint_is_gone_says_so_when_it_is_unpickled(make_checkpoint):
+    opened = make_checkpoint()
+    kept = pickle.dumps(load(opened.path))
+    (opened.path / "head.onnx").unlink()
+    with pytest.raises(CheckpointError, match=r"has no head\.onnx"):
+        pickle.loads(kept)
+
+
+def test_spawned_processes_and_threads_say_the_same(toy_predictor, files):
+    jobs = [files[name] for name in ("speech0", "speech1", "speech2")]
+    expected = [toy_predictor.predict(job, files["image0"]) for job in jobs]
+    fresh = pickle.loads(pickle.dumps(toy_predictor))  # has not heard silence yet: threads meet there, too
+    with ThreadPoolExecutor(8) as threads:
+        at_once = threads.map(lambda job: fresh.predict(job, files["image0"]), jobs * 8)
+        for found, same in zip(at_once, expected * 8, strict=True):
+            assert_same(found, same)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        for found, same in zip(pool.map(toy_predictor.predict, jobs, [files["image0"]] * 3), expected, strict=True):
+            assert_same(found, same)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The runtime against the toy's numpy, and torch against ONNX on a real network."""
 
+import copy
 import importlib.util
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -255,6 +257,18 @@ def test_torch_runs_the_checkpoints_weights(tmp_path, kind):
         # The same kernels on batches of another size: a few roundings of 6e-8 in logits of the order of 1.
         expected = raw / opened.facts.temperatures[modalities]
         np.testing.assert_allclose(model.logits(**arrays), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("again", [lambda model: pickle.loads(pickle.dumps(model)), copy.deepcopy])
+def test_torch_models_can_be_pickled_and_copied(tmp_path, again):
+    _, opened = build_real(tmp_path, "both")
+    model = open_runtime(opened, device="cpu")
+    speech, image = signals(3)
+    expected = model.logits(speech, image)
+    other = again(model)
+    assert (other.device, other.classes) == ("cpu", model.classes)
+    # The same kernels on the same batch.
+    np.testing.assert_allclose(other.logits(speech, image), expected, atol=1e-6)
 
 
 def test_torch_weights_that_are_missing_or_cut(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -60,7 +60,13 @@ class _Track:
     slack: int = 0  # samples that may be missing at the end before the file counts as cut off
 
 
-def read(source: Source, *, sample_rate_hz: int | None = None, limits: LimitOptions = _DEFAULT_LIMITS) -> Waveform:
+def read(
+    source: Source,
+    *,
+    sample_rate_hz: int | None = None,
+    limits: LimitOptions = _DEFAULT_LIMITS,
+    notes: list[str] | None = None,
+) -> Waveform:
     """Return speech as mono float32 `[n_samples]` at 16,000 Hz, in about [-1, 1].
 
     Channels are averaged; the rate is changed by soxr (HQ). Digital silence is allowed: see `is_silent`.
@@ -69,6 +75,7 @@ def read(source: Source, *, sample_rate_hz: int | None = None, limits: LimitOpti
         source: path, bytes, binary stream, or array `[n]` or `[n, channels]`; integers are scaled by their range.
         sample_rate_hz: of an array, 4,000 to 192,000; files carry their own.
         limits: longer speech is refused, from the header where it tells the length.
+        notes: gets a sentence for each thing that was done to the sound and should be known.
 
     Raises:
         InputError: missing, unreadable, empty, cut off, too long, no sound, or with NaN or infinite samples.
@@ -343,6 +350,12 @@ def window_starts(n_frames: int) -> tuple[int, ...]:
     return (*range(0, last, STRIDE_FRAMES), last)
 
 
+def n_frames(n_samples: int, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> int:
+    """Return the frames of `log_mel_for_windows`: 128 for up to `clip_s` seconds."""
+    step = hop(clip_s)
+    return N_FRAMES if n_samples <= step * N_FRAMES else 1 + n_samples // step
+
+
 def log_mel_for_windows(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> npt.NDArray[np.float32]:
     """Return the log-mel that windows are cut from, float32 `[128 mels, n_frames]` with `n_frames` of 128 or more.
 
@@ -355,24 +368,15 @@ def log_mel_for_windows(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.cli
     return log_mel(waveform, clip_s)
 
 
-def windows(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> npt.NDArray[np.float32]:
-    """Return overlapping windows of the log-mel, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1]."""
-    mel = log_mel_for_windows(waveform, clip_s)
-    return np.stack([mel[None, :, at : at + N_FRAMES] for at in window_starts(mel.shape[1])])
-
-
-def signal(
-    source: Source,
-    options: SignalOptions = _DEFAULT_SIGNALS,
-    limits: LimitOptions = _DEFAULT_LIMITS,
-    *,
-    sample_rate_hz: int | None = None,
+def windows(
+    waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s, starts: Sequence[int] = ()
 ) -> npt.NDArray[np.float32]:
-    """Return the windows of a source, float32 `[n_windows, 1, 128, 128]`: `read`, `trim` if asked for, `windows`.
+    """Return overlapping windows of the log-mel, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1].
 
-    Raises:
-        InputError: see `read`.
-        MissingExtraError: see `read`.
+    Args:
+        waveform: float32 `[n_samples]` at 16 kHz, finite.
+        clip_s: seconds of a window.
+        starts: first frame of each; () cuts all of `window_starts`.
     """
-    waveform = read(source, sample_rate_hz=sample_rate_hz, limits=limits)
-    return windows(trim(waveform) if options.trim else waveform, options.clip_s)
+    mel = log_mel_for_windows(waveform, clip_s)
+    return np.stack([mel[None, :, at : at + N_FRAMES] for at in starts or window_starts(mel.shape[1])])

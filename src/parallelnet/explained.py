@@ -151,13 +151,13 @@ class Material:
     """The signals that an explanation is about, for plots and reports; never written into its JSON.
 
     Attributes:
-        waveform: the whole speech, float32 `[n]` at 16 kHz, as given (not trimmed); None without speech.
+        waveform: the whole speech, float32 `[n]` at 16 kHz, as given, whole; None without speech.
         kept: the same with the units of low value silenced (paper section 3.3); None without speech.
         silenced: what was taken out of `kept`: `waveform - kept`.
         inverted: speech rebuilt from the masked spectrogram, which the paper tried and rejected; None unless asked for.
         log_mel: float32 `[128 mels, n_frames]` in [0, 1], the whole of what the windows were cut from; None without
             speech.
-        log_mel_start_s: time of frame 0 in the file (above 0 where quiet was trimmed).
+        log_mel_start_s: time of frame 0 in the file (above 0 where quiet before it was left out).
         frame_s: seconds between frames.
         picture: uint8 `[h, w, 3]`, RGB, upright; None without a picture.
         image_owners: int16 `[128, 128]`, the picture unit that each pixel of the model's square belongs to.

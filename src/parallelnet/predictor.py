@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from . import audio, checkpoint, image, runtime
+from . import audio, checkpoint, image, judging, runtime
 from .errors import InputError, ManifestError, OptionError, ParallelNetError, unknown
 from .options import LimitOptions, ModelOptions
 from .types import FaceCrop, Modalities, Prediction, Sample
@@ -39,14 +39,16 @@ class Signals:
     """One decoded sample.
 
     Attributes:
-        speech: windows, float32 `[n, 1, 128, 128]`, or None.
+        speech: windows that vote, float32 `[n, 1, 128, 128]`, or None.
         image: picture, float32 `[1, 3, 128, 128]`, or None.
         face: what was done to find the face; None without a picture.
+        reasons: to distrust an answer, one sentence each.
     """
 
     speech: npt.NDArray[np.float32] | None
     image: npt.NDArray[np.float32] | None
     face: FaceCrop | None
+    reasons: tuple[str, ...] = ()
 
     @property
     def n_windows(self) -> int:
@@ -55,7 +57,9 @@ class Signals:
 
 
 class Predictor:
-    """A checkpoint that is ready to predict.
+    """A checkpoint that is ready to predict, from any number of threads.
+
+    It can be pickled and copied: the other process, or the copy, opens the checkpoint's folder anew.
 
     Attributes:
         name: the checkpoint's name.
@@ -165,6 +169,33 @@ class Predictor:
         """Return the prediction of one sample that is decoded already."""
         return self._predict_block([signals])[0]
 
+    def hear(self, source: SpeechSource, *, sample_rate_hz: int | None = None) -> judging.Heard:
+        """Return speech as this checkpoint hears it, with the reasons to distrust an answer.
+
+        Raises:
+            InputError: it cannot be read; see `audio.read`.
+        """
+        notes: list[str] = []
+        waveform = audio.read(source, sample_rate_hz=sample_rate_hz, limits=self.limits, notes=notes)
+        return judging.hear(waveform, self.signals, notes)
+
+    def see(self, source: ImageSource) -> judging.Seen:
+        """Return a picture as this checkpoint sees it, with the reasons to distrust an answer.
+
+        Raises:
+            InputError: it cannot be read; see `image.read`.
+        """
+        return judging.see(image.read(source, limits=self.limits), self.signals)
+
+    def signals_of(self, heard: judging.Heard | None, seen: judging.Seen | None) -> Signals:
+        """Return one sample for `predict_signals`."""
+        return Signals(
+            None if heard is None else heard.windows(self.signals.clip_s),
+            None if seen is None else seen.pixels[None],
+            None if seen is None else seen.face,
+            tuple(reason for part in (heard, seen) if part is not None for reason in part.reasons),
+        )
+
     def refuse_unless_taken(self, speech: Any, picture: Any) -> None:
         """Refuse a sample with neither modality, or with one that the checkpoint does not take.
 
@@ -180,13 +211,10 @@ class Predictor:
 
     def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None) -> Signals:
         self.refuse_unless_taken(speech, picture)
-        windows = face = pixels = None
-        if speech is not None:
-            windows = audio.signal(speech, self.signals, self.limits, sample_rate_hz=sample_rate_hz)
-        if picture is not None:
-            pixels, face = image.signal(picture, self.signals, self.limits)
-            pixels = pixels[None]
-        return Signals(windows, pixels, face)
+        return self.signals_of(
+            None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz),
+            None if picture is None else self.see(picture),
+        )
 
     def _outcomes(self, decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[Prediction | Exception]:
         block: list[Signals | Exception] = []
@@ -279,14 +307,10 @@ class Predictor:
             face=signals.face,
             n_windows=signals.n_windows,
             checkpoint=self.name,
-            warnings=tuple(self._warnings(signals, threshold)),
+            warnings=(*signals.reasons, *self._warnings(threshold)),
         )
 
-    def _warnings(self, signals: Signals, threshold: float | None) -> Iterator[str]:
-        if signals.speech is not None and audio.is_silent(signals.speech):
-            yield "The speech is digital silence: there was nothing to hear."
-        if signals.face is not None and not signals.face.known:
-            yield "No face was found: the whole picture was used, which is outside what this model knows."
+    def _warnings(self, threshold: float | None) -> Iterator[str]:
         if len(self.classes) < len(self.facts.classes):
             yield f"Only {', '.join(self.classes)} were allowed; the conformal set keeps its 90 % only if one is true."
         if threshold is None:

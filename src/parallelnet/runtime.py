@@ -7,6 +7,7 @@ design section 5's surface: `speech_branches`, `image_branches`, `head`, and `lo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, Protocol, get_args
 
@@ -41,7 +42,7 @@ class Backend(Protocol):
 
 
 class Model:
-    """A network ready to run.
+    """A network ready to run, from any number of threads; a copy, pickled or deep, opens its checkpoint anew.
 
     Attributes:
         classes: class names in the order of the logits.
@@ -240,6 +241,10 @@ class _OnnxBackend:
                     f"Mend: parallelnet export {checkpoint.path}"
                 )
             self._sessions[part] = session
+        self._made_of = _kept(checkpoint), int8, n_threads
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _OnnxBackend, self._made_of
 
     def run(self, part: Part, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
         session = self._sessions[part]
@@ -250,6 +255,11 @@ class _OnnxBackend:
             shapes = ", ".join(str(x.shape) for x in arrays)
             raise CheckpointError(f"The {part} graph failed on {shapes} ({_first_line(error)}).") from error
         return tuple(outputs)
+
+
+def _kept(checkpoint: Checkpoint) -> Checkpoint:
+    """Return what a backend is made of again where it is unpickled or copied: sessions and devices do not travel."""
+    return replace(checkpoint, path=checkpoint.path.absolute())
 
 
 def _ports(part: str, modalities: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -293,6 +303,10 @@ class _TorchBackend:
         self._network = network.build(variants.NetworkOptions.from_dict(facts.network), facts.classes)
         weights.load_weights(self._network, checkpoint.weights)
         self._network.to(device).eval()
+        self._made_of = _kept(checkpoint), device, n_threads
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _TorchBackend, self._made_of
 
     def run(self, part: Part, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
         with self._torch.inference_mode():

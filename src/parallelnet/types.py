@@ -92,7 +92,7 @@ class Prediction:
         modalities: what was heard and seen: `("speech",)`, `("image",)` or both.
         alone: for a sample with both, the probabilities from each modality with the other at zero.
         face: what was done to find the face; None without a picture.
-        n_windows: windows that the speech was cut into; 0 without speech.
+        n_windows: windows of the speech that voted (those that hold something); 0 without speech.
         checkpoint: name of the checkpoint.
         warnings: one line for each reason to distrust the answer.
     """

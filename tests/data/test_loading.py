@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,16 @@ def test_evaluation_sees_what_predict_sees(samples: list[Sample]) -> None:
         batch.image[0].numpy(), image.signal(samples[0].image, SignalOptions())[0], atol=0.5 / 255
     )
     assert batch.label.tolist() == [0, 1, 2]
+
+
+def test_silence_at_the_ends_is_neither_learnt_from_nor_judged(
+    samples: list[Sample], tone: np.ndarray, tmp_path: Path
+) -> None:
+    quiet = np.zeros(160_000, np.float32)
+    soundfile.write(tmp_path / "padded.wav", np.concatenate([quiet, tone, quiet]), 16_000)
+    padded = dataset([replace(samples[0], speech=str(tmp_path / "padded.wav")), samples[0]])
+    for draw in (None, 5):
+        np.testing.assert_array_equal(padded[0, draw].speech.numpy(), padded[1, draw].speech.numpy())
 
 
 def test_training_draws_one_window_that_depends_on_the_draw(samples: list[Sample]) -> None:

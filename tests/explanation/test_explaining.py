@@ -205,6 +205,47 @@ def test_trimmed_speech_keeps_the_seconds_of_the_file(make_checkpoint, tone):
     found.check()
 
 
+def test_silence_around_speech_leaves_the_windows_and_the_seconds_of_the_file(model, tone, picture):
+    before, behind = np.zeros(10 * RATE_HZ, np.float32), np.zeros(5 * RATE_HZ, np.float32)
+    waveform = np.concatenate([before, tone, behind])
+    said = model.predict(waveform, picture, sample_rate_hz=RATE_HZ)
+    bare = explain(tone, picture, model=model, sample_rate_hz=RATE_HZ, **FEW)
+    found = explain(waveform, picture, model=model, sample_rate_hz=RATE_HZ, **FEW)
+    assert found.prediction == said
+    assert found.full_value == pytest.approx(said.probs[said.emotion], abs=SAME)
+    assert found.full_value == pytest.approx(bare.full_value, abs=SAME)
+    assert found.of_target.speech_units == pytest.approx(bare.of_target.speech_units, abs=SAME)
+    for unit, plain in zip(found.speech_units, bare.speech_units, strict=True):
+        assert (unit.start_s, unit.end_s) == (10 + plain.start_s, 10 + plain.end_s)
+    assert len(found.material.waveform) == 17 * RATE_HZ
+    assert found.material.log_mel_start_s == 10
+    np.testing.assert_array_equal(found.material.log_mel, bare.material.log_mel)
+    np.testing.assert_array_equal(found.material.kept[10 * RATE_HZ : 12 * RATE_HZ], bare.material.kept)
+    assert "15.0 s of 17.0 s of speech hold nothing" in found.warnings[0]
+    found.check()
+
+
+def test_windows_that_hold_nothing_are_left_out_of_explanations_as_well(model, tone):
+    waveform = np.concatenate([tone, np.zeros(12 * RATE_HZ, np.float32), long_tone(tone, 7)])
+    said = model.predict(waveform, sample_rate_hz=RATE_HZ)
+    found = explain(waveform, model=model, sample_rate_hz=RATE_HZ, n_segments=8)
+    assert found.budget.n_windows == said.n_windows < 6
+    assert found.full_value == pytest.approx(said.probs[said.emotion], abs=SAME)
+    # 21 s in 8 segments: the third and fourth lie within the silence, which no window hears.
+    assert found.of_target.speech_units[2:4] == (0, 0)
+    assert all(value != 0 for value in (found.of_target.speech_units[0], found.of_target.speech_units[-1]))
+    found.check()
+
+
+def test_words_keep_their_times_in_a_file_that_begins_with_silence(model, tone):
+    waveform = np.concatenate([np.zeros(10 * RATE_HZ, np.float32), tone])
+    times = [("before", 1.0, 1.5), ("one", 10.2, 10.8), ("two", 11.0, 11.9)]
+    found = explain(waveform, model=model, sample_rate_hz=RATE_HZ, word_times=times)
+    assert [(unit.word, unit.end_s) for unit in found.speech_units] == [("before one", 10.8), ("two", 11.9)]
+    assert any("3 words became 2 units" in line for line in found.warnings)
+    found.check()
+
+
 def test_a_clip_of_one_frame_is_explained_with_what_it_has(model):
     click = np.full(100, 0.1, np.float32)
     found = explain(click, model=model, sample_rate_hz=RATE_HZ)

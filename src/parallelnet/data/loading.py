@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from .. import audio, image
+from .. import audio, image, judging
 from ..errors import InputError, ParallelNetError
 from ..options import LimitOptions, Recipe, SignalOptions
 from ..types import Sample
@@ -90,19 +90,21 @@ class SignalStore:
         self._free_bytes = CACHE_BYTES
 
     def waveform(self, path: str) -> NDArray[np.float32]:
-        """Return the decoded, trimmed speech, [n_samples] at 16 kHz."""
+        """Return what `predict` hears of the speech, [n_samples] at 16 kHz."""
         kept = self._kept.get((path, _WAVEFORM))
         if kept is None:
-            wave = audio.read(path, limits=self.limits)
-            kept = self._keep((path, _WAVEFORM), audio.trim(wave) if self.signals.trim else wave)
+            kept = self._keep((path, _WAVEFORM), self._heard(path).part)
         return kept  # type: ignore[return-value]  # speech keys hold float32 only
 
     def log_mel_windows(self, path: str) -> NDArray[np.float32]:
         """Return the windows that `predict` cuts, [n_windows, 1, 128, 128]."""
         kept = self._kept.get((path, _WINDOWS))
         if kept is None:  # validation asks for them in each epoch
-            kept = self._keep((path, _WINDOWS), audio.windows(self.waveform(path), self.signals.clip_s))
+            kept = self._keep((path, _WINDOWS), self._heard(path).windows(self.signals.clip_s))
         return kept  # type: ignore[return-value]  # float32 under this key
+
+    def _heard(self, path: str) -> judging.Heard:
+        return judging.hear(audio.read(path, limits=self.limits), self.signals)
 
     def log_mel(self, path: str, version: int, recipe: Recipe, seed: int) -> NDArray[np.float32]:
         """Return the log-mel of one augmented version of an utterance, [128, n_frames].

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import audio, image, words
+from .. import audio, judging, words
 from ..errors import InputError, OptionError, unknown
 from ..explained import ClassValues, Explanation, Material, Sensitivity, SpeechUnit
 from ..options import ExplainOptions, ModelOptions
-from ..predictor import Predictor, Signals, load_chosen
-from ..types import FaceCrop, Prediction
+from ..predictor import Predictor, load_chosen
+from ..types import Prediction
 from . import division, listening, players, units
 from .baselines import IMAGE_BASELINES, SPEECH_BASELINES
 from .estimators import EXPLAINERS, Attribution
@@ -34,9 +34,7 @@ _MODEL_FLAGS = {field.name for field in fields(ModelOptions)} | {"labels"}
 class _Speech:
     """The speech of one sample, decoded and divided; frozen here, so that every baseline plays the same parts."""
 
-    waveform: npt.NDArray[np.float32]
-    heard: npt.NDArray[np.float32]  # what the model hears: trimmed, where the checkpoint trims
-    offset_s: float  # of `heard` in `waveform`
+    sound: judging.Heard
     units: tuple[SpeechUnit, ...]
     kind: str
     words_from: str
@@ -47,9 +45,7 @@ class _Speech:
 class _Picture:
     """The picture of one sample, decoded and divided."""
 
-    rgb: npt.NDArray[np.uint8]
-    pixels: npt.NDArray[np.float32]
-    face: FaceCrop
+    view: judging.Seen
     owners: npt.NDArray[np.int16]
     warnings: tuple[str, ...]
 
@@ -93,11 +89,7 @@ def explain(
     if heard is None and (chosen.text is not None or chosen.transcribe):
         raise OptionError("--text and --transcribe divide speech, and there is none. Mend: add --speech FILE.")
     prediction = model.predict_signals(
-        Signals(
-            None if heard is None else audio.windows(heard.heard, model.signals.clip_s),
-            None if seen is None else seen.pixels[None],
-            None if seen is None else seen.face,
-        )
+        model.signals_of(None if heard is None else heard.sound, None if seen is None else seen.view)
     )
     target = _target(chosen.target, label, prediction)
     started = time.perf_counter()
@@ -116,8 +108,8 @@ def explain(
         mel_bands=1 if heard is None else chosen.mel_bands,
         image_grid=None if seen is None or chosen.superpixels else chosen.rows_columns,
         image_labels=tuple(seen.owners.ravel().tolist()) if seen is not None and chosen.superpixels else (),
-        image_box=None if seen is None else seen.face.box,
-        image_size=None if seen is None else (seen.rgb.shape[1], seen.rgb.shape[0]),
+        image_box=None if seen is None else seen.view.face.box,
+        image_size=None if seen is None else (seen.view.rgb.shape[1], seen.view.rgb.shape[0]),
         nodes=found.nodes,
         percentile=chosen.percentile,
         speech_baseline="" if heard is None else chosen.baseline_speech,
@@ -131,7 +123,7 @@ def explain(
             *(line for part in (heard, seen) if part is not None for line in part.warnings),
         ),
         material=Material(
-            picture=None if seen is None else seen.rgb, image_owners=None if seen is None else seen.owners
+            picture=None if seen is None else seen.view.rgb, image_owners=None if seen is None else seen.owners
         ),
     )
     explanation = replace(explanation, warnings=(*explanation.warnings, *_cautions(explanation)))
@@ -163,20 +155,18 @@ def _chosen(options: ExplainOptions | None, changes: Mapping[str, Any]) -> Expla
 def _speech(
     model: Predictor, source: Any, sample_rate_hz: int | None, chosen: ExplainOptions, word_times: WordTimes
 ) -> _Speech:
-    waveform = audio.read(source, sample_rate_hz=sample_rate_hz, limits=model.limits)
-    kept = audio.trim_slice(waveform) if model.signals.trim else slice(0, len(waveform))
-    duration_s = len(waveform) / audio.SAMPLE_RATE_HZ
-    heard, offset_s = waveform[kept], kept.start / audio.SAMPLE_RATE_HZ
-    known, words_from, warnings = _words(waveform, chosen, word_times)
+    sound = model.hear(source, sample_rate_hz=sample_rate_hz)
+    known, words_from, warnings = _words(sound.waveform, chosen, word_times)
     if known:
-        asked = units.word_units(known, duration_s)
+        asked = units.word_units(known, len(sound.waveform) / audio.SAMPLE_RATE_HZ)
     else:
-        asked = units.segments(len(heard) / audio.SAMPLE_RATE_HZ, chosen.n_segments, start_s=offset_s)
-    parts = units.fit_units(asked, len(heard), model.signals.clip_s, offset_s)
+        heard_s = len(sound.part) / audio.SAMPLE_RATE_HZ
+        asked = units.segments(heard_s, chosen.n_segments, start_s=sound.offset_s)
+    parts = units.fit_units(asked, len(sound.part), model.signals.clip_s, sound.offset_s)
     if len(parts) < len(asked):
         joined = f"{len(asked)} {'words' if known else 'segments'} became {len(parts)} units: a mask silences whole"
         warnings = (*warnings, f"{joined} frames of {1000 * _frame_s(model):.0f} ms, and some had none of their own.")
-    return _Speech(waveform, heard, offset_s, parts, "words" if known else "segments", words_from, warnings)
+    return _Speech(sound, parts, "words" if known else "segments", words_from, warnings)
 
 
 def _frame_s(model: Predictor) -> float:
@@ -205,20 +195,18 @@ def _words(
 
 
 def _picture(model: Predictor, source: Any, chosen: ExplainOptions) -> _Picture:
-    rgb = image.read(source, limits=model.limits)
-    crop, face = image.crop_face(rgb, model.signals.face)
-    pixels = image.resize(crop)
-    seen = crop.shape[1], crop.shape[0]
+    view = model.see(source)
+    seen = view.face.box[2], view.face.box[3]
     warnings: tuple[str, ...] = ()
     if chosen.superpixels:
-        owners = players.superpixel_owners(pixels, chosen.superpixels, seen)
+        owners = players.superpixel_owners(view.pixels, chosen.superpixels, seen)
         # SLIC starts from a grid and joins crumbs: the count is only near what was asked for.
         found = int(owners.max()) + 1
         if found != chosen.superpixels:
             warnings = (f"{chosen.superpixels} superpixels were asked for, {found} came out.",)
     else:
         owners = players.grid_owners(*chosen.rows_columns, seen)
-    return _Picture(rgb, pixels, face, owners, warnings)
+    return _Picture(view, owners, warnings)
 
 
 def _target(asked: str | None, label: str, prediction: Prediction) -> str:
@@ -245,10 +233,11 @@ def _played(
     speech = picture = None
     if heard is not None:
         speech = players.speech_signal(
-            heard.heard,
+            heard.sound.part,
             model.signals,
             heard.units,
-            offset_s=heard.offset_s,
+            offset_s=heard.sound.offset_s,
+            starts=heard.sound.starts(model.signals.clip_s),
             baseline=baselines[0],
             mel_bands=chosen.mel_bands,
         )
@@ -257,7 +246,7 @@ def _played(
         halved = (
             division.superpixel_division(seen.owners) if superpixels else division.grid_division(*chosen.rows_columns)
         )
-        picture = players.image_signal(seen.pixels, seen.owners, halved, baseline=baselines[1])
+        picture = players.image_signal(seen.view.pixels, seen.owners, halved, baseline=baselines[1])
     game = NetworkGame(
         model.model, speech, picture, columns=model.columns, score=chosen.score, memory_mb=chosen.memory_mb
     )
@@ -315,7 +304,8 @@ def _cautions(explanation: Explanation) -> tuple[str, ...]:
 def _listened(explanation: Explanation, heard: _Speech, model: Predictor, chosen: ExplainOptions) -> Explanation:
     """Return the explanation with what is kept of the speech, as sound and as words (paper section 3.3)."""
     kept = listening.kept_units(explanation.of_target.speech_units, chosen.percentile)
-    sound = listening.keep(heard.waveform, heard.units, kept)
+    waveform = heard.sound.waveform
+    sound = listening.keep(waveform, heard.units, kept)
     said: tuple[str, ...] | None = None
     heard_by = ""
     if chosen.listen:
@@ -324,15 +314,15 @@ def _listened(explanation: Explanation, heard: _Speech, model: Predictor, chosen
     elif heard.kind == "words":
         said = tuple(unit.word for unit, is_kept in zip(heard.units, kept, strict=True) if is_kept)
     assert explanation.material is not None
-    mel = audio.log_mel_for_windows(heard.heard, model.signals.clip_s)
+    mel = audio.log_mel_for_windows(heard.sound.part, model.signals.clip_s)
     material = replace(
         explanation.material,
-        waveform=heard.waveform,
+        waveform=waveform,
         kept=sound,
-        silenced=heard.waveform - sound,
+        silenced=waveform - sound,
         inverted=_inverted(explanation, heard, model) if chosen.invert else None,
         log_mel=mel,
-        log_mel_start_s=heard.offset_s,
+        log_mel_start_s=heard.sound.offset_s,
         frame_s=_frame_s(model),
     )
     return replace(explanation, kept=kept, heard=said, heard_by=heard_by, material=material)
@@ -343,10 +333,11 @@ def _inverted(explanation: Explanation, heard: _Speech, model: Predictor) -> npt
     bands = explanation.mel_bands
     values = explanation.of_target
     parts = [x for row in values.speech_bands for x in row] if bands > 1 else values.speech_units
-    signal = players.speech_signal(heard.heard, model.signals, heard.units, offset_s=heard.offset_s, mel_bands=bands)
+    part, offset_s = heard.sound.part, heard.sound.offset_s
+    signal = players.speech_signal(part, model.signals, heard.units, offset_s=offset_s, mel_bands=bands)
     kept = listening.kept_units(parts, explanation.percentile)
     mel = listening.masked(signal.mel, signal.players.owners, kept)
-    return listening.invert(mel, model.signals.clip_s, len(heard.heard))
+    return listening.invert(mel, model.signals.clip_s, len(part))
 
 
 def _sensitivity(

@@ -64,7 +64,7 @@ def keep(
     `waveform - keep(...)` is what was taken.
 
     Args:
-        waveform: float32 `[n]` at 16 kHz, as given, not trimmed.
+        waveform: float32 `[n]` at 16 kHz, as given, whole.
         units: in order of time.
         kept: for each of them whether it stays.
         fade_s: length of a fade in seconds.
@@ -122,7 +122,7 @@ def invert(mel: npt.NDArray[np.float32], clip_s: float, n_samples: int, *, seed:
     Args:
         mel: float32 `[128, n_frames]` in [0, 1], as `audio.log_mel_for_windows` gives it; see `masked`.
         clip_s: seconds of 128 frames. Above 8.192 s frames no longer overlap, and what lies between them is silent.
-        n_samples: of the speech that the log-mel was made of (trimmed, where it was).
+        n_samples: of the speech that the log-mel was made of (`judging.Heard.part`).
         seed: of the first phases; the same seed gives the same bits.
     """
     step = audio.hop(clip_s)

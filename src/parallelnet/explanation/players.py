@@ -149,6 +149,7 @@ def speech_signal(
     units: Sequence[SpeechUnit],
     *,
     offset_s: float = 0.0,
+    starts: tuple[int, ...] = (),
     baseline: str = "silence",
     mel_bands: int = 1,
 ) -> SpeechSignal:
@@ -159,10 +160,11 @@ def speech_signal(
     frames that see any sound; the padding after them stays 0.
 
     Args:
-        waveform: float32 `[n]` at 16 kHz, what the model hears (trimmed, where the checkpoint trims).
+        waveform: float32 `[n]` at 16 kHz, what the model hears: `judging.Heard.part`.
         signals: of the checkpoint.
         units: in order of time, each with a frame at least: from `fit_units`.
         offset_s: where the waveform begins in the file, whose seconds the units count.
+        starts: first frame of each window that votes; () cuts all of them.
         baseline: one of `SPEECH_BASELINES`.
         mel_bands: 1 divides time only.
 
@@ -190,7 +192,7 @@ def speech_signal(
     absent = np.zeros_like(mel)
     absent[:, own] = SPEECH_BASELINES[baseline](mel[:, own])
     players = Players(owners, n, speech_division(len(units), mel_bands))
-    return SpeechSignal(mel, absent, audio.window_starts(mel.shape[1]), players)
+    return SpeechSignal(mel, absent, starts or audio.window_starts(mel.shape[1]), players)
 
 
 def image_signal(

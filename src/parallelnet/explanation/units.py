@@ -25,7 +25,7 @@ def segments(duration_s: float, n: int, *, start_s: float = 0.0) -> tuple[Speech
     Args:
         duration_s: of what is divided, in seconds.
         n: segments.
-        start_s: where it begins in the file; above 0 where quiet was trimmed.
+        start_s: where it begins in the file; above 0 where quiet before it was left out.
 
     Raises:
         InputError: none or too many segments are asked for, or there is nothing to divide.
@@ -106,13 +106,13 @@ def fit_units(
     """Return the units, those that own no frame joined to the nearer neighbour that does ("word1 word2").
 
     A mask can only silence whole frames (32 ms apart by default): what lies between two of them cannot be asked about
-    on its own, and joining keeps every word in what people read. The same happens to units that lie in quiet which
-    trimming took away. Where fewer units come back than went in, the caller should say so. The shortest clip is two
+    on its own, and joining keeps every word in what people read. The same happens to units that lie in quiet at the
+    ends that was left out. Where fewer units come back than went in, the caller should say so. The shortest clip is two
     frames, so at most two units: the second frame, centred behind its end, still sees it.
 
     Args:
         units: in order of time, at least one.
-        n_samples: of the speech that the model hears (trimmed, if it is), at 16 kHz.
+        n_samples: of the speech that the model hears (`judging.Heard.part`), at 16 kHz.
         clip_s: seconds of 128 frames.
         offset_s: where it begins in the file.
     """
@@ -143,9 +143,8 @@ def _joined(units: Sequence[SpeechUnit]) -> SpeechUnit:
 def own_frames(n_samples: int, clip_s: float) -> int:
     """Return how many frames of `audio.log_mel_for_windows` see any of `n_samples` samples; the rest is padding."""
     step = audio.hop(clip_s)
-    n_frames = audio.N_FRAMES if n_samples <= step * audio.N_FRAMES else 1 + n_samples // step
     # Frame f sees the samples from f * step - 512 up to f * step + 512.
-    return min(n_frames, -(-(n_samples + audio.N_FFT // 2) // step))
+    return min(audio.n_frames(n_samples, clip_s), -(-(n_samples + audio.N_FFT // 2) // step))
 
 
 def inner_edges(units: Sequence[SpeechUnit]) -> npt.NDArray[np.int64]:
@@ -166,7 +165,7 @@ def frame_owners(
 
     Args:
         units: in order of time; their seconds are those of the file.
-        n_samples: of the speech that the model hears (trimmed, if it is), at 16 kHz.
+        n_samples: of the speech that the model hears (`judging.Heard.part`), at 16 kHz.
         clip_s: seconds of 128 frames.
         offset_s: where it begins in the file.
     """

@@ -76,7 +76,7 @@ class View:
 
     @property
     def duration_s(self) -> float:
-        """Seconds of the speech, with what was trimmed; without material, up to the last unit's end."""
+        """Seconds of the speech, with the quiet that was left out; without material, up to the last unit's end."""
         material = self.of.material
         if material is not None and material.waveform is not None:
             return float(len(material.waveform)) / SAMPLE_RATE_HZ

@@ -102,10 +102,10 @@ def _draw_waveform(ax: Axes, explanation: Explanation, waveform: npt.NDArray[np.
     duration_s = len(wave) / SAMPLE_RATE_HZ
     first, last = units[0].reach_start_s, units[-1].reach_end_s
     spans = [(unit.reach_start_s, unit.reach_end_s) for unit in units]
-    # Quiet that was trimmed belongs to no unit; it is shown, without a shade.
+    # Quiet that was left out belongs to no unit; it is shown, without a shade.
     outside = [_outline(wave, *span) for span in ((0.0, first), (last, duration_s)) if span[1] - span[0] > 1e-3]
     ax.add_collection(
-        PolyCollection(outside, facecolors="#BBBBBB", edgecolors="#BBBBBB", linewidths=0.3, label="trimmed")
+        PolyCollection(outside, facecolors="#BBBBBB", edgecolors="#BBBBBB", linewidths=0.3, label="left out")
     )
     edges = np.concatenate([paints[:, :3] * 0.72, np.ones((len(units), 1))], axis=1)  # seen on white whatever the shade
     outlines = [_outline(wave, *span) for span in spans]

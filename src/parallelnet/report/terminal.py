@@ -14,7 +14,9 @@ _LINE = 100  # characters of one
 
 def show_prediction(prediction: Prediction) -> None:
     """Print a prediction as the command line does."""
-    print(f"{prediction.emotion}  ({prediction.probs[prediction.emotion]:.0%})\n")
+    print(f"{prediction.emotion}  ({prediction.probs[prediction.emotion]:.0%})")
+    _show_notes(prediction.warnings)
+    print()
     rows = [["", *prediction.probs], [" + ".join(prediction.modalities), *_figures(prediction.probs)]]
     rows += [[f"{name} alone", *_figures(probs)] for name, probs in prediction.alone.items()]
     table(rows)
@@ -23,8 +25,6 @@ def show_prediction(prediction: Prediction) -> None:
         left, top, width, height = prediction.face.box
         print(f"face       {prediction.face.status}: {width} x {height} pixels at {left}, {top}")
     print(f"checkpoint {prediction.checkpoint}")
-    for warning in prediction.warnings:
-        print(f"note       {warning}")
 
 
 def show_explanation(explanation: Explanation) -> None:
@@ -32,7 +32,9 @@ def show_explanation(explanation: Explanation) -> None:
     values = explanation.of_target
     predicted = "" if explanation.target == explanation.emotion else f" (predicted: {explanation.emotion})"
     start = f"{values.base:.3f} with nothing present"
-    print(f"{explanation.target}{predicted}: {explanation.score} {values.full:.3f}, from {start}\n")
+    print(f"{explanation.target}{predicted}: {explanation.score} {values.full:.3f}, from {start}")
+    _show_notes(explanation.warnings)
+    print()
     pair = len(explanation.modalities) > 1
     rows = [["", "value", *(["without the other"] if pair else [])]]
     for name in explanation.modalities:
@@ -56,7 +58,11 @@ def show_explanation(explanation: Explanation) -> None:
     if agreeing:
         said = f"{min(agreeing):.2f} to {max(agreeing):.2f} over {len(agreeing)} other pairs of baselines"
         print(f"baselines  rank correlation of the values {said}")
-    for warning in explanation.warnings:
+
+
+def _show_notes(warnings: Sequence[str]) -> None:
+    """Print each reason to distrust an answer right below it, where nobody reads past it."""
+    for warning in warnings:
         print(f"note       {warning}")
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ... import audio, checkpoint, image
+from ... import checkpoint
 from ...errors import CheckpointError, OptionError, ParallelNetError
 from ...options import LimitOptions
-from ...predictor import Predictor, Signals
+from ...predictor import Predictor
 from ...types import EMOTIONS, Modality
 from .draft import Draft
 from .hub_teachers import HUB_PREFIX, open_hub_classifier
@@ -146,13 +146,8 @@ class _OurClassifier:
         self.classes = self._predictor.classes
 
     def probs(self, file: bytes) -> Sequence[float]:
-        known = self._predictor
-        if self._modality == "speech":
-            signals = Signals(audio.signal(file, known.signals, known.limits), None, None)
-        else:
-            pixels, face = image.signal(file, known.signals, known.limits)
-            signals = Signals(None, pixels[None], face)
-        said = known.predict_signals(signals).probs
+        speech, picture = (file if self._modality == name else None for name in ("speech", "image"))
+        said = self._predictor.predict(speech, picture).probs
         return [said[name] for name in self.classes]
 
     def facts(self) -> dict[str, Any]:
