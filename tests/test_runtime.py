@@ -46,7 +46,7 @@ def test_logits_are_the_networks_over_the_temperature(model, toy):
 def test_composition_is_exactly_the_logits(model):
     speech, image = signals(3)
     composed = model.head(model.speech_branches(speech), model.image_branches(image))
-    np.testing.assert_array_equal(composed, model.logits(speech, image))
+    np.testing.assert_array_equal(composed, model.logits(speech, image))  # the same three calls
 
 
 @pytest.mark.parametrize(("missing", "temperature"), [("image", 3), ("speech", 4)])

@@ -315,4 +315,4 @@ def test_options_out_of_range_name_their_flag(given, said):
 def test_the_bundled_model_opens_by_itself_and_says_the_same_again(tone, picture):
     first, again = (explain(tone, picture, sample_rate_hz=RATE_HZ, **FEW) for _ in range(2))
     assert first.prediction.checkpoint == "compact"
-    assert first.values == again.values  # bit for bit
+    assert first.values == again.values  # to the bit: the same calls in one process (design, section 6)

@@ -105,7 +105,8 @@ def test_table_is_that_of_plain_loops(model, kind, columns):
     expected = plain_table(model, speech, image, *masks, columns)
     np.testing.assert_allclose(found, expected, atol=FLOAT32)
     assert np.ptp(expected, axis=(0, 1)).max() > 0.01  # or any masks would do
-    np.testing.assert_array_equal(game.table(masks[0][::-1], masks[1]), found[::-1])
+    # The features are kept, but the head takes its rows in another order: other rows fall into a kernel's last block.
+    np.testing.assert_allclose(game.table(masks[0][::-1], masks[1]), found[::-1], atol=FLOAT32)
 
 
 @pytest.mark.parametrize("kind", ["pair", "long", "speech"])

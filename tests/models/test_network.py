@@ -147,7 +147,7 @@ def test_the_gradient_of_the_raw_fusion_weights_is_the_softmaxs(network):
 
 def test_logits_are_exactly_the_composition_of_branches_and_head(network):
     composed = network.head(network.speech_branches(speech()), network.image_branches(image()))
-    assert torch.equal(network.logits(speech(), image()), composed)
+    assert torch.equal(network.logits(speech(), image()), composed)  # the same three calls
     assert network.separable
 
 
@@ -214,7 +214,7 @@ def test_a_single_modality_net_is_a_head_on_n1_plus_n2(gone, left):
     wanted = dense(network.fusion.head, branches[0] + branches[1])
     torch.testing.assert_close(network.logits(**given), wanted, **CLOSE)
     both = network.logits(speech(), image())
-    assert torch.equal(both, network.logits(**given))
+    assert torch.equal(both, network.logits(**given))  # the same calls: the other modality is not looked at
     with pytest.raises(OptionError, match=f"takes {left} only"):
         getattr(network, f"{gone}_branches")(x)
     with pytest.raises(InputError, match=f"This network takes {left}; it was given none of it"):
@@ -324,8 +324,8 @@ def run_and_round_trip(name, options, folder):
     load_weights(rebuilt, read.weights)
     read.weights.unlink()  # up to 700 MB, twenty times
     assert (rebuilt.modalities, rebuilt.separable) == (row.modalities, row.separable)
-    with torch.no_grad():
-        assert torch.equal(rebuilt(speech(), image()), wanted)
+    with torch.no_grad():  # close, not equal: two networks, whose tensors may lie and be summed otherwise
+        torch.testing.assert_close(rebuilt(speech(), image()), wanted, **CLOSE)
 
 
 @pytest.mark.parametrize("name", sorted(set(VARIANTS) - SLOW - {"parallelnet", "ier-only"}))

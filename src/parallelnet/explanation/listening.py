@@ -123,7 +123,7 @@ def invert(mel: npt.NDArray[np.float32], clip_s: float, n_samples: int, *, seed:
         mel: float32 `[128, n_frames]` in [0, 1], as `audio.log_mel_for_windows` gives it; see `masked`.
         clip_s: seconds of 128 frames. Above 8.192 s frames no longer overlap, and what lies between them is silent.
         n_samples: of the speech that the log-mel was made of (`judging.Heard.part`).
-        seed: of the first phases; the same seed gives the same bits.
+        seed: of the first phases; the same seed gives the same bits on one machine.
     """
     step = audio.hop(clip_s)
     rng = np.random.default_rng(seed)

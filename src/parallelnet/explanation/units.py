@@ -16,6 +16,7 @@ from ..explained import SpeechUnit
 
 OVERLAP_SHARE = 0.5  # of the shorter word: what aligners blur at a border is less, a wrong time is usually more
 MOST_UNITS = np.iinfo(np.int16).max  # frames carry their unit's number as int16
+ROUNDING_S = 1e-9  # by which words may overlap whatever they last: times that are sums are rounded in their last digit
 SLACK_S = 0.05  # by which a last word may outlast the speech: recognisers count in frames of 10 to 20 ms
 
 
@@ -63,12 +64,12 @@ def word_units(words: Iterable[Any], duration_s: float) -> tuple[SpeechUnit, ...
     for (text, start_s, end_s), (next_text, next_start_s, next_end_s) in pairwise(found):
         shared_s = end_s - next_start_s  # below 0: a pause
         shorter_s = min(end_s - start_s, next_end_s - next_start_s)
-        if shared_s > OVERLAP_SHARE * shorter_s:
+        if shared_s > OVERLAP_SHARE * shorter_s + ROUNDING_S:
             raise InputError(
                 f"Words {_short(text)} ({start_s:.3f} to {end_s:.3f} s) and {_short(next_text)} ({next_start_s:.3f} "
                 f"to {next_end_s:.3f} s) overlap by {shared_s:.3f} s; allowed: half of the shorter. Mend the times."
             )
-        edges.append((end_s + next_start_s) / 2)
+        edges.append(max(edges[-1], (end_s + next_start_s) / 2))
     edges.append(duration_s)
     return tuple(
         SpeechUnit(start_s, end_s, text, edges[n], edges[n + 1]) for n, (text, start_s, end_s) in enumerate(found)

@@ -137,6 +137,7 @@ def test_a_network_learns_the_labels_it_is_given_from_pictures_alone(
     trained = train(samples, turned, tmp_path / "run", size="paper")
     assert (trained.test_probs.argmax(axis=1) == turned).mean() > 0.9
     np.testing.assert_allclose(trained.test_probs.sum(axis=1), 1)
+    # Both parts are the same pictures in the same batches here, so the same calls.
     np.testing.assert_array_equal(trained.test_probs, trained.validation_probs)
     assert trained.facts["network"] == "VGG19, random weights"
     assert trained.facts["epochs"] == RECIPE.epochs

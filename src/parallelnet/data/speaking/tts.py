@@ -55,7 +55,7 @@ class Engine(Protocol):
         ...
 
     def speak(self, text: str, voice: str) -> Spoken:
-        """Return the speech: the same bytes for the same text and voice, in every process and in any order.
+        """Return the speech: the same bytes for the same text and voice, in every process and order on one machine.
 
         Raises:
             InputError: this text cannot be spoken; others can.

@@ -9,6 +9,8 @@ from . import captions
 
 SHOWN = (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("cohen_kappa", "kappa"), ("uar", "UAR"))
 CALIBRATED = (("ece", "ECE"), ("nll", "log loss"), ("brier", "Brier"))
+ROUNDING = 1e-12
+"""What a difference of two equal means may come to: a processor may sum each in another order, in float64."""
 
 
 def files(record: Mapping[str, Any]) -> dict[str, str]:
@@ -104,9 +106,9 @@ def p_value(p: float) -> str:
 
 
 def excludes_zero(ci95: Sequence[float | None]) -> bool:
-    """True where an interval lies wholly on one side of 0."""
+    """True where an interval lies wholly on one side of 0, by more than `ROUNDING`."""
     low, high = ci95
-    return low is not None and high is not None and (low > 0 or high < 0)
+    return low is not None and high is not None and (low > ROUNDING or high < -ROUNDING)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
