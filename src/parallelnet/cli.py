@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -203,7 +202,7 @@ def _export(chosen: options.ExportOptions, console: Console, _: Mapping[str, Any
     net = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes)
     weights.load_weights(net, opened.weights)
     if chosen.out is not None:
-        shutil.copytree(opened.path, folder, ignore=shutil.ignore_patterns("*.onnx"))
+        checkpoint.copy(opened, folder)
     paths = [str(path) for path in onnx.export(net, opened.facts, folder, int8=chosen.int8)]
     print(json.dumps({"checkpoint": str(folder), "graphs": paths}) if console.json else "\n".join(paths))
 

@@ -73,6 +73,12 @@ def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionEr
     return OptionError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}. See {flag}.")
 
 
+def printable(text: str, longest: int = 160) -> str:
+    """Return text of a stranger as it may stand in a line of ours: no control characters, and not too long."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: longest + 1])
+    return shown if len(shown) <= longest else shown[: longest - 3] + "..."
+
+
 @contextmanager
 def opened(source: object, kind: str, formats: str) -> Iterator[tuple[BinaryIO, str]]:
     """Yield what a user named as a seekable binary stream at its start, and the name that errors call it by.

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..records import write_whole
 
 
 def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
@@ -24,9 +25,8 @@ def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    partial = target.with_name(target.name + ".partial")
-    save_file(tensors, partial, metadata={"format": "pt"})
-    partial.replace(target)
+    content = save(tensors, metadata={"format": "pt"})
+    write_whole(target, lambda stream: stream.write(content))
     return target
 
 
