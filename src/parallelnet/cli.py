@@ -82,8 +82,6 @@ def _explain(chosen: options.ExplainOptions, console: Console, _: Mapping[str, A
         return
     if chosen.speech is None and chosen.image is None:
         raise OptionError("Nothing to explain. Mend: give --speech FILE, --image FILE, both, or --manifest FILE.")
-    if chosen.image is None and (chosen.superpixels or chosen.grid != options.ExplainOptions().grid):
-        raise OptionError("--grid and --superpixels divide a picture, and there is none. Mend: add --image FILE.")
     if chosen.out is not None:  # before the work: a folder that cannot be made would lose it
         if Path(chosen.out).is_file():
             raise OptionError(f"--out {chosen.out} is a file; allowed: a folder.")
