@@ -196,9 +196,8 @@ def _export(chosen: options.ExportOptions, console: Console, _: Mapping[str, Any
     if chosen.out is not None and folder.exists():
         raise OptionError(f"--out {folder} exists already; name a new folder.")
     with extra("The ONNX export", "train"):
-        from .models import network, onnx, variants, weights
-    net = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes)
-    weights.load_weights(net, opened.weights)
+        from .models import onnx, weights
+    net = weights.open_network(opened)
     if chosen.out is not None:
         checkpoint.copy(opened, folder)
     paths = [str(path) for path in onnx.export(net, opened.facts, folder, int8=chosen.int8)]

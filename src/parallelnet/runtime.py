@@ -75,7 +75,7 @@ class Model:
             self._zeros = {name: self._branches(name, x) for name, x in zeros.items()}
             self.head(self._zeros.get("speech"), self._zeros.get("image"))
         else:
-            self.logits(**zeros)
+            self.logits(zeros.get("speech"), zeros.get("image"))
 
     def speech_branches(self, speech: Array) -> Branches:
         """Return (N1_s, N2_s), each float32 [n, embed_dim], of log-mel windows [n, 1, 128, 128] in [0, 1].
@@ -290,7 +290,9 @@ class _OnnxBackend:
         except Exception as error:
             shapes, reason = ", ".join(str(x.shape) for x in arrays), _first_line(error)
             if "bfc_arena" in str(error):  # its source file of the allocator: the only sign there is
-                reason = f"it needs more memory than there is, or than the {_MEMORY_BYTES >> 30} GiB that models may take"
+                reason = (
+                    f"it needs more memory than there is, or than the {_MEMORY_BYTES >> 30} GiB that models may take"
+                )
             raise CheckpointError(f"The {part} graph failed on {shapes} ({reason}).") from error
         return tuple(outputs)
 
@@ -334,7 +336,7 @@ class _TorchBackend:
         try:
             import torch
 
-            from .models import network, variants, weights
+            from .models import weights
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("parallelnet"):
                 raise
@@ -347,10 +349,7 @@ class _TorchBackend:
             torch.set_num_threads(n_threads)
         self._torch = torch
         self._device = device
-        facts = checkpoint.facts
-        self._network = network.build(variants.NetworkOptions.from_dict(facts.network), facts.classes)
-        weights.load_weights(self._network, checkpoint.weights)
-        self._network.to(device).eval()
+        self._network = weights.open_network(checkpoint).to(device).eval()
 
     def run(self, part: Part, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
         with self._torch.inference_mode():
