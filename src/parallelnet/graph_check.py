@@ -22,6 +22,8 @@ MAX_BYTES = 2**31 - 1
 """Protobuf reads no larger file."""
 MAX_FIELDS = 2_000_000
 """Most fields that are read, some two seconds of work; the largest of torchvision's networks has a tenth of it."""
+MAX_DIMENSIONS = 64
+"""Of a tensor; numpy takes no more either."""
 
 OPERATORS = frozenset(
     """
@@ -128,6 +130,8 @@ class _Walk:
                 self._message(rule, value, value + size)
             elif rule == "=size":
                 sizes += [value] if size < 0 else self._packed(value, value + size)
+                if len(sizes) > MAX_DIMENSIONS:
+                    raise _ForbiddenError(f"a tensor of more than {MAX_DIMENSIONS} dimensions")
             elif rule == "=place":
                 if value or size >= 0:  # 0: in the file itself
                     raise _ForbiddenError("weights outside the file")
@@ -171,11 +175,9 @@ class _Walk:
 
     def _packed(self, at: int, end: int) -> list[int]:
         values: list[int] = []
-        while at < end and len(values) <= 64:  # no tensor has as many dimensions; their product is refused
+        while at < end and len(values) <= MAX_DIMENSIONS:
             value, at = self._varint(at, end)
             values.append(value)
-        if at < end:
-            raise _ForbiddenError("a tensor of more than 64 dimensions")
         return values
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
