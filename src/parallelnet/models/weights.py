@@ -51,7 +51,10 @@ def open_network(opened: Checkpoint) -> ParallelNet:
     # A stranger may ask for layers of terabytes, which would be made before they are compared. No weight is smaller
     # than a byte.
     if options.fewest_weights > source.stat().st_size:
-        raise CheckpointError(f"{source} belongs to another network: model.json describes one of more weights.")
+        raise CheckpointError(
+            f"{source} cannot be read: it is smaller than the network that model.json describes. It may have been cut "
+            "off; copy it again."
+        )
     network = build(options, facts.classes)
     load_weights(network, source)
     return network
