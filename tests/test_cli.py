@@ -185,7 +185,7 @@ def test_a_division_of_what_is_not_there_is_refused(run, toy_checkpoint, tone_wa
     for wrong in (("--grid", "2x2"), ("--superpixels", 9)):
         status, _, err = run(*files, *wrong)
         assert status == 2
-        assert "there is none" in err
+        assert "goes with --image" in err
     assert run(*files)[0] == 0
 
 
@@ -413,6 +413,63 @@ def test_values_are_taken_as_they_are():
     assert (chosen.speech, chosen.image) == ("null", "[1].png")
     with pytest.raises(OptionError, match="Missing: --data, --out"):
         flags.parse("parallelnet train", [], [options.TrainOptions])
+
+
+@pytest.mark.parametrize("how", ["line", "file"])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        # The default, given, is given: the values say nothing about who wrote them.
+        ("explain --speech a.wav --grid 4x4", "--grid goes with --image or --manifest"),
+        ("explain --speech a.wav --grid 2x4", "--grid goes with --image or --manifest"),
+        ("explain --speech a.wav --superpixels 0", "--superpixels goes with --image"),
+        ("explain --speech a.wav --baseline-image black", "--baseline-image goes with --image"),
+        ("explain --image a.png --n-segments 16", "--n-segments goes with --speech or --manifest"),
+        ("explain --image a.png --baseline-speech silence", "--baseline-speech goes with --speech"),
+        ("explain --image a.png --listen", "--listen goes with --speech"),
+        ("explain --image a.png --text words", "--text goes with --speech"),
+        ("predict --speech a.wav --modalities both", "--modalities goes with --manifest"),
+        ("predict --image a.png --modalities image", "--modalities goes with --manifest"),
+        ("predict --image a.png --resume", "--resume goes with --manifest"),
+    ],
+)
+def test_a_flag_that_says_nothing_here_is_refused_whatever_its_value(run, tmp_path, line, told, how):
+    command, *words = line.split()
+    if how == "file":
+        pairs = [part.split() for part in " ".join(words).split("--")[1:]]
+        record = {name: (rest[0] if rest else True) for name, *rest in pairs}
+        numbers = {"n-segments": 16, "superpixels": 0}
+        file = tmp_path / "options.json"
+        file.write_text(json.dumps({k.replace("-", "_"): numbers.get(k, v) for k, v in record.items()}))
+        words = ["--config", str(file)]
+    status, out, err = run(command, *words)
+    assert (status, out) == (2, "")
+    assert told in err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "explain --speech a.wav --n-segments 16 --no-listen",
+        "explain --image a.png --grid 4x4 --no-transcribe",
+        "explain --manifest m.csv --out o --grid 2x4 --n-segments 3 --no-resume",
+        "predict --speech a.wav --no-resume",
+        "predict --manifest m.csv --out o.csv --modalities both --resume",
+    ],
+)
+def test_flags_that_say_something_are_taken(line):
+    command, *words = line.split()
+    flags.parse("x", words, [cli.COMMANDS[command].options])
+
+
+def test_companions_name_flags_that_there_are():
+    declared = 0
+    for command in cli.COMMANDS.values():
+        names = {field.name for field in dataclasses.fields(command.options)}
+        for field in dataclasses.fields(command.options):
+            declared += len(field.metadata.get("with", ()))
+            assert set(field.metadata.get("with", ())) <= names
+    assert declared
 
 
 def test_help_is_instant():

@@ -8,24 +8,36 @@ of their code.
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from .errors import CheckpointError, OptionError
+from . import records
+from .errors import CheckpointError, OptionError, brief
 from .options import SignalOptions
 from .types import EMOTIONS
 
 FORMAT_VERSION = 1
 MODEL_JSON = "model.json"
 WEIGHTS = "model.safetensors"
+CARD = "README.md"
 SEPARABLE_GRAPHS = ("speech.onnx", "image.onnx", "head.onnx")
 JOINT_GRAPHS = ("joint.onnx",)
 SINGLE_GRAPHS = {"speech": ("speech.onnx", "head.onnx"), "image": ("image.onnx", "head.onnx")}
 DEFAULT_CHECKPOINT = "compact"
+
+MAX_JSON_BYTES = 32 * 2**20
+"""Largest `model.json` that is read; the metrics of a thousand classes take half of it."""
+MAX_CLASSES = 1000
+MAX_NAME = 100
+"""Characters of the longest name."""
+TEMPERATURES = (0.01, 100.0)
+"""Smallest and largest: twice beyond what `calibration.fit_temperature` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +114,21 @@ class Checkpoint:
         Raises:
             CheckpointError: the graph is not there.
         """
-        path = self.path / (name.replace(".onnx", ".int8.onnx") if int8 else name)
+        path = self.path / (int8_name(name) if int8 else name)
         if not path.is_file():
             raise CheckpointError(f"Checkpoint {self.path} has no {path.name}. Mend: parallelnet export {self.path}")
         return path
+
+
+def file_names() -> tuple[str, ...]:
+    """Return the names of all files that a checkpoint may consist of."""
+    graphs = dict.fromkeys((*SEPARABLE_GRAPHS, *JOINT_GRAPHS))
+    return MODEL_JSON, WEIGHTS, CARD, *graphs, *map(int8_name, graphs)
+
+
+def int8_name(graph: str) -> str:
+    """Return the file name of a graph's quantised form."""
+    return graph.replace(".onnx", ".int8.onnx")
 
 
 def bundled() -> dict[str, Path]:
@@ -156,7 +179,7 @@ def _from_hub(repo_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repo_id, ignore_patterns=["*.bin", "*.pkl", "*.pt", "*.ckpt"]))
+        return Path(snapshot_download(repo_id, allow_patterns=list(file_names())))
     except (OSError, ValueError) as error:  # the hub's own errors derive from these
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"Checkpoint hf:{repo_id} could not be fetched: {reason}") from error
@@ -166,55 +189,144 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     """Return the checkpoint in a folder after checking its `model.json`.
 
     Raises:
-        CheckpointError: the folder or its `model.json` is missing, cut, not ours, or of a newer format.
+        CheckpointError: the folder or its `model.json` is missing, cut, not ours, of a newer format, or says what no
+            checkpoint of ours says.
     """
     folder = Path(path)
     source = folder / MODEL_JSON
-    try:
-        record = json.loads(source.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder} is no checkpoint: it has no {MODEL_JSON}.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{source} cannot be read: {error}. It may have been cut off; copy it again.") from None
-    if not isinstance(record, dict) or "format_version" not in record or "variant" not in record:
+    record = _record(source)
+    if "format_version" not in record or "variant" not in record:
         raise CheckpointError(f"{source} was not written by parallelnet: it names no format_version and variant.")
     version = record["format_version"]
-    if not isinstance(version, int) or version < 1:
-        raise CheckpointError(f"{source} is damaged: format_version is {version!r}; allowed: 1 to {FORMAT_VERSION}.")
+    if type(version) is not int or version < 1:
+        raise _damaged(source, "format_version", version, f"1 to {FORMAT_VERSION}")
     if version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{folder} has format {version!r}; this program reads up to {FORMAT_VERSION}. "
+            f"{folder} has format {_shown(version)}; this program reads up to {FORMAT_VERSION}. "
             "Mend: pip install --upgrade parallelnet"
         )
-    try:
-        record["signals"] = SignalOptions(**record["signals"])
-        record["classes"] = tuple(record["classes"])
-        record["modalities"] = tuple(record["modalities"])
-        facts = ModelFacts(**record)
-    except (KeyError, TypeError, OptionError) as error:
-        raise CheckpointError(f"{source} is damaged: {error}.") from None
+    known = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(ModelFacts)}
+    for name in record.keys() - known.keys():
+        raise CheckpointError(f"{source} is damaged: {_shown(name)} is none of {', '.join(known)}.")
+    for name in [name for name, needed in known.items() if needed and name not in record]:
+        raise CheckpointError(f"{source} is damaged: it lacks {name}.")
+    for name in ("classes", "modalities"):
+        if name in record:
+            record[name] = _names(source, name, record[name])
+    record["signals"] = _signals(source, record.get("signals"))
+    facts = ModelFacts(**record)
     _check(facts, source)
     return Checkpoint(folder, facts)
 
 
+def _record(source: Path) -> dict[str, Any]:
+    """Return the JSON object of a stranger's file."""
+    try:
+        if source.exists() and not source.is_file():  # opening a named pipe would wait for ever
+            raise ValueError("no regular file")
+        with source.open("rb") as file:
+            content = file.read(MAX_JSON_BYTES + 1)
+        if len(content) > MAX_JSON_BYTES:
+            raise ValueError(f"more than {MAX_JSON_BYTES >> 20} MiB")
+        record = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+    except FileNotFoundError:
+        raise CheckpointError(f"{source.parent} is no checkpoint: it has no {MODEL_JSON}.") from None
+    except (OSError, ValueError) as error:  # a whole number of more than 4300 digits is a ValueError, too
+        raise CheckpointError(
+            f"{source} cannot be read: {brief(str(error))}. It may have been cut off; copy it again."
+        ) from None
+    except RecursionError:
+        raise CheckpointError(f"{source} cannot be read: its JSON is nested too deeply. Mend: copy it again.") from None
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{source} was not written by parallelnet: it holds no JSON object.")
+    return record
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):  # which of the two counts is not for us to guess
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return record
+
+
+def _no_number(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is no JSON")
+
+
+def _signals(source: Path, record: Any) -> SignalOptions:
+    defaults = asdict(SignalOptions())
+    if not isinstance(record, dict) or record.keys() != defaults.keys():
+        raise _damaged(source, "signals", record, f"an object of {', '.join(defaults)}")
+    for name, default in defaults.items():
+        value = record[name]
+        if type(value) is not type(default) and not (name == "clip_s" and type(value) is int):
+            raise _damaged(source, f"{name} of signals", value, f"as {default!r} is")
+    try:
+        return SignalOptions(**record)
+    except OptionError as error:
+        raise CheckpointError(f"{source} is damaged: {brief(str(error))}") from None
+
+
+def _names(source: Path, name: str, values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(map(_is_name, values)):
+        raise _damaged(source, name, values, f"a list of names, each of 1 to {MAX_NAME} brief characters")
+    return tuple(values)
+
+
+def _is_name(value: Any) -> bool:
+    """Return whether a text may be shown as a name: no escape sequences for the terminal, no ends that nobody sees."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable() and value == value.strip()
+
+
 def _check(facts: ModelFacts, source: Path) -> None:
-    kinds = {"name": str, "variant": str, "separable": bool} | dict.fromkeys(
-        ("network", "temperatures", "conformal", "metrics", "data", "training", "versions"), dict
-    )
-    for field_name, kind in kinds.items():
-        if not isinstance(getattr(facts, field_name), kind):
-            raise CheckpointError(f"{source} is damaged: {field_name} is {getattr(facts, field_name)!r}.")
-    if len(facts.classes) < 2 or len(set(facts.classes)) != len(facts.classes):
-        raise CheckpointError(f"{source} is damaged: classes are {list(facts.classes)}; at least two, all different.")
+    for name in ("name", "variant"):
+        value = getattr(facts, name)
+        if not _is_name(value) or value in (".", "..") or set(value) & set("/\\"):
+            raise _damaged(source, name, value, f"a name of 1 to {MAX_NAME} brief characters, no path")
+    if type(facts.separable) is not bool:
+        raise _damaged(source, "separable", facts.separable, "true, false")
+    for name in ("network", "temperatures", "conformal", "metrics", "data", "training", "versions"):
+        if not isinstance(getattr(facts, name), dict):
+            raise _damaged(source, name, getattr(facts, name), "an object")
+    if not 2 <= len(facts.classes) <= MAX_CLASSES or len(set(facts.classes)) != len(facts.classes):
+        raise _damaged(source, "classes", list(facts.classes), f"at least two, at most {MAX_CLASSES}, all different")
     if facts.modalities not in (("speech", "image"), ("speech",), ("image",)):
-        raise CheckpointError(f"{source} is damaged: modalities are {list(facts.modalities)}.")
+        raise _damaged(source, "modalities", list(facts.modalities), "speech and image, or one of them")
     settings = ("both", "speech", "image") if len(facts.modalities) == 2 else facts.modalities
-    for setting in settings:
+    for setting in dict.fromkeys((*settings, *facts.temperatures, *facts.conformal)):
         temperature, threshold = facts.temperatures.get(setting), facts.conformal.get(setting)
-        if not isinstance(temperature, int | float) or not temperature > 0:
-            raise CheckpointError(f"{source} is damaged: temperature of {setting} is {temperature!r}, not above 0.")
-        if threshold is not None and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
-            raise CheckpointError(f"{source} is damaged: conformal of {setting} is {threshold!r}, not from 0 to 1.")
+        if setting not in ("both", "speech", "image"):
+            raise _damaged(source, "temperatures and conformal", setting, "both, speech, image")
+        if not (temperature is None and setting not in settings) and not _within(temperature, *TEMPERATURES):
+            raise _damaged(source, f"temperature of {setting}", temperature, "{} to {}".format(*TEMPERATURES))
+        if threshold is not None and not _within(threshold, 0, 1):
+            raise _damaged(source, f"conformal of {setting}", threshold, "0 to 1, or null")
+
+
+def _within(value: Any, low: float, high: float) -> bool:
+    # True is a number to Python; a whole number may be too large for a float.
+    return type(value) in (int, float) and low <= value <= high and math.isfinite(value)
+
+
+def _damaged(source: Path, what: str, value: Any, allowed: str) -> CheckpointError:
+    return CheckpointError(f"{source} is damaged: {what} is {_shown(value)}; allowed: {allowed}.")
+
+
+def _shown(value: Any) -> str:
+    return brief(json.dumps(value, ensure_ascii=False), 80)
+
+
+def copy(opened: Checkpoint, folder: Path) -> None:
+    """Copy a checkpoint without its graphs into a new folder: only files that belong to one, whatever else lies there.
+
+    Raises:
+        FileExistsError: the folder is there already.
+    """
+    folder.mkdir(parents=True)
+    for name in (MODEL_JSON, WEIGHTS, CARD):
+        if (opened.path / name).is_file():
+            shutil.copyfile(opened.path / name, folder / name)
 
 
 def write(path: str | os.PathLike[str], facts: ModelFacts) -> Checkpoint:
@@ -224,8 +336,7 @@ def write(path: str | os.PathLike[str], facts: ModelFacts) -> Checkpoint:
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / MODEL_JSON
-    partial = target.with_suffix(".json.partial")
-    partial.write_text(json.dumps(asdict(facts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(target)
+    # A figure that is no number becomes null, for JSON has no NaN.
+    record = json.loads(json.dumps(asdict(facts)), parse_constant=lambda _: None)
+    records.write_json(folder / MODEL_JSON, record)
     return Checkpoint(folder, facts)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -83,8 +82,6 @@ def _explain(chosen: options.ExplainOptions, console: Console, _: Mapping[str, A
         return
     if chosen.speech is None and chosen.image is None:
         raise OptionError("Nothing to explain. Mend: give --speech FILE, --image FILE, both, or --manifest FILE.")
-    if chosen.image is None and (chosen.superpixels or chosen.grid != options.ExplainOptions().grid):
-        raise OptionError("--grid and --superpixels divide a picture, and there is none. Mend: add --image FILE.")
     if chosen.out is not None:  # before the work: a folder that cannot be made would lose it
         if Path(chosen.out).is_file():
             raise OptionError(f"--out {chosen.out} is a file; allowed: a folder.")
@@ -199,11 +196,10 @@ def _export(chosen: options.ExportOptions, console: Console, _: Mapping[str, Any
     if chosen.out is not None and folder.exists():
         raise OptionError(f"--out {folder} exists already; name a new folder.")
     with extra("The ONNX export", "train"):
-        from .models import network, onnx, variants, weights
-    net = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes)
-    weights.load_weights(net, opened.weights)
+        from .models import onnx, weights
+    net = weights.open_network(opened)
     if chosen.out is not None:
-        shutil.copytree(opened.path, folder, ignore=shutil.ignore_patterns("*.onnx"))
+        checkpoint.copy(opened, folder)
     paths = [str(path) for path in onnx.export(net, opened.facts, folder, int8=chosen.int8)]
     print(json.dumps({"checkpoint": str(folder), "graphs": paths}) if console.json else "\n".join(paths))
 

@@ -85,9 +85,13 @@ def shown(value: object) -> str:
 
 
 def brief(text: str, limit: int = 200) -> str:
-    """Return a text in one line of at most so many characters; what was cut off is three points."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+    """Return text of a stranger as it may stand in a line of ours: one line, no control characters, and not too long.
+
+    What was cut off is three points.
+    """
+    line = " ".join(text[: 4 * limit].split())
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return line if len(line) <= limit and len(text) <= 4 * limit else f"{line[: limit - 3]}..."
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 from jsonargparse import ArgumentParser
 
 from .errors import OptionError
+from .options.checks import companions
 
 
 class _Parser(ArgumentParser):
@@ -149,7 +150,10 @@ def parse(
         taken = {f.name: given[f.name] for f in fields(cls) if f.name in given}
         return {key: tuple(value) if isinstance(value, list) else value for key, value in taken.items()}
 
-    return [cls(**take(cls)) for cls in shown], {key: value for cls in presets for key, value in take(cls).items()}
+    chosen = [cls(**take(cls)) for cls in shown]
+    for options in chosen:
+        companions(options, given)
+    return chosen, {key: value for cls in presets for key, value in take(cls).items()}
 
 
 def summary(cls: type) -> str:

@@ -6,7 +6,6 @@ design section 5's surface: `speech_branches`, `image_branches`, `head`, and `lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, Protocol, get_args
@@ -14,8 +13,9 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
+from . import graph_check
 from .checkpoint import Checkpoint
-from .errors import CheckpointError, InputError, MissingExtraError, OptionError
+from .errors import CheckpointError, InputError, MissingExtraError, OptionError, brief
 from .types import Modalities
 
 Array = npt.NDArray[np.float32]
@@ -31,6 +31,9 @@ _PASS_ROWS = 32
 """Samples in one pass through branches: VGG16's widest layer then holds 134 MB."""
 _HEAD_ROWS = 4096
 """Rows in one pass through the head, which holds a few thousand numbers a row."""
+_MEMORY_BYTES = 4 * 2**30
+"""Most memory for what all graphs of the process compute: five times what VGG16 and VGG19 take. A stranger's graph may
+blow up a picture to terabytes, and nothing in its file says how large its numbers become."""
 
 
 class Backend(Protocol):
@@ -53,7 +56,11 @@ class Model:
     """
 
     def __init__(self, checkpoint: Checkpoint, backend: Backend, device: Device) -> None:
-        """Take what computes; `open_runtime` chooses it."""
+        """Take what computes (`open_runtime` chooses it), and try it on silence and black.
+
+        Raises:
+            CheckpointError: what comes out does not fit `model.json`, or is no number.
+        """
         facts = checkpoint.facts
         self.classes = facts.classes
         self.modalities = facts.modalities
@@ -61,7 +68,15 @@ class Model:
         self.device = device
         self._temperatures = facts.temperatures
         self._backend = backend
+        self._width: int | None = None
+        # Batch norms and biases make something of silence, too; it is the same for every sample, so computed once.
         self._zeros: dict[str, Branches] = {}
+        zeros = {name: np.zeros((1, *SHAPES[name]), np.float32) for name in self.modalities}
+        if self.separable:
+            self._zeros = {name: self._branches(name, x) for name, x in zeros.items()}
+            self.head(self._zeros.get("speech"), self._zeros.get("image"))
+        else:
+            self.logits(zeros.get("speech"), zeros.get("image"))
 
     def speech_branches(self, speech: Array) -> Branches:
         """Return (N1_s, N2_s), each float32 [n, embed_dim], of log-mel windows [n, 1, 128, 128] in [0, 1].
@@ -104,12 +119,12 @@ class Model:
         for name in self.modalities:
             pair = given[name]
             if pair is None:
-                first, second = self._zero_branches(name)
+                first, second = self._zeros[name]
                 pair = np.repeat(first, n, axis=0), np.repeat(second, n, axis=0)
             if len(pair[0]) != len(pair[1]):
                 raise InputError(f"The {name} branches have {len(pair[0])} and {len(pair[1])} rows; as many of each.")
             arrays += pair
-        raw = _in_chunks(lambda chunk: self._backend.run("head", chunk), tuple(arrays), _HEAD_ROWS)[0]
+        raw = self._run("head", tuple(arrays), _HEAD_ROWS)[0]
         return self._calibrated(raw, modalities or _named(speech_branches is not None, image_branches is not None))
 
     def logits(
@@ -136,22 +151,52 @@ class Model:
             _checked(name, x) if x is not None else np.broadcast_to(np.float32(0), (n, *SHAPES[name]))
             for name, x in (("speech", speech), ("image", image))
         )
-        raw = _in_chunks(lambda chunk: self._backend.run("joint", chunk), arrays, _PASS_ROWS)[0]
+        raw = self._run("joint", arrays, _PASS_ROWS)[0]
         return self._calibrated(raw, modalities or _named(speech is not None, image is not None))
 
-    def _branches(self, name: Literal["speech", "image"], x: Array) -> Branches:
+    def _branches(self, name: str, x: Array) -> Branches:
         self._must_separate()
         self._must_take(name)
-        arrays = (_checked(name, x),)
-        first, second = _in_chunks(lambda chunk: self._backend.run(name, chunk), arrays, _PASS_ROWS)
+        first, second = self._run("speech" if name == "speech" else "image", (_checked(name, x),), _PASS_ROWS)
         return first, second
 
-    def _zero_branches(self, name: str) -> Branches:
-        # Batch norms and biases make something of silence, too; it is the same for every sample, so computed once.
-        if name not in self._zeros:
-            silence = np.zeros((1, *SHAPES[name]), np.float32)
-            self._zeros[name] = self._branches("speech" if name == "speech" else "image", silence)
-        return self._zeros[name]
+    def _run(self, part: Part, arrays: tuple[Array, ...], n_rows: int) -> tuple[Array, ...]:
+        """Return the outputs of one part, `n_rows` rows at a time so that memory stays bounded, each checked."""
+        n = len(arrays[0])
+        chunks = []
+        for at in range(0, n, n_rows):
+            chunk = tuple(np.ascontiguousarray(x[at : at + n_rows]) for x in arrays)
+            outputs = self._backend.run(part, chunk)
+            for output in outputs:
+                self._check_output(part, output, len(chunk[0]))
+            chunks.append(outputs)
+        return chunks[0] if len(chunks) == 1 else tuple(np.concatenate(column) for column in zip(*chunks, strict=True))
+
+    def _check_output(self, part: Part, output: Array, n_rows: int) -> None:
+        """Refuse outputs that are not one row of numbers a sample; a graph may say one shape and give another."""
+        if output.ndim != 2 or len(output) != n_rows or output.dtype != np.float32:
+            raise CheckpointError(
+                f"The {part} part of the model gave {output.dtype} {list(output.shape)} for {n_rows} samples; needed: "
+                f"float32 [{n_rows}, width]. Its graphs do not belong to its model.json."
+            )
+        width = output.shape[1]
+        if part in ("head", "joint"):
+            if width != len(self.classes):
+                raise CheckpointError(
+                    f"The {part} part of the model tells {width} classes apart, but model.json names "
+                    f"{len(self.classes)}. Mend: the graphs that belong to it (parallelnet export)."
+                )
+        elif self._width not in (None, width):
+            raise CheckpointError(
+                f"The {part} part of the model gave {width} numbers a sample, another branch {self._width}; all give "
+                "as many. Mend: the graphs that belong together (parallelnet export)."
+            )
+        else:
+            self._width = width
+        if not np.isfinite(output).all():
+            raise CheckpointError(
+                f"The {part} part of the model gave numbers that are not finite: its weights or its input are damaged."
+            )
 
     def _count(self, given: dict[str, Array | None]) -> int:
         lengths = {name: len(x) for name, x in given.items() if x is not None}
@@ -174,9 +219,11 @@ class Model:
             raise InputError("This model crosses its modalities early: it has no separate branches; use logits().")
 
     def _calibrated(self, raw: Array, modalities: Modalities) -> Array:
-        if not np.isfinite(raw).all():
-            raise CheckpointError("The model gave numbers that are not finite: its weights or its input are damaged.")
-        return raw / np.float32(self._temperatures.get(modalities, 1.0))
+        with np.errstate(over="ignore"):  # told below, in words
+            logits = raw / np.float32(self._temperatures.get(modalities, 1.0))
+        if not np.isfinite(logits).all():
+            raise CheckpointError("The model's logits over its temperature are not finite: its weights are damaged.")
+        return logits
 
 
 def open_runtime(
@@ -210,37 +257,31 @@ class _OnnxBackend:
     """One ONNX Runtime session for each graph of the checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint, int8: bool, n_threads: int | None) -> None:
-        runtime = _onnxruntime()
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3  # errors only: warnings about optimisation are not the user's to mend
-        options.intra_op_num_threads = n_threads or 0
-        # The graphs take turns. Threads that spin in wait for work take the cores from the next graph's: three times
-        # slower on two busy cores (24 ms a pair of the compact network instead of 8).
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = _session_options(n_threads)
         self._sessions: dict[str, Any] = {}
         for name in checkpoint.facts.graphs:
             part = name.removesuffix(".onnx")
             path = checkpoint.graph(name, int8=int8)
-            wanted = _ports(part, checkpoint.facts.modalities)
+            wanted, found = _ports(part, checkpoint.facts.modalities), graph_check.check(path)
+            if found != wanted:
+                arrived = (brief(", ".join(names)) or "nothing" for names in found)
+                raise CheckpointError(
+                    f"{path} maps {' to '.join(arrived)}; needed: {', '.join(wanted[0])} to {', '.join(wanted[1])}. "
+                    f"Mend: parallelnet export {checkpoint.path}"
+                )
             try:
-                session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+                self._sessions[part] = _onnxruntime().InferenceSession(
+                    str(path),
+                    options,
+                    providers=["CPUExecutionProvider"],
+                    # It computes what is constant while a graph is opened, past the limit of memory. Our exporter has
+                    # done that already.
+                    disabled_optimizers=["ConstantFolding"],
+                )
             except Exception as error:  # its exceptions share no class of their own
                 raise CheckpointError(
                     f"{path} cannot be loaded ({_first_line(error)}). It may have been cut off; copy it again."
                 ) from None
-            found = tuple(tuple(port.name for port in ports) for ports in (session.get_inputs(), session.get_outputs()))
-            if found != wanted:
-                raise CheckpointError(
-                    f"{path} maps {', '.join(found[0])} to {', '.join(found[1])}; needed: {', '.join(wanted[0])} to "
-                    f"{', '.join(wanted[1])}. Mend: parallelnet export {checkpoint.path}"
-                )
-            width = session.get_outputs()[0].shape[-1]
-            if found[1] == ("logits",) and isinstance(width, int) and width != len(checkpoint.facts.classes):
-                raise CheckpointError(
-                    f"{path} tells {width} classes apart, but model.json names {len(checkpoint.facts.classes)}. "
-                    f"Mend: parallelnet export {checkpoint.path}"
-                )
-            self._sessions[part] = session
         self._made_of = _kept(checkpoint), int8, n_threads
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -252,8 +293,12 @@ class _OnnxBackend:
         try:
             outputs = session.run(None, dict(zip(names, arrays, strict=True)))
         except Exception as error:
-            shapes = ", ".join(str(x.shape) for x in arrays)
-            raise CheckpointError(f"The {part} graph failed on {shapes} ({_first_line(error)}).") from error
+            shapes, reason = ", ".join(str(x.shape) for x in arrays), _first_line(error)
+            if "bfc_arena" in str(error):  # its source file of the allocator: the only sign there is
+                reason = (
+                    f"it needs more memory than there is, or than the {_MEMORY_BYTES >> 30} GiB that models may take"
+                )
+            raise CheckpointError(f"The {part} graph failed on {shapes} ({reason}).") from error
         return tuple(outputs)
 
 
@@ -270,12 +315,27 @@ def _ports(part: str, modalities: tuple[str, ...]) -> tuple[tuple[str, ...], tup
     return (modalities if part == "joint" else tuple(port for pair in branches.values() for port in pair)), ("logits",)
 
 
+def _session_options(n_threads: int | None) -> Any:
+    options = _onnxruntime().SessionOptions()
+    options.log_severity_level = 4  # its errors reach us as exceptions; lines of its own are not for the user
+    options.intra_op_num_threads = n_threads or 0
+    # The graphs take turns. Threads that spin in wait for work take the cores from the next graph's: three times
+    # slower on two busy cores (24 ms a pair of the compact network instead of 8).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.use_env_allocators", "1")  # those with the limit of memory
+    return options
+
+
 @cache
 def _onnxruntime() -> Any:
     import onnxruntime  # telemetry is off before this line: see parallelnet/__init__.py
 
     # Its warnings about a device that is not there (no GPU on this machine) are not the user's to mend.
-    onnxruntime.set_default_logger_severity(3)
+    onnxruntime.set_default_logger_severity(4)
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg({"max_mem": _MEMORY_BYTES}))
     return onnxruntime
 
 
@@ -286,7 +346,7 @@ class _TorchBackend:
         try:
             import torch
 
-            from .models import network, variants, weights
+            from .models import weights
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("parallelnet"):
                 raise
@@ -299,10 +359,7 @@ class _TorchBackend:
             torch.set_num_threads(n_threads)
         self._torch = torch
         self._device = device
-        facts = checkpoint.facts
-        self._network = network.build(variants.NetworkOptions.from_dict(facts.network), facts.classes)
-        weights.load_weights(self._network, checkpoint.weights)
-        self._network.to(device).eval()
+        self._network = weights.open_network(checkpoint).to(device).eval()
         self._made_of = _kept(checkpoint), device, n_threads
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -341,14 +398,5 @@ def _named(speech: bool, image: bool) -> Modalities:
     return "speech" if speech else "image"
 
 
-def _in_chunks(
-    run: Callable[[tuple[Array, ...]], tuple[Array, ...]], arrays: tuple[Array, ...], n_rows: int
-) -> tuple[Array, ...]:
-    """Return the joined outputs of `run` on at most `n_rows` rows at a time, so that memory stays bounded."""
-    n = len(arrays[0])
-    chunks = [run(tuple(np.ascontiguousarray(x[at : at + n_rows]) for x in arrays)) for at in range(0, n, n_rows)]
-    return chunks[0] if len(chunks) == 1 else tuple(np.concatenate(column) for column in zip(*chunks, strict=True))
-
-
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return brief((str(error).splitlines() or [type(error).__name__])[0].rstrip("."))

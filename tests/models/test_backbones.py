@@ -119,6 +119,12 @@ class _TimmNet(nn.Module):
         return x[..., ::32, ::32]
 
 
+@pytest.mark.parametrize("name", ["hf-hub:someone/net", "local-dir:/tmp/net", "a/b"])
+def test_a_timm_name_makes_nothing_be_fetched(name):
+    with pytest.raises(OptionError, match=r"--backbone is 'timm:.*a name of timm's own list"):
+        backbones.build(f"timm:{name}")
+
+
 def test_timm_networks_get_the_normalisation_that_timm_names(monkeypatch):
     asked = {}
 

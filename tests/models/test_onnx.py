@@ -7,11 +7,14 @@ import onnx
 import pytest
 import torch
 
-from parallelnet.checkpoint import ModelFacts
+from parallelnet import graph_check
+from parallelnet.checkpoint import Checkpoint, ModelFacts
 from parallelnet.errors import CheckpointError
+from parallelnet.models.backbones import BACKBONES
 from parallelnet.models.network import build
 from parallelnet.models.onnx import OPSET, export
 from parallelnet.models.variants import VARIANTS, BranchOptions, NetworkOptions
+from parallelnet.runtime import open_runtime
 from parallelnet.types import EMOTIONS
 
 SMALL = NetworkOptions(
@@ -167,3 +170,23 @@ def test_calibration_without_a_modality_is_refused(tmp_path):
     network, facts = made(SMALL)
     with pytest.raises(CheckpointError, match="Calibration for int8 has no image"):
         export(network, facts, tmp_path, int8=True, calibration={"speech": inputs(2)["speech"]})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BACKBONES)
+def test_graphs_of_every_backbone_are_graphs_that_run(name, tmp_path):
+    options = NetworkOptions(image=BranchOptions(name, (4, 4)), embed_dim=8, hidden=(6,))
+    network = build(options, EMOTIONS)
+    facts = ModelFacts("test", "test", options.to_dict(), modalities=("image",))
+    for path in export(network, facts, tmp_path, int8=True):  # which checks what it writes
+        assert graph_check.check(path)[0]
+    for int8 in (False, True):
+        model = open_runtime(Checkpoint(tmp_path, facts), int8=int8)
+        assert model.logits(image=inputs(2)["image"]).shape == (2, len(EMOTIONS))
+
+
+def test_an_operator_that_no_graph_may_have_is_told_when_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_check, "OPERATORS", graph_check.OPERATORS - {"Gemm"})
+    network, facts = made(SMALL)
+    with pytest.raises(CheckpointError, match="has the operator 'Gemm'"):
+        export(network, facts, tmp_path)

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from parallelnet.errors import CheckpointError, OptionError
+from parallelnet.models.network import build
 from parallelnet.models.variants import (
     NARROW,
     NARROW_CHANNELS,
@@ -65,6 +66,14 @@ def test_single_modality_rows_are_separable_and_say_what_they_take():
 def test_options_survive_json(name):
     options = VARIANTS[name].network
     assert NetworkOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
+
+
+@pytest.mark.parametrize("name", ["compact", "compact-ser-only", "baseline-1", "baseline-2", "parallelnet-additive"])
+def test_a_network_has_more_weights_than_the_fewest(name):
+    options = network_options(name, size="small")
+    n = sum(weights.numel() for weights in build(options, "abcd").state_dict().values())
+    # Half of the small networks' weights are in N1 and the dense layers: a bound that would notice a damaged width.
+    assert n / 10 < options.fewest_weights < n
 
 
 @pytest.mark.parametrize(

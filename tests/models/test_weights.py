@@ -1,11 +1,15 @@
+import struct
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from parallelnet.checkpoint import Checkpoint, ModelFacts
 from parallelnet.errors import CheckpointError
 from parallelnet.models.network import build
-from parallelnet.models.variants import VARIANTS
-from parallelnet.models.weights import load_matching, load_weights, save_weights
+from parallelnet.models.variants import VARIANTS, BranchOptions, NetworkOptions
+from parallelnet.models.weights import load_matching, load_weights, open_network, save_weights
 
 
 def net(width=3, *more):
@@ -67,3 +71,58 @@ def test_a_file_of_which_nothing_fits_is_refused(tmp_path):
     path = save_weights(nn.Linear(2, 2), tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="has nothing that fits this network"):
         load_matching(net(), path)
+
+
+NETWORK = NetworkOptions(image=BranchOptions("compact-image", (4, 4), input_pool=4), embed_dim=8, hidden=(6,))
+
+
+def kept(folder, options=NETWORK, **changes):
+    facts = ModelFacts("a", "b", NETWORK.to_dict(), classes=("a", "b"), modalities=("image",))
+    save_weights(build(NETWORK, facts.classes), folder / "model.safetensors")
+    return Checkpoint(folder, replace(facts, **{"network": options.to_dict(), **changes}))
+
+
+def test_a_checkpoints_network_comes_back(tmp_path):
+    opened = kept(tmp_path)
+    assert open_network(opened).modalities == ("image",)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "text"),
+    [
+        # Made before they are compared, these would take terabytes.
+        (replace(NETWORK, embed_dim=10**9), {}, "smaller than the network that model.json describes"),
+        (replace(NETWORK, hidden=(10**7, 10**7)), {}, "smaller than the network"),
+        (replace(NETWORK, image=BranchOptions("compact-image", (10**6, 10**6))), {}, "smaller than the network"),
+        (replace(NETWORK, hidden=(10**30,)), {}, "smaller than the network"),
+        (replace(NETWORK, hidden=(5,)), {}, "has in another shape"),
+        (NETWORK, {"modalities": ("speech",)}, "takes image and is separable"),
+        (NETWORK, {"separable": False}, "takes image and is separable"),
+    ],
+)
+def test_weights_and_facts_that_do_not_belong_together_are_refused(tmp_path, options, changes, text):
+    with pytest.raises(CheckpointError, match=text):
+        open_network(kept(tmp_path, options, **changes))
+
+
+def header(content, size=None):
+    return struct.pack("<Q", len(content) if size is None else size) + content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(b"{}", 2**62),
+        header(b"[" * 100_000),
+        header(b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'),
+        header(b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,4]}}') + b"\0" * 4,
+        header(b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}') + b"\0" * 4,
+        header(b'{"a\\u001b[31m":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}') + b"\0" * 4,
+    ],
+)
+def test_headers_that_lie_are_one_line(tmp_path, content):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(net(), path)
+    assert str(caught.value).isprintable()

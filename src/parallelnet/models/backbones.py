@@ -97,6 +97,8 @@ def find(name: str) -> Backbone:
     if name in BACKBONES:
         return BACKBONES[name]
     if name.startswith(TIMM):
+        if set(name[len(TIMM) :]) & set(":/\\"):  # `hf-hub:`, `local-dir:`: a name must not make it read from there
+            raise OptionError(f"--backbone is {name!r}; allowed: timm:NAME, a name of timm's own list.")
         return Backbone(f"{name[len(TIMM) :]} of timm", "timm", name[len(TIMM) :], weights="default")
     try:
         from torchvision import models

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import ModelFacts
+from .. import graph_check
+from ..checkpoint import ModelFacts, int8_name
 from ..errors import CheckpointError, MissingExtraError
+from ..records import write_whole
 from .network import INPUT_CHANNELS, SIDE, Branches, ParallelNet
 
 if TYPE_CHECKING:
@@ -157,10 +159,10 @@ def _write(model: onnx.ModelProto, path: Path) -> Path:
     import onnx
 
     _strip(model)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    onnx.checker.check_model(partial)
-    partial.replace(path)
+    content = model.SerializeToString(deterministic=True)
+    onnx.checker.check_model(content)
+    write_whole(path, lambda stream: stream.write(content))
+    graph_check.check(path)  # what we write, we run
     return path
 
 
@@ -203,7 +205,7 @@ def _quantise(path: Path, samples: Mapping[str, np.ndarray] | None) -> Path:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    target = path.with_name(path.name.replace(".onnx", ".int8.onnx"))
+    target = path.with_name(int8_name(path.name))
     with TemporaryDirectory() as scratch:
         prepared, made = Path(scratch) / "prepared.onnx", Path(scratch) / "made.onnx"
         # Folds each batch norm into its convolution and infers shapes, which quantisation needs.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, Literal, Self, get_args
 
 from ..errors import CheckpointError, OptionError, unknown
@@ -103,6 +104,18 @@ class NetworkOptions:
     def separable(self) -> bool:
         """True where each branch sees one modality only: nothing crosses before N2."""
         return len(self.modalities) == 1 or self.configuration == 3
+
+    @property
+    def fewest_weights(self) -> int:
+        """Weights of N1, dense layers and heads: fewer than the network has, known without building it."""
+        heads = 1 if len(self.modalities) == 1 else 3
+        widths = (self.embed_dim, *self.hidden)
+        n = heads * sum(a * b for a, b in zip(widths, self.hidden, strict=False))
+        for branch in filter(None, (self.speech, self.image)):
+            side = 128 // branch.input_pool // 2 ** len(branch.channels)
+            n += sum(9 * a * b for a, b in pairwise((1, *branch.channels)))
+            n += branch.channels[-1] * side * side * self.embed_dim
+        return n
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for `model.json`."""

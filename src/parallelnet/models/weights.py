@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
+from ..checkpoint import Checkpoint
+from ..errors import CheckpointError, brief
+from ..records import write_whole
+from .network import ParallelNet, build
+from .variants import NetworkOptions
 
 
 def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
@@ -24,10 +28,36 @@ def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    partial = target.with_name(target.name + ".partial")
-    save_file(tensors, partial, metadata={"format": "pt"})
-    partial.replace(target)
+    content = save(tensors, metadata={"format": "pt"})
+    write_whole(target, lambda stream: stream.write(content))
     return target
+
+
+def open_network(opened: Checkpoint) -> ParallelNet:
+    """Return the network of a checkpoint with its weights, on the CPU.
+
+    Raises:
+        CheckpointError: the weights are missing, cut, or of another network than `model.json` says.
+        OptionError: a backbone that does not exist.
+    """
+    facts, source = opened.facts, opened.weights
+    options = NetworkOptions.from_dict(facts.network)
+    if (options.modalities, options.separable) != (facts.modalities, facts.separable):
+        raise CheckpointError(
+            f"{opened.path} is damaged: its network takes {' and '.join(options.modalities)} and is "
+            f"{'' if options.separable else 'not '}separable, its modalities and separable say otherwise."
+        )
+    _refuse_missing(source)
+    # A stranger may ask for layers of terabytes, which would be made before they are compared. No weight is smaller
+    # than a byte.
+    if options.fewest_weights > source.stat().st_size:
+        raise CheckpointError(
+            f"{source} cannot be read: it is smaller than the network that model.json describes. It may have been cut "
+            "off; copy it again."
+        )
+    network = build(options, facts.classes)
+    load_weights(network, source)
+    return network
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -78,18 +108,22 @@ def load_matching(network: nn.Module, path: str | os.PathLike[str]) -> int:
 
 
 def _read(source: Path) -> dict[str, Tensor]:
-    if not source.is_file():
-        raise CheckpointError(f"There are no weights at {source}; a checkpoint that is only run has none.")
+    _refuse_missing(source)
     try:
         return load_file(source)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{source} cannot be read: {str(error).splitlines()[0]}. It may have been cut off; copy it again."
+            f"{source} cannot be read: {brief(str(error))}. It may have been cut off; copy it again."
         ) from None
+
+
+def _refuse_missing(source: Path) -> None:
+    if not source.is_file():
+        raise CheckpointError(f"There are no weights at {source}; a checkpoint that is only run has none.")
 
 
 def _listed(what: str, names: list[str]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return f"{what} {', '.join(names[:2])}{more}"
+    return f"{what} {brief(', '.join(names[:2]))}{more}"

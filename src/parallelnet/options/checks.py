@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from dataclasses import fields
+from typing import Any
 
 from ..errors import OptionError
 
@@ -22,3 +25,19 @@ def positive(flag: str, value: float | None) -> None:
     """Raise unless the value is None, or finite and above 0."""
     if value is not None:
         require(math.isfinite(value) and value > 0, flag, value, "a number above 0")
+
+
+def companions(options: Any, given: Collection[str]) -> None:
+    """Raise where a flag was given that says nothing without another one, and that one is not there.
+
+    Args:
+        options: an option dataclass; a field's metadata `with` names the flags of which it needs one.
+        given: names of the fields that the user gave, on the command line or in a --config file. Their values do not
+            tell: a user may well give the default.
+    """
+    for field in fields(options):
+        needed = field.metadata.get("with", ())
+        idle = field.name not in given or getattr(options, field.name) is False  # `--no-listen` asks for nothing
+        if needed and not idle and all(getattr(options, name) is None for name in needed):
+            flag, others = f"--{field.name.replace('_', '-')}", " or ".join(f"--{name}" for name in needed)
+            raise OptionError(f"{flag} goes with {others}, which was not given. Mend: add it, or leave out {flag}.")

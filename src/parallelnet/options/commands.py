@@ -78,8 +78,8 @@ class PredictOptions(ModelOptions):
     image: str | None = None
     manifest: str | None = None
     out: str | None = None
-    resume: bool = False
-    modalities: Literal["both", "speech", "image"] = "both"
+    resume: bool = field(default=False, metadata={"with": ("manifest",)})
+    modalities: Literal["both", "speech", "image"] = field(default="both", metadata={"with": ("manifest",)})
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -92,8 +92,6 @@ class PredictOptions(ModelOptions):
             raise OptionError("--manifest names many samples, --speech and --image one. Leave out one of the two.")
         if (self.manifest is None) != (self.out is None):
             raise OptionError("--manifest and --out go together: predictions of the manifest's rows go to --out FILE.")
-        if self.modalities != "both" and single:
-            raise OptionError("--modalities goes with --manifest; for one sample give --speech or --image alone.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

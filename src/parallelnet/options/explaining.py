@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import OptionError
 from .checks import require
 from .commands import ModelOptions
+
+# Flags that divide or replace a part of the sample say nothing where there is no such part (checks.companions).
+_SPEECH = {"with": ("speech", "manifest")}
+_IMAGE = {"with": ("image", "manifest")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,24 +60,24 @@ class ExplainOptions(ModelOptions):
     out: str | None = None
     resume: bool = False
     method: Literal["owen", "paper", "exact", "sampled"] = "owen"
-    units: Literal["words", "segments"] | None = None
-    n_segments: int = 16
-    grid: str = "4x4"
-    superpixels: int = 0
-    mel_bands: int = 1
-    text: str | None = None
-    word_times: str | None = None
-    transcribe: bool = False
-    stt: Literal["pocketsphinx", "whisper"] = "pocketsphinx"
-    stt_model: str | None = None
+    units: Literal["words", "segments"] | None = field(default=None, metadata=_SPEECH)
+    n_segments: int = field(default=16, metadata=_SPEECH)
+    grid: str = field(default="4x4", metadata=_IMAGE)
+    superpixels: int = field(default=0, metadata=_IMAGE)
+    mel_bands: int = field(default=1, metadata=_SPEECH)
+    text: str | None = field(default=None, metadata=_SPEECH)
+    word_times: str | None = field(default=None, metadata=_SPEECH)
+    transcribe: bool = field(default=False, metadata=_SPEECH)
+    stt: Literal["pocketsphinx", "whisper"] = field(default="pocketsphinx", metadata=_SPEECH)
+    stt_model: str | None = field(default=None, metadata=_SPEECH)
     target: str | None = None
     score: Literal["probability", "log-odds"] = "probability"
-    baseline_speech: Literal["silence", "band-floor", "mean", "blur"] = "silence"
-    baseline_image: Literal["black", "mean", "blur"] = "black"
+    baseline_speech: Literal["silence", "band-floor", "mean", "blur"] = field(default="silence", metadata=_SPEECH)
+    baseline_image: Literal["black", "mean", "blur"] = field(default="black", metadata=_IMAGE)
     sensitivity: bool = False
-    percentile: float = 30.0
-    listen: bool = False
-    invert: bool = False
+    percentile: float = field(default=30.0, metadata=_SPEECH)
+    listen: bool = field(default=False, metadata=_SPEECH)
+    invert: bool = field(default=False, metadata=_SPEECH)
     labels: tuple[str, ...] = ()
     n_samples: int = 32
     seed: int = 0

@@ -265,8 +265,9 @@ def _write_checkpoint(
 ) -> Checkpoint:
     folder = task.folder / "checkpoint"
     options = task.options
+    name = Path(options.out).resolve().name  # `--out .` has a name, too
     facts = ModelFacts(
-        name=f"{Path(options.out).name}-{task.folder.name}" if options.folds else Path(options.out).name,
+        name=f"{name}-{task.folder.name}" if options.folds else name,
         variant=options.variant,
         network=task.network.to_dict(),
         classes=task.classes,
