@@ -17,7 +17,8 @@ from PIL import Image
 
 from . import image_files, image_samples
 from .errors import InputError, opened
-from .image_samples import Pixels
+from .image_files import TooLargeError as TooLargeError
+from .image_samples import Pixels as Pixels
 from .options import LimitOptions, SignalOptions
 from .types import FaceCrop
 
@@ -67,9 +68,9 @@ def read(source: Source, *, limits: LimitOptions = _DEFAULT_LIMITS) -> Pixels:
     """Return a picture as uint8 `[height, width, 3]`, sRGB, upright (EXIF orientation applied).
 
     Transparent parts are shown over white, as pages and chats show them; black would be the model's "no picture".
-    Grey becomes three equal channels, 16 bits become 8, an animation gives its first frame, a colour profile is applied.
-    A baseline JPEG of up to four times `max_pixels` is decoded at half its size. The peak of memory is 7 bytes a pixel
-    (jpeg, png, bmp), up to 20 for webp, avif and heic.
+    Grey becomes three equal channels, 16 bits become 8, an animation gives its first frame, a colour profile is
+    applied. A baseline JPEG of up to four times `max_pixels` is decoded at half its size. The peak of memory is 7 bytes
+    a pixel (jpeg, png, bmp), up to 20 for webp, avif and heic.
 
     Args:
         source: path, bytes, binary stream, PIL image, or array `[h, w]`, `[h, w, 1]`, `[h, w, 3]`, `[h, w, 4]`
@@ -102,9 +103,7 @@ def _from_pillow(picture: Image.Image, name: str) -> Pixels:
             samples, white = image_samples.numbers(picture, name)
             return _from_samples(samples, name, turn, white)
         to_rgb = image_samples.to_rgb(picture, name)
-        return _in_strips(
-            width, height, turn, lambda top, bottom: to_rgb(picture.crop((0, top, width, bottom)))
-        )
+        return _in_strips(width, height, turn, lambda top, bottom: to_rgb(picture.crop((0, top, width, bottom))))
 
 
 def _from_array(array: npt.NDArray[Any], limits: LimitOptions) -> Pixels:

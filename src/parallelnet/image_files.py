@@ -93,7 +93,7 @@ def open_picture(stream: BinaryIO, name: str, limits: LimitOptions) -> Image.Ima
     if claimed is not None:  # Pillow's plug-in makes room for it while it opens the file
         _refuse_claim(name, *claimed, n_bytes)
         refuse_size(name, *claimed, limits)
-    formats = _PILLOW_FORMATS
+    formats: tuple[str, ...] = _PILLOW_FORMATS
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
         _register_heic(name)
         formats = ("HEIF",)
@@ -104,9 +104,9 @@ def open_picture(stream: BinaryIO, name: str, limits: LimitOptions) -> Image.Ima
     if picture.format == "PNG":
         _refuse_impossible_png(name, head, n_bytes)
     if picture.format == "TIFF":
-        tile = tuple(getattr(picture, "tag_v2", {}).get(tag, 1) for tag in _TILE)
-        if all(isinstance(side, int) for side in tile):  # a buffer for each, whatever the picture's own size
-            refuse_size(f"A tile of {name}", *(max(1, side) for side in tile), limits)  # type: ignore[misc]
+        width, height = (getattr(picture, "tag_v2", {}).get(tag, 1) for tag in _TILE)
+        if isinstance(width, int) and isinstance(height, int):  # a buffer for each, whatever the picture's own size
+            refuse_size(f"A tile of {name}", max(1, width), max(1, height), limits)
     return picture
 
 
@@ -171,8 +171,8 @@ def _refuse_claim(name: str, width: int, height: int, n_bytes: int) -> None:
     allowed = max(FREE_PIXELS, PIXELS_A_BYTE * n_bytes)
     if width * height > allowed:
         raise TooLargeError(
-            f"{name} claims {width} x {height} = {width * height:,} pixels in {n_bytes:,} bytes, as files do that shall "
-            f"exhaust a machine; allowed: {FREE_PIXELS:,}, or {PIXELS_A_BYTE:,} for each byte. Mend: scale it down."
+            f"{name} claims {width} x {height} = {width * height:,} pixels in {n_bytes:,} bytes, as files do that "
+            f"shall exhaust a machine; allowed: {FREE_PIXELS:,}, or {PIXELS_A_BYTE:,} a byte. Mend: scale it down."
         )
 
 

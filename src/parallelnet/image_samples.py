@@ -54,7 +54,7 @@ def to_eight_bits(
     low, high = samples.min(), samples.max()
     if kind == "f":
         if not (low >= 0 and high <= 1):  # also refuses NaN
-            mend = "divide by 255" if 0 <= low and 1 < high <= 255 else "scale them to [0, 1]"
+            mend = "divide by 255" if low >= 0 and 1 < high <= 255 else "scale them to [0, 1]"
             raise InputError(f"{name} holds {low} to {high}; allowed: floats in [0, 1], no NaN. Mend: {mend}.")
         return lambda part: np.round(part.astype(np.float32) * 255).astype(np.uint8)
     if white is None:

@@ -7,6 +7,7 @@ descriptor to the libraries. A program that imports us keeps its own.
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import logging
 import os
@@ -25,12 +26,13 @@ def only_ours(*, everything: bool = False) -> Iterator[None]:
     Args:
         everything: change nothing, to look for a defect.
     """
-    if everything:
+    # Who starts Python to look into it wants what it prints there.
+    if everything or sys.flags.verbose or sys._xoptions or faulthandler.is_enabled():
         yield
         return
     root, silent, hook = logging.getLogger(), logging.NullHandler(), sys.unraisablehook
     root.addHandler(silent)  # without any handler Python prints other packages' warnings by itself
-    sys.unraisablehook = lambda _: None  # "Exception ignored in" a callback of libsndfile: what matters is raised anyway
+    sys.unraisablehook = lambda _: None  # "Exception ignored in" a callback: what matters is raised elsewhere
     try:
         with warnings.catch_warnings(), _libraries_silenced():
             if not sys.warnoptions:  # python -W, PYTHONWARNINGS: somebody wants to see them

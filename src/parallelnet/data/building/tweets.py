@@ -30,6 +30,7 @@ from ..image_corpora import (
 )
 from .csv_rows import DELIMITERS, MAX_LINE, csv_rows, is_text, read_lines
 from .draft import Draft
+from .pictures import is_inside
 from .tweet_columns import COLUMNS, Labels, TweetColumns, UnusableError, plain, tweet_draft, unreadable
 
 _SUFFIXES = {
@@ -232,11 +233,15 @@ def _read_parquet(source: Path, folder: Path, labels: Labels) -> Iterator[Draft]
 
 def _read_mvsa(source: Path, folder: Path, labels: Labels) -> Iterator[Draft]:
     """MVSA, in the order of its label file; where annotators disagree there is no sentiment (see `read_mvsa`)."""
+    root = os.path.realpath(source)
     for row, (number, *votes) in enumerate(mvsa_lines(source)):
         where = f"line {row + 2}"
         words = source / "data" / f"{number}.txt"
         if not number.isdigit():
             yield unreadable(row, f"{where}: {number[:40]!r} is no number of a tweet")
+            continue
+        if words.is_symlink() and not is_inside(words, root):
+            yield unreadable(row, f"{where}: data/{words.name} is a link that leads out")
             continue
         try:
             text = any_text(words.read_bytes()).strip()
