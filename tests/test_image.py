@@ -220,9 +220,7 @@ def test_wrong_arrays_are_refused(array, message):
 
 def test_an_enormous_picture_is_refused_from_its_header():
     limit = Image.MAX_IMAGE_PIXELS
-    with pytest.raises(
-        InputError, match=r"claims 30000 x 30000 = 900,000,000 pixels in 141 bytes.*: 16,777,216"
-    ):
+    with pytest.raises(InputError, match=r"claims 30000 x 30000 = 900,000,000 pixels in 141 bytes.*: 16,777,216"):
         image.read(png_header(30_000, 30_000))
     with pytest.raises(InputError, match=r"9000 x 9000 = 81,000,000 pixels; allowed: up to 50,0.*--max-pixels"):
         image.read(png_header(9_000, 9_000) + bytes(100_000))
