@@ -270,7 +270,7 @@ def _signals(source: Path, record: Any) -> SignalOptions:
 
 def _names(source: Path, name: str, values: Any) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(map(_is_name, values)):
-        raise _damaged(source, name, values, f"a list of names, each of 1 to {MAX_NAME} brief characters")
+        raise _damaged(source, name, values, f"a list of names, each of 1 to {MAX_NAME} printable characters")
     return tuple(values)
 
 
@@ -283,7 +283,7 @@ def _check(facts: ModelFacts, source: Path) -> None:
     for name in ("name", "variant"):
         value = getattr(facts, name)
         if not _is_name(value) or value in (".", "..") or set(value) & set("/\\"):
-            raise _damaged(source, name, value, f"a name of 1 to {MAX_NAME} brief characters, no path")
+            raise _damaged(source, name, value, f"a name of 1 to {MAX_NAME} printable characters, no path")
     if type(facts.separable) is not bool:
         raise _damaged(source, "separable", facts.separable, "true, false")
     for name in ("network", "temperatures", "conformal", "metrics", "data", "training", "versions"):

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, options
+from . import __version__, options, quiet
 from .commands import datasets, experiments
 from .commands.console import Console, extra, progress, recipe
 from .errors import ManifestError, OptionError, ParallelNetError, StoppedError, brief, unknown
@@ -269,6 +269,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ended it (130 for Ctrl-C, 143 for SIGTERM), 141 when whoever reads the output went away.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with quiet.only_ours(everything="--debug" in given):
+        return _status(given)
+
+
+def _status(given: list[str]) -> int:
     try:
         with _stoppable():
             _run(given)

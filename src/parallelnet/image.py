@@ -7,15 +7,18 @@ The paper (section 3.2) resizes whole pictures. Models that learnt from tight fa
 from __future__ import annotations
 
 import os
-import threading
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from .errors import InputError, MissingExtraError, opened
+from . import image_files, image_samples
+from .errors import InputError, opened
+from .image_files import TooLargeError as TooLargeError
+from .image_samples import Pixels as Pixels
 from .options import LimitOptions, SignalOptions
 from .types import FaceCrop
 
@@ -39,140 +42,97 @@ DETECT_SIDE = 320  # pixels, the longer side of the picture that is searched
 DETECT_MIN_SIDE = 24  # pixels: the cascade's own window, 7.5 % of the longer side
 DETECT_HITS = 5  # overlapping raw hits that make a face
 
-Pixels = npt.NDArray[np.uint8]
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | npt.NDArray[Any] | Image.Image
 
-_FORMATS = 'jpeg, png, webp, gif, bmp, tiff, ppm, avif; heic with pip install "parallelnet[video]"'
-# Named one by one: Pillow would also start Ghostscript for an eps, for instance. MPO (phones) opens as JPEG.
-_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF")
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_EXIF_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_PILLOW_LIMIT = threading.Lock()
 _DEFAULT_LIMITS = LimitOptions()
 _DEFAULT_SIGNALS = SignalOptions()
+
+_STRIP = 1 << 20  # pixels that are converted at a time: beside the decoder's picture only the result is held
+# What a camera stores, as a view of the upright picture (EXIF 2.32, table 6).
+_STORED: dict[int, Callable[[Pixels], Pixels]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
 
 
 # --- any source to upright RGB ----------------------------------------------------------------------------------------
 
 
 def read(source: Source, *, limits: LimitOptions = _DEFAULT_LIMITS) -> Pixels:
-    """Return a picture as uint8 `[height, width, 3]`, RGB, upright (EXIF orientation applied).
+    """Return a picture as uint8 `[height, width, 3]`, sRGB, upright (EXIF orientation applied).
 
     Transparent parts are shown over white, as pages and chats show them; black would be the model's "no picture".
-    Grey becomes three equal channels, 16 bits become 8, an animation gives its first frame.
+    Grey becomes three equal channels, 16 bits become 8, an animation gives its first frame, a colour profile is
+    applied. A baseline JPEG of up to four times `max_pixels` is decoded at half its size. The peak of memory is 7 bytes
+    a pixel (jpeg, png, bmp), up to 20 for webp, avif and heic.
 
     Args:
         source: path, bytes, binary stream, PIL image, or array `[h, w]`, `[h, w, 1]`, `[h, w, 3]`, `[h, w, 4]`
-            of uint8, uint16, bool, or floats in [0, 1].
+            of uint8, uint16 (white is 65535), other integers from 0 to 255, bool, or floats in [0, 1].
         limits: larger pictures are refused, from the header.
 
     Raises:
-        InputError: missing, unreadable, empty, cut off, too large, or no picture.
+        InputError: missing, unreadable, empty, cut off, too large, no picture, or numbers whose white is not known.
         MissingExtraError: HEIC without the `video` extra.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
     if isinstance(source, Image.Image):
-        return _from_pillow(source, "Picture", limits)
-    with opened(source, "Picture", _FORMATS) as (stream, name):
-        return _from_pillow(_open(stream, name), name, limits)
+        image_files.refuse_size("Picture", *source.size, limits)
+        return _from_pillow(source, "Picture")
+    with opened(source, "Picture", image_files.FORMATS) as (stream, name):
+        picture = image_files.open_picture(stream, name, limits)
+        rgb = _from_pillow(picture, name)
+        if picture.format == "PNG" and not rgb[-2:].any():
+            with image_files.damaged(name):
+                image_files.refuse_short_png(stream, name)
+        return rgb
 
 
-def _open(stream: BinaryIO, name: str) -> Image.Image:
-    """Return the picture with its header read and nothing decoded."""
-    head = stream.read(12)
-    stream.seek(0)
-    formats: tuple[str, ...] = _PILLOW_FORMATS
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
-        try:
-            import pillow_heif
-        except ImportError:
-            raise MissingExtraError(f"{name} is HEIC: reading it", "video") from None
-        pillow_heif.register_heif_opener()
-        formats = ("HEIF",)
-    try:
-        # Pillow's own limit is one for the whole process and unknown to our options: ours is checked next.
-        with _PILLOW_LIMIT:
-            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            try:
-                return Image.open(stream, formats=formats)
-            finally:
-                Image.MAX_IMAGE_PIXELS = limit
-    except UnidentifiedImageError:
-        raise InputError(f"{name} is no picture that can be read. Allowed: {_FORMATS}.") from None
-    except Exception as error:  # plug-ins raise anything, SyntaxError and struct.error among them, on a bad header
-        raise InputError(f"{name} is damaged ({_one_line(error)}). Allowed: {_FORMATS}.") from None
-
-
-def _from_pillow(picture: Image.Image, name: str, limits: LimitOptions) -> Pixels:
-    _refuse_size(name, *picture.size, limits)
-    try:
-        picture.load()
-        turn = _UPRIGHT.get(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception as error:
-        raise InputError(f"{name} is cut off or damaged ({_one_line(error)}). Mend: copy it again.") from None
-    if picture.mode.startswith("I") or picture.mode == "F":
-        rgb = Image.fromarray(_eight_bits(np.asarray(picture), name)).convert("RGB")
-    elif picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    else:
-        try:
-            rgb = picture.convert("RGB")
-        except ValueError:  # LAB, for instance
-            raise InputError(f"{name} has colours of mode {picture.mode}. Mend: save it as RGB.") from None
-    return np.array(rgb if turn is None else rgb.transpose(turn))
+def _from_pillow(picture: Image.Image, name: str) -> Pixels:
+    with image_files.damaged(name):
+        turn = image_files.load(picture)
+        width, height = picture.size
+        if image_samples.is_numeric(picture):
+            samples, white = image_samples.numbers(picture, name)
+            return _from_samples(samples, name, turn, white)
+        to_rgb = image_samples.to_rgb(picture, name)
+        return _in_strips(width, height, turn, lambda top, bottom: to_rgb(picture.crop((0, top, width, bottom))))
 
 
 def _from_array(array: npt.NDArray[Any], limits: LimitOptions) -> Pixels:
     name = f"Picture array {array.dtype}{list(array.shape)}"
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise InputError(f"{name} has the wrong shape; allowed: [h, w], [h, w, 1], [h, w, 3] or [h, w, 4].")
-    _refuse_size(name, array.shape[1], array.shape[0], limits)
-    pixels = _eight_bits(array, name)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    return _from_pillow(Image.fromarray(pixels), name, limits)
+    image_files.refuse_size(name, array.shape[1], array.shape[0], limits)
+    with image_files.damaged(name):
+        return _from_samples(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array, name, 1, None)
 
 
-def _refuse_size(name: str, width: int, height: int, limits: LimitOptions) -> None:
-    if width * height == 0:
-        raise InputError(f"{name} has no pixels ({width} x {height}).")
-    if width * height > limits.max_pixels:
-        raise InputError(
-            f"{name} has {width} x {height} = {width * height:,} pixels; allowed: up to {limits.max_pixels:,}. "
-            "Mend: scale it down, or raise --max-pixels."
-        )
+def _from_samples(samples: npt.NDArray[Any], name: str, turn: int, white: int | None) -> Pixels:
+    to_eight_bits = image_samples.to_eight_bits(samples, name, white=white)
+
+    def strip(top: int, bottom: int) -> Pixels:
+        picture = Image.fromarray(to_eight_bits(samples[top:bottom]))
+        return image_samples.to_rgb(picture, name)(picture)
+
+    return _in_strips(samples.shape[1], samples.shape[0], turn, strip)
 
 
-def _eight_bits(samples: npt.NDArray[Any], name: str) -> Pixels:
-    """Return samples of any allowed type as uint8: 16 bits are divided by 257, floats in [0, 1] multiplied by 255."""
-    kind = samples.dtype.kind
-    if samples.dtype == np.uint8:
-        return np.ascontiguousarray(samples)
-    if kind == "b":
-        return samples.astype(np.uint8) * np.uint8(255)
-    if kind == "f":
-        if not (samples.min() >= 0 and samples.max() <= 1):  # also refuses NaN
-            raise InputError(f"{name} holds {samples.min()} to {samples.max()}; allowed: floats in [0, 1], no NaN.")
-        return np.round(samples.astype(np.float32) * 255).astype(np.uint8)
-    # Pillow gives 16-bit files as uint16 or, from some formats, as int32 with the same values.
-    if samples.dtype == np.uint16 or (samples.dtype == np.int32 and samples.min() >= 0 and samples.max() <= 65535):
-        return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise InputError(f"{name} holds {samples.dtype} samples; allowed: uint8, uint16, bool, or floats in [0, 1].")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+def _in_strips(width: int, height: int, turn: int, strip: Callable[[int, int], Pixels]) -> Pixels:
+    """Return the upright picture, put together from strips of what is stored, `width` and `height` pixels of it."""
+    upright = np.empty((width, height, 3) if turn >= 5 else (height, width, 3), np.uint8)
+    stored = _STORED[turn](upright)
+    n_rows = max(1, _STRIP // width)
+    for top in range(0, height, n_rows):
+        stored[top : top + n_rows] = strip(top, min(top + n_rows, height))
+    return upright
 
 
 # --- the face ---------------------------------------------------------------------------------------------------------

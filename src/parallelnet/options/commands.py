@@ -36,7 +36,8 @@ class ModelOptions:
         face: `auto` crops the largest frontal face, `off` uses the whole picture; the checkpoint's own when left out.
         threads: CPU threads; 0 leaves the choice to the engine.
         max_duration_s: longest speech that is read, in seconds.
-        max_pixels: largest picture that is decoded, in pixels (width times height).
+        max_pixels: largest picture that is decoded, in pixels (width times height); a baseline JPEG of up to four
+            times as many is decoded at half its size.
     """
 
     checkpoint: str | None = None

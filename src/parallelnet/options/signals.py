@@ -8,7 +8,8 @@ from typing import Literal
 from .checks import positive, require
 
 MAX_DURATION_S = 900.0
-MAX_PIXELS = 64_000_000
+MAX_PIXELS = 50_000_000
+"""The 50-megapixel cameras of phones (8160 x 6120); 0.35 to 1 GB while it is decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class LimitOptions:
 
     Attributes:
         max_duration_s: longest speech that is read, in seconds.
-        max_pixels: largest picture that is decoded, in pixels (width times height).
+        max_pixels: largest picture that is decoded, in pixels (width times height); a baseline JPEG of up to four
+            times as many is decoded at half its size.
     """
 
     max_duration_s: float = MAX_DURATION_S

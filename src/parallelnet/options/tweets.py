@@ -28,7 +28,8 @@ class TweetsOptions:
         pitch: 0 to 99, for engines that have it; -1 leaves the engine's own.
         emoji: `name` speaks an emoji's name, `drop` leaves it out.
         max_characters: longest cleaned text that is spoken.
-        max_pixels: largest picture that is decoded, in pixels (width times height).
+        max_pixels: largest picture that is decoded, in pixels (width times height); a baseline JPEG of up to four
+            times as many is decoded at half its size.
         duplicates: `sample` drops a row whose text and picture both stood in earlier rows, `any` one of which either
             did, `keep` none.
         near_bits: largest number of differing bits, of 64, at which two pictures are the same: 0 to 16; above 8 the

@@ -10,9 +10,16 @@ from pathlib import Path
 from parallelnet.errors import CheckpointError, MissingExtraError
 
 
+def called(_, task):
+    """Return how errors name a task."""
+    return f"task {task}"
+
+
 @dataclass(frozen=True)
 class Square:
     """Square numbers, and tell of the process: (square, process id, times opened in it, threads)."""
+
+    called = called
 
     def open(self):
         import numpy as np
@@ -33,6 +40,8 @@ class Square:
 @dataclass(frozen=True)
 class Fail:
     """Fail in the way that the task names."""
+
+    called = called
 
     def open(self):
         return self._fail
@@ -57,8 +66,28 @@ class Fail:
 class FailToOpen:
     """Cannot be opened."""
 
+    called = called
+
     def open(self):
         raise CheckpointError("no such teacher")
+
+
+@dataclass(frozen=True)
+class KillOnce:
+    """Be killed by the first task that comes; a file remembers that it was."""
+
+    mark: str
+
+    called = called
+
+    def open(self):
+        return self._work
+
+    def _work(self, task):
+        if not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return task
 
 
 @dataclass(frozen=True)
@@ -67,6 +96,8 @@ class Linger:
 
     folder: str
     seconds: float
+
+    called = called
 
     def open(self):
         return self._linger
@@ -84,6 +115,8 @@ class Where:
     """Tell the Ray node that a task ran on, after a while."""
 
     seconds: float
+
+    called = called
 
     def open(self):
         import ray

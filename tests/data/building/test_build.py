@@ -320,6 +320,8 @@ def test_a_build_killed_at_ten_random_moments_ends_with_the_same_bytes(
             n_killed += 1
         process.wait()
         if (out / DATASET_JSON).exists():  # complete between two kills: from the start again
+            # Killed between its last file and the removal of what it needed, the next start removes that.
+            assert build_tweets(options) == world.report
             assert hashes(out) == hashes(Path(world.options.out))
             shutil.rmtree(out)
 
@@ -339,6 +341,44 @@ def test_a_finished_build_is_left_as_it_is(
 
     assert "is complete already" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
+
+
+def test_what_a_complete_build_left_is_removed_by_the_next_start(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = Path(shutil.copytree(world.options.out, tmp_path / "set"))
+    (out / WORK / "made").mkdir(parents=True)
+    (out / WORK / "made" / "00000.json").write_text("{}")
+
+    with caplog.at_level("INFO"):
+        assert build_tweets(replace(world.options, out=str(out))) == world.report
+
+    assert "is complete already; what a run that was ended left in it was removed" in caplog.text
+    assert hashes(out) == hashes(Path(world.options.out))
+
+
+def test_a_picture_that_changed_under_a_stopped_build_is_noticed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(shutil.copytree(world.root / "input", tmp_path / "input"))
+    options = replace(
+        world.options, tweets=str(source / "tweets.csv"), out=str(tmp_path / "set"), labels="sentiment", limit=12
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(build._Build, "_make_shards", lambda *_: 1 / 0)  # stopped once duplicates are known
+        with pytest.raises(ZeroDivisionError):
+            build_tweets(options)
+    picture = source / "pictures" / "10.png"
+    whole = picture.read_bytes()
+    for content in ((source / "pictures" / "11.png").read_bytes(), b"", None):
+        if content is None:
+            picture.unlink()
+        else:
+            picture.write_bytes(content)
+        with pytest.raises(ManifestError, match=r"picture of row 10 \('10\.png'\) is not what it was when this build"):
+            build_tweets(options)
+    picture.write_bytes(whole)
+    assert build_tweets(options).n_read == 12
 
 
 @pytest.mark.slow
@@ -415,7 +455,7 @@ def test_two_builds_at_once_in_one_folder_are_refused(world: World, tmp_path: Pa
 
     def again(_: Done) -> None:
         if not refused:
-            with pytest.raises(ParallelNetError, match="Another process builds in") as caught:
+            with pytest.raises(ParallelNetError, match="Another process writes to") as caught:
                 build_tweets(options)
             refused.append(str(caught.value))
 

@@ -165,7 +165,7 @@ def test_a_changed_or_missing_shard_is_named(folder: Path) -> None:
     with pytest.raises(ManifestError, match=r"train-00002-of-00003\.parquet is not what was built"):
         open_data(folder)
     shard.unlink()
-    with pytest.raises(ManifestError, match=r"lacks its shard data/train-00002-of-00003\.parquet"):
+    with pytest.raises(ManifestError, match=r"lacks its file data/train-00002-of-00003\.parquet"):
         open_data(folder)
     shard.write_bytes(whole)
     assert len(open_data(folder)) == 3
@@ -184,7 +184,7 @@ def test_a_build_that_is_not_complete_is_refused(folder: Path) -> None:
 def test_a_foreign_dataset_json_is_refused(folder: Path, text: str) -> None:
     (folder / DATASET_JSON).write_text(text)
 
-    with pytest.raises(ManifestError, match=r"dataset\.json was not written by build tweets"):
+    with pytest.raises(ManifestError, match=r"dataset\.json cannot be used: "):
         open_data(folder)
 
 

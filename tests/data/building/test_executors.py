@@ -109,9 +109,16 @@ def test_what_a_task_raises_is_raised(jobs: Any) -> None:
 
 
 def test_a_worker_that_dies_is_named_with_its_signal(jobs: Any) -> None:
-    expected = r"ended by signal SIGKILL \(out of memory.*start the same command"
+    expected = r"ended by signal SIGKILL \(out of memory.*its task, task killed, twice.*start the same command"
     with pytest.raises(ParallelNetError, match=expected), LocalExecutor(1) as executor:
         list(executor.run(jobs.Fail(), ["fine", "killed"]))
+
+
+def test_a_task_whose_worker_died_once_is_done_by_another(jobs: Any, tmp_path: Path, caplog: Any) -> None:
+    with LocalExecutor(2) as executor:
+        assert sorted(executor.run(jobs.KillOnce(str(tmp_path / "mark")), range(5))) == list(range(5))
+    assert "SIGKILL" in caplog.text
+    assert "that is tried once more" in caplog.text
 
 
 def test_when_one_fails_the_others_are_ended(jobs: Any, tmp_path: Path) -> None:

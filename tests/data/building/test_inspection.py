@@ -176,11 +176,15 @@ def test_shards_must_bear_the_record_out(tmp_path):
     shard = shard_paths(tmp_path, report)[1]
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ManifestError, match=r"train-00001-of-00002\.parquet is not what was built"):
+        inspect(tmp_path)
     with pytest.raises(ManifestError, match="no whole Parquet file"):
-        inspect(tmp_path)
+        inspect(tmp_path, manifest=built.facts_of(report))
     shard.unlink()
-    with pytest.raises(ManifestError, match="is missing"):
+    with pytest.raises(ManifestError, match=r"lacks its file data/train-00001"):
         inspect(tmp_path)
+    with pytest.raises(ManifestError, match="is missing"):
+        inspect(tmp_path, manifest=built.facts_of(report))
     shard.write_bytes(shard_paths(tmp_path, report)[0].read_bytes())
     facts = built.facts_of(report) | {"n_kept": 13}
     with pytest.raises(ManifestError, match="hold 12 rows, but"):

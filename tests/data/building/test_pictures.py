@@ -25,7 +25,8 @@ def encoded(pixels: np.ndarray, format: str = "PNG", **options: object) -> bytes
 
 
 def checked(path: Path | str, max_pixels: int = MAX_PIXELS) -> Draft:
-    (draft,) = CheckPicture(max_pixels)([Draft(0, "0", image_path=str(path))])
+    folder = Path(path).parent if str(path) else Path()
+    (draft,) = CheckPicture(max_pixels, folder)([Draft(0, "0", image_path=str(path))])
     return draft
 
 
@@ -114,19 +115,19 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         assert (draft.reason, "no regular file" in draft.detail) == ("picture-unreadable", True)
 
 
-def bomb(width: int, height: int) -> bytes:
-    """Return a png of a few bytes whose header claims many pixels."""
+def png(width: int, height: int, data: bytes = b"", colour: int = 2) -> bytes:
+    """Return a png of a few bytes whose header claims many pixels, or a palette that is not there (colour 3)."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
 def test_too_many_pixels_are_refused_from_the_header(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(bomb(60_000, 60_000))
+    path.write_bytes(png(60_000, 60_000))
     draft = checked(path)
     assert draft.reason == "picture-too-large"
     assert "60000 x 60000" in draft.detail
@@ -148,7 +149,56 @@ def test_rejected_drafts_pass_untouched_and_in_order(tmp_path: Path) -> None:
     path.write_bytes(encoded(waves()))
     rejected = Draft(1, "1", image_path=str(path)).reject("no-words")
     drafts = [Draft(0, "0", image_path=str(path)), rejected, Draft(2, "2")]
-    found = list(CheckPicture(MAX_PIXELS)(drafts))
+    found = list(CheckPicture(MAX_PIXELS, tmp_path)(drafts))
     assert [draft.row for draft in found] == [0, 1, 2]
     assert found[1] is rejected
     assert [draft.reason for draft in found] == ["", "no-words", "picture-missing"]
+
+
+def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "posts", tmp_path / "secret.png"
+    (folder / "sub").mkdir(parents=True)
+    secret.write_bytes(encoded(waves()))
+    (folder / "own.png").write_bytes(encoded(waves()))
+    (folder / "link.png").symlink_to(secret)
+    (folder / "chain.png").symlink_to("link.png")
+    (folder / "up").symlink_to(tmp_path)
+    (folder / "inside.png").symlink_to("own.png")
+    names = ("link.png", "chain.png", "up/secret.png", "inside.png", "own.png")
+    drafts = [Draft(n, str(n), image_path=f"{folder}/{name}") for n, name in enumerate(names)]
+
+    found = list(CheckPicture(MAX_PIXELS, folder)(drafts))
+
+    assert [draft.reason for draft in found] == ["picture-outside"] * 3 + ["", ""]
+    assert not any(str(tmp_path) in draft.detail or draft.image for draft in found[:3])
+    # The folder itself may be a link: pictures on another disk.
+    (tmp_path / "linked").symlink_to(folder)
+    linked = Draft(0, "0", image_path=f"{tmp_path}/linked/own.png")
+    assert [draft.reason for draft in CheckPicture(MAX_PIXELS, tmp_path / "linked")([linked])] == [""]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AssertionError(), MemoryError(), RecursionError("deep"), SyntaxError("x"), struct.error("y")],
+)
+def test_whatever_a_decoder_raises_is_one_rejected_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(waves()))
+    for place in ("parallelnet.image_files.load", "parallelnet.data.building.pictures.difference_hash"):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, fail)
+            draft = checked(path)
+        assert draft.reason in ("picture-unreadable", "picture-too-large"), place
+        assert draft.detail
+        assert "\n" not in draft.detail
+
+
+def test_a_palette_that_is_not_there_is_one_rejected_row(tmp_path: Path) -> None:
+    path = tmp_path / "plte.png"
+    path.write_bytes(png(4, 4, bytes(4 * 5), colour=3))
+    assert checked(path).reason == "picture-unreadable"

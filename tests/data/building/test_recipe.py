@@ -1,5 +1,4 @@
-import hashlib
-import json
+import importlib.util
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -8,6 +7,11 @@ import pytest
 from parallelnet.data.building import recipe
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.options.tweets import TweetsOptions
+
+# Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
+_spec = importlib.util.spec_from_file_location("built_fixture", Path(__file__).with_name("built_fixture.py"))
+built = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(built)
 
 
 @pytest.fixture
@@ -87,7 +91,7 @@ def test_a_folder_that_is_claimed_twice_at_once_is_refused(options, tmp_path):
 
     with (
         recipe.claimed(tmp_path / "out", made_from, overwrite=False),
-        pytest.raises(ParallelNetError, match="Another process builds"),
+        pytest.raises(ParallelNetError, match="Another process writes"),
         recipe.claimed(tmp_path / "out", made_from, overwrite=False),
     ):
         pass
@@ -97,7 +101,7 @@ def test_a_foreign_dataset_json_is_left_alone(options, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "dataset.json").write_text("{}")
 
-    with pytest.raises(ManifestError, match=r"dataset\.json was not made by build tweets"):
+    with pytest.raises(ManifestError, match=r"dataset\.json cannot be used: it was not written by build tweets"):
         recipe.is_finished(tmp_path / "out", recipe.write_recipe(options), overwrite=True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["dataset.json"]
 
@@ -117,22 +121,12 @@ def test_images_must_be_a_folder(options):
         recipe.write_recipe(replace(options, images=options.tweets))
 
 
-@pytest.mark.parametrize("name", ["data/train-00000-of-00001.parquet", "rejected.parquet"])
+@pytest.mark.parametrize("name", ["data/train-00000-of-00002.parquet", "rejected.parquet"])
 def test_a_finished_build_whose_bytes_changed_is_not_finished(options, tmp_path, caplog, name):
     out = tmp_path / "out"
-    (out / "data").mkdir(parents=True)
-    shard, rejected = out / "data" / "train-00000-of-00001.parquet", out / "rejected.parquet"
-    shard.write_bytes(b"shard")
-    rejected.write_bytes(b"rejected")
     made_from = recipe.write_recipe(options)
-    facts = {
-        "made_by": "parallelnet build tweets",
-        **asdict(made_from),
-        "shards": [{"name": shard.name, "n": 1, "sha256": hashlib.sha256(b"shard").hexdigest()}],
-        "n_kept": 1,
-        "rejected_sha256": hashlib.sha256(b"rejected").hexdigest(),
-    }
-    (out / "dataset.json").write_text(json.dumps(facts))
+    report = replace(built.build(out), options=made_from.options, files=made_from.files, input=made_from.input)
+    (out / "dataset.json").write_text(report.to_json())
 
     assert recipe.is_finished(out, made_from, overwrite=False)
     (out / name).write_bytes(b"other")

@@ -7,11 +7,9 @@ appears whole, `dataset.json` last, so a build that was killed anywhere goes on,
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import platform
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from typing import Any
 
 from ...errors import ParallelNetError
 from ...options.tweets import TweetsOptions
+from ...records import is_disk_full, write_whole
 from . import jobs, ranges, recipe, shards
 from .clock import Seconds, cpu_name, n_cores, peak_memory_bytes
 from .exclusion import read_excluded
@@ -99,8 +98,8 @@ def build_tweets(options: TweetsOptions, *, progress: Progress | None = None) ->
     folder = Path(options.out)
     plain = recipe.write_recipe(options)
     if recipe.is_finished(folder, plain, overwrite=options.overwrite):
-        _remove_work(folder)
-        _log.info("%s is complete already; nothing was done.", folder)
+        done = "what a run that was ended left in it was removed" if recipe.tidy(folder) else "nothing was done"
+        _log.info("%s is complete already; %s.", folder, done)
         return BuildReport.from_json((folder / DATASET_JSON).read_text(encoding="utf-8"))
     ranges.check_input(options, format=plain.input["format"])
     complete = replace(plain, tools=_tools(options))
@@ -156,7 +155,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if is_disk_full(error):
             raise ParallelNetError(
                 f"The disk of {folder} is full ({error.strerror}). Nothing is half-written, and what is finished is "
                 "kept. Mend: make room and start the same command line again; it goes on from here."
@@ -166,10 +165,6 @@ def _disk_errors(folder: Path) -> Iterator[None]:
             f"The build in {folder} stopped: {error.strerror or error}{where}. What is finished is kept. Mend: put "
             "that right and start the same command line again; it goes on from here."
         ) from error
-
-
-def _remove_work(folder: Path) -> None:
-    shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
 class _Build:
@@ -200,8 +195,8 @@ class _Build:
             report = self._finish(n_shards)
         self._write_log(report, n_shards, began, time.perf_counter() - started)
         text = report.to_json()
-        shards.write_atomic(self._folder / DATASET_JSON, self._work / "partial", lambda s: s.write(text.encode()))
-        _remove_work(self._folder)
+        write_whole(self._folder / DATASET_JSON, lambda s: s.write(text.encode()), partials=self._work / "partial")
+        recipe.remove_work(self._folder)
         return report
 
     @property
@@ -333,4 +328,4 @@ class _Build:
         }
         text = json.dumps(log, indent=2) + "\n"
         target = self._folder / BUILD_LOG_JSON
-        shards.write_atomic(target, self._work / "partial", lambda stream: stream.write(text.encode()))
+        write_whole(target, lambda stream: stream.write(text.encode()), partials=self._work / "partial")

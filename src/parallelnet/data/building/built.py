@@ -15,7 +15,7 @@ from ...types import Sample
 from ..image_corpora import IMAGE_SUFFIXES, cache_root
 from . import shards
 from .draft import Draft
-from .record import DATASET_JSON, MADE_BY, WORK, BuildReport
+from .record import DATASET_JSON, WORK, BuildReport, read_report
 
 _log = logging.getLogger(__name__)
 
@@ -24,27 +24,6 @@ def is_built(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is a folder that `build tweets` made, complete or not."""
     folder = Path(path)
     return (folder / DATASET_JSON).is_file() or (folder / WORK).is_dir()
-
-
-def read_report(path: str | os.PathLike[str]) -> BuildReport:
-    """Return `dataset.json` of a built data set.
-
-    Raises:
-        ManifestError: the build is not complete, or the file is none of ours.
-    """
-    source = Path(path) / DATASET_JSON
-    if not source.is_file():
-        raise ManifestError(
-            f"The data set in {path} is not complete: there is no {DATASET_JSON}. Mend: start the same "
-            "`parallelnet build tweets` again; it goes on where it stopped."
-        )
-    try:
-        record = json.loads(source.read_text(encoding="utf-8"))
-        if record["made_by"] != MADE_BY:
-            raise KeyError("made_by")
-        return BuildReport.from_json(json.dumps(record))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ManifestError(f"{source} was not written by build tweets: {error}.") from None
 
 
 def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
@@ -57,17 +36,22 @@ def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
         ManifestError: the build is not complete or kept no row, a shard is missing or not the one that was built, or
             the files cannot be unpacked.
     """
-    report = read_report(path)
+    if not (Path(path) / DATASET_JSON).is_file():
+        raise ManifestError(
+            f"The data set in {path} is not complete: there is no {DATASET_JSON}. Mend: start the same "
+            "`parallelnet build tweets` again; it goes on where it stopped."
+        )
+    report = read_report(Path(path))
     if not report.n_kept:
         raise ManifestError(
             f"The data set in {path} has no rows: all {report.n_read:,} of its input fell out. "
             "Mend: put right what rejected.parquet says, and build it again."
         )
-    folder = cache_root() / "built" / report.fingerprint
     names = [str(shard["name"]) for shard in report.shards]
-    for name, listed in zip(names, report.shards, strict=True):
-        # Each time: ids and labels are read from the shards also where sounds and pictures are unpacked already.
-        _check(Path(path) / "data" / name, listed["sha256"])
+    # Each time: ids and labels are read from the shards also where sounds and pictures are unpacked already, and the
+    # fingerprint, which names the cache, is that of these hashes: no other set can have put its files there.
+    shards.refuse_damaged(Path(path), {name: sha for name, sha in report.files_sha256().items() if name[:5] == "data/"})
+    folder = cache_root() / "built" / report.fingerprint
     if not folder.is_dir():
         try:
             _unpack(Path(path), report, folder)
@@ -77,18 +61,6 @@ def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
                 "set XDG_CACHE_HOME to a folder that has some."
             ) from None
     return tuple(sample for name in names for sample in _samples(Path(path) / "data" / name, folder))
-
-
-def _check(shard: Path, sha256: str) -> None:
-    mend = "Mend: copy it again, or start the same `parallelnet build tweets` again, which builds the data set anew."
-    if not shard.is_file():
-        raise ManifestError(f"{shard.parents[1]} lacks its shard data/{shard.name}. {mend}")
-    try:
-        as_built = shards.is_as_built(shard, sha256)
-    except OSError as error:
-        raise ManifestError(f"{shard} cannot be read: {error.strerror}.") from None
-    if not as_built:
-        raise ManifestError(f"{shard} is not what was built. {mend}")
 
 
 def _samples(shard: Path, folder: Path) -> Iterator[Sample]:

@@ -13,15 +13,16 @@ Nothing is compared beyond 64-bit hashes: of 100 million rows two different text
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import ManifestError
+from ...records import write_whole
 from ..speaking.spoken import normalised
 from .draft import Draft
 from .hamming import SLICE, Components, Hashes, Rows, near_pairs, row_type
@@ -97,10 +98,7 @@ def _key(content: bytes) -> int:
 
 
 def _save(path: Path, table: npt.NDArray[Any]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as stream:
-        np.save(stream, table, allow_pickle=False)
-    partial.replace(path)
+    write_whole(path, lambda stream: np.save(stream, table, allow_pickle=False))
 
 
 # --- what was found ---------------------------------------------------------------------------------------------------
@@ -146,6 +144,35 @@ class Found:
     def load(cls, path: Path) -> Found:
         """Return what `save` wrote, mapped: only the rows that are looked up are read."""
         return cls(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+class Unchanged:
+    """Step: stops the build where a picture is not the one by which duplicates were looked for.
+
+    A build may go on weeks after it was stopped. Costs nothing but a hash of bytes that were read anyway.
+    """
+
+    name = "check-unchanged"
+
+    def __init__(self, signatures: Signatures) -> None:
+        """Take the signatures of the range whose drafts will come."""
+        self._table = signatures.table
+
+    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
+        """Yield the drafts as they are.
+
+        Raises:
+            ManifestError: the picture of one has changed, appeared or gone since the range was looked over.
+        """
+        for draft, known in zip(drafts, self._table, strict=True):
+            same = not draft.reason and _key(draft.image) == known["picture_key"] if known["usable"] else draft.reason
+            if not same:
+                raise ManifestError(
+                    f"The picture of row {draft.row} ({PurePath(draft.image_path).name!r}) is not what it was when "
+                    "this build looked for duplicates. What was finished is kept. Mend: put the picture of then "
+                    "back, or build anew into another --out."
+                )
+            yield draft
 
 
 class Duplicates:

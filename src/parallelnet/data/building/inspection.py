@@ -12,7 +12,8 @@ from ...errors import ManifestError
 from ...types import EMOTIONS, SENTIMENTS
 from . import excerpt
 from .draft import Draft
-from .record import DATASET_JSON, MADE_BY, WORK, BuildReport
+from .record import DATASET_JSON, WORK, BuildReport, read_report
+from .shards import refuse_damaged
 from .tally import Tally, tally
 
 
@@ -80,7 +81,7 @@ class Inspection:
 
 
 def inspect(out: Path, *, examples: int = 3, manifest: Mapping[str, Any] | None = None) -> Inspection:
-    """Return what a built data set holds; its shards are counted anew and must bear `dataset.json` out.
+    """Return what a built data set holds; its files must be those that were built, and are counted anew.
 
     Args:
         out: folder that `build tweets` made.
@@ -88,9 +89,11 @@ def inspect(out: Path, *, examples: int = 3, manifest: Mapping[str, Any] | None 
         manifest: what `dataset.json` will hold, where it is not written yet; read from the folder when left out.
 
     Raises:
-        ManifestError: no build, a build that did not finish, or shards that are missing, cut off or of another build.
+        ManifestError: no build, a build that did not finish, or files that are missing or not what was built.
     """
     report = open_report(out, manifest)
+    if manifest is None:  # else they were written a moment ago
+        refuse_damaged(out, report.files_sha256())
     classes = classes_of(report)
     shards = shard_paths(out, report)
     counted = tally(shards, classes, report.labels)
@@ -129,15 +132,7 @@ def open_report(out: Path, manifest: Mapping[str, Any] | None = None) -> BuildRe
         raise ManifestError(
             f"{out} is no built data set: it has no {DATASET_JSON}. Needed: the folder that `build tweets --out` made."
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text)
-        if not isinstance(found, dict) or found.get("made_by") != MADE_BY:
-            raise ValueError("it was not written by build tweets")
-        return BuildReport.from_json(text)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        said = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise ManifestError(f"{path} cannot be used: {said}. Mend: build again with this version.") from None
+    return read_report(out)
 
 
 def name_of(report: BuildReport) -> str:

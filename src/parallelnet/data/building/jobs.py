@@ -14,13 +14,14 @@ from pathlib import Path
 
 from ...errors import ManifestError, ParallelNetError
 from ...options.tweets import TweetsOptions
+from ...records import write_whole
 from ..speaking.synthesis import SynthesisError
 from ..speaking.tts import Engine, open_engine
 from . import ranges, shards
 from .clock import Seconds, StepClock, peak_memory_bytes
 from .decision import Decide, OwnLabel
 from .draft import Draft, Step
-from .duplicates import Duplicates, Found, Signatures
+from .duplicates import Duplicates, Found, Signatures, Unchanged
 from .exclusion import Exclude, read_excluded
 from .pictures import CheckPicture
 from .recipe import relative, root_of
@@ -57,7 +58,7 @@ def chained(steps: Iterable[Step], drafts: Iterable[Draft], clock: StepClock) ->
 
 def looking_steps(options: TweetsOptions) -> list[Step]:
     """Return the steps that need neither engine nor teachers: what duplicates are known by."""
-    return [CleanText(options.emoji, options.max_characters), CheckPicture(options.max_pixels)]
+    return [CleanText(options.emoji, options.max_characters), CheckPicture(options.max_pixels, root_of(options))]
 
 
 def open_speaker(options: TweetsOptions) -> Engine:
@@ -81,7 +82,9 @@ def open_teachers(options: TweetsOptions) -> dict[str, Teacher]:
         return {}
     specs = {"speech": options.speech_teacher, "image": options.image_teacher}
     return {
-        modality: open_teacher(spec, modality, label_map=options.label_map, renormalise=options.renormalise)
+        modality: open_teacher(
+            spec, modality, label_map=options.label_map, renormalise=options.renormalise, max_pixels=options.max_pixels
+        )
         for modality, spec in specs.items()
     }
 
@@ -105,6 +108,10 @@ class LookOver:
             return self._look(index, steps)
 
         return look
+
+    def called(self, index: int) -> str:
+        """Return how errors name the range of an index."""
+        return _rows(self.options, index)
 
     def _look(self, index: int, steps: list[Step]) -> RangeDone:
         work = _work(self.options)
@@ -151,6 +158,10 @@ class MakeShard:
 
         return make
 
+    def called(self, index: int) -> str:
+        """Return how errors name the range of an index."""
+        return _rows(self.options, index)
+
     def _make(self, index: int, steps: list[Step]) -> RangeDone:
         work, root = _work(self.options), root_of(self.options)
         clock, counting = StepClock("write"), Counting(self.options.rule)
@@ -158,7 +169,8 @@ class MakeShard:
 
         def counted() -> Iterator[Draft]:
             drafts = ranges.read_range(ranges.range_path(self.options, index), self.options)
-            for draft in chained(steps, drafts, clock):
+            unchanged = Unchanged(Signatures.load(signatures_path(self.options, index)))
+            for draft in chained([*steps[:2], unchanged, *steps[2:]], drafts, clock):
                 counting.add(draft)
                 if draft.reason:
                     # As the input names it: where the input lies on this machine is nobody's business.
@@ -183,6 +195,11 @@ class MakeShard:
         return RangeDone(index, summary.n_read, summary.n_kept, summary.peak_memory_bytes)
 
 
+def _rows(options: TweetsOptions, index: int) -> str:
+    first = index * options.rows_per_shard
+    return f"rows {first} to {first + options.rows_per_shard - 1} of the input (the first is row 0)"
+
+
 def _warm(steps: list[Step]) -> None:
     """Have the steps load what they load for their first row: no row's time, and no reason to stop half way."""
     shards.pyarrow_parquet()
@@ -204,7 +221,7 @@ def _work(options: TweetsOptions) -> Path:
 
 
 def _finish(path: Path, work: Path, text: str) -> None:
-    shards.write_atomic(path, work / "partial", lambda stream: stream.write(text.encode()))
+    write_whole(path, lambda stream: stream.write(text.encode()), partials=work / "partial")
 
 
 def _plain(seconds: Mapping[str, Seconds]) -> dict[str, tuple[float, float]]:

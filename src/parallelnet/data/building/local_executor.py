@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -16,6 +17,8 @@ from typing import Any, Self
 from ...errors import ParallelNetError
 from .clock import n_cores
 from .tasks import Failure, Job, attempt, one_thread_in_children
+
+_log = logging.getLogger(__name__)
 
 
 class LocalExecutor:
@@ -48,7 +51,7 @@ class LocalExecutor:
         """Yield the outcome of every task, as they are finished.
 
         Raises:
-            ParallelNetError: what a task raised, or a worker process died.
+            ParallelNetError: what a task raised, or two worker processes died at one task.
             OSError: what a task raised.
             RuntimeError: a defect in a task, with its traceback.
         """
@@ -64,7 +67,12 @@ class LocalExecutor:
                 for ready in wait(list(crew)):
                     assert isinstance(ready, Connection)
                     worker = crew[ready]
-                    outcome = worker.outcome()
+                    try:
+                        outcome = worker.outcome()
+                    except _DeadWorkerError as death:
+                        again = self._once_more(job, crew.pop(ready), death)
+                        crew[again.connection] = again
+                        continue
                     following = next(waiting, _NONE)
                     if following is _NONE:
                         self._idle.append(crew.pop(ready))
@@ -75,8 +83,30 @@ class LocalExecutor:
             for worker in crew.values():
                 worker.stop()
 
+    def _once_more(self, job: Job, dead: _Worker, death: _DeadWorkerError) -> _Worker:
+        """Give the task of a worker that died to a fresh one: memory may have been short for a moment.
+
+        Raises:
+            ParallelNetError: it has ended two workers.
+        """
+        if dead.tries > 1:
+            raise ParallelNetError(
+                f"A worker process {death} in the middle of its task, {job.called(dead.task)}, twice. What was "
+                "finished is kept. Mend: start the same command line again, with fewer --workers if memory is short. "
+                "If it always ends there, one of these rows does it: take its picture away."
+            ) from None
+        told = "A worker process %s in the middle of its task, %s; that is tried once more."
+        _log.warning(told, death, job.called(dead.task))
+        worker = _Worker()
+        worker.give(job, dead.task, tries=dead.tries + 1)
+        return worker
+
 
 _NONE = object()
+
+
+class _DeadWorkerError(Exception):
+    """A worker process ended in the middle of its task; the text says how."""
 
 
 class _Worker:
@@ -91,8 +121,9 @@ class _Worker:
             self._process.start()
         theirs.close()  # or its end would stay open here when the process dies
 
-    def give(self, job: Job, task: Any) -> None:
-        """Hand over a task; if the process is dead already, `outcome` says so."""
+    def give(self, job: Job, task: Any, tries: int = 1) -> None:
+        """Hand over a task, for the `tries`-th time; if the process is dead already, `outcome` says so."""
+        self.task, self.tries = task, tries
         with suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send((job, task))
 
@@ -101,7 +132,7 @@ class _Worker:
             outcome = self.connection.recv()
         except (EOFError, ConnectionResetError):
             self._process.join()
-            raise ParallelNetError(_death(self._process.exitcode)) from None
+            raise _DeadWorkerError(_death(self._process.exitcode)) from None
         if isinstance(outcome, Failure):
             raise outcome.error()
         return outcome
@@ -128,10 +159,7 @@ def _death(exitcode: int | None) -> str:
         how += " (out of memory, most often)" if name == "SIGKILL" else ""
     else:
         how = f"ended with status {exitcode}"
-    return (
-        f"A worker process {how} in the middle of its task. What was finished is kept. Mend: start the same command "
-        "line again, with fewer --workers if memory is short."
-    )
+    return how
 
 
 def _serve(connection: Connection) -> None:

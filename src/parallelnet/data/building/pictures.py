@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import ParallelNetError
-from ...image import Pixels, read
+from ...image import Pixels, TooLargeError, read
 from ...options import LimitOptions
 from .draft import Draft
 
@@ -29,9 +30,16 @@ class CheckPicture:
 
     name = "check-picture"
 
-    def __init__(self, max_pixels: int) -> None:
-        """Refuse pictures of more than `max_pixels` (width times height), from their header."""
+    def __init__(self, max_pixels: int, folder: Path) -> None:
+        """Take what decides which pictures are refused.
+
+        Args:
+            max_pixels: pictures of more (width times height) are, from their header.
+            folder: pictures that a link leads to outside of it are: a table from a stranger must not read the files of
+                this machine into a data set. The folder itself may be a link.
+        """
         self._limits = LimitOptions(max_pixels=max_pixels)
+        self._folder = os.path.realpath(folder)
 
     def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
         """Yield each draft with `image` and `image_dhash`, or with the reason why it has none."""
@@ -40,14 +48,16 @@ class CheckPicture:
 
     def _checked(self, draft: Draft) -> Draft:
         try:
-            content = _content(draft.image_path)
-            pixels = read(content, limits=self._limits)
+            content = _content(draft.image_path, self._folder)
+            dhash = difference_hash(read(content, limits=self._limits))
         except _UnfitError as unfit:
             return draft.reject(unfit.reason, str(unfit))
-        except ParallelNetError as error:
-            too_large = "--max-pixels" in str(error)  # the error names the flag that would let the picture through
-            return draft.reject("picture-too-large" if too_large else "picture-unreadable", str(error))
-        return replace(draft, image=content, image_dhash=difference_hash(pixels))
+        except TooLargeError as error:
+            return draft.reject("picture-too-large", str(error))
+        except Exception as error:  # whatever it is, one stranger's file must not stop the build for ever
+            told = str(error) if isinstance(error, ParallelNetError) else f"{type(error).__name__}: {error}"
+            return draft.reject("picture-unreadable", told)
+        return replace(draft, image=content, image_dhash=dhash)
 
 
 class _UnfitError(Exception):
@@ -56,16 +66,23 @@ class _UnfitError(Exception):
         self.reason = reason
 
 
-def _content(name: str) -> bytes:
+def is_inside(path: str | Path, folder: str) -> bool:
+    """Return whether a path stays in a folder (itself resolved) once its links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(folder)
+
+
+def _content(name: str, folder: str) -> bytes:
     """Return the bytes of a picture file.
 
     Raises:
-        _UnfitError: there is none, it is no file, or nobody would post one so large.
+        _UnfitError: there is none, it is no file, a link leads out of the folder, or nobody would post one so large.
     """
     if not name:
         raise _UnfitError("picture-missing", "the row names no picture")
     file = Path(name).name  # details end up in the data set: the folders of this machine do not belong there
     try:
+        if not is_inside(name, folder):
+            raise _UnfitError("picture-outside", f"{file!r} is a link, or behind one, that leads out; see --images")
         state = Path(name).stat()
         if not stat.S_ISREG(state.st_mode):  # a named pipe would be waited for, for ever
             raise _UnfitError("picture-unreadable", f"{file!r} is no regular file")

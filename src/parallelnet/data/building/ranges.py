@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ...errors import ManifestError
 from ...options.tweets import TweetsOptions
+from ...records import write_whole
 from ..rows import storable
-from . import shards, tweets
+from . import tweets
 from .draft import Draft
 from .recipe import relative, root_of
 from .record import WORK
@@ -42,7 +43,7 @@ def split(options: TweetsOptions, *, format: str) -> int:
     if not n_rows:
         raise _no_rows(options)
     text = json.dumps({"n_rows": n_rows})
-    shards.write_atomic(finished, work / "partial", lambda stream: stream.write(text.encode()))
+    write_whole(finished, lambda stream: stream.write(text.encode()), partials=work / "partial")
     return n_rows
 
 
@@ -83,7 +84,7 @@ def write_range(path: Path, drafts: Iterable[Draft], options: TweetsOptions) -> 
             values[name] = storable(values[name])
         lines.append(json.dumps(values) + "\n")
     content = "".join(lines).encode("ascii")
-    shards.write_atomic(path, Path(options.out) / WORK / "partial", lambda stream: stream.write(content))
+    write_whole(path, lambda stream: stream.write(content), partials=Path(options.out) / WORK / "partial")
 
 
 def read_range(path: Path, options: TweetsOptions) -> Iterator[Draft]:

@@ -5,7 +5,6 @@ A folder belongs to one recipe. The same recipe goes on where it stopped; anothe
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -18,11 +17,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from ...errors import ManifestError, OptionError, ParallelNetError
+from ...errors import ManifestError, OptionError
 from ...options.tweets import TweetsOptions
+from ...records import LOCK, differences, held, is_disk_full, read_json, write_json
 from . import shards, tweets
 from .hub_teachers import HUB_PREFIX
-from .record import DATASET_JSON, MADE_BY, WORK
+from .record import DATASET_JSON, MADE_BY, WORK, read_report
 
 _log = logging.getLogger(__name__)
 
@@ -67,20 +67,13 @@ class Recipe:
         found = []
         for part in ("options", "files", "input", "tools"):
             if part in stored:
-                found += _differences(stored[part], own[part], f"{part}." if part != "options" else "--")
-        return found
+                found += differences(stored[part], own[part], prefix="--" if part == "options" else f"{part}.")
+        return [_as_flag(phrase) if phrase.startswith("--") else phrase for phrase in found]
 
 
-def _differences(stored: Mapping[str, Any], own: Mapping[str, Any], prefix: str) -> list[str]:
-    found = []
-    for name in sorted({*stored, *own}):
-        before, now = stored.get(name), own.get(name)
-        if isinstance(before, dict) and isinstance(now, dict):
-            found += _differences(before, now, f"{prefix}{name}.")
-        elif before != now:
-            label = f"{prefix}{name}".replace("_", "-") if prefix == "--" else f"{prefix}{name}"
-            found.append(f"{label} was {before!r}, is {now!r}")
-    return found
+def _as_flag(phrase: str) -> str:
+    name, _, said = phrase.partition(" ")
+    return f"{name.replace('_', '-')} {said}"
 
 
 def absolute(options: TweetsOptions) -> TweetsOptions:
@@ -184,18 +177,15 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
         OptionError: it holds another build, and --overwrite is not given.
         ManifestError: its dataset.json is none of ours.
     """
-    source = folder / DATASET_JSON
-    if not source.is_file():
+    if not (folder / DATASET_JSON).is_file():
         return False
-    stored = _stored(source)
-    differences = recipe.differences({name: stored[name] for name in ("options", "files", "input") if name in stored})
-    if differences and not overwrite:
-        raise _another(folder, differences)
-    if differences or not stored["n_kept"]:
+    stored = read_report(folder)
+    found = recipe.differences({"options": stored.options, "files": stored.files, "input": stored.input})
+    if found and not overwrite:
+        raise _another(folder, found)
+    if found or not stored.n_kept:
         return False
-    listed = {f"data/{shard['name']}": shard["sha256"] for shard in stored["shards"]}
-    listed["rejected.parquet"] = stored["rejected_sha256"]
-    damaged = [name for name, sha256 in listed.items() if not shards.is_as_built(folder / name, sha256)]
+    damaged = shards.damaged(folder, stored.files_sha256())
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         _log.warning("%s: %s%s is missing or not what was built; the set is built again.", folder, damaged[0], more)
@@ -203,17 +193,14 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
 
 
 def _stored(source: Path) -> dict[str, Any]:
-    try:
-        stored = json.loads(source.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stored = None
-    if not isinstance(stored, dict) or stored.get("made_by") != MADE_BY:
+    stored = read_json(source, mend="another folder for --out.")
+    if stored.get("made_by") != MADE_BY:
         raise ManifestError(f"{source} was not made by build tweets. Mend: another folder for --out.")
     return stored
 
 
-def _another(folder: Path, differences: list[str]) -> OptionError:
-    told = "; ".join(differences[:4]) + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
+def _another(folder: Path, found: list[str]) -> OptionError:
+    told = "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
     return OptionError(f"--out {folder} holds another build: {told}. Mend: another folder, or --overwrite.")
 
 
@@ -231,47 +218,77 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[Litera
     if folder.exists() and not folder.is_dir():
         raise ManifestError(f"--out {folder} is a file. Needed: a folder, or a name that is free.")
     was_there = folder.is_dir()
-    holds = {path.name for path in folder.iterdir()} if was_there else set()
+    holds = {path.name for path in folder.iterdir()} - {LOCK} if was_there else set()
     if holds - {WORK} and not any(path.is_file() for path in (finished, stored, clearing)):
         raise ManifestError(f"--out {folder} is not empty and was not made by build tweets. Mend: another folder.")
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise
         raise OptionError(
             f"--out {folder} cannot be written to: {error.strerror} ({error.filename}). Nothing was begun. "
             "Mend: another folder, or its permissions."
         ) from None
-    with _locked(work / "lock", folder):
-        goes_on = stored.is_file() and not finished.is_file() and not clearing.is_file()
-        differences = recipe.differences(_stored(stored)) if goes_on else []
-        if differences and not overwrite:
-            raise _another(folder, differences)
-        goes_on = goes_on and not differences
-        if not goes_on:
-            clearing.touch()  # until the recipe is written the folder would else be nobody's, were we killed
+    try:
+        # Of the folder, not of what is inside: that goes away with the last run that needs it.
+        with held(folder):
+            yield from _taken(folder, recipe, overwrite=overwrite)
+    except BaseException:
+        if not was_there:
+            with suppress(OSError):  # it holds what is gone on with, or somebody put something in meanwhile
+                folder.rmdir()
+        raise
+
+
+def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[Literal["new", "continued"]]:
+    """Do what `claimed` promises in a folder that is held."""
+    work, clearing = folder / WORK, folder / WORK / "clearing"
+    stored, finished = work / "recipe.json", folder / DATASET_JSON
+    work.mkdir(exist_ok=True)  # who held it before has removed it
+    goes_on = stored.is_file() and not finished.is_file() and not clearing.is_file()
+    found = recipe.differences(_stored(stored)) if goes_on else []
+    if found and not overwrite:
+        raise _another(folder, found)
+    goes_on = goes_on and not found
+    if not goes_on:
+        clearing.touch()  # until the recipe is written the folder would else be nobody's, were we killed
+        _clear(folder)
+    for name in ("partial", "rows", "surveyed", "rejected", "made"):
+        (work / name).mkdir(exist_ok=True)
+    (folder / "data").mkdir(exist_ok=True)
+    for partial in work.rglob("*.partial"):  # of runs that were killed
+        partial.unlink(missing_ok=True)
+    if not goes_on:
+        write_json(stored, {"made_by": MADE_BY, **asdict(recipe)})
+        clearing.unlink()
+    try:
+        yield "continued" if goes_on else "new"
+    except BaseException:
+        # Nothing to go on with: what is left would only bar the way for another try.
+        if not finished.is_file() and not (work / "rows.json").is_file():
             _clear(folder)
-        for name in ("partial", "rows", "surveyed", "rejected", "made"):
-            (work / name).mkdir(exist_ok=True)
-        (folder / "data").mkdir(exist_ok=True)
-        for partial in work.rglob("*.partial"):  # of runs that were killed
-            partial.unlink(missing_ok=True)
-        if not goes_on:
-            text = json.dumps({"made_by": MADE_BY, **asdict(recipe)}, indent=2) + "\n"
-            shards.write_atomic(stored, work / "partial", lambda stream: stream.write(text.encode()))
-            clearing.unlink()
-        try:
-            yield "continued" if goes_on else "new"
-        except BaseException:
-            # Nothing to go on with: what is left would only bar the way for another try.
-            if not finished.is_file() and not (work / "rows.json").is_file():
-                _clear(folder)
-                shutil.rmtree(work)
-                if not was_there:
-                    with suppress(OSError):  # somebody put something in meanwhile
-                        folder.rmdir()
-            raise
+            shutil.rmtree(work)
+        raise
+
+
+def tidy(folder: Path) -> bool:
+    """Remove what a run left in a complete data set that was ended after its last file; True if there was something.
+
+    Raises:
+        ParallelNetError: another process builds there.
+    """
+    if not (folder / WORK).is_dir():
+        return False
+    with held(folder):
+        if (folder / DATASET_JSON).is_file():  # else another build has begun in between
+            remove_work(folder)
+    return True
+
+
+def remove_work(folder: Path) -> None:
+    """Remove what is needed only until a data set is complete."""
+    shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
 def _clear(folder: Path) -> None:
@@ -281,7 +298,7 @@ def _clear(folder: Path) -> None:
     for inner in (folder / WORK).iterdir():
         if inner.is_dir():
             shutil.rmtree(inner)
-        elif inner.name not in ("lock", "clearing"):
+        elif inner.name != "clearing":
             inner.unlink()
     _remove(folder, PARTS)
 
@@ -297,21 +314,3 @@ def _remove(folder: Path, names: tuple[str, ...]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(lock: Path, folder: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two builds in one folder are the user's to avoid there
-        yield
-        return
-    with lock.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ParallelNetError(
-                f"Another process builds in --out {folder}. Mend: wait for it, end it, or take another folder."
-            ) from None
-        yield

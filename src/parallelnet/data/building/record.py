@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Self
+
+from ...errors import ManifestError
+from . import shards
 
 DATASET_JSON = "dataset.json"
 """Written last: where it is, the build is complete."""
@@ -16,6 +22,12 @@ WORK = ".build"
 """Folder, below the data set, of what is needed until the build is complete."""
 
 Counts = Mapping[str, int]
+
+_SHARD = re.compile(r"train-\d{5,9}-of-\d{5,9}\.parquet", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +105,54 @@ class BuildReport:
         record["threshold_curve"] = tuple((at, n, counts) for at, n, counts in record["threshold_curve"])
         record["shards"] = tuple(record["shards"])
         return cls(**record)
+
+    def files_sha256(self) -> dict[str, str]:
+        """Return what was built, as {path in the folder: sha256}: the shards and `rejected.parquet`."""
+        listed = {f"data/{shard['name']}": str(shard["sha256"]) for shard in self.shards}
+        return {**listed, "rejected.parquet": self.rejected_sha256}
+
+
+def read_report(out: Path) -> BuildReport:
+    """Return `dataset.json` of a built data set, whoever it comes from.
+
+    Names in it are used as paths: they are what a build makes. The fingerprint names the cache of what is unpacked, so
+    it is computed from the shards that are listed, whatever the file says.
+
+    Raises:
+        ManifestError: there is none, it is none of ours, or it contradicts itself.
+    """
+    source = out / DATASET_JSON
+    try:
+        record = json.loads(source.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or record.get("made_by") != MADE_BY:
+            raise ValueError("it was not written by build tweets")
+        report = BuildReport.from_json(json.dumps(record))
+        _check(report)
+        own = shards.fingerprint((shard["name"], shard["sha256"]) for shard in report.shards)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        said = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise ManifestError(f"{source} cannot be used: {said}. Mend: copy the folder again, or build again.") from None
+    if report.fingerprint != own:
+        _log.warning("%s has a fingerprint that is not that of its shards; theirs is used.", source)
+    return replace(report, fingerprint=own)
+
+
+def _check(report: BuildReport) -> None:
+    for item in fields(report):
+        if item.name == "fingerprint":  # is computed anew
+            continue
+        value = getattr(report, item.name)
+        wanted = _KINDS.get(str(item.type), dict if str(item.type).startswith(("Counts", "Mapping")) else object)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not object):
+            raise ValueError(f"its {item.name} is {str(value)[:40]!r}")
+        if str(item.type) == "Counts" and not all(isinstance(n, int) for n in value.values()):
+            raise ValueError(f"its {item.name} are no counts")
+    if report.labels not in ("emotion", "sentiment"):
+        raise ValueError(f"its labels are {report.labels[:40]!r}")
+    for shard in report.shards:
+        whole = _SHARD.fullmatch(str(shard["name"])) and _SHA256.fullmatch(str(shard["sha256"]))
+        if not whole or not isinstance(shard["n"], int):
+            raise ValueError(f"its shard {str(shard['name'])[:80]!r} is none that a build makes")
+    names = [shard["name"] for shard in report.shards]
+    if len(set(names)) < len(names) or sum(shard["n"] for shard in report.shards) != report.n_kept:
+        raise ValueError("its shards do not hold its rows")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 from ...errors import ManifestError, MissingExtraError
+from ...records import write_whole
 from ...types import EMOTIONS
 from .draft import Draft
 
@@ -142,40 +141,13 @@ def shard_name(index: int, n_shards: int) -> str:
     return f"train-{index:05d}-of-{n_shards:05d}.parquet"
 
 
-def write_atomic(target: Path, partials: Path, write: Callable[[BinaryIO], object]) -> tuple[str, int]:
-    """Write a file so that it is whole or not there at all, and return its sha256 and size.
-
-    Args:
-        target: the file; replaced if it exists.
-        partials: folder on the same disk for what is not whole yet.
-        write: gets the open file.
-
-    Raises:
-        OSError: the disk is full, for instance. Nothing is left behind.
-    """
-    # A name of its own: what an earlier, killed run is still writing must not come in between.
-    partial = partials / f"{target.name}.{uuid.uuid4().hex}.partial"
-    try:
-        with partial.open("w+b") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())  # else a power cut may leave the new name with nothing behind it
-            n_bytes = stream.seek(0, os.SEEK_END)
-            stream.seek(0)
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return digest, n_bytes
-
-
 def write_shard(path: Path, drafts: Iterable[Draft], *, partials: Path) -> Written:
     """Write the kept ones of some drafts as a shard; with none of them, a shard without rows.
 
     Args:
         path: the shard.
         drafts: consumed one row group at a time, so that memory does not grow with the shard.
-        partials: see `write_atomic`.
+        partials: folder on the same disk for what is not whole yet.
     """
     kept = (_record(draft) for draft in drafts if not draft.reason)
     return _write(path, kept, shard_schema(), partials)
@@ -229,7 +201,7 @@ def _write(
             if group:
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
 
-    digest, n_bytes = write_atomic(path, partials, write)
+    digest, n_bytes = write_whole(path, write, partials=partials)
     return Written(n, digest, n_bytes)
 
 
@@ -242,20 +214,40 @@ def _leaves(schema: Any) -> list[str]:
     return [written.column(index).path for index in range(len(written))]
 
 
-def is_as_built(path: Path, sha256: str) -> bool:
-    """Return whether a file is there with the bytes that were written: all of it is read.
+def damaged(folder: Path, listed: Mapping[str, str]) -> list[str]:
+    """Return which files of a data set are missing or not what was built: all of each is read.
 
     Args:
-        path: the file.
-        sha256: that `dataset.json` lists for it.
+        folder: of the data set.
+        listed: {path in it: sha256}, as `dataset.json` has them.
 
     Raises:
-        OSError: it is there and cannot be read.
+        ManifestError: one is there and cannot be read.
     """
+    return [name for name, sha256 in listed.items() if _sha256(folder / name) != sha256]
+
+
+def refuse_damaged(folder: Path, listed: Mapping[str, str]) -> None:
+    """Refuse a data set with a file that is missing or not what was built.
+
+    Raises:
+        ManifestError: there is one, or it cannot be read.
+    """
+    mend = "Mend: copy it again, or start the same `parallelnet build tweets` again, which builds the data set anew."
+    for name in damaged(folder, listed):
+        if not (folder / name).is_file():
+            raise ManifestError(f"{folder} lacks its file {name}. {mend}")
+        raise ManifestError(f"{folder / name} is not what was built. {mend}")
+
+
+def _sha256(path: Path) -> str:
     if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
+        return ""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _record(draft: Draft) -> dict[str, Any]:
@@ -295,11 +287,14 @@ def read_shard(path: Path, *, with_bytes: bool = True) -> Iterator[Draft]:
     columns = [f"{name}.path" if name in ("speech", "image") and not with_bytes else name for name in _VALUES]
     try:
         with parquet.ParquetFile(path) as source:
+            if not source.schema_arrow.equals(shard_schema()):  # a stranger's
+                raise KeyError("its columns are not those of a build")
             for batch in source.iter_batches(batch_size=ROWS_PER_GROUP, columns=columns):
                 for record in batch.to_pylist():
                     yield _draft(record)
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise ManifestError(f"{path} is no whole shard of a built data set: {str(error).splitlines()[0]}") from None
+    except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ManifestError(f"{path} is no whole shard of a built data set: {reason}") from None
 
 
 def _draft(record: dict[str, Any]) -> Draft:

@@ -49,10 +49,14 @@ class CleanText:
             yield draft if draft.reason else self._cleaned(draft)
 
     def _cleaned(self, draft: Draft) -> Draft:
-        spoken = clean_for_speech(draft.text, emoji=self._emoji)
+        try:
+            spoken = clean_for_speech(draft.text, emoji=self._emoji)
+            language = language_of(spoken) if spoken else ""
+        except Exception as error:  # of ftfy, for instance: one stranger's text must not stop the build for ever
+            return draft.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
         if not spoken:
             return draft.reject("no-words")
-        cleaned = replace(draft, spoken_text=spoken, language=language_of(spoken))
+        cleaned = replace(draft, spoken_text=spoken, language=language)
         if len(spoken) > self._max_characters:
             return cleaned.reject("text-too-long", f"{len(spoken):,} characters; allowed: {self._max_characters:,}")
         return cleaned

@@ -23,6 +23,10 @@ class Job(Hashable, Protocol):
         """Return the function of one task. Called once in each worker process."""
         ...
 
+    def called(self, task: Any) -> str:
+        """Return how errors name a task, for instance `rows 0 to 255`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ... import checkpoint
-from ...errors import CheckpointError, OptionError, ParallelNetError
-from ...options import LimitOptions
+from ...errors import CheckpointError, InputError, OptionError, ParallelNetError
+from ...options import MAX_PIXELS, LimitOptions
 from ...predictor import Predictor
 from ...types import EMOTIONS, Modality
 from .draft import Draft
 from .hub_teachers import HUB_PREFIX, open_hub_classifier
 from .merging import classes_to_emotions, merge, read_label_map
 
-_ANY_SIZE = LimitOptions(max_duration_s=24 * 3600, max_pixels=2**40)  # CheckSound and CheckPicture limit it, not this
+_ANY_LENGTH_S = 24 * 3600.0  # --max-characters limits it, not this
 
 
 class Classifier(Protocol):
@@ -79,6 +79,10 @@ class Teacher:
             return merge(dict(zip(self.classes, own, strict=True)), self.table, renormalise=self.renormalise)
         except ParallelNetError as error:
             return error
+        except OSError:  # of this machine, not of the file
+            raise
+        except Exception as error:  # a runtime's own errors, no memory: one stranger's file must not stop the build
+            return InputError(f"{self.name} failed on it ({type(error).__name__}: {error}).")
 
     def describe(self) -> dict[str, Any]:
         """Return what `dataset.json` and the data set card say of it: plain values, the same on every machine."""
@@ -94,7 +98,13 @@ class Teacher:
 
 
 def open_teacher(
-    spec: str, modality: str, *, label_map: str | None = None, renormalise: bool = True, n_threads: int = 1
+    spec: str,
+    modality: str,
+    *,
+    label_map: str | None = None,
+    renormalise: bool = True,
+    n_threads: int = 1,
+    max_pixels: int = MAX_PIXELS,
 ) -> Teacher:
     """Return a teacher, ready to judge files.
 
@@ -107,6 +117,7 @@ def open_teacher(
         label_map: JSON file {own class: our class or null}; goes before the tables here.
         renormalise: after merging, scale the probabilities of our classes to sum to 1.
         n_threads: CPU threads of the network.
+        max_pixels: of a picture.
 
     Raises:
         CheckpointError: no such checkpoint or model, or a damaged one.
@@ -116,14 +127,15 @@ def open_teacher(
     assert modality in ("speech", "image"), modality
     taken: Modality = "speech" if modality == "speech" else "image"
     flag = f"--{taken}-teacher"
+    limits = LimitOptions(max_duration_s=_ANY_LENGTH_S, max_pixels=max_pixels)
     given = read_label_map(label_map) if label_map is not None else {}
     classifier: Classifier
     if spec.startswith(HUB_PREFIX):
         source = spec.removeprefix(HUB_PREFIX)
         name = Path(source).resolve().name if Path(source).is_dir() else source
-        classifier = open_hub_classifier(source, taken, flag=flag, limits=_ANY_SIZE, n_threads=n_threads)
+        classifier = open_hub_classifier(source, taken, flag=flag, limits=limits, n_threads=n_threads)
     else:
-        classifier = _OurClassifier(spec, taken, flag, n_threads)
+        classifier = _OurClassifier(spec, taken, flag, limits, n_threads)
         name = classifier.name
     table = classes_to_emotions(classifier.classes, given, teacher=f"{flag} {spec}")
     return Teacher(name, taken, table, renormalise, classifier)
@@ -132,14 +144,14 @@ def open_teacher(
 class _OurClassifier:
     """A checkpoint of ours, on ONNX Runtime."""
 
-    def __init__(self, spec: str, modality: Modality, flag: str, n_threads: int) -> None:
+    def __init__(self, spec: str, modality: Modality, flag: str, limits: LimitOptions, n_threads: int) -> None:
         opened = checkpoint.opened(spec, flag)
         if modality not in opened.facts.modalities:
             raise OptionError(
                 f"{flag} {spec} takes {' and '.join(opened.facts.modalities)}; needed: a checkpoint that takes "
                 f"{modality}. See parallelnet list checkpoints."
             )
-        self._predictor = Predictor(opened, n_threads=n_threads, limits=_ANY_SIZE)
+        self._predictor = Predictor(opened, n_threads=n_threads, limits=limits)
         self._modality = modality
         self._opened = opened
         self.name = self._predictor.name

@@ -26,6 +26,7 @@ from ..image_corpora import (
 )
 from ..tables import format_of, open_table
 from .draft import Draft
+from .pictures import is_inside
 from .tweet_columns import KNOWN, Labels, TweetColumns, tweet_draft, unreadable
 
 _N_DIGITS = 19  # a number of fewer digits fits 64 bits, as the ids of tweets do
@@ -113,11 +114,15 @@ def _read_table(source: Path, given: str, folder: Path, labels: Labels) -> Itera
 
 def _read_mvsa(source: Path, folder: Path, labels: Labels) -> Iterator[Draft]:
     """MVSA, in the order of its label file; where annotators disagree there is no sentiment (see `read_mvsa`)."""
+    root = os.path.realpath(source)
     for row, (number, *votes) in enumerate(mvsa_lines(source)):
         where = f"line {row + 2}"
         words = source / "data" / f"{number}.txt"
         if not number.isdigit():
             yield unreadable(row, f"{where}: {number[:40]!r} is no number of a tweet")
+            continue
+        if words.is_symlink() and not is_inside(words, root):
+            yield unreadable(row, f"{where}: data/{words.name} is a link that leads out")
             continue
         try:
             text = any_text(words.read_bytes()).strip()

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ... import checkpoint
-from ...data.building.built import is_built, read_report
+from ...data.building.built import is_built
 from ...data.building.decision import decide
+from ...data.building.record import read_report
 from ...data.building.shards import read_shard
 from ...data.building.teachers import files_sha256
 from ...errors import OptionError
@@ -24,7 +25,7 @@ from .runner import Material
 
 def built_record(data: str) -> dict[str, Any] | None:
     """Return the `dataset.json` of what `build tweets` made; None for other data."""
-    return read_report(data).to_dict() if is_built(data) else None
+    return read_report(Path(data)).to_dict() if is_built(data) else None
 
 
 def built_facts(built: Mapping[str, Any] | None) -> dict[str, Any] | None:
