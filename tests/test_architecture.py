@@ -18,7 +18,7 @@ _spec.loader.exec_module(fixtures)
 toy, toy_checkpoint = fixtures.toy, fixtures.toy_checkpoint
 
 ROOT = Path(parallelnet.__file__).parent
-EVERYWHERE = {"types", "options", "errors", "records"}
+EVERYWHERE = {"types", "options", "errors", "records", "csv_cells"}
 ALL = {path.stem if path.suffix else path.name for path in ROOT.iterdir() if not path.name.startswith("_")}
 
 # The table of docs/design.md, section 2. A package stands for all of its modules.
@@ -28,6 +28,7 @@ ALLOWED = {
     "options": {"errors"},
     "flags": {"errors"},
     "records": {"errors"},
+    "csv_cells": set(),
     "checkpoint": set(),
     "audio": set(),
     "image": set(),
