@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, overload
 
@@ -87,6 +87,24 @@ class Predictor:
         self.classes = _chosen(opened.facts.classes, labels)
         self.columns = [opened.facts.classes.index(name) for name in self.classes]
         self.model = runtime.open_runtime(opened, device=device, int8=int8, n_threads=n_threads)
+        self._opened = opened
+        self._int8 = int8
+
+    def asked(self) -> dict[str, Any]:
+        """Return all that decides its answers, as plain values: `records.begun` compares them.
+
+        How many threads it has and how large an input may be decides no answer.
+        """
+        return {
+            "checkpoint": {
+                "name": self.name,
+                "sha256": self._opened.digest(torch=self.model.device != "onnx", int8=self._int8),
+            },
+            "device": self.model.device,
+            "int8": self._int8,
+            "labels": list(self.classes),
+            **asdict(self.signals),
+        }
 
     @overload
     def predict(
@@ -368,14 +386,17 @@ def _decoded(decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[S
         except Exception as error:  # one bad file must not end a batch, whatever its decoder raises
             return error
 
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        ahead: deque[Future[Signals | Exception]] = deque()
+    pool = ThreadPoolExecutor(_DECODERS)
+    ahead: deque[Future[Signals | Exception]] = deque()
+    try:
         for item in items:
             ahead.append(pool.submit(attempt, item))
             if len(ahead) > 2 * _DECODERS:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # a stop waits for the files that are being read, not for those in line
 
 
 def _means(rows: Probs, owners: npt.NDArray[np.int64]) -> dict[int, Probs]:

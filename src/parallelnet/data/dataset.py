@@ -22,6 +22,7 @@ from .splits import drop_overlaps
 
 __all__ = [
     "check_files",
+    "digest",
     "file_hashes",
     "fingerprint",
     "open_content",
@@ -88,6 +89,24 @@ def open_data(
     for reason, n in drops.items():
         _log.info("%s: %d dropped: %s", spec, n, reason)
     return samples
+
+
+def digest(spec: str | os.PathLike[str]) -> str:
+    """Return the sha256 of a manifest's bytes, or the fingerprint of what `build tweets` made.
+
+    "" for a corpus as published: there is no one file that says what it holds, its samples do.
+
+    Raises:
+        ManifestError: it cannot be read.
+    """
+    if _corpus_name(spec) is not None:
+        return ""
+    path = Path(spec)
+    if path.is_dir() and (path / MANIFEST_CSV).is_file():
+        path /= MANIFEST_CSV
+    elif built.is_built(path):
+        return built.read_report(path).fingerprint
+    return file_hashes([str(path)])[str(path)]
 
 
 def check_files(samples: Iterable[Sample]) -> dict[str, tuple[str, ...]]:

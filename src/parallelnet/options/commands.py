@@ -70,6 +70,8 @@ class PredictOptions(ModelOptions):
             CORPUS:PATH; needs --out.
         out: csv with one row a sample of --manifest: status, reason, emotion, probabilities.
         resume: go on behind the rows that --out has already; without it an --out that exists is refused.
+        retry_failed: with --resume, try the samples again that failed before (a file may be back, a limit raised);
+            --no-retry-failed keeps their rows.
         modalities: what is used of each row of --manifest: `both`, `speech` or `image`.
         labels: classes to choose from, their probabilities renormalised; all of the checkpoint's when left out.
     """
@@ -79,6 +81,7 @@ class PredictOptions(ModelOptions):
     manifest: str | None = None
     out: str | None = None
     resume: bool = False
+    retry_failed: bool = True
     modalities: Literal["both", "speech", "image"] = "both"
     labels: tuple[str, ...] = ()
 

@@ -22,6 +22,8 @@ class ExplainOptions(ModelOptions):
         out: folder for report.html, explanation.json, plots and sounds; with --manifest one a sample, and index.html.
         resume: with --manifest, go on behind the samples that --out has already; without it an --out that is not empty
             is refused. (Of one sample, what an earlier explanation left there is replaced.)
+        retry_failed: with --resume, try the samples again that failed before (a file may be back, a limit raised);
+            --no-retry-failed keeps their rows.
         method: `owen` (exact on the binary division, the values add up), `paper` (paper section 3.3 to the letter),
             `exact` (Shapley values and every interaction of a speech unit with a cell; few units), or `sampled`.
         units: `words` or `segments` of equal length; when left out, words where they are known, else segments.
@@ -55,6 +57,7 @@ class ExplainOptions(ModelOptions):
     manifest: str | None = None
     out: str | None = None
     resume: bool = False
+    retry_failed: bool = True
     method: Literal["owen", "paper", "exact", "sampled"] = "owen"
     units: Literal["words", "segments"] | None = None
     n_segments: int = 16
