@@ -137,8 +137,10 @@ class Table:
         finally:
             csv.field_size_limit(limit)
         # The checkpoint stands last, so a row that ends with it is whole even where its line has no end.
-        whole = len(cells) == len(self.columns) and cells[-1] == cell(self.checkpoint)
-        return dict(zip(self.columns, cells, strict=True)) if whole else {}
+        if len(cells) != len(self.columns) or cells[-1] != cell(self.checkpoint):
+            return {}
+        row = dict(zip(self.columns, cells, strict=True))
+        return row if row["status"] in ("ok", "error") else {}
 
     def _foreign(self, where: str) -> ManifestError:
         return ManifestError(
