@@ -28,8 +28,8 @@ def predict_manifest(
 ) -> batches.BatchCounts:
     """Write one CSV row a sample, in order, and return how many went well. A bad file is a row with its reason.
 
-    Each row is on disk before the next is made. What was asked (`Predictor.asked`, `modalities`, `data`) is kept
-    beside `out` in `OUT.asked.json`.
+    Each row is on disk before the next is made; on a GPU, 64 at once. What was asked (`Predictor.asked`, `modalities`,
+    `data`) is kept beside `out` in `OUT.asked.json`.
 
     Args:
         predictor: from `predictor.load`.
@@ -61,7 +61,7 @@ def predict_manifest(
         table = batches.Table(target, columns(predictor.classes), predictor.name)
 
         def work(todo: Sequence[Sample]) -> Generator[batches.Row]:
-            for outcome in predictor.predict_each(todo, modalities=modalities):
+            for outcome in predictor.predict_each(todo, modalities=modalities, singly=True):
                 yield _row(outcome)
 
         return batches.run(table, samples, work, retry_failed=retry_failed, progress=progress)

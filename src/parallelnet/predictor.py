@@ -146,14 +146,14 @@ class Predictor:
         n = len(speech if many[0] else image)
         pairs = zip(speech if many[0] else [None] * n, image if many[1] else [None] * n, strict=True)
         found: list[Prediction] = []
-        for outcome in self._outcomes(lambda pair: self._single(*pair, sample_rate_hz), pairs):
+        for outcome in self._outcomes(lambda pair: self._single(*pair, sample_rate_hz), pairs, _BLOCK_SAMPLES):
             if isinstance(outcome, Exception):
                 raise _in_list(len(found), outcome) from outcome
             found.append(outcome)
         return found
 
     def predict_each(
-        self, samples: Iterable[Sample], *, modalities: Modalities = "both"
+        self, samples: Iterable[Sample], *, modalities: Modalities = "both", singly: bool = False
     ) -> Iterator[Prediction | Exception]:
         """Yield for each sample its prediction, or the exception that kept it from one; in order, block by block.
 
@@ -161,6 +161,8 @@ class Predictor:
             samples: their paths are opened as they are.
             modalities: `speech` or `image` leaves the other out of every sample; `both` uses whatever a sample has
                 and the checkpoint takes.
+            singly: do not wait for a block to fill, where that gains little (on a CPU), so that a stop loses one
+                sample and not a block. What else is in a block then changes no digit either.
 
         Raises:
             OptionError: a modality that the checkpoint does not take.
@@ -177,7 +179,7 @@ class Predictor:
             speech, picture = (getattr(sample, name) if name in takes else None for name in ("speech", "image"))
             return self._single(speech, picture, None)
 
-        return self._outcomes(decode, samples)
+        return self._outcomes(decode, samples, 1 if singly and self.model.device in ("onnx", "cpu") else _BLOCK_SAMPLES)
 
     def predict_signals(self, signals: Signals) -> Prediction:
         """Return the prediction of one sample that is decoded already."""
@@ -206,13 +208,15 @@ class Predictor:
             pixels = pixels[None]
         return Signals(windows, pixels, face)
 
-    def _outcomes(self, decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[Prediction | Exception]:
+    def _outcomes(
+        self, decode: Callable[[_T], Signals], items: Iterable[_T], n_block: int
+    ) -> Iterator[Prediction | Exception]:
         block: list[Signals | Exception] = []
         n_windows = 0
         for signals in _decoded(decode, items):
             block.append(signals)
             n_windows += signals.n_windows if isinstance(signals, Signals) else 0
-            if len(block) >= _BLOCK_SAMPLES or n_windows >= _BLOCK_WINDOWS:
+            if len(block) >= n_block or n_windows >= _BLOCK_WINDOWS:
                 yield from self._predict_mixed(block)
                 block, n_windows = [], 0
         yield from self._predict_mixed(block)
