@@ -4,6 +4,7 @@ import csv
 import errno
 import os
 import resource
+import uuid
 from dataclasses import replace
 
 import pytest
@@ -25,6 +26,11 @@ def table(tmp_path):
 def rows_of(table):
     with table.path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
+
+
+def run_held(table, work):
+    with batches.writing(table.path):
+        return batches.run(table, SAMPLES, work)
 
 
 class Work:
@@ -205,11 +211,27 @@ def test_a_full_disk_ends_the_batch_with_whole_rows(table, whole):
     assert table.path.read_bytes() == whole
 
 
+def test_what_a_killed_process_left_half_written_goes(table, tmp_path):
+    def half(name):
+        path = tmp_path / f"{name}.{uuid.uuid4().hex}.partial"
+        path.write_text("half")
+        return path
+
+    ours = [half("out.csv"), half("out.csv.asked.json")]
+    others = [half("out.csv2"), half("about.csv"), tmp_path / "out.csv.mine.partial"]
+    others[-1].write_text("mine")
+    run_held(table, Work())
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in others)
+    with batches.writing(tmp_path):  # a held folder is ours with all that was being written in it
+        assert [path.name for path in tmp_path.glob("*.partial")] == ["out.csv.mine.partial"]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
 def test_an_error_of_our_own_output_is_no_row(table, number):
     work = Work(stop=("c, d", OSError(number, os.strerror(number), "elsewhere.png")))
     with pytest.raises(ParallelNetError, match=r"^elsewhere.png cannot be written: .*What is finished is kept"):
-        batches.run(table, SAMPLES, work)
+        run_held(table, work)
     assert [row["id"] for row in table.rows()] == ["a", "=1+1"]
 
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from parallelnet import audio, checkpoint, predictions, records
+from parallelnet import checkpoint, predictions, records
 from parallelnet.errors import CheckpointError, OptionError, ParallelNetError
 from parallelnet.options import LimitOptions
 from parallelnet.predictions import predict_manifest
@@ -228,14 +228,14 @@ def test_an_out_that_is_no_file_is_refused(toy_predictor, samples, tmp_path, kin
 
 
 def test_a_decoder_that_breaks_is_a_row_not_a_stop(toy_predictor, samples, tmp_path, monkeypatch):
-    signal = audio.signal
+    read = toy_predictor._single
 
-    def broken(source, *rest, **named):
-        if source == samples[2].speech:
+    def broken(speech, *rest):
+        if speech == samples[2].speech:
             raise ZeroDivisionError("deep\ninside")
-        return signal(source, *rest, **named)
+        return read(speech, *rest)
 
-    monkeypatch.setattr(audio, "signal", broken)
+    monkeypatch.setattr(toy_predictor, "_single", broken)
     counts = predict_manifest(toy_predictor, samples, tmp_path / "out.csv")
     assert counts.n_error == 3
     assert rows(tmp_path / "out.csv")[2]["reason"] == "ZeroDivisionError: deep inside"

@@ -183,15 +183,15 @@ def test_singly_is_what_each_sample_says_alone(toy_predictor, files, monkeypatch
 
 def test_a_stop_waits_for_the_files_being_read_and_not_for_those_in_line(toy_predictor, files, monkeypatch):
     started, go_on = [], threading.Event()
-    read = audio.signal
+    read = toy_predictor._single
 
-    def slow(source, *args, **kwargs):
-        if source == files["speech0"]:
-            started.append(source)
+    def slow(speech, *rest):
+        if speech == files["speech0"]:
+            started.append(speech)
             assert go_on.wait(60)
-        return read(source, *args, **kwargs)
+        return read(speech, *rest)
 
-    monkeypatch.setattr(audio, "signal", slow)
+    monkeypatch.setattr(toy_predictor, "_single", slow)
     line = [Sample("first", files["speech1"]), *(Sample(str(k), files["speech0"]) for k in range(40))]
     outcomes = toy_predictor.predict_each(line, singly=True)
     next(outcomes)

@@ -13,8 +13,9 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -257,6 +258,38 @@ def asked(predictor: Predictor, samples: Sequence[Sample], data: str, **options:
     return {"version": __version__, "data": data or digest(samples), **predictor.asked(), **options}
 
 
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Hold a place, and say how to go on where it cannot be written.
+
+    Args:
+        place: the file, or the folder that is there already.
+
+    Raises:
+        ParallelNetError: another process holds it, or the disk is full, for instance.
+    """
+    try:
+        with records.held(place):
+            _sweep(place)
+            yield
+    except OSError as error:
+        full = records.is_disk_full(error)
+        why = "the disk is full" if full else error.strerror or str(error)
+        raise ParallelNetError(
+            f"{error.filename or place} cannot be written: {why}. What is finished is kept. Mend: "
+            f"{'make room' if full else 'put that right'}, then the same command line with --resume."
+        ) from error
+
+
+def _sweep(place: Path) -> None:
+    """Remove what a killed process was writing when it was killed; nobody else writes here now."""
+    folder, name = (place, ".+") if place.is_dir() else (place.parent, re.escape(place.name))
+    half = re.compile(rf"{name}(\.asked\.json)?\.[0-9a-f]{{32}}\.partial")
+    for path in folder.glob("*.partial"):
+        if half.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
 def run(
     table: Table,
     samples: Sequence[Sample],
@@ -268,7 +301,7 @@ def run(
 ) -> BatchCounts:
     """Write the rows that are missing, and return what became of all of them.
 
-    The place must be held, and what is asked of it must be what was asked of the rows that are there. A stop between
+    To be called inside `writing`, where what is asked now is what was asked of the rows that are there. A stop between
     any two steps loses no finished row. At worst rows of samples that were tried again stand behind the others; the
     next run puts them where they belong.
 
@@ -282,32 +315,30 @@ def run(
 
     Raises:
         ManifestError: the file holds something else; it is left as it is.
-        ParallelNetError: our output cannot be written: a full disk, for instance. The file holds whole rows, and none
-            of the sample that was under way.
+        ParallelNetError: it was taken away while it was written.
+        OSError: our output cannot be written: a full disk, for instance. The file holds whole rows, and none of the
+            sample that was under way.
     """
     places = {cell(sample.id): place for place, sample in enumerate(samples)}
+    kept, sound = table.read(places)
+    again = {place: row for place, row in kept.items() if row.error and retry_failed}
+    kept = {place: row for place, row in kept.items() if place not in again}
+    if again or not sound or list(kept) != sorted(kept):
+        table.write(kept)
+    todo = [place for place in range(len(samples)) if place not in kept]
+    ordered = not again and (not todo or not kept or max(kept) < todo[0])
+    n_kept, errors = len(kept), {place: row.error for place, row in kept.items() if row.error}
+    n_skipped = n_kept - len(errors)
+    del kept  # 300 MB for a million rows
+    if progress is not None and n_kept:
+        progress(n_kept)
     try:
-        kept, sound = table.read(places)
-        again = {place: row for place, row in kept.items() if row.error and retry_failed}
-        kept = {place: row for place, row in kept.items() if place not in again}
-        if again or not sound or list(kept) != sorted(kept):
-            table.write(kept)
-        todo = [place for place in range(len(samples)) if place not in kept]
-        ordered = not again and (not todo or not kept or max(kept) < todo[0])
-        n_kept, errors = len(kept), {place: row.error for place, row in kept.items() if row.error}
-        n_skipped = n_kept - len(errors)
-        del kept  # 300 MB for a million rows
-        if progress is not None and n_kept:
-            progress(n_kept)
-        try:
-            _append(table, samples, todo, work, errors, progress)
-        except BaseException:
-            with suppress(OSError, ParallelNetError):  # the first reason is the one to be told
-                _tidy(table, places, again, ordered=ordered, finish=finish)
-            raise
-        _tidy(table, places, again, ordered=ordered, finish=finish)
-    except OSError as error:
-        raise _unwritable(table.path, error) from error
+        _append(table, samples, todo, work, errors, progress)
+    except BaseException:
+        with suppress(OSError, ParallelNetError):  # the first reason is the one to be told
+            _tidy(table, places, again, ordered=ordered, finish=finish)
+        raise
+    _tidy(table, places, again, ordered=ordered, finish=finish)
     first = min(errors, default=None)
     return BatchCounts(
         n_ok=len(samples) - n_skipped - len(errors),
@@ -341,12 +372,3 @@ def _tidy(
     if not ordered and table.path.exists():
         table.write({**again, **table.read(places)[0]})
     finish()
-
-
-def _unwritable(path: Path, error: OSError) -> ParallelNetError:
-    full = records.is_disk_full(error)
-    why = "the disk is full" if full else error.strerror or str(error)
-    return ParallelNetError(
-        f"{error.filename or path} cannot be written: {why}. What is finished is kept. Mend: "
-        f"{'make room' if full else 'put that right'}, then the same command line with --resume."
-    )

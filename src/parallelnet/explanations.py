@@ -141,7 +141,9 @@ def explain_manifest(
     if target.exists() and not target.is_dir():
         raise OptionError(f"--out {target} is a file; allowed: a folder.")
     target.mkdir(parents=True, exist_ok=True)
-    with records.held(target):
+    decide = {name: value for name, value in asdict(options).items() if name not in _FREE}
+    asked = batches.asked(model, samples, data, **decide)
+    with batches.writing(target):
         if not records.is_empty(target):
             if not options.resume:
                 raise OptionError(
@@ -151,8 +153,7 @@ def explain_manifest(
                 raise OptionError(
                     f"{target} holds no explanations to go on with ({SETTINGS} is missing). Mend: another --out."
                 )
-        decide = {name: value for name, value in asdict(options).items() if name not in _FREE}
-        records.begun(target / SETTINGS, batches.asked(model, samples, data, **decide), place=target)
+        records.begun(target / SETTINGS, asked, place=target)
         table = batches.Table(target / TABLE, COLUMNS, model.name, _NUMBERS)
 
         def work(todo: Sequence[Sample]) -> Generator[batches.Row]:

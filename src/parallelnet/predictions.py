@@ -55,8 +55,8 @@ def predict_manifest(
             f"--out {out} is {'a folder' if target.is_dir() else 'no regular file'}; allowed: a csv file."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    with records.held(target):
-        asked = batches.asked(predictor, samples, data, modalities=modalities)
+    asked = batches.asked(predictor, samples, data, modalities=modalities)
+    with batches.writing(target):
         _begin(target, asked, resume=resume)
         table = batches.Table(target, columns(predictor.classes), predictor.name)
 
