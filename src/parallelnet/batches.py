@@ -335,7 +335,7 @@ def run(
     try:
         _append(table, samples, todo, work, errors, progress)
     except BaseException:
-        with suppress(OSError, ParallelNetError):  # the first reason is the one to be told
+        with suppress(Exception):  # the first reason is the one to be told
             _tidy(table, places, again, ordered=ordered, finish=finish)
         raise
     _tidy(table, places, again, ordered=ordered, finish=finish)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import __version__, options
+from . import __version__, options, records
 from .commands import datasets, experiments, manifests
 from .commands.console import Console, extra, held_folder, progress, recipe
 from .errors import OptionError, ParallelNetError, StoppedError, unknown
@@ -165,11 +165,11 @@ def _export(chosen: options.ExportOptions, console: Console, _: Mapping[str, Any
 def _list(chosen: options.ListOptions, console: Console, _: Mapping[str, Any]) -> None:
     from .listing import LISTS
 
-    records = LISTS[chosen.what]()
+    listed = LISTS[chosen.what]()
     if console.json:
-        print(json.dumps(records, ensure_ascii=False, indent=2))
+        print(json.dumps(listed, ensure_ascii=False, indent=2))
         return
-    for record in records:
+    for record in listed:
         print(f"{record['name']:<26} {record['summary']}")
 
 
@@ -271,7 +271,8 @@ def _failed(error: Exception, *, debug: bool) -> int:
     said = error
     if isinstance(error, OSError) and error.strerror:  # a folder that cannot be written, a disk that is full
         where = f"{error.filename}: " if error.filename else ""
-        said = ParallelNetError(f"{where}{error.strerror}. Mend: another path (see --out), or its permissions.")
+        mend = "make room, or another" if records.is_disk_full(error) else "its permissions, or another"
+        said = ParallelNetError(f"{where}{error.strerror}. Mend: {mend} path (see --out).")
     if isinstance(said, ParallelNetError):
         if not debug:
             print(f"parallelnet: {' '.join(str(said).split())}", file=sys.stderr)
