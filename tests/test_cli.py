@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from parallelnet import checkpoint, cli, flags, options
+from parallelnet import checkpoint, cli, flags, options, records
 from parallelnet.commands import console
 from parallelnet.errors import OptionError
 from parallelnet.explained import Explanation
@@ -111,13 +111,26 @@ def test_predict_manifest_counts_bad_rows_and_resumes(run, toy_checkpoint, manif
     status, _, err = run(*arguments)
     assert status == 2
     assert "--resume" in err
-    assert json.loads(run(*arguments, "--resume")[1]) == {
-        "out": str(out),
-        "n_ok": 0,
-        "n_error": 0,
-        "n_skipped": 5,
-        "first_error": "",
-    }
+    for retry in ("--retry-failed", "--no-retry-failed"):
+        status, printed, err = run(*arguments, "--resume", retry)
+        record = json.loads(printed)
+        assert record.pop("first_error").startswith("d: Speech")
+        assert (status, record) == (0, {"out": str(out), "n_ok": 0, "n_error": 1, "n_skipped": 4})
+        assert "1 samples failed; the first, d: Speech" in err
+    # The manifest's content counts, not its place; and it is no place for results.
+    moved = manifest.with_name("moved.csv")
+    manifest.rename(moved)
+    status, printed, _ = run("predict", "--manifest", moved, *arguments[3:], "--resume")
+    assert (status, json.loads(printed)["n_skipped"]) == (0, 4)
+    content = moved.read_bytes()
+    moved.write_bytes(content.replace(b"sad", b"hate"))
+    status, _, err = run("predict", "--manifest", moved, *arguments[3:], "--resume")
+    assert status == 2
+    assert "begun with other options or data: data was" in err
+    status, _, err = run("predict", "--manifest", moved, "--out", moved, *arguments[5:], "--resume")
+    assert status == 2
+    assert "is the manifest itself" in err
+    assert moved.read_bytes() == content.replace(b"sad", b"hate")
 
 
 def test_what_cannot_be_judged_is_said_right_below_the_label(run, toy_checkpoint, tone_wav, tmp_path):
@@ -199,6 +212,7 @@ def test_a_batch_of_which_nothing_could_be_read_has_failed(run, toy_checkpoint, 
     assert "0 " in out
     assert "2 samples failed; the first, a: Speech" in err
     assert "gone.wav" in err
+    assert run(*arguments, "--resume", "--no-retry-failed")[0] == 2
 
 
 def test_explain_manifest_counts_bad_rows_and_makes_an_index(run, toy_checkpoint, manifest, tmp_path):
@@ -210,7 +224,24 @@ def test_explain_manifest_counts_bad_rows_and_makes_an_index(run, toy_checkpoint
     assert record == {"out": str(folder), "index": str(folder / "index.html"), "n_ok": 4, "n_error": 1, "n_skipped": 0}
     assert (folder / "index.html").is_file()
     status, out, _ = run(*arguments, "--resume")
-    assert (status, out) == (0, f"0 explained, 0 failed, 5 done before: {folder / 'index.html'}\n")
+    assert (status, out) == (0, f"0 explained, 1 failed, 4 done before: {folder / 'index.html'}\n")
+
+
+def test_a_folder_has_one_process_at_a_time(run, toy_checkpoint, manifest, tone_wav, tmp_path):
+    folder, checkpoint_too = tmp_path / "held", ("--checkpoint", toy_checkpoint.path)
+    folder.mkdir()
+    with records.held(folder):
+        for command in (
+            ("explain", "--speech", tone_wav),
+            ("explain", "--manifest", manifest),
+            ("evaluate", "--data", manifest),
+        ):
+            status, _, err = run(*command, "--out", folder, *checkpoint_too)
+            assert status == 2
+            assert err == (
+                f"parallelnet: Another process writes to {folder}. Mend: wait for it, end it, or name another --out.\n"
+            )
+    assert list(folder.iterdir()) == []
 
 
 def test_evaluate_json_has_the_promised_keys_and_counts_failures(run, toy_checkpoint, manifest, tmp_path):

@@ -6,6 +6,7 @@ import io
 import multiprocessing
 import os
 import pickle
+import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -171,6 +172,37 @@ def test_blocks_stay_small_however_long_the_recordings(toy_predictor, files, mon
     monkeypatch.setattr(toy_predictor, "_predict_block", lambda b: sizes.append(len(b)) or block(b))
     toy_predictor.predict([files["speech2"]] * 3)  # 5 windows each
     assert sizes == [1, 1, 1, 0]
+
+
+def test_singly_is_what_each_sample_says_alone(toy_predictor, files, monkeypatch):
+    sizes = []
+    block = toy_predictor._predict_block
+    monkeypatch.setattr(toy_predictor, "_predict_block", lambda b: sizes.append(len(b)) or block(b))
+    samples = [Sample("a", files["speech0"], files["image0"]), Sample("b", image=files["image1"]), Sample("c")]
+    found = list(toy_predictor.predict_each(samples, singly=True))
+    assert sizes == [1, 1, 0, 0]
+    assert found[0] == toy_predictor.predict(files["speech0"], files["image0"])  # to the bit: it is the same pass
+    assert found[1] == toy_predictor.predict(image=files["image1"])
+    assert isinstance(found[2], Exception)
+
+
+def test_a_stop_waits_for_the_files_being_read_and_not_for_those_in_line(toy_predictor, files, monkeypatch):
+    started, go_on = [], threading.Event()
+    read = toy_predictor._single
+
+    def slow(speech, *rest):
+        if speech == files["speech0"]:
+            started.append(speech)
+            assert go_on.wait(60)
+        return read(speech, *rest)
+
+    monkeypatch.setattr(toy_predictor, "_single", slow)
+    line = [Sample("first", files["speech1"]), *(Sample(str(k), files["speech0"]) for k in range(40))]
+    outcomes = toy_predictor.predict_each(line, singly=True)
+    next(outcomes)
+    threading.Timer(0.2, go_on.set).start()
+    outcomes.close()
+    assert len(started) <= predictor._DECODERS  # and twice as many were in line
 
 
 def test_empty_lists(toy_predictor):

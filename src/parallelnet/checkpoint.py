@@ -7,6 +7,7 @@ of their code.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -118,6 +119,20 @@ class Checkpoint:
         if not path.is_file():
             raise CheckpointError(f"Checkpoint {self.path} has no {path.name}. Mend: parallelnet export {self.path}")
         return path
+
+    def digest(self, *, torch: bool = False, int8: bool = False) -> str:
+        """Return the sha256 over all that its answers come from: the facts, and the graphs (the weights for torch).
+
+        Raises:
+            CheckpointError: one of them is not there.
+            OSError: it cannot be read.
+        """
+        parts = [self.weights] if torch else [self.graph(name, int8=int8) for name in self.facts.graphs]
+        total = hashlib.sha256()
+        for path in (self.path / MODEL_JSON, *parts):
+            with path.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+        return total.hexdigest()
 
 
 def file_names() -> tuple[str, ...]:

@@ -16,18 +16,15 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import __version__, options, quiet
-from .commands import datasets, experiments
-from .commands.console import Console, extra, progress, recipe
-from .errors import ManifestError, OptionError, ParallelNetError, StoppedError, brief, unknown
+from . import __version__, options, quiet, records
+from .commands import datasets, experiments, manifests
+from .commands.console import Console, extra, held_folder, progress, recipe
+from .errors import OptionError, ParallelNetError, StoppedError, brief, unknown
 from .report import terminal
-
-if TYPE_CHECKING:
-    from .predictions import BatchCounts
 
 USAGE = """usage: parallelnet COMMAND ...
        parallelnet COMMAND --help
@@ -45,7 +42,7 @@ options:
 
 def _predict(chosen: options.PredictOptions, console: Console, _: Mapping[str, Any]) -> None:
     if chosen.manifest is not None:
-        _predict_manifest(chosen, console)
+        manifests.predict(chosen, console)
         return
     from .predictor import load_chosen
 
@@ -56,36 +53,17 @@ def _predict(chosen: options.PredictOptions, console: Console, _: Mapping[str, A
         terminal.show_prediction(prediction)
 
 
-def _predict_manifest(chosen: options.PredictOptions, console: Console) -> None:
-    from .data.dataset import open_data
-    from .predictions import predict_manifest
-    from .predictor import load_chosen
-
-    assert chosen.manifest is not None
-    assert chosen.out is not None
-    samples = open_data(chosen.manifest, keep_bad_rows=True)
-    predictor = load_chosen(chosen, chosen.labels)
-    with progress(len(samples), console) as step:
-        counts = predict_manifest(
-            predictor, samples, chosen.out, modalities=chosen.modalities, resume=chosen.resume, progress=step
-        )
-    if console.json:
-        print(json.dumps({"out": chosen.out, **asdict(counts)}))
-    else:
-        print(f"{counts.n_ok} predicted, {counts.n_error} failed, {counts.n_skipped} done before: {chosen.out}")
-    _refuse_if_all_failed(counts, chosen.out)
-
-
 def _explain(chosen: options.ExplainOptions, console: Console, _: Mapping[str, Any]) -> None:
     if chosen.manifest is not None:
-        _explain_manifest(chosen, console)
+        manifests.explain(chosen, console)
         return
     if chosen.speech is None and chosen.image is None:
         raise OptionError("Nothing to explain. Mend: give --speech FILE, --image FILE, both, or --manifest FILE.")
-    if chosen.out is not None:  # before the work: a folder that cannot be made would lose it
-        if Path(chosen.out).is_file():
-            raise OptionError(f"--out {chosen.out} is a file; allowed: a folder.")
-        Path(chosen.out).mkdir(parents=True, exist_ok=True)
+    with held_folder(chosen.out):
+        _explain_one(chosen, console)
+
+
+def _explain_one(chosen: options.ExplainOptions, console: Console) -> None:
     from .data.manifest import read_word_times
     from .explanation.explaining import explain
     from .predictor import load_chosen
@@ -108,36 +86,12 @@ def _explain(chosen: options.ExplainOptions, console: Console, _: Mapping[str, A
             print(f"report     {report}")
 
 
-def _explain_manifest(chosen: options.ExplainOptions, console: Console) -> None:
-    from .data.dataset import open_data
-    from .explanations import explain_manifest
-    from .predictor import load_chosen
-
-    assert chosen.manifest is not None
-    assert chosen.out is not None
-    samples = open_data(chosen.manifest, keep_bad_rows=True)
-    with progress(len(samples), console) as step:
-        counts = explain_manifest(load_chosen(chosen, chosen.labels), samples, chosen.out, chosen, progress=step)
-    index = Path(chosen.out) / "index.html"
-    if console.json:
-        print(json.dumps({"out": chosen.out, "index": str(index), **asdict(counts)}))
-    else:
-        print(f"{counts.n_ok} explained, {counts.n_error} failed, {counts.n_skipped} done before: {index}")
-    _refuse_if_all_failed(counts, chosen.out)
-
-
-def _refuse_if_all_failed(counts: BatchCounts, out: str) -> None:
-    """Say the first reason where rows failed; where none went well, the command has failed, too."""
-    if not counts.n_error:
-        return
-    said = f"{counts.n_error} samples failed; the first, {counts.first_error.rstrip('.')}. All reasons: {out}"
-    if counts.n_ok or counts.n_skipped:
-        logging.getLogger(__name__).warning("%s", said)
-    else:
-        raise ManifestError(said)
-
-
 def _evaluate(chosen: options.EvaluateOptions, console: Console, _: Mapping[str, Any]) -> None:
+    with held_folder(chosen.out):
+        _measure(chosen, console)
+
+
+def _measure(chosen: options.EvaluateOptions, console: Console) -> None:
     from . import measurement
     from .data.dataset import open_data
     from .predictor import load_chosen
@@ -207,11 +161,11 @@ def _export(chosen: options.ExportOptions, console: Console, _: Mapping[str, Any
 def _list(chosen: options.ListOptions, console: Console, _: Mapping[str, Any]) -> None:
     from .listing import LISTS
 
-    records = LISTS[chosen.what]()
+    listed = LISTS[chosen.what]()
     if console.json:
-        print(json.dumps(records, ensure_ascii=False, indent=2))
+        print(json.dumps(listed, ensure_ascii=False, indent=2))
         return
-    for record in records:
+    for record in listed:
         print(f"{record['name']:<26} {record['summary']}")
 
 
@@ -321,7 +275,8 @@ def _failed(error: Exception, *, debug: bool) -> int:
     said = error
     if isinstance(error, OSError) and error.strerror:  # a folder that cannot be written, a disk that is full
         where = f"{error.filename}: " if error.filename else ""
-        said = ParallelNetError(f"{where}{error.strerror}. Mend: another path (see --out), or its permissions.")
+        mend = "make room, or another" if records.is_disk_full(error) else "its permissions, or another"
+        said = ParallelNetError(f"{where}{error.strerror}. Mend: {mend} path (see --out).")
     if isinstance(said, ParallelNetError):
         if not debug:
             print(f"parallelnet: {brief(str(said), MAX_ERROR)}", file=sys.stderr)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
+import io
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from . import image, predictions
-from .errors import ManifestError, OptionError
+from . import batches, image, records
+from .errors import InputError, ManifestError, OptionError
 from .explained import Explanation
 from .explanation.explaining import explain
-from .options import ExplainOptions
+from .options import ExplainOptions, ModelOptions
 from .predictor import Predictor
 from .report import explanation_plots, html
 from .types import Sample
@@ -47,8 +46,11 @@ COLUMNS = (
 _SMALL = "thumbnail.png"
 _SOUNDS = ("kept", "silenced", "inverted")
 _FILES = ("report.html", "explanation.json", _SMALL, *(f"{name}.wav" for name in _SOUNDS))
-# What may differ between a run and the one that goes on behind it: where it runs, not what it finds.
-_FREE = ("manifest", "out", "resume", "threads", "memory_mb", "speech", "image")
+# What does not decide the results, and what opens the model, which `Predictor.asked` says.
+_FREE = {"manifest", "out", "resume", "retry_failed", "memory_mb", "speech", "image", "labels"} | {
+    field.name for field in fields(ModelOptions)
+}
+_NUMBERS = frozenset(COLUMNS[COLUMNS.index("base_value") : COLUMNS.index("top")]) | {"probability", "seconds"}
 
 
 def write_explanation(
@@ -73,8 +75,7 @@ def write_explanation(
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    for name in (*_FILES, *explanation_plots.NAMES):
-        (target / name).unlink(missing_ok=True)  # or sounds of an earlier explanation would stand beside this picture
+    _clear(target)  # or sounds of an earlier explanation would stand beside this picture
     (target / "explanation.json").write_text(explanation.to_json() + "\n", encoding="utf-8")
     explanation_plots.save_all(explanation, target)
     _write_sounds(explanation, target)
@@ -88,6 +89,11 @@ def write_explanation(
     return report
 
 
+def _clear(folder: Path) -> None:
+    for name in (*_FILES, *explanation_plots.NAMES):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _write_sounds(explanation: Explanation, folder: Path) -> None:
     import soundfile
 
@@ -96,7 +102,10 @@ def _write_sounds(explanation: Explanation, folder: Path) -> None:
     for name in _SOUNDS:
         sound = getattr(explanation.material, name, None)
         if sound is not None:
-            soundfile.write(folder / f"{name}.wav", sound, SAMPLE_RATE_HZ, subtype="PCM_16")
+            # Through memory: libsndfile does not say that the disk is full, the system does.
+            coded = io.BytesIO()
+            soundfile.write(coded, sound, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
+            (folder / f"{name}.wav").write_bytes(coded.getvalue())
 
 
 def explain_manifest(
@@ -105,84 +114,101 @@ def explain_manifest(
     out: str | Path,
     options: ExplainOptions,
     *,
+    data: str = "",
     progress: Callable[[int], object] | None = None,
-) -> predictions.BatchCounts:
+) -> batches.BatchCounts:
     """Write a folder and a row of `explanations.csv` for each sample, and `index.html`; a bad file is a row.
+
+    What was asked (`Predictor.asked`, the options, `data`) is kept in `settings.json`.
 
     Args:
         model: from `predictor.load`.
         samples: with unique ids and paths that can be opened as they are; `word_times` become units, `label` is what
             `--target label` explains.
-        out: folder. Its index is made from the rows at the end, also when the run is interrupted.
-        options: how to explain; `resume` keeps what an earlier run with the same options finished.
+        out: folder. Its index is made from the rows at the end, also when the run is stopped.
+        options: how to explain; `resume` keeps what an earlier run with the same options finished, `retry_failed`
+            tries the samples again that failed there.
+        data: hash of where the samples come from (`data.dataset.digest`); that of their rows when left out.
         progress: called with the number of samples that were finished, those of an earlier run first.
 
     Raises:
-        ManifestError: ids by which rows cannot be told apart.
-        OptionError: `out` holds something and `resume` is off, or results of other options.
+        ManifestError: ids by which rows cannot be told apart, or a table that holds something else.
+        OptionError: `out` holds something and `resume` is off, or results of other options, data or checkpoint.
+        ParallelNetError: another process writes there, or `out` cannot be written any more.
     """
-    predictions.check_ids([sample.id for sample in samples])
+    batches.check_ids(samples)
     target = Path(out)
-    done = _started(target, options, model.name)
-    todo = [sample for sample in samples if sample.id not in done]
-    n_skipped, n_error, first_error = len(samples) - len(todo), 0, ""
-    if progress is not None and n_skipped:
-        progress(n_skipped)
-    try:
-        with (target / TABLE).open("a", newline="", encoding="utf-8") as stream:
-            rows = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-            if not (target / TABLE).stat().st_size:
-                rows.writeheader()
-            for sample in todo:
-                row = _row(model, sample, target, options)
-                if row["status"] == "error":
-                    n_error += 1
-                    first_error = first_error or f"{sample.id}: {row['reason']}"
-                rows.writerow(row)
-                stream.flush()
-                if progress is not None:
-                    progress(1)
-    finally:
-        _write_index(target)
-    return predictions.BatchCounts(
-        n_ok=len(todo) - n_error, n_error=n_error, n_skipped=n_skipped, first_error=first_error
-    )
-
-
-def _started(target: Path, options: ExplainOptions, checkpoint: str) -> frozenset[str]:
-    """Return the ids that are done, with the settings on disk."""
-    settings = {name: value for name, value in asdict(options).items() if name not in _FREE}
-    settings = json.loads(json.dumps({**settings, "checkpoint": checkpoint}))
-    if target.exists() and any(target.iterdir()):
-        if not options.resume:
-            raise OptionError(f"{target} exists and is not empty. Mend: --resume to go on with it, or another --out.")
-        if not (target / SETTINGS).is_file():
-            raise OptionError(f"{target} holds no explanations to go on with ({SETTINGS} is missing). Another --out?")
-        before = json.loads((target / SETTINGS).read_text(encoding="utf-8"))
-        changed = [name for name in settings if before.get(name) != settings[name]]
-        if changed:
-            raise OptionError(
-                f"{target} was begun with other options ({', '.join(changed)}). Mend: the same ones, or another --out."
-            )
+    if target.exists() and not target.is_dir():
+        raise OptionError(f"--out {target} is a file; allowed: a folder.")
     target.mkdir(parents=True, exist_ok=True)
-    (target / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    table = target / TABLE
-    return predictions.finished(table, COLUMNS, checkpoint) if table.exists() else frozenset()
+    decide = {name: value for name, value in asdict(options).items() if name not in _FREE}
+    asked = batches.asked(model, samples, data, **decide)
+    with batches.writing(target):
+        if not records.is_empty(target):
+            if not options.resume:
+                raise OptionError(
+                    f"{target} exists and is not empty. Mend: --resume to go on with it, or another --out."
+                )
+            if not (target / SETTINGS).is_file():
+                raise OptionError(
+                    f"{target} holds no explanations to go on with ({SETTINGS} is missing). Mend: another --out."
+                )
+        records.begun(target / SETTINGS, asked, place=target)
+        table = batches.Table(target / TABLE, COLUMNS, model.name, _NUMBERS)
+
+        def work(todo: Sequence[Sample]) -> Generator[batches.Row]:
+            for sample in todo:
+                yield _explained(model, sample, target, options)
+
+        return batches.run(
+            table,
+            samples,
+            work,
+            retry_failed=options.retry_failed,
+            finish=lambda: _write_index(table),
+            progress=progress,
+        )
 
 
-def _row(model: Predictor, sample: Sample, target: Path, options: ExplainOptions) -> dict[str, Any]:
-    """Explain one sample, write its folder, and return its row."""
-    row: dict[str, Any] = {"id": sample.id, "label": sample.label, "checkpoint": model.name}
+def _explained(model: Predictor, sample: Sample, target: Path, options: ExplainOptions) -> batches.Row:
+    """Explain one sample, write its folder, and return its row.
+
+    Raises:
+        OSError: the folder cannot be written, or a disk is full.
+    """
     # In a folder of their own, so that no id can name the table or the index.
-    folder = f"samples/{_folder(sample.id)}"
+    folder = target / "samples" / _folder(sample.id)
+    outcome = _outcome(model, sample, options)
+    if isinstance(outcome, Explanation):
+        folder.parent.mkdir(exist_ok=True)  # not its parents: an --out that was taken away must not come back half
+        given = {"speech_name": sample.speech, "image_name": sample.image}
+        names = {name: Path(path).name for name, path in given.items() if path}
+        try:
+            write_explanation(outcome, folder, title=sample.id, **names)
+        except OSError:
+            raise
+        except Exception as error:  # one odd explanation must not end a batch
+            outcome = error
+    row = {"label": sample.label}
+    if isinstance(outcome, Explanation):
+        return {**row, "status": "ok", "folder": folder.relative_to(target).as_posix(), **_figures(outcome)}
+    failed = batches.failed(outcome)
+    if folder.is_dir():  # what a killed run left half-written
+        _clear(folder)
+        with suppress(OSError):  # a file of somebody else lies in it
+            folder.rmdir()
+    return {**row, **failed}
+
+
+def _outcome(model: Predictor, sample: Sample, options: ExplainOptions) -> Explanation | Exception:
+    takes = model.modalities
+    single = replace(options, manifest=None, out=None, resume=False)
+    if options.units == "words" and sample.text and not sample.word_times and not options.transcribe:
+        single = replace(single, text=sample.text)
     try:
         if sample.problem:
             raise ManifestError(sample.problem)
-        takes = model.modalities
-        single = replace(options, manifest=None, out=None, resume=False)
-        if options.units == "words" and sample.text and not sample.word_times and not options.transcribe:
-            single = replace(single, text=sample.text)
-        explanation = explain(
+        return explain(
             sample.speech if "speech" in takes else None,
             sample.image if "image" in takes else None,
             model=model,
@@ -190,19 +216,13 @@ def _row(model: Predictor, sample: Sample, target: Path, options: ExplainOptions
             word_times=sample.word_times,
             label=sample.label,
         )
-        names = {
-            f"{name}_name": Path(path).name
-            for name, path in (("speech", sample.speech), ("image", sample.image))
-            if path
-        }
-        write_explanation(explanation, target / folder, title=sample.id, **names)
     except Exception as error:  # one bad file must not end a batch, whatever its decoder raises
-        return {**row, "status": "error", "reason": predictions.reason(error)}
+        return error
+
+
+def _figures(explanation: Explanation) -> dict[str, str]:
     values = explanation.of_target
     return {
-        **row,
-        "status": "ok",
-        "folder": folder,
         "emotion": explanation.emotion,
         "probability": f"{explanation.prediction.probs[explanation.emotion]:.6f}",
         "target": explanation.target,
@@ -227,9 +247,8 @@ def _folder(sample_id: str) -> str:
     return f"{plain or 'sample'}-{hashlib.sha256(sample_id.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
-def _write_index(target: Path) -> None:
-    with (target / TABLE).open(newline="", encoding="utf-8", errors="replace") as stream:
-        found = list(csv.DictReader(stream))
+def _write_index(table: batches.Table) -> None:
+    target = table.path.parent
     html.write_index(
         [
             html.IndexRow(
@@ -242,12 +261,14 @@ def _write_index(target: Path) -> None:
                 truth=row["label"],
                 thumbnail=_thumbnail(target / row["folder"]) if row["status"] == "ok" else "",
             )
-            for row in found
+            for row in table.rows()
         ],
         target / "index.html",
     )
 
 
 def _thumbnail(folder: Path) -> str:
-    path = folder / _SMALL
-    return html.thumbnail(image.read(path)) if path.is_file() else ""
+    try:
+        return html.thumbnail(image.read(folder / _SMALL))
+    except InputError:  # there is no picture, or somebody took it away
+        return ""

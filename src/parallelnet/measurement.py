@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from .csv_cells import harmless
+from . import records
+from .batches import cell, reason
 from .errors import ManifestError, shown
 from .evaluation import Metrics, evaluate
 from .predictor import Predictor
@@ -86,15 +87,15 @@ def measure(
     labelled, failures = _labelled(samples, predictor.classes, target_column)
     for sample, outcome in zip(labelled, predictor.predict_each(labelled, modalities=modalities), strict=True):
         if isinstance(outcome, Exception):
-            failures.append((sample.id, " ".join(str(outcome).split())))
+            failures.append((sample.id, reason(outcome)))
         else:
             probs.append(list(outcome.probs.values()))
             known.append(sample)
         if progress is not None:
             progress(1)
     if not known:
-        reason = failures[0][1] if failures else "there are none."
-        raise ManifestError(f"None of {len(samples)} samples can be evaluated; the first: {reason}")
+        first = failures[0][1] if failures else "there are none."
+        raise ManifestError(f"None of {len(samples)} samples can be evaluated; the first: {first}")
     metrics = evaluate(
         [predictor.classes.index(getattr(sample, target_column)) for sample in known],
         probs,
@@ -146,8 +147,9 @@ def write(folder: Path, measured: Measured, facts: Mapping[str, Any]) -> None:
     from .report.plots import save_confusion
 
     save_confusion(measured.metrics, folder)
-    with (folder / FAILURES).open("w", newline="", encoding="utf-8") as stream:
-        rows = [(harmless(name), harmless(reason)) for name, reason in measured.failures]
-        csv.writer(stream, lineterminator="\n").writerows([("id", "reason"), *rows])
-    record = json.dumps({**measured.to_dict(), **facts}, indent=2, ensure_ascii=False)
-    (folder / "metrics.json").write_text(record + "\n", encoding="utf-8")
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("id", "reason"))
+    rows.writerows([cell(name), cell(why)] for name, why in measured.failures)
+    records.write_text(folder / FAILURES, text.getvalue())
+    records.write_json(folder / "metrics.json", {**measured.to_dict(), **facts})

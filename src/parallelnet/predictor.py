@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, overload
 
@@ -91,6 +91,24 @@ class Predictor:
         self.classes = _chosen(opened.facts.classes, labels)
         self.columns = [opened.facts.classes.index(name) for name in self.classes]
         self.model = runtime.open_runtime(opened, device=device, int8=int8, n_threads=n_threads)
+        self._opened = opened
+        self._int8 = int8
+
+    def asked(self) -> dict[str, Any]:
+        """Return all that decides its answers, as plain values: `records.begun` compares them.
+
+        How many threads it has and how large an input may be decides no answer.
+        """
+        return {
+            "checkpoint": {
+                "name": self.name,
+                "sha256": self._opened.digest(torch=self.model.device != "onnx", int8=self._int8),
+            },
+            "device": self.model.device,
+            "int8": self._int8,
+            "labels": list(self.classes),
+            **asdict(self.signals),
+        }
 
     @overload
     def predict(
@@ -132,14 +150,14 @@ class Predictor:
         n = len(speech if many[0] else image)
         pairs = zip(speech if many[0] else [None] * n, image if many[1] else [None] * n, strict=True)
         found: list[Prediction] = []
-        for outcome in self._outcomes(lambda pair: self._single(*pair, sample_rate_hz), pairs):
+        for outcome in self._outcomes(lambda pair: self._single(*pair, sample_rate_hz), pairs, _BLOCK_SAMPLES):
             if isinstance(outcome, Exception):
                 raise _in_list(len(found), outcome) from outcome
             found.append(outcome)
         return found
 
     def predict_each(
-        self, samples: Iterable[Sample], *, modalities: Modalities = "both"
+        self, samples: Iterable[Sample], *, modalities: Modalities = "both", singly: bool = False
     ) -> Iterator[Prediction | Exception]:
         """Yield for each sample its prediction, or the exception that kept it from one; in order, block by block.
 
@@ -147,6 +165,8 @@ class Predictor:
             samples: their paths are opened as they are.
             modalities: `speech` or `image` leaves the other out of every sample; `both` uses whatever a sample has
                 and the checkpoint takes.
+            singly: do not wait for a block to fill, where that gains little (on a CPU), so that a stop loses one
+                sample and not a block. What else is in a block then changes no digit either.
 
         Raises:
             OptionError: a modality that the checkpoint does not take.
@@ -163,7 +183,7 @@ class Predictor:
             speech, picture = (getattr(sample, name) if name in takes else None for name in ("speech", "image"))
             return self._single(speech, picture, None)
 
-        return self._outcomes(decode, samples)
+        return self._outcomes(decode, samples, 1 if singly and self.model.device in ("onnx", "cpu") else _BLOCK_SAMPLES)
 
     def predict_signals(self, signals: Signals) -> Prediction:
         """Return the prediction of one sample that is decoded already."""
@@ -216,13 +236,15 @@ class Predictor:
             None if picture is None else self.see(picture),
         )
 
-    def _outcomes(self, decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[Prediction | Exception]:
+    def _outcomes(
+        self, decode: Callable[[_T], Signals], items: Iterable[_T], n_block: int
+    ) -> Iterator[Prediction | Exception]:
         block: list[Signals | Exception] = []
         n_windows = 0
         for signals in _decoded(decode, items):
             block.append(signals)
             n_windows += signals.n_windows if isinstance(signals, Signals) else 0
-            if len(block) >= _BLOCK_SAMPLES or n_windows >= _BLOCK_WINDOWS:
+            if len(block) >= n_block or n_windows >= _BLOCK_WINDOWS:
                 yield from self._predict_mixed(block)
                 block, n_windows = [], 0
         yield from self._predict_mixed(block)
@@ -392,14 +414,17 @@ def _decoded(decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[S
         except Exception as error:  # one bad file must not end a batch, whatever its decoder raises
             return error
 
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        ahead: deque[Future[Signals | Exception]] = deque()
+    pool = ThreadPoolExecutor(_DECODERS)
+    ahead: deque[Future[Signals | Exception]] = deque()
+    try:
         for item in items:
             ahead.append(pool.submit(attempt, item))
             if len(ahead) > 2 * _DECODERS:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # a stop waits for the files that are being read, not for those in line
 
 
 def _means(rows: Probs, owners: npt.NDArray[np.int64]) -> dict[int, Probs]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parallelnet.data.dataset import check_files, fingerprint, open_content, open_data, with_image_groups
+from parallelnet.data.dataset import check_files, digest, fingerprint, open_content, open_data, with_image_groups
 from parallelnet.data.manifest import read_manifest, write_manifest
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.types import Sample
@@ -34,6 +34,15 @@ def test_a_manifest_opens_by_file_and_by_folder(tmp_path: Path, wav: Make, pictu
     path = _manifest(folder, wav, picture)
 
     assert open_data(path) == open_data(folder) == open_data(f"manifest:{folder}") == read_manifest(path)
+
+
+def test_the_digest_is_of_a_manifests_bytes_wherever_it_lies(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_bytes(b"abc")
+    assert digest(path)[:8] == digest(tmp_path)[:8] == "ba7816bf"  # sha256("abc"), FIPS 180-2, appendix B.1
+    assert digest("ravdess:anywhere") == ""
+    with pytest.raises(ManifestError, match="cannot be read"):
+        digest(tmp_path / "gone.csv")
 
 
 def test_a_corpus_opens_by_name(ravdess: Path) -> None:

@@ -1,4 +1,4 @@
-"""What several commands need: a progress bar, a missing extra, a recipe from a preset."""
+"""What several commands need: a progress bar, an --out folder, a missing extra, a recipe from a preset."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
-from .. import options
-from ..errors import MissingExtraError
+from .. import options, records
+from ..errors import MissingExtraError, OptionError
 
 Console = options.ConsoleOptions
 
@@ -21,6 +22,19 @@ def progress(total: int, console: Console, unit: str = "sample") -> Iterator[Cal
 
     with tqdm(total=total, disable=console.quiet or not sys.stderr.isatty(), unit=unit) as bar:
         yield bar.update
+
+
+@contextmanager
+def held_folder(out: str | None) -> Iterator[None]:
+    """Hold the folder of --out, made where it is missing; before the work, which a wrong one would lose."""
+    if out is None:
+        yield
+        return
+    if Path(out).exists() and not Path(out).is_dir():
+        raise OptionError(f"--out {out} is a file; allowed: a folder.")
+    Path(out).mkdir(parents=True, exist_ok=True)
+    with records.held(Path(out)):
+        yield
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from ..errors import ManifestError
 from ..types import Sample
 from .building import built
+from .building.record import read_report
 from .corpora import CORPORA, CorpusContent, read_corpus
 from .generic_corpora import read_own
 from .manifest import MANIFEST_CSV, read_manifest, write_manifest
@@ -22,6 +23,7 @@ from .splits import drop_overlaps
 
 __all__ = [
     "check_files",
+    "digest",
     "file_hashes",
     "fingerprint",
     "open_content",
@@ -88,6 +90,24 @@ def open_data(
     for reason, n in drops.items():
         _log.info("%s: %d dropped: %s", spec, n, reason)
     return samples
+
+
+def digest(spec: str | os.PathLike[str]) -> str:
+    """Return the sha256 of a manifest's bytes, or the fingerprint of what `build tweets` made.
+
+    "" for a corpus as published: there is no one file that says what it holds, its samples do.
+
+    Raises:
+        ManifestError: it cannot be read.
+    """
+    if _corpus_name(spec) is not None:
+        return ""
+    path = Path(spec)
+    if path.is_dir() and (path / MANIFEST_CSV).is_file():
+        path /= MANIFEST_CSV
+    elif built.is_built(path):
+        return read_report(path).fingerprint
+    return file_hashes([str(path)])[str(path)]
 
 
 def check_files(samples: Iterable[Sample]) -> dict[str, tuple[str, ...]]:

@@ -70,7 +70,10 @@ class PredictOptions(ModelOptions):
         manifest: csv, jsonl or parquet with columns speech and image (paths relative to it, inside its folder), or
             CORPUS:PATH; needs --out.
         out: csv with one row a sample of --manifest: status, reason, emotion, probabilities.
-        resume: go on behind the rows that --out has already; without it an --out that exists is refused.
+        resume: keep the finished rows of --out and do the others, with the same options and data; without it an --out
+            that exists is refused.
+        retry_failed: with --resume, try the samples again that failed before (a file may be back, a limit raised);
+            --no-retry-failed keeps their rows.
         modalities: what is used of each row of --manifest: `both`, `speech` or `image`.
         labels: classes to choose from, their probabilities renormalised; all of the checkpoint's when left out.
     """
@@ -80,6 +83,7 @@ class PredictOptions(ModelOptions):
     manifest: str | None = None
     out: str | None = None
     resume: bool = field(default=False, metadata={"with": ("manifest",)})
+    retry_failed: bool = field(default=True, metadata={"with": ("manifest",)})
     modalities: Literal["both", "speech", "image"] = field(default="both", metadata={"with": ("manifest",)})
     labels: tuple[str, ...] = ()
 

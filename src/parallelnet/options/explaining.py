@@ -24,8 +24,11 @@ class ExplainOptions(ModelOptions):
         manifest: csv, jsonl or parquet with columns speech and image (paths relative to it, inside its folder), or
             CORPUS:PATH; needs --out.
         out: folder for report.html, explanation.json, plots and sounds; with --manifest one a sample, and index.html.
-        resume: with --manifest, go on behind the samples that --out has already; without it an --out that is not empty
-            is refused. (Of one sample, what an earlier explanation left there is replaced.)
+        resume: with --manifest, keep the finished samples of --out and do the others, with the same options and data;
+            without it an --out that is not empty is refused. (Of one sample, what an earlier explanation left there is
+            replaced.)
+        retry_failed: with --resume, try the samples again that failed before (a file may be back, a limit raised);
+            --no-retry-failed keeps their rows.
         method: `owen` (exact on the binary division, the values add up), `paper` (paper section 3.3 to the letter),
             `exact` (Shapley values and every interaction of a speech unit with a cell; few units), or `sampled`.
         units: `words` or `segments` of equal length; when left out, words where they are known, else segments.
@@ -59,6 +62,7 @@ class ExplainOptions(ModelOptions):
     manifest: str | None = None
     out: str | None = None
     resume: bool = False
+    retry_failed: bool = True
     method: Literal["owen", "paper", "exact", "sampled"] = "owen"
     units: Literal["words", "segments"] | None = field(default=None, metadata=_SPEECH)
     n_segments: int = field(default=16, metadata=_SPEECH)

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from .. import records
 from ..errors import unknown
 from ..explained import Explanation
 from .drawing import Colours
@@ -72,8 +73,8 @@ def write(
 
 
 def write_index(rows: Iterable[IndexRow], path: str | Path, *, title: str = "") -> Path:
-    """Write `render_index`'s page as UTF-8 and return its path."""
-    Path(path).write_text(render_index(rows, title=title), encoding="utf-8")
+    """Write `render_index`'s page as UTF-8, whole or not at all, and return its path."""
+    records.write_text(Path(path), render_index(rows, title=title))
     return Path(path)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from parallelnet.data.building import built, shards
 from parallelnet.data.building.draft import Draft
 from parallelnet.data.building.record import DATASET_JSON, MADE_BY, BuildReport
-from parallelnet.data.dataset import check_files, fingerprint, open_content, open_data
+from parallelnet.data.dataset import check_files, digest, fingerprint, open_content, open_data
 from parallelnet.errors import ManifestError
 
 
@@ -99,6 +99,7 @@ def folder(tmp_path: Path, cache: Path) -> Path:
 
 def test_samples_have_files_that_open_and_the_words_that_were_spoken(folder: Path) -> None:
     samples = open_data(folder)
+    assert digest(folder) == built.read_report(folder).fingerprint
 
     assert [sample.id for sample in samples] == ["../0", "../1", "../5"]
     assert check_files(samples) == {}

@@ -141,7 +141,7 @@ def _check(report: BuildReport) -> None:
     for item in fields(report):
         if item.name == "fingerprint":  # is computed anew
             continue
-        value = getattr(report, item.name)
+        value: Any = getattr(report, item.name)
         wanted = _KINDS.get(str(item.type), dict if str(item.type).startswith(("Counts", "Mapping")) else object)
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not object):
             raise ValueError(f"its {item.name} is {str(value)[:40]!r}")

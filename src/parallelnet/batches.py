@@ -1,0 +1,373 @@
+"""Many samples, a csv row each: nothing that is finished is lost, and nothing is mixed into it.
+
+`predict --manifest` and `explain --manifest` are both this. Each row is in the file before the next one is made, and
+is one line, so that a half-written one can be told. What other options, another checkpoint or other data gave is never
+added to (`records.begun`, which the callers ask). `--resume` tries failed samples again, because a file may be back or
+a limit raised; their rows go back to where the manifest has the samples.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__, records
+from .csv_cells import harmless, original
+from .errors import ManifestError, ParallelNetError, brief
+from .types import Sample
+
+if TYPE_CHECKING:
+    from .predictor import Predictor
+
+_LONGEST_REASON = 500
+"""Characters: an error may quote what it read, and what it read is a stranger's."""
+
+Row = Mapping[str, str | int]
+Work = Callable[[Sequence[Sample]], Generator[Row]]
+"""Yields a row a sample, in order and without its id. An OSError out of it says that our own output failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """What became of a manifest's rows; the first three make all of them.
+
+    Attributes:
+        n_ok: done now.
+        n_error: failed, now or in an earlier run and not tried again; their rows say why.
+        n_skipped: done by an earlier run.
+        first_error: id and reason of the first that failed; "" where none did.
+    """
+
+    n_ok: int
+    n_error: int
+    n_skipped: int
+    first_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A whole row of a file.
+
+    Attributes:
+        line: its bytes, with the line's end.
+        error: why the sample failed; "" where it did not.
+    """
+
+    line: bytes
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A csv of results.
+
+    Attributes:
+        path: where it lies.
+        columns: among them `id`, `status` (`ok` or `error`) and `reason`; the last is `checkpoint`.
+        checkpoint: whose results it holds.
+        numbers: columns of numbers that we write; all others are text, and no spreadsheet may run it.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    checkpoint: str
+    numbers: frozenset[str] = frozenset()
+
+    def line(self, sample: Sample, row: Row) -> bytes:
+        """Return a sample's row as it stands in the file: one line, whatever its texts hold."""
+        cells = dict.fromkeys(self.columns, "") | {**row, "id": sample.id, "checkpoint": self.checkpoint}
+        return _line([str(cells[name]) if name in self.numbers else cell(cells[name]) for name in self.columns])
+
+    def rows(self) -> Iterator[dict[str, str]]:
+        """Yield the whole rows with their texts as they came."""
+        with self.path.open("rb") as stream:
+            stream.readline()
+            for line in stream:
+                row = self._row(line.rstrip(b"\n\0"))
+                if row:
+                    yield {name: text if name in self.numbers else original(text) for name, text in row.items()}
+
+    def read(self, places: Mapping[str, int]) -> tuple[dict[int, Kept], bool]:
+        """Return the whole rows by their samples' places, and whether the file is just these.
+
+        A half-written last row does not count, nor do zeros behind it, which a power cut may leave.
+
+        Args:
+            places: of the samples, by their ids as cells.
+
+        Raises:
+            ManifestError: the file is no table of these columns, samples and checkpoint.
+        """
+        found: dict[int, Kept] = {}
+        if not self.path.exists():
+            return found, False
+        header = _line(self.columns)
+        with self.path.open("rb") as stream:
+            first = stream.readline()
+            if first != header and not header.startswith(first.rstrip(b"\0")):
+                raise self._foreign("line 1")
+            sound = first == header
+            for number, line in enumerate(stream, start=2):
+                text = line.rstrip(b"\n\0")
+                row = self._row(text)
+                place = places.get(row.get("id", ""))
+                if place is not None and place not in found:
+                    failure = original(row["reason"]) or "it failed" if row["status"] == "error" else ""
+                    found[place] = Kept(text + b"\n", failure)
+                elif text and (row or line.endswith(b"\n")):
+                    raise self._foreign(f"line {number}")
+                sound = sound and place is not None and line == text + b"\n"
+        return found, sound
+
+    def _row(self, text: bytes) -> dict[str, str]:
+        """Return the cells of a line; nothing where they are no whole row of this table."""
+        limit = csv.field_size_limit(len(text) + 1)  # what we wrote we can read, however long its id
+        try:
+            (cells,) = csv.reader([text.decode("utf-8")], strict=True)
+        except (csv.Error, ValueError):
+            return {}
+        finally:
+            csv.field_size_limit(limit)
+        # The checkpoint stands last, so a row that ends with it is whole even where its line has no end.
+        if len(cells) != len(self.columns) or cells[-1] != cell(self.checkpoint):
+            return {}
+        row = dict(zip(self.columns, cells, strict=True))
+        return row if row["status"] in ("ok", "error") else {}
+
+    def _foreign(self, where: str) -> ManifestError:
+        return ManifestError(
+            f"{self.path} does not hold results of checkpoint {self.checkpoint} for these samples alone ({where}), so "
+            "they cannot be added to. Mend: another --out."
+        )
+
+    def write(self, rows: Mapping[int, Kept]) -> None:
+        """Replace the file by the rows in their samples' order, whole or not at all."""
+        lines = (rows[place].line for place in sorted(rows))
+        records.write_whole(self.path, lambda stream: stream.writelines((_line(self.columns), *lines)))
+
+    def add(self, stream: io.FileIO, line: bytes) -> None:
+        """Append a line, the whole of it or nothing.
+
+        Raises:
+            OSError: the disk is full, for instance.
+            ParallelNetError: the file was taken away, and the line would go where nobody finds it.
+        """
+        state = os.fstat(stream.fileno())
+        try:
+            there = os.path.samestat(state, self.path.stat())
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise ParallelNetError(
+                f"{self.path} was moved, removed or replaced while it was being written; its rows went with it. Mend: "
+                "put it back and go on with --resume, or another --out."
+            )
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[stream.write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(stream.fileno(), state.st_size)
+            raise
+
+
+def _line(cells: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8")
+
+
+def cell(text: str | int) -> str:
+    """Return a text as a cell of one line that no spreadsheet runs; what utf-8 cannot hold is escaped."""
+    return harmless(" ".join(str(text).splitlines()).encode("utf-8", "backslashreplace").decode())
+
+
+def reason(error: Exception) -> str:
+    """Return why a sample failed, in one line of bounded length."""
+    # Exceptions that are not ours were not written for users; their kind is needed to make sense of them.
+    kind = "" if isinstance(error, ParallelNetError) else f"{type(error).__name__}: "
+    return brief(f"{kind}{error}", _LONGEST_REASON)
+
+
+def failed(error: Exception) -> Row:
+    """Return the row of a sample that failed.
+
+    Raises:
+        OSError: the error itself where the disk is full: that is no fault of the sample's.
+    """
+    if records.is_disk_full(error):
+        raise error
+    return {"status": "error", "reason": reason(error)}
+
+
+def check_ids(samples: Sequence[Sample]) -> None:
+    """Refuse ids by which rows could not be told apart.
+
+    Raises:
+        ManifestError: an id twice, an empty one, or one of several lines (a row must be a line, so that a half-written
+            one can be told).
+    """
+    repeated = len(samples) - len({cell(sample.id) for sample in samples})
+    if repeated:
+        raise ManifestError(f"{repeated} ids occur more than once; their rows could not be told apart.")
+    broken = next((sample.id for sample in samples if len(sample.id.splitlines()) != 1), None)
+    if broken is not None:
+        raise ManifestError(f"The id {broken!r} is empty or holds a line break; allowed: one line of text.")
+
+
+def digest(samples: Sequence[Sample]) -> str:
+    """Return the sha256 over what the rows of a manifest or corpus say, wherever its folder lies.
+
+    Files count by their place below the folder that they share, not by their content.
+    """
+    # Not Path.resolve: it would follow links out of the folder.
+    files = [os.path.abspath(path) for s in samples for path in (s.speech, s.image) if path is not None]  # noqa: PTH100
+    try:
+        root = os.path.commonpath([str(Path(path).parent) for path in files])
+    except ValueError:  # no files at all, or on several drives
+        root = ""
+    names = iter([path[len(root) :].replace(os.sep, "/") for path in files])
+    total = hashlib.sha256()
+    for s in samples:
+        own = [None if path is None else next(names) for path in (s.speech, s.image)]
+        said = [s.id, s.text, s.label, s.sentiment, s.split, s.fold, s.group, s.image_group, s.word_times]
+        total.update(json.dumps([own, said, bool(s.problem)]).encode() + b"\n")
+    return total.hexdigest()
+
+
+def asked(predictor: Predictor, samples: Sequence[Sample], data: str, **options: Any) -> dict[str, Any]:
+    """Return all that decides results, for `records.begun`.
+
+    Args:
+        predictor: who is asked.
+        samples: about what.
+        data: hash of where they come from (`data.dataset.digest`); "" where their rows say it all.
+        options: of the command.
+    """
+    return {"version": __version__, "data": data or digest(samples), **predictor.asked(), **options}
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Hold a place, and say how to go on where it cannot be written.
+
+    Args:
+        place: the file, or the folder that is there already.
+
+    Raises:
+        ParallelNetError: another process holds it, or the disk is full, for instance.
+    """
+    try:
+        with records.held(place):
+            _sweep(place)
+            yield
+    except OSError as error:
+        full = records.is_disk_full(error)
+        why = "the disk is full" if full else error.strerror or str(error)
+        raise ParallelNetError(
+            f"{error.filename or place} cannot be written: {why}. What is finished is kept. Mend: "
+            f"{'make room' if full else 'put that right'}, then the same command line with --resume."
+        ) from error
+
+
+def _sweep(place: Path) -> None:
+    """Remove what a killed process was writing when it was killed; nobody else writes here now."""
+    folder, name = (place, ".+") if place.is_dir() else (place.parent, re.escape(place.name))
+    half = re.compile(rf"{name}(\.asked\.json)?\.[0-9a-f]{{32}}\.partial")
+    for path in folder.glob("*.partial"):
+        if half.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def run(
+    table: Table,
+    samples: Sequence[Sample],
+    work: Work,
+    *,
+    retry_failed: bool = True,
+    finish: Callable[[], object] = lambda: None,
+    progress: Callable[[int], object] | None = None,
+) -> BatchCounts:
+    """Write the rows that are missing, and return what became of all of them.
+
+    To be called inside `writing`, where what is asked now is what was asked of the rows that are there. A stop between
+    any two steps loses no finished row. At worst rows of samples that were tried again stand behind the others; the
+    next run puts them where they belong.
+
+    Args:
+        table: its file may be missing, or cut off by a kill.
+        samples: all of them, checked by `check_ids`.
+        work: does the samples that it is given.
+        retry_failed: do failed samples of an earlier run again; False leaves their rows.
+        finish: is called at the end, also when the run is stopped.
+        progress: called with the number of samples that are finished, those of an earlier run first.
+
+    Raises:
+        ManifestError: the file holds something else; it is left as it is.
+        ParallelNetError: it was taken away while it was written.
+        OSError: our output cannot be written: a full disk, for instance. The file holds whole rows, and none of the
+            sample that was under way.
+    """
+    places = {cell(sample.id): place for place, sample in enumerate(samples)}
+    kept, sound = table.read(places)
+    again = {place: row for place, row in kept.items() if row.error and retry_failed}
+    kept = {place: row for place, row in kept.items() if place not in again}
+    if again or not sound or list(kept) != sorted(kept):
+        table.write(kept)
+    todo = [place for place in range(len(samples)) if place not in kept]
+    ordered = not again and (not todo or not kept or max(kept) < todo[0])
+    n_kept, errors = len(kept), {place: row.error for place, row in kept.items() if row.error}
+    n_skipped = n_kept - len(errors)
+    del kept  # 300 MB for a million rows
+    if progress is not None and n_kept:
+        progress(n_kept)
+    try:
+        _append(table, samples, todo, work, errors, progress)
+    except BaseException:
+        with suppress(Exception):  # the first reason is the one to be told
+            _tidy(table, places, again, ordered=ordered, finish=finish)
+        raise
+    _tidy(table, places, again, ordered=ordered, finish=finish)
+    first = min(errors, default=None)
+    return BatchCounts(
+        n_ok=len(samples) - n_skipped - len(errors),
+        n_error=len(errors),
+        n_skipped=n_skipped,
+        first_error="" if first is None else f"{samples[first].id}: {errors[first]}",
+    )
+
+
+def _append(
+    table: Table,
+    samples: Sequence[Sample],
+    todo: Sequence[int],
+    work: Work,
+    errors: dict[int, str],
+    progress: Callable[[int], object] | None,
+) -> None:
+    with table.path.open("ab", buffering=0) as stream, closing(work([samples[place] for place in todo])) as rows:
+        for place, row in zip(todo, rows, strict=True):
+            table.add(stream, table.line(samples[place], row))
+            if row["status"] == "error":
+                errors[place] = str(row["reason"])
+            if progress is not None:
+                progress(1)
+
+
+def _tidy(
+    table: Table, places: Mapping[str, int], again: Mapping[int, Kept], *, ordered: bool, finish: Callable[[], object]
+) -> None:
+    """Put rows where the manifest has their samples; those that were to be tried again and were not come back."""
+    if not ordered and table.path.exists():
+        table.write({**again, **table.read(places)[0]})
+    finish()
