@@ -1,4 +1,4 @@
-"""wav, aiff and au: files of chunks whose sizes many programs write wrong, or not at all.
+"""wav, aiff, au, caf and w64: files of chunks whose sizes many programs write wrong, or not at all.
 
 Recorders that cannot seek back leave 0 or a huge number, some count the header, some stop before they write the size,
 and libsndfile believes them. So the chunks are read here, and libsndfile gets the same sound behind a right header.
@@ -9,17 +9,22 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from ..errors import InputError
 from . import mpeg
 from .spliced import Link, Spliced, cut_off
 
 RIFF = re.compile(rb"(?:RIFF|RIFX|RF64|BW64)....WAVE", re.DOTALL)
 FORM = re.compile(rb"FORM....AIF[FC]", re.DOTALL)
+CAF = re.compile(rb"caff\x00\x01\x00\x00")
+W64 = re.compile(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb")
 _UNKNOWN_LENGTH = 0x7FFFF000  # from here on a chunk size is what programs write that cannot seek back
 _HEADER_SLACK = 44  # bytes: some programs count the header of a wav as sound
 _MAX_CHUNKS = 1_000  # before the sound; real files have a handful
 _LONGEST_FORMAT = 1 << 16  # bytes of a chunk that says how the sound is coded
 _REST_S = 0.5  # of sound behind the promised end: shorter is junk
+_CODES = (1, 2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, 0xFFFE)  # of a wav, that libsndfile reads
 _MPEG_CODES = (0x50, 0x55)  # mp2 and mp3 inside a wav
+_USUAL = (b"fmt ", b"data", b"LIST", b"fact", b"COMM", b"SSND")
 _KINDS = {b"FORM": "aiff", b"RIFX": "big-endian wav"}
 
 _Order = Literal["little", "big"]
@@ -38,16 +43,19 @@ def links(file: Spliced, start: int, name: str, notes: list[str]) -> tuple[list[
     order: _Order = "big" if head[:4] in _KINDS else "little"
     chunks = _before_sound(file, start + 12, wanted, order)
     if wanted not in chunks:
-        return [Link(what, file.with_parts(file.cut(start)), what)], file.size  # libsndfile says what it lacks
+        missing = f"it has no chunk {wanted.decode()!r}"
+        raise InputError(f"{name} is {what} without sound: {missing}. Mend: copy or record it again.")
     at, promised = chunks[wanted]
     if b"ds64" in chunks and promised == 0xFFFFFFFF:  # RF64: sizes of 64 bits stand in a chunk of their own
         promised = int.from_bytes(file.at(chunks[b"ds64"][0] + 8, 8), "little")
     rate_bytes = _bytes_a_second(file, chunks, order)
     stop, end = _sound_end(file, at, promised, wanted, order, rate_bytes, name, what, notes)
-    coding = file.at(chunks[b"fmt "][0], 2) if b"fmt " in chunks else b""
-    if int.from_bytes(coding, order) in _MPEG_CODES:
+    coding = int.from_bytes(file.at(chunks[b"fmt "][0], 2), order) if b"fmt " in chunks else _CODES[0]
+    if coding in _MPEG_CODES:
         return mpeg.links(file, at, stop, name)[0], end
-    return [Link(what, _mended(file, start, chunks, wanted, order, stop), what.split()[-1])], end
+    core = coding in _CODES
+    mended = _mended(file, start, chunks, wanted, order, stop)
+    return [Link(what if core else f"{what} of coding 0x{coding:04x}", mended, what.split()[-1], core=core)], end
 
 
 def au(file: Spliced, start: int, name: str) -> tuple[list[Link], int]:
@@ -69,6 +77,34 @@ def au(file: Spliced, start: int, name: str) -> tuple[list[Link], int]:
     return [Link("au", file.with_parts([head[:8], size, *file.cut(start + 12, stop)]), "au")], stop
 
 
+def wide(file: Spliced, start: int, name: str) -> tuple[list[Link], int]:
+    """Return the recording of a caf or w64, whose sizes have 64 bits, and where it ends.
+
+    Raises:
+        InputError: it promises more sound than there is.
+    """
+    caf = CAF.match(file.at(start, 8)) is not None
+    at, lead = (start + 8, 12) if caf else (start + 40, 24)
+    size, head = 0, b""
+    for _ in range(_MAX_CHUNKS):
+        head = file.at(at, lead)
+        size = int.from_bytes(head[4:], "big", signed=True) if caf else int.from_bytes(head[16:], "little") - lead
+        if head[:4] == b"data" or len(head) < lead or size < 0:
+            break
+        at += lead + (size if caf else -(-size // 8) * 8)
+    unknown = size <= 0 or size >= 1 << 62
+    stop = at + lead + (0 if unknown else size)
+    if head[:4] == b"data" and stop > file.size + _HEADER_SLACK:
+        raise cut_off(name, f"{size} bytes of sound", str(file.size - at - lead))
+    end = next(file.find(CAF if caf else W64, stop), file.size)
+    if head[:4] == b"data" and unknown:
+        n_bytes = end - stop
+        head = head[:4] + n_bytes.to_bytes(8) if caf else head[:16] + (n_bytes + lead).to_bytes(8, "little")
+    # Behind the sound of a caf may stand what its decoder needs; behind that of a w64, junk would be read as sound.
+    parts = [*file.cut(start, at), head, *file.cut(at + lead, end if caf or unknown else stop)]
+    return [Link("CAF" if caf else "W64", file.with_parts(parts), "caf" if caf else "w64")], end
+
+
 def _before_sound(file: Spliced, at: int, wanted: bytes, order: _Order) -> _Chunks:
     """Return the chunks up to the sound (`wanted`)."""
     found: _Chunks = {}
@@ -86,7 +122,8 @@ def _before_sound(file: Spliced, at: int, wanted: bytes, order: _Order) -> _Chun
 
 def _next_chunk(file: Spliced, at: int) -> int:
     """Return where the next chunk begins: at an even place, or at once where a program forgot the byte between."""
-    return at if at % 2 == 0 or (_named(file.at(at, 4)) and not _named(file.at(at + 1, 4))) else at + 1
+    forgotten = _named(file.at(at, 4)) and file.at(at + 1, 4) not in _USUAL
+    return at if at % 2 == 0 or forgotten else at + 1
 
 
 def _named(name: bytes) -> bool:

@@ -17,6 +17,7 @@ from .spliced import Link, Spliced, cut_off
 BLOCK_S = 20  # decoded, mixed and resampled at a time: memory stays flat however long a recording is
 _MOST_VALUES = 1 << 22  # of a block (16 MB), however many channels and samples a second a header claims
 _AV_SLACK_S = 0.5  # coders pad: a frame at either end may be counted and not decoded; half a second is a real loss
+_GUESSED = ("aac", "amr", "mpeg", "mpegts", "flv")  # containers whose header tells no length
 
 Block = tuple[int, npt.NDArray[np.float32]]
 """Samples a second, and samples `[n, channels]`."""
@@ -99,23 +100,36 @@ def _by_av(link: Link, name: str, refuse_long: Callable[[float], None], refused:
     except ImportError:
         why = f"{link.what} of a coding that libsndfile does not read ({refused})" if refused else link.what
         raise MissingExtraError(f"{name} is {why}: reading it", "video") from None
+    done_s = 0.0
     try:
         # The container is named, so that FFmpeg never takes a stranger's file for a list of others to open.
+        link.file.seek(0)  # libsndfile may have been there
         with av.open(link.file, mode="r", format=link.av_format, metadata_errors="ignore") as file:
             if not file.streams.audio:
                 raise InputError(f"{name} is {link.what} without a sound track. Allowed: {FORMATS}.")
             track = file.streams.audio[0]
-            seconds = float(track.duration * track.time_base) if track.duration and track.time_base else 0.0
+            seconds = _promised_s(file, track)
             refuse_long(seconds)
-            done_s = 0.0
             for rate, block in _gathered(_frames(file, track)):
                 done_s += len(block) / rate
                 yield rate, block
         if done_s + _AV_SLACK_S < seconds:
             raise cut_off(name, f"{seconds:.1f} s", f"{done_s:.1f} s")
     except av.FFmpegError as error:
-        what = f"{link.what}, cut off, damaged or of a coding that is not read"
+        what = (
+            f"{link.what}, cut off or damaged" if done_s else f"{link.what}, cut off, damaged or of an unknown coding"
+        )
         raise InputError(f"{name} is {what} ({error.strerror}). Allowed: {FORMATS}.") from None
+
+
+def _promised_s(file: Any, track: Any) -> float:
+    """Return the seconds that a header promises; 0 where none does and FFmpeg guesses from the bit rate."""
+    if file.format.name in _GUESSED:
+        return 0.0
+    if track.duration and track.time_base:
+        return float(track.duration * track.time_base)
+    # WebM tells the length of the whole, which may be that of the pictures.
+    return float(file.duration or 0) / 1e6 if len(file.streams) == 1 else 0.0
 
 
 def _frames(file: Any, track: Any) -> Iterator[Block]:

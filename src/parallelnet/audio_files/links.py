@@ -19,10 +19,17 @@ _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # of Unicode text, from pr
 # Heads so long that they are no chance anywhere, for instance behind what a web form sent.
 _STRONG = re.compile(
     b"|".join(
-        (chunked.RIFF.pattern, chunked.FORM.pattern, flac.HEAD.pattern, rb"OggS\x00\x02\x00{8}", rb"\x00...ftyp[a-zA-Z]")
+        (
+            *(known.pattern for known in (chunked.RIFF, chunked.FORM, chunked.CAF, chunked.W64, flac.HEAD)),
+            rb"\.snd\x00\x00\x00[\x18-\x40]",
+            rb"OggS\x00\x02\x00{8}",
+            rb"\x00...ftyp[a-zA-Z]",
+        )
     ),
     re.DOTALL,
 )
+_AMR = re.compile(rb"#!AMR(?:-WB)?\n")
+_TS_PACKET = 188  # bytes between the marks of an MPEG transport stream
 _SEARCHED = 1 << 24  # bytes of an unknown file: more than any cover picture
 
 # Where and how a file begins that only FFmpeg reads -> what it is, FFmpeg's name for it.
@@ -43,8 +50,6 @@ _CONTAINERS: tuple[tuple[int, bytes, str, str], ...] = (
 )
 # What libsndfile knows by its first bytes, and FFmpeg reads in more codings.
 _OTHERS: tuple[tuple[bytes, str, str], ...] = (
-    (b"caff", "CAF", "caf"),
-    (b"riff.\x91\xcf\x11", "W64", "w64"),
     (b"NIST_1A", "NIST Sphere", "nistsphere"),
     (b"Creative Voice File", "VOC", "voc"),
 )
@@ -125,22 +130,50 @@ def _reader(file: Spliced, at: int) -> _Reader | None:
         return partial(chunked.links, file, at)
     if head[:4] in (b".snd", b"dns.") and len(head) == 24:
         return lambda name, _: chunked.au(file, at, name)
+    if chunked.CAF.match(head) or chunked.W64.match(head):
+        return lambda name, _: chunked.wide(file, at, name)
     if flac.HEAD.match(head):
         return lambda *_: flac.links(file, at)
     if head[:4] == b"OggS":
         return lambda name, _: ogg.links(file, at, name)
     if mpeg.begins(file, at, file.size):
         return lambda name, _: mpeg.links(file, at, file.size, name)
-    rest = file.with_parts(file.cut(at))
     for offset, magic, what, av_format in _CONTAINERS:
         if head[offset:].startswith(magic):
-            return lambda *_: ([Link(what, rest, av_format, core=False)], file.size)
+            return lambda *_: _container(file, at, what, av_format)
     for magic, what, av_format in _OTHERS:
         if head.startswith(magic):
-            return lambda *_: ([Link(what, rest, av_format)], file.size)
+            return lambda *_: ([Link(what, file.with_parts(file.cut(at)), av_format)], file.size)
     if _is_adts(file, at):
-        return lambda *_: ([Link("AAC", rest, "aac", core=False)], file.size)
+        return lambda *_: _container(file, at, "AAC", "aac")
+    if head[:1] == file.at(at + _TS_PACKET, 1) == b"G":
+        return lambda *_: _container(file, at, "MPEG video", "mpegts")
     return None
+
+
+def _container(file: Spliced, at: int, what: str, av_format: str) -> tuple[list[Link], int]:
+    """Return what only FFmpeg reads, and where it ends: FFmpeg reads the first of joined recordings, not the next."""
+    end = file.size
+    if what == "MP4":
+        end = _mp4_end(file, at)
+    elif what == "AMR":
+        end = next(file.find(_AMR, at + 1), end)
+    return [Link(what, file.with_parts(file.cut(at, end)), av_format, core=False)], end
+
+
+def _mp4_end(file: Spliced, at: int) -> int:
+    """Return where the next recording begins: a box of the type `ftyp` behind that with the table of contents."""
+    seen = False
+    while len(head := file.at(at, 16)) == 16:
+        size, kind = int.from_bytes(head[:4]), head[4:8]
+        size = int.from_bytes(head[8:]) if size == 1 else size
+        if seen and kind == b"ftyp":
+            return at
+        if size < 8:  # 0: to the end of the file
+            break
+        seen = seen or kind == b"moov"
+        at += size
+    return file.size
 
 
 def _is_adts(file: Spliced, at: int) -> bool:
