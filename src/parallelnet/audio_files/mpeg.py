@@ -105,7 +105,7 @@ def id3_size(head: bytes) -> int:
 
 
 def links(file: Spliced, start: int, stop: int, name: str) -> tuple[list[Link], int]:
-    """Return the recordings that begin at `start`, and where their last frame ends.
+    """Return the recordings of the frames that begin at `start` (see `begins`), and where their last frame ends.
 
     A new one begins with each Xing header, and where rate, layer or the number of channels changes.
 
@@ -138,7 +138,8 @@ def links(file: Spliced, start: int, stop: int, name: str) -> tuple[list[Link], 
 
 def _frames(file: Spliced, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield where each whole frame begins, and how many bytes before it belong to nothing."""
-    at, kind, junk = start, None, 0
+    first = _frame(file.at(start, 4))
+    at, kind, junk = start, first and first.kind, 0
     while at + 4 <= stop:
         frame = _frame(file.at(at, 4))
         if frame is not None and at + frame.n_bytes <= stop and (frame.kind == kind or begins(file, at, stop, _SURE)):
