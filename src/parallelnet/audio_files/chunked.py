@@ -23,6 +23,7 @@ _MAX_CHUNKS = 1_000  # before the sound; real files have a handful
 _LONGEST_FORMAT = 1 << 16  # bytes of a chunk that says how the sound is coded
 _REST_S = 0.5  # of sound behind the promised end: shorter is junk
 _CODES = (1, 2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, 0xFFFE)  # of a wav, that libsndfile reads
+_MOST_CHANNELS = 1024  # of libsndfile
 _MPEG_CODES = (0x50, 0x55)  # mp2 and mp3 inside a wav
 _USUAL = (b"fmt ", b"data", b"LIST", b"fact", b"COMM", b"SSND")
 _KINDS = {b"FORM": "aiff", b"RIFX": "big-endian wav"}
@@ -50,7 +51,12 @@ def links(file: Spliced, start: int, name: str, notes: list[str]) -> tuple[list[
         promised = int.from_bytes(file.at(chunks[b"ds64"][0] + 8, 8), "little")
     rate_bytes = _bytes_a_second(file, chunks, order)
     stop, end = _sound_end(file, at, promised, wanted, order, rate_bytes, name, what, notes)
-    coding = int.from_bytes(file.at(chunks[b"fmt "][0], 2), order) if b"fmt " in chunks else _CODES[0]
+    coding = _CODES[0]
+    if b"fmt " in chunks:
+        head = file.at(chunks[b"fmt "][0], 4)
+        coding, n_channels = int.from_bytes(head[:2], order), int.from_bytes(head[2:], order)
+        if not 1 <= n_channels <= _MOST_CHANNELS:
+            raise InputError(f"{name} is {what} of {n_channels} channels; allowed: 1 to {_MOST_CHANNELS}.")
     if coding in _MPEG_CODES:
         return mpeg.links(file, at, stop, name)[0], end
     core = coding in _CODES

@@ -37,9 +37,18 @@ def decoded(file: Spliced, name: str, refuse_long: Callable[[float], None], note
         MissingExtraError: only PyAV reads it, which is not installed.
     """
     blocks = _of_all(file, name, refuse_long, notes)
+    block: Block | None
     while True:
-        with quiet():  # not across `yield`: what the caller does meanwhile may speak
-            block = next(blocks, None)
+        try:
+            with quiet():  # not across `yield`: what the caller does meanwhile may speak
+                block = next(blocks, None)
+        except InputError:
+            if not file.errors:
+                raise
+            block = None
+        if file.errors:  # before any guess of a decoder that bytes are missing
+            error = file.errors[0]
+            raise InputError(f"{name} could not be read to its end: {error.strerror or error}.")
         if block is None:
             return
         yield block
@@ -47,10 +56,7 @@ def decoded(file: Spliced, name: str, refuse_long: Callable[[float], None], note
 
 def _of_all(file: Spliced, name: str, refuse_long: Callable[[float], None], notes: list[str]) -> Iterator[Block]:
     for link in links(file, name, notes):
-        read = _by_soundfile if link.core else _by_av
-        yield from read(link, name, refuse_long)
-        if (error := link.file.error or file.error) is not None:
-            raise InputError(f"{name} could not be read to its end: {error.strerror or error}.")
+        yield from (_by_soundfile if link.core else _by_av)(link, name, refuse_long)
 
 
 def _by_soundfile(link: Link, name: str, refuse_long: Callable[[float], None]) -> Iterator[Block]:

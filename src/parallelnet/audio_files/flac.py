@@ -5,37 +5,45 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from .spliced import Link, Part, Spliced
+from .spliced import Link, Part, Spliced, cut_off
 
 HEAD = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
 _SYNC = re.compile(rb"\xff[\xf8\xf9][^\x00]", re.DOTALL)
 _LONGEST_FRAME = 1 << 20  # bytes; eight channels of 32 bits and 32,768 samples
+_SHORTEST_FRAME = 9  # bytes: header, one channel of one value, checksum
+_ID3V1 = 128  # bytes of the old kind of tag, at the end
 _TOTAL_AT = 21  # four bits of this byte, and the four bytes behind it
 _BLOCKS = {1: 192, **{k: 576 << (k - 2) for k in range(2, 6)}, **{k: 256 << (k - 8) for k in range(8, 16)}}
 
 
-def links(file: Spliced, start: int) -> tuple[list[Link], int]:
-    """Return the recordings that begin at `start`, and the end of the last."""
+def links(file: Spliced, start: int, name: str) -> tuple[list[Link], int]:
+    """Return the recordings that begin at `start`, and the end of the last.
+
+    Raises:
+        InputError: see `link`.
+    """
     starts = list(file.find(HEAD, start))
     ends = [*starts[1:], file.size]
-    return [link(file.with_parts(file.cut(*both))) for both in zip(starts, ends, strict=True)], file.size
+    return [link(file.with_parts(file.cut(*both)), name) for both in zip(starts, ends, strict=True)], file.size
 
 
-def link(file: Spliced, total: int | None = None) -> Link:
-    """Return one recording with its number of samples in the header.
-
-    libsndfile cannot end a file without it.
+def link(file: Spliced, name: str, total: int = 0) -> Link:
+    """Return one recording with its number of samples in the header, without which libsndfile cannot end it.
 
     Args:
         file: it alone.
+        name: what errors call it.
         total: samples, where something else tells them.
+
+    Raises:
+        InputError: nothing tells the samples, and the last frame is not whole.
     """
     head = file.at(0, 26)
-    known = (head[_TOTAL_AT] & 15) << 32 | int.from_bytes(head[22:]) if len(head) == 26 else 1
-    if not known:
-        total = total or _last_sample(file)
-    if known or not total:  # without its last frame it is cut off, which libsndfile says
+    if len(head) < 26 or head[_TOTAL_AT] & 15 or any(head[22:]):
         return Link("flac", file, "flac")
+    total = total or _last_sample(file)
+    if not total:
+        raise cut_off(name, "a whole last frame", "a part of one")
     count = bytes((head[_TOTAL_AT] & 0xF0 | total >> 32 & 15,)) + (total & 0xFFFFFFFF).to_bytes(4)
     parts: list[Part] = [head[:_TOTAL_AT] + count, *file.cut(26)]
     return Link("flac", file.with_parts(parts), "flac")
@@ -43,8 +51,9 @@ def link(file: Spliced, total: int | None = None) -> Link:
 
 def _last_sample(file: Spliced) -> int:
     """Return the samples up to the end of the last frame, 0 where no whole frame ends the file."""
-    begin = max(42, file.size - _LONGEST_FRAME)
-    tail = file.at(begin, file.size - begin)
+    stop = file.size - (_ID3V1 if file.at(file.size - _ID3V1, 3) == b"TAG" else 0)
+    begin = max(42, stop - _LONGEST_FRAME)
+    tail = file.at(begin, stop - begin)
     fixed = int.from_bytes(file.at(8, 2))
     for match in reversed(list(_SYNC.finditer(tail))):
         frame = tail[match.start() :]
@@ -56,7 +65,7 @@ def _last_sample(file: Spliced) -> int:
 
 def _samples(frame: bytes, fixed: int) -> int:
     """Return the samples up to the end of the frame that begins here, 0 if none does."""
-    lead = 8 - (~frame[4] & 0xFF).bit_length() if len(frame) > 16 else 1  # ones at its front
+    lead = 8 - (~frame[4] & 0xFF).bit_length() if len(frame) >= _SHORTEST_FRAME else 1  # ones at its front
     if lead == 1 or lead == 8:
         return 0
     n_bytes = max(1, lead)  # of the number, coded like a letter of UTF-8

@@ -30,7 +30,7 @@ _STRONG = re.compile(
 )
 _AMR = re.compile(rb"#!AMR(?:-WB)?\n")
 _TS_PACKET = 188  # bytes between the marks of an MPEG transport stream
-_SEARCHED = 1 << 24  # bytes of an unknown file: more than any cover picture
+_SEARCHED = 1 << 23  # bytes of an unknown file: more than any cover picture
 
 # Where and how a file begins that only FFmpeg reads -> what it is, FFmpeg's name for it.
 _CONTAINERS: tuple[tuple[int, bytes, str, str], ...] = (
@@ -133,7 +133,7 @@ def _reader(file: Spliced, at: int) -> _Reader | None:
     if chunked.CAF.match(head) or chunked.W64.match(head):
         return lambda name, _: chunked.wide(file, at, name)
     if flac.HEAD.match(head):
-        return lambda *_: flac.links(file, at)
+        return lambda name, _: flac.links(file, at, name)
     if head[:4] == b"OggS":
         return lambda name, _: ogg.links(file, at, name)
     if mpeg.begins(file, at, file.size):

@@ -103,7 +103,7 @@ def _link(file: Spliced, chain: dict[int, _Stream], name: str) -> Link:
         parts = [part for body in stream.bodies for part in file.cut(body.start, body.stop)]
         whole = file.with_parts(parts)
         prefix = _FLAC_PREFIX if stream.head[:1] == b"\x7f" else 0
-        return flac.link(file.with_parts(whole.cut(prefix)), stream.granule)
+        return flac.link(file.with_parts(whole.cut(prefix)), name, stream.granule)
     pages: list[Part] = [part for page in _joined(stream.pages) for part in file.cut(page.start, page.stop)]
     return Link(stream.coding, file.with_parts(pages), "ogg", core=stream.coding in _BY_LIBSNDFILE)
 

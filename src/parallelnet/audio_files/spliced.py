@@ -20,7 +20,7 @@ Part = bytes | range
 
 
 class Spliced:
-    """A seekable binary stream made of parts. It never raises: what the disk refuses is kept in `error`.
+    """A seekable binary stream made of parts. It never raises: what the disk refuses is kept in `errors`.
 
     Decoders written in C call it, and an exception inside such a call would be printed and lost.
     """
@@ -31,7 +31,7 @@ class Spliced:
         self._parts = [part for part in parts if len(part)]
         self._ends = list(accumulate(map(len, self._parts)))
         self.size = self._ends[-1] if self._ends else 0
-        self.error: OSError | None = None
+        self.errors: list[OSError] = []
         self._window, self._window_at = b"", 0
         self._position = 0
 
@@ -41,8 +41,10 @@ class Spliced:
         return cls(stream, [range(stream.seek(0, os.SEEK_END))])
 
     def with_parts(self, parts: Iterable[Part]) -> Spliced:
-        """Return other parts of the same real file."""
-        return Spliced(self._stream, parts)
+        """Return other parts of the same real file, with the same `errors`."""
+        other = Spliced(self._stream, parts)
+        other.errors = self.errors
+        return other
 
     def at(self, position: int, n_bytes: int) -> bytes:
         """Return up to `n_bytes` from `position` on; fewer at the end."""
@@ -85,7 +87,7 @@ class Spliced:
                 self._stream.seek(part.start)
                 found.append(self._stream.read(len(part)))
             except OSError as error:
-                self.error = error
+                self.errors.append(error)
                 break
         return b"".join(found)
 
