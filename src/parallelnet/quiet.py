@@ -1,8 +1,8 @@
-"""Standard error is ours: what C libraries, `warnings` and other packages' logging print there does not reach it.
+"""Our two streams are ours: what C libraries, `warnings` and other packages' logging print does not reach them.
 
-Libtiff and libmpg123 write straight to file descriptor 2. Turning it away for each file would need a lock over all
-threads and lose lines of ours meanwhile; so the command line moves Python's own stream to a copy once, and leaves the
-descriptor to the libraries. A program that imports us keeps its own.
+Libtiff, libmpg123 and libsndfile write straight to file descriptors 1 and 2. Turning these away for each file would
+need a lock over all threads and lose lines of ours meanwhile; so the command line moves Python's own streams to copies
+once, and leaves the descriptors to the libraries. A program that imports us keeps its own.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 
 @contextmanager
 def only_ours(*, everything: bool = False) -> Iterator[None]:
-    """Let nothing but what goes through `sys.stderr` (our notes, progress, errors) be seen while the context lasts.
+    """Let nothing but what goes through `sys.stdout` and `sys.stderr` be seen while the context lasts.
 
-    Child processes inherit it: what they print to their standard error is not seen either.
+    Child processes inherit it: what they print themselves is not seen either.
 
     Args:
         everything: change nothing, to look for a defect.
@@ -34,7 +34,7 @@ def only_ours(*, everything: bool = False) -> Iterator[None]:
     root.addHandler(silent)  # without any handler Python prints other packages' warnings by itself
     sys.unraisablehook = lambda _: None  # "Exception ignored in" a callback: what matters is raised elsewhere
     try:
-        with warnings.catch_warnings(), _libraries_silenced():
+        with warnings.catch_warnings(), _moved("stdout", 1), _moved("stderr", 2):
             if not sys.warnoptions:  # python -W, PYTHONWARNINGS: somebody wants to see them
                 warnings.simplefilter("ignore")
             yield
@@ -44,32 +44,35 @@ def only_ours(*, everything: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _libraries_silenced() -> Iterator[None]:
-    stream = sys.stderr
+def _moved(name: str, number: int) -> Iterator[None]:
+    """Let `sys.NAME` write to a copy of its file descriptor, and the descriptor itself lead nowhere."""
+    stream = getattr(sys, name)
     try:
-        number = stream.fileno()
+        found = stream.fileno()
     except (AttributeError, OSError, ValueError):  # none, closed, or captured by a test
-        number = -1
-    if number != 2:
+        found = -1
+    if found != number:
         yield
         return
     stream.flush()
-    ours = os.dup(2)
+    ours = os.dup(number)
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    at_once = number == 2
     try:
-        os.dup2(nowhere, 2)
-        sys.stderr = io.TextIOWrapper(
-            os.fdopen(ours, "wb", buffering=0, closefd=False),
+        os.dup2(nowhere, number)
+        raw = os.fdopen(ours, "wb", buffering=0 if at_once else -1, closefd=False)
+        copy = io.TextIOWrapper(
+            raw,
             encoding=stream.encoding,
             errors=stream.errors,
-            line_buffering=True,
-            write_through=True,
+            line_buffering=stream.line_buffering,
+            write_through=at_once,
         )
+        setattr(sys, name, copy)
         yield
+        copy.flush()  # what cannot be written any more is an error of the command
     finally:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-        sys.stderr = stream
-        os.dup2(ours, 2)
+        setattr(sys, name, stream)
+        os.dup2(ours, number)
         os.close(nowhere)
         os.close(ours)

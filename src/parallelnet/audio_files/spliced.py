@@ -1,0 +1,144 @@
+"""A file as its decoder should see it: ranges of the real one, with mended headers in between."""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import BinaryIO
+
+from ..errors import InputError
+
+_WINDOW = 1 << 16  # bytes read at a time: decoders ask for a few at a time, and parsers for four
+_AHEAD = 1 << 20  # bytes searched at a time
+
+Part = bytes | range
+"""Bytes of our own, or offsets `range(start, stop)` in the real file."""
+
+
+class Spliced:
+    """A seekable binary stream made of parts. It never raises: what the disk refuses is kept in `errors`.
+
+    Decoders written in C call it, and an exception inside such a call would be printed and lost.
+    """
+
+    def __init__(self, stream: BinaryIO, parts: Iterable[Part]) -> None:
+        """Take parts of `stream`, which this object alone must read while it is in use."""
+        self._stream = stream
+        self._parts = [part for part in parts if len(part)]
+        self._ends = list(accumulate(map(len, self._parts)))
+        self.size = self._ends[-1] if self._ends else 0
+        self.errors: list[OSError] = []
+        self._window, self._window_at = b"", 0
+        self._position = 0
+
+    @classmethod
+    def whole(cls, stream: BinaryIO) -> Spliced:
+        """Return the whole of a stream."""
+        return cls(stream, [range(stream.seek(0, os.SEEK_END))])
+
+    def with_parts(self, parts: Iterable[Part]) -> Spliced:
+        """Return other parts of the same real file, with the same `errors`."""
+        other = Spliced(self._stream, parts)
+        other.errors = self.errors
+        return other
+
+    def at(self, position: int, n_bytes: int) -> bytes:
+        """Return up to `n_bytes` from `position` on; fewer at the end."""
+        start = position - self._window_at
+        if start < 0 or start + n_bytes > len(self._window):
+            self._window, self._window_at, start = self._gathered(position, max(n_bytes, _WINDOW)), position, 0
+        return self._window[start : start + n_bytes]
+
+    def cut(self, start: int, stop: int | None = None) -> list[Part]:
+        """Return the parts that lie in `start` to `stop` (the end when left out)."""
+        stop = self.size if stop is None else min(stop, self.size)
+        found: list[Part] = []
+        index = bisect_right(self._ends, start)
+        while start < stop:
+            part = self._parts[index]
+            first = start - (self._ends[index] - len(part))
+            found.append(part[first : first + stop - start])
+            start, index = self._ends[index], index + 1
+        return found
+
+    def find(self, pattern: re.Pattern[bytes], start: int = 0, stop: int | None = None) -> Iterator[int]:
+        """Yield where a pattern of at most 64 bytes begins, in order."""
+        stop = self.size if stop is None else min(stop, self.size)
+        while start < stop:
+            block = self._gathered(start, min(_AHEAD + 64, stop - start))
+            if not block:
+                return
+            # The last 64 bytes belong to the next block, where a pattern that begins in them is whole.
+            step = _AHEAD if len(block) > _AHEAD else len(block)
+            yield from (start + match.start() for match in pattern.finditer(block) if match.start() < step)
+            start += step
+
+    def _gathered(self, position: int, n_bytes: int) -> bytes:
+        found = []
+        for part in self.cut(position, position + n_bytes):
+            if isinstance(part, bytes):
+                found.append(part)
+                continue
+            try:
+                self._stream.seek(part.start)
+                found.append(self._stream.read(len(part)))
+            except OSError as error:
+                self.errors.append(error)
+                break
+        return b"".join(found)
+
+    # What soundfile and PyAV call.
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        """Return the next bytes."""
+        found = self.at(self._position, self.size - self._position if n_bytes < 0 else n_bytes)
+        self._position += len(found)
+        return found
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer, and return how many bytes there were."""
+        found = self.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move; never before the start."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """Return where the next byte is read."""
+        return self._position
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One recording of a file; several may follow one another.
+
+    Attributes:
+        what: its format, for error texts.
+        file: the bytes that the decoder gets.
+        av_format: FFmpeg's name of the container, so that nothing is guessed there; empty if FFmpeg does not read it.
+        core: whether libsndfile may read it; else PyAV alone.
+        n_samples: how many it holds, where that was counted; else what the decoder says.
+        slack: samples that may be missing at the end before it counts as cut off.
+        lead: samples at the start that are no part of it.
+    """
+
+    what: str
+    file: Spliced
+    av_format: str = ""
+    core: bool = True
+    n_samples: int | None = None
+    slack: int = 0
+    lead: int = 0
+
+
+def cut_off(name: str, promised: str, arrived: str) -> InputError:
+    """Return the error for a file that ends before what it promises."""
+    return InputError(f"{name} is cut off: it promises {promised}, {arrived} arrived. Mend: copy or record it again.")
