@@ -18,8 +18,8 @@ from .options import LimitOptions, SignalOptions
 
 __all__ = [
     "FLOOR_DB", "N_FFT", "N_FRAMES", "N_MELS", "RATES_HZ", "SAMPLE_RATE_HZ", "STRIDE_FRAMES", "TRIM_DB", "TRIM_SAMPLES",
-    "Source", "Waveform", "hop", "is_silent", "log_mel", "log_mel_for_windows", "mel_matrix", "n_frames", "read", "trim",
-    "trim_slice", "window_starts", "windows",
+    "Source", "Waveform", "hop", "is_silent", "log_mel", "log_mel_for_windows", "mel_matrix", "n_frames", "read",
+    "trim", "trim_slice", "window_starts", "windows",
 ]  # fmt: skip
 
 N_FFT = 1024  # 64 ms: two to four periods of a low voice, so harmonics show
