@@ -267,6 +267,27 @@ def test_m4a_is_read_with_the_extra(m4a, tone):
     assert np.abs(waveform).max() == pytest.approx(np.abs(tone).max() / 2, rel=0.2)  # the mean of both channels
 
 
+def test_joined_m4as_are_all_read(m4a):
+    one = audio_files.read(m4a)
+    np.testing.assert_array_equal(audio_files.read(m4a + m4a), np.tile(one, 2))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_webm_without_a_length_as_browsers_record_it(m4a, tone, times):
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="webm", options={"live": "1"}) as out:
+        track = out.add_stream("libopus", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(soxr.resample(tone, 16_000, 48_000)[None], format="flt", layout="mono")
+        frame.sample_rate = 48_000
+        for part in av.AudioResampler(format="s16", layout="mono", rate=48_000, frame_size=960).resample(frame):
+            out.mux(track.encode(part))
+        out.mux(track.encode(None))
+    waveform = audio_files.read(file.getvalue() * times)
+    assert len(waveform) == pytest.approx(times * len(tone), abs=2 * 320)  # packets of 20 ms
+
+
 def test_m4a_that_is_cut_off_or_too_long_is_refused(m4a):
     with pytest.raises(InputError, match="cut off"):
         audio_files.read(m4a[: len(m4a) // 2])
@@ -374,13 +395,16 @@ def test_bytes_before_and_behind_are_no_sound(front, back, kind, vbr, bare, spee
     np.testing.assert_array_equal(audio_files.read(front + data + back), audio_files.read(data))
 
 
-def test_an_mp3_with_a_hole_is_refused_and_with_a_scratch_is_read(bare):
+def test_an_mp3_with_a_hole_is_refused_and_with_a_scratch_is_read(bare, vbr):
     frames = mp3_frames(bare)
     first, last = frames[10][0], frames[60][0]
     with pytest.raises(InputError, match=r"is damaged: .* bytes between its frames are no sound"):
         audio_files.read(put(bare, first, bytes(last - first)))
     scratched = bare[: frames[10][0] + 40] + bare[frames[10][1] :]
     assert len(audio_files.read(scratched)) == pytest.approx(576 * len(frames), abs=2 * 576)
+    _, (start, stop), *_ = mp3_frames(vbr)
+    scratched = vbr[: start + 40] + vbr[stop:]  # two frames of 36 ms less than its Xing header promises
+    assert len(audio_files.read(scratched)) == pytest.approx(48_000, abs=2 * 576)
 
 
 def test_an_mp3_inside_a_wav_is_read(bare):
@@ -419,6 +443,17 @@ def test_a_long_size_that_was_never_written(tone, kind, size):
 def test_rf64(tone, size):
     data = encoded(tone, kind="RF64")
     same(data if size is None else put(data, data.index(b"ds64") + 16, size), tone)
+
+
+def test_more_than_4_gb_is_measured_whole(tmp_path):
+    path = tmp_path / "long.wav"
+    n_bytes = 5 << 30
+    data = put(encoded(np.zeros(0), 192_000, kind="RF64"), 20, struct.pack("<QQ", n_bytes, n_bytes))
+    with path.open("wb") as file:
+        file.write(data)
+        file.truncate(len(data) + n_bytes)  # sparse: takes no room on the disk
+    with pytest.raises(InputError, match=f"lasts {n_bytes / 384_000:,.0f} s or more"):
+        audio_files.read(path)
 
 
 def test_a_wrong_riff_size_odd_chunks_and_chunks_behind_the_sound(tone):

@@ -148,7 +148,7 @@ def _sound_end(
 ) -> tuple[int, int]:  # fmt: skip
     """Return where the sound ends that begins at `at`, and where the file goes on behind it and its last chunks."""
     size = file.size
-    unknown = promised >= _UNKNOWN_LENGTH and at + promised > size
+    unknown = promised == 0xFFFFFFFF or (promised >= _UNKNOWN_LENGTH and at + promised > size)
     if promised == 0 or unknown:
         # Empty, with chunks behind it? Else the size was never written.
         if promised == 0 and _chunks_end(file, at, order) > at:
@@ -204,11 +204,14 @@ def _mended(file: Spliced, start: int, chunks: _Chunks, wanted: bytes, order: _O
             if chunk == b"COMM" and not any(content[2:6]):
                 content = _counted(content, stop - at - 8)
             parts += [chunk, len(content).to_bytes(4, order), content, bytes(len(content) % 2)]
-    size = min(stop - at, 0xFFFFFFFF).to_bytes(4, order)  # the greatest: to the end, for what is longer
-    body = [*parts, wanted, size, *sound, bytes((stop - at) % 2)]
-    total = min(4 + sum(map(len, body)), 0xFFFFFFFF).to_bytes(4, order)
+    body = [*parts, wanted, min(stop - at, 0xFFFFFFFF).to_bytes(4, order), *sound, bytes((stop - at) % 2)]
+    total = 4 + sum(map(len, body))
     magic = b"RIFF" if kind[:4] in (b"RF64", b"BW64") else kind[:4]
-    return file.with_parts([magic, total, kind[8:], *body])
+    if total > 0xFFFFFFFF and magic == b"RIFF":
+        magic = b"RF64"
+        sizes = [(size).to_bytes(8, "little") for size in (total, stop - at, 0)]
+        body = [b"ds64", (28).to_bytes(4, "little"), *sizes, bytes(4), *body]
+    return file.with_parts([magic, min(total, 0xFFFFFFFF).to_bytes(4, order), kind[8:], *body])
 
 
 def _counted(common: bytes, n_bytes: int) -> bytes:

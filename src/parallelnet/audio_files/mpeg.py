@@ -177,12 +177,12 @@ def _side_bytes(frame: _Frame) -> int:
 def _link(file: Spliced, run: _Run, name: str) -> Link:
     frame, what = run.frame, f"mp{run.frame.kind[1]}"
     n_samples = frame.n_samples
-    # One frame less than promised is no loss: some programs count the header itself.
-    if run.promised is not None and run.n_frames + 1 < run.promised:
-        raise cut_off(name, f"{run.promised * n_samples} samples", str(run.n_frames * n_samples))
+    missing = (run.promised or 0) - run.n_frames  # one is none: some programs count the header itself
+    if missing * n_samples > _SLACK:
+        raise cut_off(name, f"{run.promised} frames", str(run.n_frames))
     n_samples *= run.n_frames
     parts = [piece for part in run.parts for piece in file.cut(part.start, part.stop)]
-    if run.tag is not None and run.promised in (run.n_frames, run.n_frames + 1):
+    if run.tag is not None and run.promised and missing >= 0:
         # Kept for what else it says: how much the coder put before and behind the sound.
         whole = file.with_parts(file.cut(run.tag.start, run.tag.stop) + parts)
         return Link(what, whole, "mp3", n_samples=n_samples, slack=_SLACK)
