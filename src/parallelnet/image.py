@@ -70,7 +70,7 @@ def read(source: Source, *, limits: LimitOptions = _DEFAULT_LIMITS) -> Pixels:
     Transparent parts are shown over white, as pages and chats show them; black would be the model's "no picture".
     Grey becomes three equal channels, 16 bits become 8, an animation gives its first frame, a colour profile is
     applied. A baseline JPEG of up to four times `max_pixels` is decoded at half its size. The peak of memory is 7 bytes
-    a pixel (jpeg, png, bmp), up to 20 for webp, avif and heic.
+    a pixel (jpeg, png, bmp), up to 16 for webp, avif and heic.
 
     Args:
         source: path, bytes, binary stream, PIL image, or array `[h, w]`, `[h, w, 1]`, `[h, w, 3]`, `[h, w, 4]`

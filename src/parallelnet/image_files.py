@@ -12,7 +12,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -23,7 +23,7 @@ from .options import LimitOptions
 FORMATS = 'jpeg, png, webp, gif, bmp, tiff, ppm, avif; heic with pip install "parallelnet[video]"'
 
 FREE_PIXELS = 4096 * 4096
-"""So many may be claimed by any file: plain webp, avif and gif are honestly tiny, and 0.1 GB is affordable."""
+"""So many may be claimed by any file: plain webp, avif and gif are honestly tiny, and 0.2 GB are affordable."""
 
 PIXELS_A_BYTE = 1032
 """Above that: grey png at the best ratio of deflate (258 bytes in 2 bits). RGB png reach 344, plain jpeg 512."""
@@ -116,13 +116,15 @@ def load(picture: Image.Image) -> int:
     Raises:
         Exception: whatever the plug-in raises; see `damaged`.
     """
-    with _quiet_pillow():
-        picture.getexif()  # kept; parsed here because it warns of whatever is odd in it
+    turn = 1
+    with _quiet_pillow(), suppress(Exception):  # broken EXIF is no reason to refuse good pixels
+        turn = picture.getexif().get(_EXIF_ORIENTATION, 1)
     # TIFF reads further directories while it decodes, and warns of them; the others decode side by side.
     with _quiet_pillow() if picture.format == "TIFF" else nullcontext():
         picture.load()
-    found = picture.getexif().get(_EXIF_ORIENTATION, 1)
-    return found if found in range(1, 9) else 1
+    if picture.format == "TIFF":  # Pillow has turned it
+        return 1
+    return turn if turn in range(1, 9) else 1
 
 
 def refuse_short_png(stream: BinaryIO, name: str) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from PIL import Image
@@ -219,3 +222,67 @@ def test_a_set_without_rows_is_refused(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(ManifestError, match="has no rows"):
         open_data(tmp_path / "set")
     assert not cache.exists()
+
+
+def test_the_cache_is_named_by_the_shards_whatever_a_stranger_says(
+    folder: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    honest = built.read_report(folder)
+    for said in (honest.fingerprint, "/tmp/elsewhere", "../../up", None, 7):
+        other = folder.with_name("other")
+        shutil.rmtree(other, ignore_errors=True)
+        report = make_built(other, [[replace(draft(0), speech=draft(7).speech)]])
+        (other / DATASET_JSON).write_text(json.dumps(report.to_dict() | {"fingerprint": said}))
+
+        (sample,) = open_data(other)
+
+        assert Path(str(sample.speech)).is_relative_to(cache / report.fingerprint)
+        assert "fingerprint that is not that of its shards" in caplog.text
+    assert sorted(path.name for path in cache.iterdir()) == [report.fingerprint]
+    # And the honest set, opened later, has its own sounds.
+    assert Path(str(open_data(folder)[0].speech)).read_bytes() == draft(0).speech
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "/etc/passwd"}, "its shard '/etc/passwd' is none that a build makes"),
+        ({"name": "../../x.parquet"}, "is none that a build makes"),
+        ({"name": "train-00000-of-00003.parquet\0"}, "is none that a build makes"),
+        ({"name": "train-00001-of-00003.parquet"}, "do not hold its rows"),
+        ({"sha256": "x"}, "is none that a build makes"),
+        ({"n": 9}, "do not hold its rows"),
+        ({"n": "2"}, "is none that a build makes"),
+    ],
+)
+def test_shards_of_a_stranger_are_named_as_a_build_names_them(folder: Path, changes: dict[str, object], said: str) -> None:
+    record = json.loads((folder / DATASET_JSON).read_text())
+    record["shards"][0] |= changes
+    (folder / DATASET_JSON).write_text(json.dumps(record))
+
+    with pytest.raises(ManifestError, match=rf"cannot be used: .*{said}"):
+        open_data(folder)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n_kept": "3"}, {"labels": "moods"}, {"class_counts": {"sad": "x"}}, {"tts": None}, {"shards": 3}]
+)
+def test_a_record_of_other_kinds_is_refused(folder: Path, changes: dict[str, object]) -> None:
+    record = json.loads((folder / DATASET_JSON).read_text())
+    (folder / DATASET_JSON).write_text(json.dumps(record | changes))
+
+    with pytest.raises(ManifestError, match=r"dataset\.json cannot be used: "):
+        open_data(folder)
+
+
+def test_a_shard_of_other_columns_is_refused(folder: Path) -> None:
+    shard = folder / "data" / shards.shard_name(0, 3)
+    table = pq.read_table(shard)
+    rows = table.column("row").cast("string")
+    pq.write_table(table.set_column(table.column_names.index("row"), "row", rows), shard)
+    record = json.loads((folder / DATASET_JSON).read_text())
+    record["shards"][0]["sha256"] = hashlib.sha256(shard.read_bytes()).hexdigest()
+    (folder / DATASET_JSON).write_text(json.dumps(record))
+
+    with pytest.raises(ManifestError, match="its columns are not those of a build"):
+        open_data(folder)

@@ -348,3 +348,17 @@ def test_what_is_no_text_is_said_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(ManifestError, match="is not text that can be read as csv"):
         read(tmp_path / "x.csv")
+
+
+def test_a_text_of_mvsa_behind_a_link_that_leads_out_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "mvsa"
+    (folder / "data").mkdir(parents=True)
+    (folder / "labelResultAll.txt").write_text("ID\ttext,image\n1\tpositive,positive\n2\tpositive,positive\n")
+    (tmp_path / "secret").write_text("secret")
+    (folder / "data" / "1.txt").symlink_to(tmp_path / "secret")
+    (folder / "data" / "2.txt").write_text("hello")
+
+    first, second = read_tweets(folder, labels="sentiment")
+
+    assert (first.reason, first.detail) == ("unreadable-row", "line 2: data/1.txt is a link that leads out")
+    assert second.text == "hello"

@@ -141,11 +141,12 @@ def _check(report: BuildReport) -> None:
     for item in fields(report):
         if item.name == "fingerprint":  # is computed anew
             continue
-        value: Any = getattr(report, item.name)
-        wanted: Any = _KINDS.get(str(item.type), dict if str(item.type).startswith(("Counts", "Mapping")) else object)
+        value = getattr(report, item.name)
+        wanted = _KINDS.get(str(item.type), dict if str(item.type).startswith(("Counts", "Mapping")) else object)
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not object):
             raise ValueError(f"its {item.name} is {str(value)[:40]!r}")
-        if str(item.type) == "Counts" and not all(isinstance(n, int) for n in dict(value).values()):
+        counts = value if str(item.type) == "Counts" and isinstance(value, dict) else {}
+        if not all(isinstance(n, int) for n in counts.values()):
             raise ValueError(f"its {item.name} are no counts")
     if report.labels not in ("emotion", "sentiment"):
         raise ValueError(f"its labels are {report.labels[:40]!r}")
