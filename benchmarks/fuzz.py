@@ -293,12 +293,14 @@ def serve() -> None:
     import skimage.feature
     import soundfile
     import soxr
+    import torch
 
     import parallelnet.cli
     import parallelnet.data.dataset
+    import parallelnet.models.network
     import parallelnet.predictor
 
-    del numpy, onnxruntime, PIL, pyarrow, skimage, soundfile, soxr
+    del numpy, onnxruntime, PIL, pyarrow, skimage, soundfile, soxr, torch
     for line in sys.stdin:
         print(json.dumps(_outcome(json.loads(line), parallelnet.cli.main)), flush=True)
 
@@ -346,7 +348,7 @@ def _outcome(arguments: list[str], run: Callable[[list[str]], int]) -> dict[str,
         "status": os.waitstatus_to_exitcode(status),
         "late": late,
         "seconds": time.monotonic() - begun,
-        "peak_bytes": usage.ru_maxrss * 1024,
+        "peak_bytes": max(0, usage.ru_maxrss - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024,
         "out": said[out].decode("utf-8", "replace")[-20_000:],
         "error": said[error].decode("utf-8", "replace")[-20_000:],
     }

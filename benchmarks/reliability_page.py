@@ -44,7 +44,7 @@ def figures() -> str:
         "Columns count the trials of each fault.\n\n"
         f"{_table(rows)}\n\n"
         f"`make fuzz`: {fuzz['total']['tried']:,} damaged inputs, {fuzz['total']['unexpected']} unexpected "
-        f"({fuzz['date']}, {fuzz['machine']}). Memory is that of the whole process, libraries included.\n\n"
+        f"({fuzz['date']}, {fuzz['machine']}). Memory is what a command takes beside its libraries.\n\n"
         f"{_table(damaged)}\n"
     )
 
