@@ -255,7 +255,7 @@ def test_the_cache_is_named_by_the_shards_whatever_a_stranger_says(
         ({"n": "2"}, "is none that a build makes"),
     ],
 )
-def test_shards_of_a_stranger_are_named_as_a_build_names_them(folder: Path, changes: dict[str, object], said: str):
+def test_shards_are_named_as_a_build_names_them(folder: Path, changes: dict[str, object], said: str) -> None:
     record = json.loads((folder / DATASET_JSON).read_text())
     record["shards"][0] |= changes
     (folder / DATASET_JSON).write_text(json.dumps(record))
