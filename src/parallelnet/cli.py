@@ -177,6 +177,8 @@ def _train(chosen: options.TrainOptions, console: Console, given: Mapping[str, A
     with extra("Training", "train"):
         from .training.run import train
     report = train(chosen, chosen_recipe, quiet=console.quiet)
+    if not report.checkpoints:  # of several devices: the first one's process tells
+        return
     if console.json:
         print(report.to_json())
         return
