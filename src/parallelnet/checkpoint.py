@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from . import records
 from .errors import CheckpointError, OptionError
 from .options import SignalOptions
 from .types import EMOTIONS
@@ -224,8 +225,5 @@ def write(path: str | os.PathLike[str], facts: ModelFacts) -> Checkpoint:
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / MODEL_JSON
-    partial = target.with_suffix(".json.partial")
-    partial.write_text(json.dumps(asdict(facts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(target)
+    records.write_json(folder / MODEL_JSON, asdict(facts))
     return Checkpoint(folder, facts)

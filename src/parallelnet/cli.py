@@ -243,14 +243,14 @@ RESUME = "the same command line with --resume goes on from here"
 AGAIN = "the same command line goes on from here"
 
 COMMANDS: dict[str, Command] = {
-    "build pairs": Command(datasets.build_pairs, options.PairsOptions),
+    "build pairs": Command(datasets.build_pairs, options.PairsOptions, goes_on=AGAIN),
     "build tweets": Command(datasets.build_tweets, options.TweetsOptions, goes_on=AGAIN),
     "inspect": Command(datasets.inspect, options.InspectOptions),
     "train": Command(_train, options.TrainOptions, LEARNING, RESUME),
     "evaluate": Command(_evaluate, options.EvaluateOptions),
     "predict": Command(_predict, options.PredictOptions, goes_on=RESUME),
     "explain": Command(_explain, options.ExplainOptions, goes_on=RESUME),
-    "experiment plant": Command(experiments.plant, options.PlantOptions),
+    "experiment plant": Command(experiments.plant, options.PlantOptions, goes_on=AGAIN),
     "experiment faithfulness": Command(experiments.faithfulness, options.FaithfulnessOptions, goes_on=AGAIN),
     "experiment table1": Command(experiments.table1, options.Table1Options, LEARNING, AGAIN),
     "experiment table2": Command(experiments.table2, options.Table2Options, LEARNING, AGAIN),

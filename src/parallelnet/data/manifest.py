@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from .. import records
 from ..errors import ManifestError, MissingExtraError
 from ..types import SPLITS, Sample
 from .tables import FORMATS, inside, read_table
@@ -186,17 +187,15 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
     named = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
     columns = [name for name in named if name == "id" or any(row.get(name) not in (None, "") for row in rows)]
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
     if target.suffix == ".csv":
-        partial.write_text(_csv(columns, rows), encoding="utf-8", newline="")
+        records.write_text(target, _csv(columns, rows))
     elif target.suffix == ".jsonl":
         lines = (json.dumps({name: row.get(name) for name in columns}, ensure_ascii=False) for row in rows)
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        records.write_text(target, "".join(f"{line}\n" for line in lines))
     elif target.suffix == ".parquet":
-        _write_parquet(partial, columns, rows)
+        _write_parquet(target, columns, rows)
     else:
         raise ManifestError(f"{target} would be no manifest. Allowed endings: {', '.join(FORMATS)}.")
-    partial.replace(target)
     return target
 
 
@@ -243,4 +242,5 @@ def _write_parquet(path: Path, columns: list[str], rows: list[dict[str, str | in
     except ImportError:
         raise MissingExtraError("Writing a Parquet manifest", "train") from None
     schema = pyarrow.schema([(name, pyarrow.int32() if name == "fold" else pyarrow.string()) for name in columns])
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path)
+    table = pyarrow.Table.from_pylist(rows, schema=schema)
+    records.write_whole(path, lambda stream: pyarrow.parquet.write_table(table, stream))

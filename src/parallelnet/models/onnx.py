@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import records
 from ..checkpoint import ModelFacts
 from ..errors import CheckpointError, MissingExtraError
 from .network import INPUT_CHANNELS, SIDE, Branches, ParallelNet
@@ -157,10 +158,9 @@ def _write(model: onnx.ModelProto, path: Path) -> Path:
     import onnx
 
     _strip(model)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    onnx.checker.check_model(partial)
-    partial.replace(path)
+    content = model.SerializeToString(deterministic=True)
+    onnx.checker.check_model(content)
+    records.write_whole(path, lambda stream: stream.write(content))
     return path
 
 

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from .. import records
 from ..errors import CheckpointError
 
 
@@ -24,9 +25,7 @@ def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    partial = target.with_name(target.name + ".partial")
-    save_file(tensors, partial, metadata={"format": "pt"})
-    partial.replace(target)
+    records.write_whole(target, lambda stream: stream.write(save(tensors, metadata={"format": "pt"})))
     return target
 
 

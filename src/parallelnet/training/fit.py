@@ -140,10 +140,13 @@ def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals)
     callbacks: list[Callback] = [
         signals,
         EpochFigures(logs, quiet=hardware.quiet),
-        # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others.
-        ModelCheckpoint(state, Path(BEST).stem, monitor="validation_loss", enable_version_counter=False),
         ModelCheckpoint(state, Path(LAST).stem, enable_version_counter=False),
     ]
+    if recipe.keep == "best":
+        # Of its own, for `save_last` of this one writes only in epochs that improve: a resumed run would lose the others.
+        callbacks.append(
+            ModelCheckpoint(state, Path(BEST).stem, monitor="validation_loss", enable_version_counter=False)
+        )
     if recipe.early_stopping:
         callbacks.append(LastingEarlyStopping("validation_loss", patience=recipe.early_stopping))
     if recipe.ema:

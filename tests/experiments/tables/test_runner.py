@@ -140,11 +140,11 @@ def test_another_table_in_the_folder_is_refused(data, tmp_path):
 
     claim()
     claim(rows=("ser-only",), threads=2, max_minutes=3.0, n_bootstrap=9)  # hardware, limits and rows may change
-    with pytest.raises(OptionError, match="seed was 0, now it is 1"):
+    with pytest.raises(OptionError, match="seed was 0, is 1"):
         claim(seed=1)
-    with pytest.raises(OptionError, match=r"epochs was 2, now it is 3.*another --work"):
+    with pytest.raises(OptionError, match=r"epochs was 2, is 3.*another --work"):
         claim(replace(RECIPE, epochs=3))
-    with pytest.raises(OptionError, match="size was 'small', now it is 'paper'"):
+    with pytest.raises(OptionError, match="size was 'small', is 'paper'"):
         claim(size="paper")
     made.rewrite(data / "manifest.csv", lambda s: None if s.id == "sad-3" else s)
     with pytest.raises(OptionError, match="fingerprint was"):

@@ -13,7 +13,6 @@ Nothing is compared beyond 64-bit hashes: of 100 million rows two different text
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ... import records
 from ..speaking.spoken import normalised
 from .draft import Draft
 from .hamming import SLICE, Components, Hashes, Rows, near_pairs, row_type
@@ -97,10 +97,7 @@ def _key(content: bytes) -> int:
 
 
 def _save(path: Path, table: npt.NDArray[Any]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as stream:
-        np.save(stream, table, allow_pickle=False)
-    partial.replace(path)
+    records.write_whole(path, lambda stream: np.save(stream, table, allow_pickle=False))
 
 
 # --- what was found ---------------------------------------------------------------------------------------------------
