@@ -299,6 +299,17 @@ def _stoppable() -> Iterator[None]:
     def stop(number: int, _: object) -> None:
         raise StoppedError(number)
 
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        # Python drops what is raised while it tidies up an object, a signal's exception, too: so it is sent once more.
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            unraisable(lost)
+            return
+        number = getattr(lost.exc_value, "number", signal.SIGINT)
+        resend = threading.Timer(0.1, os.kill, (os.getpid(), number))
+        resend.daemon = True
+        resend.start()
+
+    unraisable, sys.unraisablehook = sys.unraisablehook, again
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     # Not where somebody else decides already: under nohup SIGHUP is ignored, and a program that calls us has its own.
     ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
@@ -309,6 +320,7 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
 

@@ -137,16 +137,13 @@ def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals)
     state = folder / STATE
     # A folder for each start, so that the figures of the epochs before are kept.
     logs = folder / "logs" / f"start-{len(_logs(folder))}"
-    callbacks: list[Callback] = [
-        signals,
-        EpochFigures(logs, quiet=hardware.quiet),
-        ModelCheckpoint(state, Path(LAST).stem, enable_version_counter=False),
-    ]
+    callbacks: list[Callback] = [signals, EpochFigures(logs, quiet=hardware.quiet)]
+    # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others. The best
+    # first: the last state says which epoch was the best, so that one must be there.
     if recipe.keep == "best":
-        # Of its own, for `save_last` of this one writes only in epochs that improve: a resumed run would lose the others.
-        callbacks.append(
-            ModelCheckpoint(state, Path(BEST).stem, monitor="validation_loss", enable_version_counter=False)
-        )
+        best = ModelCheckpoint(state, Path(BEST).stem, monitor="validation_loss", enable_version_counter=False)
+        callbacks.append(best)
+    callbacks.append(ModelCheckpoint(state, Path(LAST).stem, enable_version_counter=False))
     if recipe.early_stopping:
         callbacks.append(LastingEarlyStopping("validation_loss", patience=recipe.early_stopping))
     if recipe.ema:

@@ -109,12 +109,12 @@ def test_a_damaged_fold_is_named_before_anything_is_trained(data, tmp_path, monk
     else:
         (fold / METRICS).write_text("{}")
     calls.clear()
-    with pytest.raises(ManifestError, match="remove that folder, and the same line trains it again") as caught:
+    with pytest.raises(OptionError, match=r"remove the folder .*, and the same line trains it again") as caught:
         runner.run_rows(THREE, asked, RECIPE, material)
-    assert str(caught.value).startswith(f"{fold}: ")
+    assert str(caught.value).startswith(f"{fold}/")
     assert calls == []
     if damage != "no-test":  # `train --resume` reads the figures alone
-        with pytest.raises(ManifestError, match=r"fold-1: metrics\.json is damaged"):
+        with pytest.raises(OptionError, match=r"fold-1/metrics\.json is damaged"):
             _collect(fold.parent, runner._train_options(asked, str(fold.parent), "parallelnet", (), "label", ()))
 
 

@@ -227,7 +227,7 @@ def test_damaged_answers_are_named_before_anything_is_computed(
     damaged = next((tmp_path / "out").rglob("majority/fold-1/said.json"))
     damaged.write_text("")
     done = counting(monkeypatch, "majority")
-    with pytest.raises(ManifestError, match=r"said\.json is damaged .*remove that folder") as caught:
+    with pytest.raises(OptionError, match=r"said\.json is damaged .*remove the folder") as caught:
         run(data, tmp_path / "out", rows=("majority",))
     assert str(damaged.parent) in str(caught.value)
     assert done == []
