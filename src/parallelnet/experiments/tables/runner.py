@@ -223,8 +223,9 @@ def run_rows(
         quiet: no progress bars.
 
     Raises:
-        ManifestError: the data cannot be used, or a finished fold's files are missing or damaged.
-        OptionError: the work folder holds runs of other options or data, or no row can start from a checkpoint.
+        ManifestError: the data cannot be used.
+        OptionError: the work folder holds runs of other options or data, a finished fold's files are missing or
+            damaged, or no row can start from a checkpoint.
         CheckpointError: a starting checkpoint cannot be used.
     """
     material = material or prepare(options, target_column=target_column)
@@ -264,7 +265,7 @@ def check_finished(folder: Path, n_folds: int) -> None:
     """Read what the finished folds of a row have left, so that damage is found before anything else is trained.
 
     Raises:
-        ManifestError: a file of a finished fold is missing or damaged.
+        OptionError: a file of a finished fold is missing or damaged.
     """
     for number in range(n_folds):
         fold = folder / f"fold-{number}"

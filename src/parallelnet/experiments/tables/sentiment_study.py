@@ -116,7 +116,7 @@ class Study:
         """Read what a row's finished folds have left.
 
         Raises:
-            ManifestError: a file of theirs is missing or damaged.
+            OptionError: a file of theirs is missing or damaged.
         """
         if row.method is None:
             runner.check_finished(self._work / row.key, self._options.folds)
