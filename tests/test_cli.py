@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -375,6 +376,29 @@ def test_a_signal_ends_a_command_with_its_number_and_says_how_to_go_on(run, monk
     assert error.startswith(f"parallelnet: stopped by {number.name}{told}")
     assert error.count("\n") == 1
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Untidy:
+    """Gets a signal while it is tidied up, where Python drops every exception."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_python_drops_is_not_lost(run, monkeypatch, number):
+    def stopped(*_):
+        Untidy(number)
+        time.sleep(20)
+        pytest.fail("the signal is lost")
+
+    monkeypatch.setitem(cli.COMMANDS, "list", dataclasses.replace(cli.COMMANDS["list"], run=stopped))
+    before = sys.unraisablehook
+    assert run("list", "corpora") == (128 + number, "", f"parallelnet: stopped by {number.name}\n")
+    assert sys.unraisablehook is before
 
 
 def test_interrupt_is_130(run, monkeypatch):

@@ -128,6 +128,8 @@ def _train(chosen: options.TrainOptions, console: Console, given: Mapping[str, A
     with extra("Training", "train"):
         from .training.run import train
     report = train(chosen, chosen_recipe, quiet=console.quiet)
+    if not report.checkpoints:  # of several devices: the first one's process tells
+        return
     if console.json:
         print(report.to_json())
         return
@@ -194,14 +196,14 @@ RESUME = "the same command line with --resume goes on from here"
 AGAIN = "the same command line goes on from here"
 
 COMMANDS: dict[str, Command] = {
-    "build pairs": Command(datasets.build_pairs, options.PairsOptions),
+    "build pairs": Command(datasets.build_pairs, options.PairsOptions, goes_on=AGAIN),
     "build tweets": Command(datasets.build_tweets, options.TweetsOptions, goes_on=AGAIN),
     "inspect": Command(datasets.inspect, options.InspectOptions),
     "train": Command(_train, options.TrainOptions, LEARNING, RESUME),
     "evaluate": Command(_evaluate, options.EvaluateOptions),
     "predict": Command(_predict, options.PredictOptions, goes_on=RESUME),
     "explain": Command(_explain, options.ExplainOptions, goes_on=RESUME),
-    "experiment plant": Command(experiments.plant, options.PlantOptions),
+    "experiment plant": Command(experiments.plant, options.PlantOptions, goes_on=AGAIN),
     "experiment faithfulness": Command(experiments.faithfulness, options.FaithfulnessOptions, goes_on=AGAIN),
     "experiment table1": Command(experiments.table1, options.Table1Options, LEARNING, AGAIN),
     "experiment table2": Command(experiments.table2, options.Table2Options, LEARNING, AGAIN),
@@ -255,6 +257,17 @@ def _stoppable() -> Iterator[None]:
     def stop(number: int, _: object) -> None:
         raise StoppedError(number)
 
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        # Python drops what is raised while it tidies up an object, a signal's exception, too: so it is sent once more.
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            unraisable(lost)
+            return
+        number = getattr(lost.exc_value, "number", signal.SIGINT)
+        resend = threading.Timer(0.1, os.kill, (os.getpid(), number))
+        resend.daemon = True
+        resend.start()
+
+    unraisable, sys.unraisablehook = sys.unraisablehook, again
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     # Not where somebody else decides already: under nohup SIGHUP is ignored, and a program that calls us has its own.
     ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
@@ -265,6 +278,7 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
 

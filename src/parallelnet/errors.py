@@ -37,6 +37,10 @@ class OptionError(ParallelNetError):
     """An option out of its range, or options that contradict each other."""
 
 
+class FullDiskError(ParallelNetError):
+    """Nothing more can be written, so nothing that depends on it goes on: no other row, no other fold."""
+
+
 class StoppedError(KeyboardInterrupt):
     """A signal asks the program to end, as Ctrl-C does: no error, so nothing that catches `Exception` holds it up."""
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import OptionError, ParallelNetError
+from .errors import FullDiskError, OptionError, ParallelNetError
 
 LOCK = ".lock"
 """Name of a held folder's lock inside it; a held file's stands beside it as `.NAME.lock`."""
@@ -29,13 +29,17 @@ _SHOWN = 4  # differences that an error names
 # --- written whole or not at all --------------------------------------------------------------------------------------
 
 
-def write_whole(target: Path, write: Callable[[BinaryIO], object], *, partials: Path | None = None) -> tuple[str, int]:
+def write_whole(
+    target: Path, write: Callable[[BinaryIO], object], *, partials: Path | None = None, sync: bool = True
+) -> tuple[str, int]:
     """Write a file so that it is whole or not there at all, and return its sha256 and size in bytes.
 
     Args:
         target: the file; replaced if it exists.
         write: gets the open file, which it may also read and seek in.
         partials: folder on the same disk for what is not whole yet; that of `target` when left out.
+        sync: wait until the disk has it (8 ms), so that it outlasts a power cut, too. Not worth it for one of many
+            small files that can be made again.
 
     Raises:
         OSError: the disk is full, for instance. The old file is untouched, and nothing is left behind.
@@ -46,12 +50,14 @@ def write_whole(target: Path, write: Callable[[BinaryIO], object], *, partials: 
         with partial.open("w+b") as stream:
             write(stream)
             stream.flush()
-            os.fsync(stream.fileno())  # else a power cut may leave the new name with nothing behind it
+            if sync:
+                os.fsync(stream.fileno())  # else a power cut may leave the new name with nothing behind it
             n_bytes = stream.seek(0, os.SEEK_END)
             stream.seek(0)
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         partial.replace(target)
-        _sync_folder(target.parent)
+        if sync:
+            _sync_folder(target.parent)
     finally:
         partial.unlink(missing_ok=True)
     return digest, n_bytes
@@ -77,29 +83,63 @@ def write_json(target: Path, record: Mapping[str, Any]) -> None:
     write_text(target, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(source: Path, *, mend: str) -> dict[str, Any]:
+def read_json(source: Path, *, mend: str, needed: Collection[str] = ()) -> dict[str, Any]:
     """Return the JSON object in a file of ours.
 
     Args:
         source: the file.
         mend: what the user can do where it is damaged, as the error's last sentence.
+        needed: names that it must hold.
 
     Raises:
-        OptionError: it cannot be read, or is no whole JSON object.
+        OptionError: it cannot be read, or is no whole JSON object, or lacks a name.
     """
     try:
         record = json.loads(source.read_text(encoding="utf-8"))
         if not isinstance(record, dict):
             raise ValueError("no JSON object")
+        lacking = [name for name in needed if name not in record]
+        if lacking:
+            raise ValueError(f"it lacks {', '.join(map(repr, lacking))}")
+    except FileNotFoundError:
+        raise OptionError(f"{source} is missing. Mend: {mend}") from None
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise OptionError(f"{source} is damaged ({reason}). Mend: {mend}") from None
     return record
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder and below; for who holds it."""
+    for partial in folder.rglob("*.partial"):
+        partial.unlink(missing_ok=True)
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Return whether an error says that the disk (or the user's share of it) is full."""
     return isinstance(error, OSError) and error.errno in _FULL
+
+
+@contextmanager
+def full_disk_told(place: Path, goes_on: str) -> Iterator[None]:
+    """Say in one line that the disk is full, and how to go on.
+
+    Args:
+        place: what could not be written below.
+        goes_on: what does so once there is room, as the end of a sentence.
+
+    Raises:
+        FullDiskError: in place of the error that says so.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        where = error.filename or place
+        raise FullDiskError(
+            f"The disk is full: {where} could not be written. What is finished is kept. Mend: make room; {goes_on}."
+        ) from error
 
 
 # --- who holds it -----------------------------------------------------------------------------------------------------
@@ -147,7 +187,9 @@ def beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.asked.json")
 
 
-def begun(record: Path, asked: Mapping[str, Any], *, place: Path, free: Collection[str] = ()) -> bool:
+def begun(
+    record: Path, asked: Mapping[str, Any], *, place: Path, free: Collection[str] = (), other: str = "another --out"
+) -> bool:
     """Write down what is asked of a place, or check that it is what was asked there before; True for the latter.
 
     Args:
@@ -155,6 +197,7 @@ def begun(record: Path, asked: Mapping[str, Any], *, place: Path, free: Collecti
         asked: all that decides the results: options, hashes of checkpoint and data. Plain values for JSON.
         place: how the error names the place.
         free: names in `asked` that may differ.
+        other: how the error calls another place.
 
     Raises:
         OptionError: something else was asked there before, or the record is damaged.
@@ -163,13 +206,13 @@ def begun(record: Path, asked: Mapping[str, Any], *, place: Path, free: Collecti
     if not record.is_file():
         write_json(record, now)
         return False
-    before = read_json(record, mend="another --out; what was asked for the results there is not known any more.")
+    before = read_json(record, mend=f"{other}; what was asked for the results there is not known any more.")
     found = differences(before, now, free=free)
     if found:
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise OptionError(
             f"{place} was begun with other options or data: {'; '.join(found[:_SHOWN])}{more}. Mend: the same ones, or "
-            "another --out."
+            f"{other}."
         )
     return True
 

@@ -14,7 +14,7 @@ from PIL import Image
 from parallelnet import audio, image
 from parallelnet.data.dataset import open_data
 from parallelnet.data.splits import check_disjoint
-from parallelnet.errors import ManifestError
+from parallelnet.errors import ManifestError, OptionError
 from parallelnet.experiments import material
 from parallelnet.experiments import sources as sources_module
 from parallelnet.options import PlantOptions
@@ -158,7 +158,7 @@ def test_a_complete_folder_stays_and_a_foreign_one_is_refused(made, sources, tmp
     before = manifest.stat().st_mtime_ns
     assert material.plant(options(sources, made["speech"], "speech")) == manifest
     assert manifest.stat().st_mtime_ns == before
-    with pytest.raises(ManifestError, match="holds something else"):
+    with pytest.raises(OptionError, match="seed was 0, is 3"):
         material.plant(options(sources, made["speech"], "speech", seed=3))
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ManifestError, match="holds something else"):

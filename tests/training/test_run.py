@@ -57,7 +57,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(pairs: Path, tmp_path: Path, mon
     assert not (tmp_path / "cut" / run.METRICS).exists()
     with pytest.raises(OptionError, match=r"not empty.*--resume"):
         run.train(options(pairs, tmp_path / "cut"), RECIPE, quiet=True)
-    with pytest.raises(OptionError, match="seed was 0, now it is 1"):
+    with pytest.raises(OptionError, match="seed was 0, is 1"):
         run.train(options(pairs, tmp_path / "cut", resume=True, seed=1), RECIPE, quiet=True)
     with pytest.raises(OptionError, match="learning_rate"):
         run.train(options(pairs, tmp_path / "cut", resume=True), replace(RECIPE, learning_rate=1.0), quiet=True)

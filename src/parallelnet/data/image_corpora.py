@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import records
 from ..errors import ManifestError
 from ..types import Sample
 from .csv_rows import any_text
@@ -134,9 +135,8 @@ def _write_pixels(path: Path, pixels: str, table: Table, index: int) -> None:
             f"{table.where(index)}: pixels are not {side * side} numbers from 0 to 255. "
             "The csv may have been cut off; copy it again."
         )
-    partial = path.with_suffix(".partial")
-    Image.fromarray(values.reshape(side, side)).save(partial, format="PNG")
-    partial.replace(path)
+    picture = Image.fromarray(values.reshape(side, side))
+    records.write_whole(path, lambda stream: picture.save(stream, format="PNG"), sync=False)
 
 
 def read_fi(root: Path, drops: Counter[str]) -> Iterator[Sample]:

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from .. import records
 from ..errors import ManifestError
 from ..options import PairsOptions
 from ..types import Sample
@@ -80,6 +81,7 @@ def build_pairs(options: PairsOptions) -> PairsReport:
         OptionError: options out of range.
         ManifestError: a corpus that cannot be read, a class missing in a split, speakers that do not exist, or a
             folder that holds something else.
+        ParallelNetError: another process writes there, or the disk is full.
     """
     speech_content, image_content = dataset.open_content(options.speech), dataset.open_content(options.image)
     drops = {"speech": Counter(speech_content.drops), "image": Counter(image_content.drops)}
@@ -90,9 +92,15 @@ def build_pairs(options: PairsOptions) -> PairsReport:
     splits.check_disjoint(pairs)
     _count_unused(speech, image, pairs, drops)
     folder = Path(options.out)
-    _claim(folder, options, pairs)
-    samples, hashes = _with_files(pairs, folder, options)
-    manifest = dataset.write_manifest(folder / MANIFEST_CSV, samples)
+    with records.full_disk_told(folder, "the same line goes on"):
+        if folder.is_file():
+            raise ManifestError(f"--out {folder} is a file. Mend: name a folder.")
+        folder.mkdir(parents=True, exist_ok=True)
+        with records.held(folder):
+            _claim(folder, options, pairs)
+            records.sweep(folder)
+            samples, hashes = _with_files(pairs, folder, options)
+            manifest = dataset.write_manifest(folder / MANIFEST_CSV, samples)
     notes = _notes({sample.split for sample in image_content.samples}, options)
     return _report(manifest, samples, drops, notes, dataset.fingerprint(samples, hashes=hashes))
 
@@ -232,21 +240,17 @@ def _claim(folder: Path, options: PairsOptions, pairs: Sequence[Sample]) -> None
     listed = json.dumps([record, [[s.id, s.speech, s.image, s.image_group] for s in pairs]])
     key = hashlib.sha256(listed.encode()).hexdigest()
     report = folder / REPORT_JSON
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        ours = report.is_file()
-        if ours and json.loads(report.read_text(encoding="utf-8")).get("key") == key:
-            return
-        if not ours:
+    if not records.is_empty(folder):
+        if not report.is_file():
             raise ManifestError(f"--out {folder} is not empty and was not made by build pairs. Mend: another folder.")
+        if records.read_json(report, mend="another folder.").get("key") == key:
+            return
         if not options.overwrite:
             raise ManifestError(f"--out {folder} holds another build. Mend: another folder, or --overwrite.")
         (folder / MANIFEST_CSV).unlink(missing_ok=True)  # first: without it nobody takes the rest for complete
         for name in ("speech", "image"):
             shutil.rmtree(folder / name, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = report.with_suffix(".partial")
-    partial.write_text(json.dumps({"key": key, "options": record}, indent=2) + "\n", encoding="utf-8")
-    partial.replace(report)
+    records.write_json(report, {"key": key, "options": record})
 
 
 def _with_files(
@@ -273,9 +277,8 @@ def _place(source: Path, target: Path, *, copy: bool) -> None:
     if target.exists():
         return
     if copy:
-        partial = target.with_name(f"{target.name}.partial")
-        shutil.copyfile(source, partial)
-        partial.replace(target)
+        with source.open("rb") as original:
+            records.write_whole(target, lambda stream: shutil.copyfileobj(original, stream), sync=False)
     else:
         target.unlink(missing_ok=True)  # a link whose corpus went away
         target.symlink_to(source.absolute())

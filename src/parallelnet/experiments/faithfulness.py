@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoint
+from .. import checkpoint, records
 from ..data import dataset
 from ..errors import ManifestError, OptionError, ParallelNetError
 from ..explanation import faithfulness
@@ -48,7 +48,7 @@ RANDOMISED = ("owen", "paper", "sampled", "exact", "occlusion", *GRADIENTS)
 
 
 class Journal:
-    """What is computed already, a JSON line each; a line that a stop cut off is computed again."""
+    """What is computed already, a JSON line each; a line that a stop cut off, or that is damaged, is computed again."""
 
     def __init__(self, path: Path, head: Mapping[str, Any]) -> None:
         """Open or begin it.
@@ -63,12 +63,17 @@ class Journal:
         whole = [line for line in whole if line.endswith("\n")]
         if whole and whole[0].strip() != text:
             raise OptionError(f"{path} was computed with other options, model or material. Mend: another --out.")
+        kept = [f"{text}\n"]
         for line in whole[1:]:
-            record = json.loads(line)
-            self.records[record["id"], record["what"]] = record
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text("".join(whole) or text + "\n", encoding="utf-8")
-        partial.replace(path)
+            try:
+                record = json.loads(line)
+                self.records[record["id"], record["what"]] = record
+            except (ValueError, TypeError, KeyError):
+                continue
+            kept.append(line)
+        if whole and len(kept) < len(whole):
+            log.warning("%s: %d damaged lines are computed again", path, len(whole) - len(kept))
+        records.write_text(path, "".join(kept))
 
     def add(self, sample: str, what: str, found: Mapping[str, Any]) -> dict[str, Any]:
         """Keep what was computed and return it as it will be read again."""
@@ -86,9 +91,18 @@ def measure(options: FaithfulnessOptions) -> Path:
         ManifestError: no planted material, or nothing of it can be explained.
         OptionError: a model that does not fit it, or an `out` of other options.
         MissingExtraError: a peer is not installed.
+        ParallelNetError: another process writes there, or the disk is full; what is computed is kept.
     """
-    folder, out = Path(options.data), Path(options.out)
-    plant = json.loads(_planted(folder).read_text(encoding="utf-8"))
+    out = Path(options.out)
+    with records.full_disk_told(out, "the same line goes on"):
+        out.mkdir(parents=True, exist_ok=True)
+        with records.held(out):
+            return _measure(options, out)
+
+
+def _measure(options: FaithfulnessOptions, out: Path) -> Path:
+    folder = Path(options.data)
+    plant = records.read_json(_planted(folder), mend="another --data.", needed=("task",))
     task = plant["task"]
     opened = checkpoint.read(checkpoint.resolve(options.checkpoint))
     # A planted picture is seen whole: its cells are those of the file.
@@ -99,7 +113,6 @@ def measure(options: FaithfulnessOptions) -> Path:
     n_players = {name: len(side) for name, side in chosen[0].place().items()}
     names, left_out = explainers.allowed(options.explainers, task, n_players)
     fingerprint = dataset.fingerprint([case.sample for case in cases])
-    out.mkdir(parents=True, exist_ok=True)
     head = _head(options) | {"material": fingerprint, "checkpoint": _model_hash(opened)}
     journal = Journal(out / f"{task}.journal.jsonl", head)
     modalities = "both" if len(n_players) == 2 else next(iter(n_players))
@@ -129,10 +142,11 @@ def measure(options: FaithfulnessOptions) -> Path:
     model = {"name": opened.facts.name, "sha256": head["checkpoint"], "variant": opened.facts.variant}
     record = {**result, "options": _head(options), "material": material, "checkpoint": model, **facts}
     path = out / f"{task}.json"
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    records.write_json(path, record)
     there = [out / f"{name}.json" for name in BASELINES if (out / f"{name}.json").is_file()]
-    tables = [faithfulness_table.table(json.loads(each.read_text(encoding="utf-8"))) for each in there]
-    (out / "table.md").write_text("\n".join(tables), encoding="utf-8")
+    mend = "remove it, and the same line of that task writes it again."
+    tables = [faithfulness_table.table(records.read_json(each, mend=mend)) for each in there]
+    records.write_text(out / "table.md", "\n".join(tables))
     return path
 
 

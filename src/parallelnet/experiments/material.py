@@ -11,8 +11,8 @@
 
 from __future__ import annotations
 
+import io
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .. import audio
+from .. import audio, records
 from ..data import dataset
 from ..data.manifest import MANIFEST_CSV
 from ..errors import ManifestError
@@ -37,20 +37,26 @@ def plant(options: PlantOptions) -> Path:
     """Write the material and return its manifest, which is written last; a folder that is complete stays as it is.
 
     Raises:
-        OptionError: options contradict each other.
+        OptionError: options contradict each other, or those of the material that is there.
         ManifestError: sources that cannot be read, a split without cues, or a folder that holds something else.
+        ParallelNetError: another process writes there, or the disk is full.
     """
     out = Path(options.out)
-    asked = json.dumps(asdict(replace(options, out="")), indent=2) + "\n"
-    facts = out / PLANT_JSON
-    if out.is_dir() and any(out.iterdir()):
-        if not facts.is_file() or facts.read_text(encoding="utf-8") != asked:
-            raise ManifestError(f"--out {out} holds something else. Mend: name another folder.")
-        if (out / MANIFEST_CSV).is_file():
-            return out / MANIFEST_CSV
+    with records.full_disk_told(out, "the same line goes on"):
+        out.mkdir(parents=True, exist_ok=True)
+        with records.held(out):
+            facts = out / PLANT_JSON
+            if not facts.is_file() and not records.is_empty(out):
+                raise ManifestError(f"--out {out} holds something else. Mend: name another folder.")
+            records.begun(facts, asdict(replace(options, out="")), place=out)
+            manifest = out / MANIFEST_CSV
+            return manifest if manifest.is_file() else _plant(options, out)
+
+
+def _plant(options: PlantOptions, out: Path) -> Path:
+    records.sweep(out)
     for name in ("speech", "image"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    facts.write_text(asked, encoding="utf-8")
+        (out / name).mkdir(exist_ok=True)
     voices = read_voices(options) if "speech" in options.needs else {}
     pictures = read_pictures(options) if "image" in options.needs else {}
     rows: list[Sample] = []
@@ -112,12 +118,17 @@ class _Work:
         import soundfile
 
         path = f"speech/{name}.flac"
-        soundfile.write(self.out / path, wave, audio.SAMPLE_RATE_HZ, subtype="PCM_16")
+        content = io.BytesIO()  # libsndfile has words of its own for a full disk
+        soundfile.write(content, wave, audio.SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
+        records.write_whole(self.out / path, lambda stream: stream.write(content.getbuffer()), sync=False)
         return path
 
     def _png(self, name: str, pixels: Grey) -> str:
         path = f"image/{name}.png"
-        Image.fromarray(pixels).save(self.out / path, compress_level=1)
+        picture = Image.fromarray(pixels)
+        records.write_whole(
+            self.out / path, lambda stream: picture.save(stream, format="PNG", compress_level=1), sync=False
+        )
         return path
 
 

@@ -6,7 +6,6 @@ bundled model, whose ears and eyes may then be started from.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import Counter, defaultdict
@@ -19,7 +18,7 @@ import numpy as np
 import soxr
 from PIL import Image
 
-from .. import audio, image
+from .. import audio, image, records
 from ..data import dataset, dealing, splits
 from ..data.corpora import CORPORA, read_corpus
 from ..errors import InputError, ManifestError, OptionError
@@ -164,7 +163,8 @@ def faceless(pictures: Mapping[str, Sample], n: int, kept: Path) -> list[str]:
         n: how many are enough.
         kept: JSON file that remembers what was found, since a search takes 0.2 s.
     """
-    known: dict[str, bool] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    mend = "remove it, and the pictures are looked at again."
+    known: dict[str, bool] = records.read_json(kept, mend=mend) if kept.is_file() else {}
     clean: list[str] = []
     n_seen = n_new = 0
     for key in sorted(pictures):
@@ -174,11 +174,11 @@ def faceless(pictures: Mapping[str, Sample], n: int, kept: Path) -> list[str]:
             known[key] = _is_faceless(pictures[key])
             n_new += 1
             if n_new % 200 == 0:
-                _remember(known, kept)
+                records.write_json(kept, known)
         n_seen += 1
         clean += [key] if known[key] else []
     if n_new:
-        _remember(known, kept)
+        records.write_json(kept, known)
     log.info("%d of %d backgrounds left out: a face, or unreadable", n_seen - len(clean), n_seen)
     return clean
 
@@ -189,12 +189,6 @@ def _is_faceless(sample: Sample) -> bool:
         return image.crop_face(image.read(sample.image))[1].status == "not-found"
     except InputError:
         return False
-
-
-def _remember(known: Mapping[str, bool], kept: Path) -> None:
-    partial = kept.with_name(f"{kept.name}.partial")
-    partial.write_text(json.dumps(known), encoding="utf-8")
-    partial.replace(kept)
 
 
 def _side(speaker: str, options: PlantOptions) -> str:

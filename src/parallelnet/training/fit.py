@@ -13,8 +13,8 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from ..data.loading import DrawSampler, SampleDataset, SignalStore, collate
@@ -24,6 +24,8 @@ from ..models.network import ParallelNet
 from ..options import Recipe
 from ..types import Sample
 from .learner import Learner, class_weights
+from .states import BEST, LAST, STATE, WholeStates, resumable
+from .watching import FIGURES, EpochFigures, LastingEarlyStopping, Signals, in_one_line, quiet_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,12 @@ def fit(
 ) -> History:
     """Train a network in place and return what happened.
 
-    Logs go to `folder/logs` (CSV and TensorBoard), resumable states to `folder/state`; a state found there is where
-    training goes on.
+    Logs go to `folder/logs`, resumable states to `folder/state`; a state found there is where training goes on.
+
+    Raises:
+        ParallelNetError: a file cannot be used, states are damaged, memory is used up, a data worker died.
+        OSError: the disk is full, for instance; the last whole epoch's state is kept.
+        KeyboardInterrupt: a signal came, likewise.
     """
     network.to(memory_format=torch.channels_last)
     freeze(network, frozen)
@@ -99,27 +105,11 @@ def fit(
     train_frozen = None if recipe.augment.any else part
     train_part, n_values = with_auxiliary(train_part, recipe.auxiliary)
     learner = Learner(network, recipe, weights, seed, train_frozen, n_values)
-    state = folder / "state"
-    # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others.
-    best = ModelCheckpoint(state, "best", monitor="validation_loss", enable_version_counter=False)
-    latest = ModelCheckpoint(state, "last", enable_version_counter=False)
-    last = state / "last.ckpt"
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what it says below that is about itself
-    trainer = lightning.Trainer(
-        max_epochs=recipe.epochs,
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.nodes,
-        logger=_loggers(folder),
-        callbacks=[best, latest, *_callbacks(recipe, hardware)],
-        deterministic="warn",
-        gradient_clip_val=recipe.clip_gradient or None,
-        use_distributed_sampler=False,
-        enable_progress_bar=not hardware.quiet,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-    )
+    signals = Signals()
+    trainer = _trainer(recipe, folder, hardware, signals)
+    state = folder / STATE
+    # Only the first of several devices looks, and mends: the others are started once it has.
+    last = resumable(state, keep_best=recipe.keep == "best") if trainer.is_global_zero else state / LAST
     datasets = (
         SampleDataset(p.samples, p.labels, store, recipe, seed, kept, p.auxiliary)
         for p, kept in ((train_part, train_frozen), (validation_part, part))
@@ -129,22 +119,51 @@ def fit(
         for dataset, shuffle in zip(datasets, (True, False), strict=True)
     )
     start = time.monotonic()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet_threads(), in_one_line(), signals.kept(trainer):
         _silence_known_warnings()
-        trainer.fit(learner, train_loader, validation_loader, ckpt_path=last if last.is_file() else None)
+        known = last if last is not None and last.is_file() else None
+        trainer.fit(learner, train_loader, validation_loader, ckpt_path=known)
     # From the file even for the last: a run that is resumed after its last epoch trains no more, and only the file
     # holds the averaged weights then.
-    chosen = state / "best.ckpt"
-    if recipe.keep == "last" or not chosen.is_file():
-        chosen = last
+    chosen = state / (BEST if recipe.keep == "best" else LAST)
     learner.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=True)["state_dict"])
-    return History(int(trainer.current_epoch), round(time.monotonic() - start, 1), trainer.is_global_zero)
+    progress: Any = trainer.fit_loop.epoch_progress.current  # `current_epoch` lags behind after an early stop, resumed
+    return History(int(progress.processed), round(time.monotonic() - start, 1), trainer.is_global_zero)
 
 
-def _loggers(folder: Path) -> list[Logger]:
-    # A folder for each start: Lightning's CSV logger deletes what it finds in its folder, the epochs before with it.
-    name = f"start-{len(_logs(folder))}"
-    return [CSVLogger(folder, "logs", version=name), TensorBoardLogger(folder, "logs", version=name)]
+def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals) -> lightning.Trainer:
+    for name in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)  # what they say below that is about themselves
+    state = folder / STATE
+    # A folder for each start, so that the figures of the epochs before are kept.
+    logs = folder / "logs" / f"start-{len(_logs(folder))}"
+    callbacks: list[Callback] = [signals, EpochFigures(logs, quiet=hardware.quiet)]
+    # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others. The best
+    # first: the last state says which epoch was the best, so that one must be there.
+    if recipe.keep == "best":
+        best = ModelCheckpoint(state, Path(BEST).stem, monitor="validation_loss", enable_version_counter=False)
+        callbacks.append(best)
+    callbacks.append(ModelCheckpoint(state, Path(LAST).stem, enable_version_counter=False))
+    if recipe.early_stopping:
+        callbacks.append(LastingEarlyStopping("validation_loss", patience=recipe.early_stopping))
+    if recipe.ema:
+        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
+    return lightning.Trainer(
+        max_epochs=recipe.epochs,
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.nodes,
+        logger=TensorBoardLogger(folder, logs.parent.name, version=logs.name),
+        callbacks=callbacks,
+        plugins=[WholeStates()],
+        deterministic="warn",
+        gradient_clip_val=recipe.clip_gradient or None,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,  # it would go to standard output; EpochFigures has one
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
 
 
 def _logs(folder: Path) -> list[Path]:
@@ -157,7 +176,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     An epoch that a stop cut off and a later start trained again has the later figures.
     """
     rows: dict[int, dict[str, float]] = {}
-    for source in (start / "metrics.csv" for start in _logs(folder)):
+    for source in (start / FIGURES for start in _logs(folder)):
         if not source.is_file():  # stopped before its first epoch was over, or nothing was left to train
             continue
         with source.open(newline="", encoding="utf-8") as stream:
@@ -165,17 +184,6 @@ def read_log(folder: Path) -> list[dict[str, float]]:
                 figures = {name: float(value) for name, value in line.items() if value}
                 rows.setdefault(int(line["epoch"]), {}).update(figures)
     return [rows[epoch] for epoch in sorted(rows)]
-
-
-def _callbacks(recipe: Recipe, hardware: Hardware) -> list[Callback]:
-    callbacks: list[Callback] = []
-    if recipe.early_stopping:
-        callbacks.append(EarlyStopping("validation_loss", patience=recipe.early_stopping))
-    if recipe.ema:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
-    if not hardware.quiet:
-        callbacks.append(TQDMProgressBar(refresh_rate=5))
-    return callbacks
 
 
 def _loader(dataset: SampleDataset, trainer: lightning.Trainer, workers: int, *, shuffle: bool) -> DataLoader[Any]:

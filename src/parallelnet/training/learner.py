@@ -91,7 +91,7 @@ class Learner(lightning.LightningModule):
         if self.auxiliary:
             loss = loss + self.recipe.auxiliary_weight * self._auxiliary_loss(embedded, batch.auxiliary)
         self.train_metrics.update(logits.detach().softmax(-1), batch.label)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.label))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
         self.log_dict(self.train_metrics, on_step=False, on_epoch=True, batch_size=len(batch.label))
         return loss
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from .. import checkpoint as checkpoints
+from .. import records
 from ..checkpoint import Checkpoint, ModelFacts
 from ..data.dataset import fingerprint, open_data
 from ..data.loading import SignalStore
@@ -36,6 +40,8 @@ from .card import model_card
 from .finish import Calibration, Judge, calibrate, in_sets, report, validated
 from .fit import Hardware, Part, fit, read_log
 from .parts import Parts, class_list, deal_parts, usable
+from .states import STATE
+from .watching import in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +50,7 @@ TEST = "test.json"
 """What the network said of each sample of the test part, by setting: for paired tests and pooled figures."""
 OPTIONS = "options.json"
 NOT_COMPARED = (
+    "versions",
     "resume",
     "accelerator",
     "devices",
@@ -110,8 +117,11 @@ def train(
 
     Raises:
         ManifestError: the data cannot be used.
-        OptionError: options contradict each other or the run that is to be resumed.
-        CheckpointError: a starting checkpoint cannot be used.
+        OptionError: options contradict each other or the run that is to be resumed, or what it left is damaged.
+        CheckpointError: a starting checkpoint, or the state of the run, cannot be used.
+        FullDiskError: the disk is full; what is finished is kept.
+        ParallelNetError: another process trains there, memory is used up, or a data worker died.
+        KeyboardInterrupt: a signal came; the last whole epoch is kept.
     """
     recipe = recipe or PRESETS[options.preset]
     network = network_options(
@@ -127,52 +137,59 @@ def train(
     parts = deal_parts(samples, options)
     classes = class_list([labels_of[s.id] for s in parts[0].train], options.classes)
     out = Path(options.out)
-    claim(out, options, recipe, fingerprint(samples))
     if options.threads:
         torch.set_num_threads(options.threads)
     signals = SignalOptions(options.clip_s, options.trim, options.face)
     if store is None or store.signals != signals:
         store = SignalStore(signals, limits)
     hardware = Hardware(options.accelerator, options.devices, options.nodes, options.workers, quiet)
-    for number, part in enumerate(parts):
-        folder = out / f"fold-{number}" if options.folds else out
-        if not (folder / METRICS).is_file():
+    first = is_first(options.devices, options.nodes)
+    with _claimed(out, options, recipe, fingerprint(samples)) if first else nullcontext():
+        for number, part in enumerate(parts):
+            folder = out / f"fold-{number}" if options.folds else out
+            if (folder / METRICS).is_file():
+                if first:
+                    shutil.rmtree(folder / STATE, ignore_errors=True)  # a stop may have come between the two
+                continue
             if before_part is not None:
                 before_part(number)
             train_part(_Task(folder, part, labels_of, classes, network, signals, options, recipe), store, hardware)
-    return _collect(out, options)
+        return _collect(out, options) if first else TrainReport(out, (), (), {})
+
+
+def is_first(devices: int, nodes: int = 1) -> bool:
+    """Return whether this process is the first of those that train together; it alone holds and writes the run folder.
+
+    Lightning (or torchrun, or SLURM) starts the others with the same command line and their number in the environment.
+    """
+    if devices * nodes == 1:  # whatever the environment says: it may be another program's
+        return True
+    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+
+
+@contextmanager
+def _claimed(out: Path, options: TrainOptions, recipe: Recipe, data: str) -> Iterator[None]:
+    """Hold the run folder, made where it is missing, and say errors of the moment in one line."""
+    with records.full_disk_told(out, "the same line with --resume goes on"), in_one_line():
+        out.mkdir(parents=True, exist_ok=True)
+        with records.held(out):
+            claim(out, options, recipe, data)
+            records.sweep(out)
+            yield
 
 
 def claim(out: Path, options: TrainOptions, recipe: Recipe, data: str) -> None:
-    """Make the run folder and write `options.json`; for --resume, check that it is the same run.
+    """Write `options.json`; for --resume, check that it is the same run.
 
     Raises:
         OptionError: the folder holds something else, or a run with other options or data.
     """
-    said = json.loads(json.dumps({**asdict(options), "recipe": asdict(recipe), "fingerprint": data}))
     source = out / OPTIONS
-    if options.resume and source.is_file():
-        before = json.loads(source.read_text(encoding="utf-8"))
-        difference = _difference(before, said)
-        if difference:
-            raise OptionError(f"--resume: {out} was started with other options: {difference}. Mend: use another --out.")
-        return
-    if out.is_dir() and any(out.iterdir()):
+    if not records.is_empty(out) and not (options.resume and source.is_file()):
         mend = "--resume goes on with it" if source.is_file() else "name a new folder"
         raise OptionError(f"--out {out} is not empty. Mend: {mend}.")
-    out.mkdir(parents=True, exist_ok=True)
-    said["versions"] = versions()
-    source.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    for name, value in now.items():
-        if name in NOT_COMPARED or before.get(name) == value:
-            continue
-        if isinstance(value, dict) and isinstance(before.get(name), dict):
-            return _difference(before[name], value)
-        return f"{name} was {before.get(name)!r}, now it is {value!r}"
-    return ""
+    asked = {**asdict(options), "recipe": asdict(recipe), "fingerprint": data, "versions": versions()}
+    records.begun(source, asked, place=out, free=NOT_COMPARED)
 
 
 def versions() -> dict[str, str]:
@@ -248,9 +265,9 @@ def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
     for name, metrics in found.items():
         plots.save_confusion(metrics, task.folder / name)
     plots.save_training_curves(read_log(task.folder), task.folder)
-    replace_json(task.folder / TEST, {"classes": list(task.classes), "settings": said})
-    shutil.rmtree(task.folder / "state")  # what was trained is in the checkpoint now
-    replace_json(task.folder / METRICS, record)
+    records.write_json(task.folder / TEST, {"classes": list(task.classes), "settings": said})
+    records.write_json(task.folder / METRICS, record)
+    shutil.rmtree(task.folder / STATE)  # what was trained is in the checkpoint now
 
 
 def _weights(source: str) -> Path:
@@ -296,7 +313,7 @@ def _write_checkpoint(
     if options.export:
         export(network, facts, folder, int8=options.int8)
     notes = Path(options.card_notes).read_text(encoding="utf-8") if options.card_notes else ""
-    (folder / "README.md").write_text(model_card(facts, notes), encoding="utf-8")
+    records.write_text(folder / "README.md", model_card(facts, notes))
     return checkpoints.write(folder, facts)
 
 
@@ -312,12 +329,12 @@ def _counts(task: _Task, samples: Sequence[Sample]) -> dict[str, Any]:
 
 def _collect(out: Path, options: TrainOptions) -> TrainReport:
     folders = [out / f"fold-{k}" for k in range(options.folds)] if options.folds else [out]
-    records = [read_finished(folder / METRICS, "test") for folder in folders]
-    metrics = tuple({name: Metrics.from_json(json.dumps(m)) for name, m in r["test"].items()} for r in records)
+    finished = [read_finished(folder / METRICS, "test") for folder in folders]
+    metrics = tuple({name: Metrics.from_json(json.dumps(m)) for name, m in each["test"].items()} for each in finished)
     summary: dict[str, Any] = {}
     if options.folds:
         summary = {name: summarise_folds([m[name] for m in metrics]).to_dict() for name in metrics[0]}
-        replace_json(out / "summary.json", summary)
+        records.write_json(out / "summary.json", summary)
     return TrainReport(out, tuple(folder / "checkpoint" for folder in folders), metrics, summary)
 
 
@@ -329,25 +346,8 @@ def read_finished(path: Path, *needed: str) -> dict[str, Any]:
         needed: names that it must hold.
 
     Raises:
-        ManifestError: it is missing or damaged; names the part's folder, for without it the part is trained again.
+        OptionError: it is missing or damaged; names the part's folder, for without it the part is trained again.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
-            raise ValueError("no JSON object")
-        lacking = [name for name in needed if name not in record]
-        if lacking:
-            raise ValueError(f"it lacks {', '.join(map(repr, lacking))}")
-    except (OSError, ValueError) as error:
-        what = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged ({error})"
-        raise ManifestError(
-            f"{path.parent}: {path.name} {what}. Mend: remove that folder, and the same line trains it again."
-        ) from None
-    return record
-
-
-def replace_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record as JSON; the file is replaced whole, so that a stop leaves the old one or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    return records.read_json(
+        path, needed=needed, mend=f"remove the folder {path.parent}, and the same line trains it again."
+    )

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from parallelnet import checkpoint
+from parallelnet import checkpoint, records
 from parallelnet.checkpoint import ModelFacts
-from parallelnet.errors import CheckpointError, ManifestError, OptionError
+from parallelnet.errors import (
+    CheckpointError,
+    FullDiskError,
+    ManifestError,
+    OptionError,
+    ParallelNetError,
+    StoppedError,
+)
 from parallelnet.experiments.tables import rows, runner, starts
 from parallelnet.models.variants import network_options
 from parallelnet.options import PRESETS, Recipe
@@ -109,13 +118,39 @@ def test_a_damaged_fold_is_named_before_anything_is_trained(data, tmp_path, monk
     else:
         (fold / METRICS).write_text("{}")
     calls.clear()
-    with pytest.raises(ManifestError, match="remove that folder, and the same line trains it again") as caught:
+    with pytest.raises(OptionError, match=r"remove the folder .*, and the same line trains it again") as caught:
         runner.run_rows(THREE, asked, RECIPE, material)
-    assert str(caught.value).startswith(f"{fold}: ")
+    assert str(caught.value).startswith(f"{fold}/")
     assert calls == []
     if damage != "no-test":  # `train --resume` reads the figures alone
-        with pytest.raises(ManifestError, match=r"fold-1: metrics\.json is damaged"):
+        with pytest.raises(OptionError, match=r"fold-1/metrics\.json is damaged"):
             _collect(fold.parent, runner._train_options(asked, str(fold.parent), "parallelnet", (), "label", ()))
+
+
+@pytest.mark.parametrize("error", [StoppedError(15), KeyboardInterrupt(), FullDiskError("The disk is full.")])
+def test_a_stop_and_a_full_disk_are_no_failed_row(data, tmp_path, monkeypatch, error):
+    def ends(*_, **__):
+        raise error
+
+    monkeypatch.setattr(runner, "train", ends)
+    with pytest.raises(type(error)) as caught:
+        runner.run_rows(THREE, made.options(data, tmp_path / "out"), RECIPE)
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("work", [None, "out", "elsewhere"])
+def test_one_table_at_a_time_in_a_folder(data, tmp_path, work):
+    asked = made.options(data, tmp_path / "out", work=None if work is None else str(tmp_path / work))
+    with runner.held(asked):
+        for folder in {asked.out, str(runner.work_folder(asked))}:
+            with pytest.raises(ParallelNetError, match="Another process writes to"), records.held(Path(folder)):
+                pytest.fail("two hold it")
+        other = replace(asked, out=str(tmp_path / "other"), work=str(runner.work_folder(asked)))
+        with pytest.raises(ParallelNetError, match="Another process writes to"), runner.held(other):
+            pytest.fail("two tables train in one work folder")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(FullDiskError, match=r"the same line goes on\.$"), runner.held(asked):
+        raise full
 
 
 def test_missing_labels_and_modalities_are_refused(data, tmp_path):
@@ -140,11 +175,11 @@ def test_another_table_in_the_folder_is_refused(data, tmp_path):
 
     claim()
     claim(rows=("ser-only",), threads=2, max_minutes=3.0, n_bootstrap=9)  # hardware, limits and rows may change
-    with pytest.raises(OptionError, match="seed was 0, now it is 1"):
+    with pytest.raises(OptionError, match="seed was 0, is 1"):
         claim(seed=1)
-    with pytest.raises(OptionError, match=r"epochs was 2, now it is 3.*another --work"):
+    with pytest.raises(OptionError, match=r"epochs was 2, is 3.*another --work"):
         claim(replace(RECIPE, epochs=3))
-    with pytest.raises(OptionError, match="size was 'small', now it is 'paper'"):
+    with pytest.raises(OptionError, match="size was 'small', is 'paper'"):
         claim(size="paper")
     made.rewrite(data / "manifest.csv", lambda s: None if s.id == "sad-3" else s)
     with pytest.raises(OptionError, match="fingerprint was"):

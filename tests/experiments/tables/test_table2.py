@@ -227,7 +227,7 @@ def test_damaged_answers_are_named_before_anything_is_computed(
     damaged = next((tmp_path / "out").rglob("majority/fold-1/said.json"))
     damaged.write_text("")
     done = counting(monkeypatch, "majority")
-    with pytest.raises(ManifestError, match=r"said\.json is damaged .*remove that folder") as caught:
+    with pytest.raises(OptionError, match=r"said\.json is damaged .*remove the folder") as caught:
         run(data, tmp_path / "out", rows=("majority",))
     assert str(damaged.parent) in str(caught.value)
     assert done == []
@@ -235,9 +235,9 @@ def test_damaged_answers_are_named_before_anything_is_computed(
 
 def test_other_options_in_the_same_folder_are_refused(data: Path, tmp_path: Path, tiny: list[str]) -> None:
     run(data, tmp_path / "out", rows=("majority", "vadicamo"))
-    with pytest.raises(OptionError, match="seed was 0, now it is 1"):
+    with pytest.raises(OptionError, match="seed was 0, is 1"):
         run(data, tmp_path / "out", rows=("majority",), seed=1)
-    with pytest.raises(OptionError, match=r"confident_part was 0\.5, now it is 0\.9"):
+    with pytest.raises(OptionError, match=r"confident_part was 0\.5, is 0\.9"):
         run(data, tmp_path / "out", rows=("vadicamo",), confident_part=0.9)
     run(data, tmp_path / "out", rows=("text",), confident_part=0.9)  # which does not concern it
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ... import checkpoint
+from ... import checkpoint, records
 from ...errors import ManifestError, OptionError
 from ...models.network import SIDE
 from ...models.variants import SMALL_SIDE
 from ...options import Recipe
 from ...options.tables import ModalitiesOptions
-from ...training.run import replace_json
 from ..faithfulness_summary import circumstances
 from . import modality_plots, modality_tables, runner
 from .fold_runs import backbones, pool, read_folds
@@ -107,6 +106,7 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         ManifestError: the data cannot be used, or no network is finished.
         OptionError: the work folder holds other runs, a dropout that the recipe has already, or a start from a
             teacher that made the labels.
+        ParallelNetError: see `runner.held`.
     """
     dropped = options.with_dropout
     if dropped == recipe.modality_dropout:
@@ -121,12 +121,41 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
     built = built_record(options.data)
     refuse_teachers(options.init_from, built)
     material = runner.prepare(options)
-    outcomes = runner.run_rows(rows, options, recipe, material, init_from=options.init_from, quiet=quiet)
+    with runner.held(options):
+        outcomes = runner.run_rows(rows, options, recipe, material, init_from=options.init_from, quiet=quiet)
+        if all(outcome.reason for outcome in outcomes):
+            raise ManifestError(f"No network is finished on all folds: {outcomes[0].row.key}: {outcomes[0].reason}.")
+        answers, missing = _read(outcomes, options, material)
+        record = {
+            "what": "each modality alone, both, and each missing at test time; calibration",
+            "data": material.describe() | {"built": built_facts(built)},
+            "backbones": {
+                outcome.row.key: backbones(outcome.folder / "fold-0") for outcome in outcomes if not outcome.reason
+            },
+            "input_side": SMALL_SIDE if options.size == "small" else SIDE,
+            "options": {
+                **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
+                "init_from": start_names(options.init_from),
+                "recipe": asdict(recipe),
+            },
+            **result(answers, missing, options.n_bootstrap, options.seed),
+            **circumstances(options.threads),
+        }
+        out = Path(options.out)
+        records.write_json(out / RESULT, record)
+        for name, text in modality_tables.files(json.loads((out / RESULT).read_text(encoding="utf-8"))).items():
+            records.write_text(out / name, text)
+        modality_plots.save(record, out)
+    return out / RESULT
+
+
+def _read(
+    outcomes: Sequence[runner.Outcome], options: ModalitiesOptions, material: runner.Material
+) -> tuple[dict[str, Answers], dict[str, str]]:
+    """Return the answers of each setting that was run, and why each of the others was not."""
     by_row = {outcome.row.key: outcome for outcome in outcomes}
-    if dropped is not None:
+    if options.with_dropout is not None:
         by_row["dropout"] = outcomes[-1]
-    if all(outcome.reason for outcome in outcomes):
-        raise ManifestError(f"No network is finished on all folds: {outcomes[0].row.key}: {outcomes[0].reason}.")
     answers, missing = {}, {}
     for setting in (*SETTINGS, *DROPPED):
         outcome = by_row.get(setting.row)
@@ -136,28 +165,7 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
             missing[setting.key] = outcome.reason
         else:
             answers[setting.key] = read_answers(outcome.folder, options.folds, setting.setting, material)
-    record = {
-        "what": "each modality alone, both, and each missing at test time; calibration",
-        "data": material.describe() | {"built": built_facts(built)},
-        "backbones": {
-            outcome.row.key: backbones(outcome.folder / "fold-0") for outcome in outcomes if not outcome.reason
-        },
-        "input_side": SMALL_SIDE if options.size == "small" else SIDE,
-        "options": {
-            **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
-            "init_from": start_names(options.init_from),
-            "recipe": asdict(recipe),
-        },
-        **result(answers, missing, options.n_bootstrap, options.seed),
-        **circumstances(options.threads),
-    }
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    replace_json(out / RESULT, record)
-    for name, text in modality_tables.files(json.loads((out / RESULT).read_text(encoding="utf-8"))).items():
-        (out / name).write_text(text, encoding="utf-8")
-    modality_plots.save(record, out)
-    return out / RESULT
+    return answers, missing
 
 
 def result(answers: Mapping[str, Answers], missing: Mapping[str, str], n_bootstrap: int, seed: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
+from ... import records
 from ...errors import ManifestError, OptionError, ParallelNetError
 from ...options.tables import RenderOptions
 from .. import faithfulness_table
@@ -117,7 +118,7 @@ def render(options: RenderOptions) -> RenderReport:
         return RenderReport((), tuple(wanted), ())
     for path in other:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(wanted[path], encoding="utf-8", newline="\n")
+        records.write_text(path, wanted[path])
     for path in left:
         path.unlink()
     drawn = _plots(results) if options.plots else ()

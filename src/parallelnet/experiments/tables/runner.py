@@ -7,24 +7,26 @@ the folder. A row that fails does not stop the others; its cell says why.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ... import records
 from ...data import splits
 from ...data.dataset import fingerprint, open_data
 from ...data.loading import SignalStore
-from ...errors import ManifestError, OptionError, ParallelNetError
+from ...errors import FullDiskError, ManifestError, OptionError, ParallelNetError
 from ...models.variants import BranchOptions, NetworkOptions, network_options
 from ...options import Recipe, SignalOptions, TrainOptions
 from ...options.tables import TablesOptions
 from ...training.parts import Parts, class_list, deal_parts, usable
-from ...training.run import METRICS, TEST, read_finished, replace_json, train
+from ...training.run import METRICS, TEST, is_first, read_finished, train
+from ...training.watching import in_one_line
 from ...types import Sample
 from .rows import Row
 from .starts import identity, starts_of
@@ -180,6 +182,25 @@ def work_folder(options: TablesOptions) -> Path:
     return Path(options.work) if options.work else Path(options.out) / "runs"
 
 
+@contextmanager
+def held(options: TablesOptions) -> Iterator[None]:
+    """Hold --out and the work folder, made where they are missing, and say errors of the moment in one line.
+
+    Raises:
+        FullDiskError: the disk is full; finished folds are kept.
+        ParallelNetError: another process writes there, memory is used up, or a data worker died.
+    """
+    out, work = Path(options.out), work_folder(options)
+    if not is_first(options.devices):  # the first process holds them
+        yield
+        return
+    with records.full_disk_told(out, "the same line goes on"), in_one_line(), ExitStack() as stack:
+        for folder in dict.fromkeys((out.absolute(), work.absolute())):  # one where they are the same
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(records.held(folder))
+        yield
+
+
 def run_rows(
     rows: Sequence[Row],
     options: TablesOptions,
@@ -202,14 +223,17 @@ def run_rows(
         quiet: no progress bars.
 
     Raises:
-        ManifestError: the data cannot be used, or a finished fold's files are missing or damaged.
-        OptionError: the work folder holds runs of other options or data, or no row can start from a checkpoint.
+        ManifestError: the data cannot be used.
+        OptionError: the work folder holds runs of other options or data, a finished fold's files are missing or
+            damaged, or no row can start from a checkpoint.
         CheckpointError: a starting checkpoint cannot be used.
     """
     material = material or prepare(options, target_column=target_column)
     work = work_folder(options)
     starts = starts_of(rows, init_from, options)
-    claim(work, options, recipe, material, target_column=target_column, init_from=init_from)
+    leads = is_first(options.devices)
+    if leads:
+        claim(work, options, recipe, material, target_column=target_column, init_from=init_from)
     store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
     clock = _Clock(options.max_minutes)
     for row in rows:  # now, not after hours of training
@@ -230,8 +254,10 @@ def run_rows(
         if n_done and reason.startswith("not run"):
             reason = f"{n_done} of {options.folds} folds" + reason.removeprefix("not run")
         outcomes.append(Outcome(row, folder, n_done, reason))
-        if not reason:
+        if leads and not reason:
             _check_same_folds(folder, material)
+    if not leads:
+        raise SystemExit  # Lightning started this process to train along; what is left the first one does alone
     return tuple(outcomes)
 
 
@@ -239,7 +265,7 @@ def check_finished(folder: Path, n_folds: int) -> None:
     """Read what the finished folds of a row have left, so that damage is found before anything else is trained.
 
     Raises:
-        ManifestError: a file of a finished fold is missing or damaged.
+        OptionError: a file of a finished fold is missing or damaged.
     """
     for number in range(n_folds):
         fold = folder / f"fold-{number}"
@@ -269,6 +295,8 @@ def _trained(row: Row, asked: TrainOptions, recipe: Recipe, clock: _Clock, store
         train(asked, recipe, quiet=quiet, store=store, before_part=clock.before_part)
     except OutOfTimeError as stop:
         return str(stop)
+    except FullDiskError:  # of no row: none could be kept
+        raise
     except (ParallelNetError, RuntimeError, MemoryError) as error:  # RuntimeError: torch out of memory
         reason = " ".join(str(error).split()) or type(error).__name__
         log.warning("%s failed: %s", row.key, reason)
@@ -322,49 +350,22 @@ def claim(
     Raises:
         OptionError: it holds a table of other options or data, or something else.
     """
-    said = json.loads(
-        json.dumps(
-            {
-                **{name: getattr(options, name) for name in SHARED},
-                "target_column": target_column,
-                "init_from": [identity(source) for source in init_from],
-                "fingerprint": material.fingerprint,
-                "recipe": asdict(recipe),
-            }
-        )
-    )
     plan = work / PLAN
-    if not plan.is_file():
-        if work.is_dir() and any(work.iterdir()):
-            raise OptionError(f"{work} is not empty and holds no runs of a table. Mend: name another --work.")
-        work.mkdir(parents=True, exist_ok=True)
-        replace_json(plan, said)
-        return
-    try:
-        before = dict(json.loads(plan.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"{plan} is damaged ({error}): what the runs beside it have in common is not known. Mend: another --work "
-            "(--out)."
-        ) from error
-    for name, old, new in _differences(before, said):
-        raise OptionError(
-            f"{work} was started with other options: {name} was {old!r}, now it is {new!r}. "
-            "Mend: the same options, or another --work (--out)."
-        )
+    if not plan.is_file() and not records.is_empty(work):
+        raise OptionError(f"{work} is not empty and holds no runs of a table. Mend: name another --work.")
+    work.mkdir(parents=True, exist_ok=True)
+    asked = {
+        **{name: getattr(options, name) for name in SHARED},
+        "target_column": target_column,
+        "init_from": [identity(source) for source in init_from],
+        "fingerprint": material.fingerprint,
+        "recipe": asdict(recipe),
+    }
+    records.begun(plan, asked, place=work, other="another --work (--out)")
 
 
 SHARED = ("folds", "seed", "size", "weights", "clip_s", "trim", "face")
 """Options that every run of a work folder has in common. Rows may be added, hardware and time limits may change."""
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterable[tuple[str, Any, Any]]:
-    for name, value in now.items():
-        old = before.get(name)
-        if isinstance(value, dict) and isinstance(old, dict):
-            yield from _differences(old, value)
-        elif old != value:
-            yield name, old, value
 
 
 def _check_same_folds(folder: Path, material: Material) -> None:

@@ -5,7 +5,6 @@ A row that fails or has no time left does not stop the others: it says why.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
@@ -16,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from ... import records
 from ...data.dataset import fingerprint
-from ...errors import ManifestError, OptionError, ParallelNetError
+from ...errors import FullDiskError, ManifestError, ParallelNetError
 from ...options import Recipe
 from ...options.tables import Table2Options
-from ...training.run import read_finished, replace_json
+from ...training.run import read_finished
 from . import fold_runs, picture_network, runner, sentiment_rows
 from .rows import Row
 from .runner import Material
@@ -104,6 +104,8 @@ class Study:
                 break
             try:
                 self._run(row, number, folder)
+            except FullDiskError:  # of no row: none could be kept
+                raise
             except (ParallelNetError, RuntimeError, MemoryError) as error:  # RuntimeError: torch out of memory
                 reason = f"failed: fold {number}: {_one_line(error)}"
                 log.warning("%s %s", row.key, reason)
@@ -114,7 +116,7 @@ class Study:
         """Read what a row's finished folds have left.
 
         Raises:
-            ManifestError: a file of theirs is missing or damaged.
+            OptionError: a file of theirs is missing or damaged.
         """
         if row.method is None:
             runner.check_finished(self._work / row.key, self._options.folds)
@@ -131,18 +133,9 @@ class Study:
             said["fine_tune"] = self._options.fine_tune
         if row.key.startswith("vadicamo"):
             said |= {"confident_part": self._options.confident_part, "unlabelled": fingerprint(self._shared.unlabelled)}
-        path = self._work / row.key / MADE_WITH
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.is_file():
-            replace_json(path, said)
-            return
-        before = json.loads(path.read_text(encoding="utf-8"))
-        for name, value in said.items():
-            if before.get(name) != value:
-                raise OptionError(
-                    f"{path.parent} was computed with other options: {name} was {before.get(name)!r}, now it is "
-                    f"{value!r}. Mend: the same options, or another --work."
-                )
+        folder = self._work / row.key
+        folder.mkdir(parents=True, exist_ok=True)
+        records.begun(folder / MADE_WITH, said, place=folder, other="another --work (--out)")
 
     def _run(self, row: SentimentRow, number: int, folder: Path) -> None:
         assert row.method is not None
@@ -158,7 +151,7 @@ class Study:
             "probs": said.probs.tolist(),
             "facts": {**said.facts, "seconds": round(time.monotonic() - started, 1)},
         }
-        replace_json(folder / SAID, record)
+        records.write_json(folder / SAID, record)
         log.info("%s, fold %d of %d: %.0f s", row.key, number + 1, self._options.folds, time.monotonic() - started)
 
     def _look(self) -> None:
@@ -169,9 +162,8 @@ class Study:
             return
         if not kept.is_file():
             probs = picture_network.content_probs(samples, self._shared.store, picture_network.vgg19("imagenet"))
-            partial = kept.with_name("content.partial.npz")
-            np.savez_compressed(partial, ids=np.array([s.id for s in samples]), probs=probs.astype(np.float32))
-            partial.replace(kept)
+            ids = np.array([s.id for s in samples])
+            records.write_whole(kept, lambda f: np.savez_compressed(f, ids=ids, probs=probs.astype(np.float32)))
         with np.load(kept) as found:
             self._shared.content.update(zip(found["ids"].tolist(), found["probs"].astype(np.float64), strict=True))
 

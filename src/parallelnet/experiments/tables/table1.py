@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import records
 from ...evaluation import Metrics, summarise_folds
 from ...options import PRESETS, Recipe
 from ...options.tables import Table1Options
@@ -25,7 +26,7 @@ from ..faithfulness_summary import circumstances
 from . import figure4, table1_text, table_plots
 from .fold_runs import FoldRun, network_facts, pool, read_folds
 from .rows import PAIRS_OF_INTEREST, ROWS, Row, chosen
-from .runner import Material, Outcome, prepare, run_rows
+from .runner import Material, Outcome, held, prepare, run_rows
 from .starts import start_names
 from .statistics import Pooled, difference, figures, holm, null, where_modalities_disagree
 from .teacher_rule import built_facts, built_record, references, refuse_teachers
@@ -54,23 +55,22 @@ def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool
         ManifestError: the data cannot be used, or its folds are too small for a class.
         OptionError: an unknown row, a teacher as a start, or a folder of another table.
         CheckpointError: a starting checkpoint cannot be used.
+        ParallelNetError: see `runner.held`.
     """
     recipe = recipe or PRESETS[options.preset]
     asked = chosen(options.rows, studies=options.studies)
     built = built_record(options.data)
     refuse_teachers(options.init_from, built)
     material = prepare(options)
-    outcomes = run_rows(asked, options, recipe, material, init_from=options.init_from, quiet=quiet)
-    record = summarise(outcomes, options, recipe, material, built)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    if options.figure4:
-        record["figure4"] = figure4.draw(outcomes, material, options.figure4, options.seed, out)
-    path = out / "table1.json"
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(dump(record), encoding="utf-8")
-    partial.replace(path)
-    render(json.loads(path.read_text(encoding="utf-8")), out)
+    with held(options):
+        outcomes = run_rows(asked, options, recipe, material, init_from=options.init_from, quiet=quiet)
+        record = summarise(outcomes, options, recipe, material, built)
+        out = Path(options.out)
+        if options.figure4:
+            record["figure4"] = figure4.draw(outcomes, material, options.figure4, options.seed, out)
+        path = out / "table1.json"
+        records.write_text(path, dump(record))
+        render(json.loads(path.read_text(encoding="utf-8")), out)
     return path
 
 
@@ -82,7 +82,7 @@ def render(record: Mapping[str, Any], out: Path) -> tuple[Path, ...]:
     out.mkdir(parents=True, exist_ok=True)
     texts = {"table1.md": table1_text.markdown(record), "table1.tex": table1_text.latex(record)}
     for name, text in texts.items():
-        (out / name).write_text(text, encoding="utf-8")
+        records.write_text(out / name, text)
     return (*(out / name for name in texts), *table_plots.save_all(record, out))
 
 

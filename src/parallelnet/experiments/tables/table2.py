@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ... import records
 from ...data.dataset import file_hashes, open_data
 from ...data.loading import SignalStore
 from ...errors import ManifestError
@@ -23,12 +24,11 @@ from ...models.variants import SMALL_SIDE
 from ...options import Recipe, SignalOptions
 from ...options.tables import Table2Options
 from ...training.fit import Hardware
-from ...training.run import replace_json
 from ...types import SENTIMENTS, Sample
 from ..faithfulness_summary import circumstances
 from . import picture_network, runner, sentiment_rows, sentiment_tables, statistics, vadicamo
 from .runner import Material
-from .sentiment_rows import Shared
+from .sentiment_rows import SentimentRow, Shared
 from .sentiment_study import Answered, Clock, Study
 from .teacher_rule import built_record
 
@@ -56,10 +56,40 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
             damaged.
         OptionError: the work folder holds runs of other options or data.
         CheckpointError: ImageNet weights were asked for and cannot be fetched.
+        ParallelNetError: see `runner.held`.
     """
     rows = sentiment_rows.chosen(options.rows)
     material, others = prepare(options)
-    runner.claim(runner.work_folder(options), options, recipe, material, target_column="sentiment", init_from=())
+    with runner.held(options):
+        runner.claim(runner.work_folder(options), options, recipe, material, target_column="sentiment", init_from=())
+        answers = _answers(rows, options, recipe, material, others, quiet=quiet)
+        record = {
+            "what": "sentiment in three classes against human labels: the paper's Table 2",
+            "data": {**material.describe(), "n_unlabelled": len(others), "built": _built(options.data)},
+            "input_side": SMALL_SIDE if options.size == "small" else SIDE,
+            "options": {
+                **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
+                "recipe": asdict(recipe),
+            },
+            **result(answers, options.n_bootstrap, options.seed),
+            **circumstances(options.threads),
+        }
+        out = Path(options.out)
+        records.write_json(out / RESULT, record)
+        for name, text in tables(json.loads((out / RESULT).read_text(encoding="utf-8"))).items():
+            records.write_text(out / name, text)
+    return out / RESULT
+
+
+def _answers(
+    rows: Sequence[SentimentRow],
+    options: Table2Options,
+    recipe: Recipe,
+    material: Material,
+    others: tuple[Sample, ...],
+    *,
+    quiet: bool,
+) -> dict[str, Answered]:
     if options.weights == "imagenet" and any(row.start == "imagenet" for row in rows):
         picture_network.vgg19("imagenet")  # raises now, not after hours of other rows
     signals = SignalOptions(options.clip_s, options.trim, options.face)
@@ -69,24 +99,7 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
     study = Study(options, recipe, material, shared, Clock(options.max_minutes), quiet)
     for row in rows:  # now, not after hours of other rows
         study.check(row)
-    answers = {row.key: study.answer(row) for row in rows}
-    record = {
-        "what": "sentiment in three classes against human labels: the paper's Table 2",
-        "data": {**material.describe(), "n_unlabelled": len(others), "built": _built(options.data)},
-        "input_side": SMALL_SIDE if options.size == "small" else SIDE,
-        "options": {
-            **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
-            "recipe": asdict(recipe),
-        },
-        **result(answers, options.n_bootstrap, options.seed),
-        **circumstances(options.threads),
-    }
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    replace_json(out / RESULT, record)
-    for name, text in tables(json.loads((out / RESULT).read_text(encoding="utf-8"))).items():
-        (out / name).write_text(text, encoding="utf-8")
-    return out / RESULT
+    return {row.key: study.answer(row) for row in rows}
 
 
 def tables(record: Mapping[str, Any]) -> dict[str, str]:
