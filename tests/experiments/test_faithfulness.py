@@ -136,7 +136,7 @@ def test_a_study_goes_on_after_a_stop_and_comes_to_the_same(options, monkeypatch
     whole = json.loads(faithfulness.measure(options).read_text())
     journal = Path(options.out) / "pair.journal.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join(lines[:9]) + lines[9][:40])  # killed while writing
+    journal.write_text("".join(lines[:9]) + '{"id": \n' + lines[9][:40])  # damaged, and killed while writing
     said = []
     real = explainers.say
     monkeypatch.setattr(explainers, "say", lambda *a: said.append(a[0]) or real(*a))
