@@ -168,6 +168,14 @@ def cut(pairs: Path, tmp_path: Path) -> TrainOptions:
     return asked
 
 
+def test_gone_on_with_data_workers_it_draws_what_it_would_have_drawn(
+    pairs: Path, tmp_path: Path, cut: TrainOptions
+) -> None:
+    run.train(options(pairs, tmp_path / "whole"), RECIPE, quiet=True)
+    run.train(replace(cut, workers=1), RECIPE, quiet=True)  # workers get the first batches before training begins
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
 def flip(path: Path) -> None:
     """Change one bit in the middle of a file."""
     content = bytearray(path.read_bytes())

@@ -114,14 +114,15 @@ def fit(
         SampleDataset(p.samples, p.labels, store, recipe, seed, kept, p.auxiliary)
         for p, kept in ((train_part, train_frozen), (validation_part, part))
     )
+    known = last if last is not None and last.is_file() else None
+    epoch = 0 if known is None else int(torch.load(known, map_location="cpu", weights_only=True)["epoch"]) + 1
     train_loader, validation_loader = (
-        _loader(dataset, trainer, hardware.workers, shuffle=shuffle)
+        _loader(dataset, trainer, hardware.workers, epoch, shuffle=shuffle)
         for dataset, shuffle in zip(datasets, (True, False), strict=True)
     )
     start = time.monotonic()
     with warnings.catch_warnings(), quiet_threads(), in_one_line(), signals.kept(trainer):
         _silence_known_warnings()
-        known = last if last is not None and last.is_file() else None
         trainer.fit(learner, train_loader, validation_loader, ckpt_path=known)
     # From the file even for the last: a run that is resumed after its last epoch trains no more, and only the file
     # holds the averaged weights then.
@@ -186,7 +187,9 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     return [rows[epoch] for epoch in sorted(rows)]
 
 
-def _loader(dataset: SampleDataset, trainer: lightning.Trainer, workers: int, *, shuffle: bool) -> DataLoader[Any]:
+def _loader(
+    dataset: SampleDataset, trainer: lightning.Trainer, workers: int, epoch: int, *, shuffle: bool
+) -> DataLoader[Any]:
     recipe = dataset.recipe
     sampler = DrawSampler(
         len(dataset),
@@ -196,6 +199,8 @@ def _loader(dataset: SampleDataset, trainer: lightning.Trainer, workers: int, *,
         rank=trainer.global_rank,
         world_size=trainer.world_size,
     )
+    # Lightning sets it, too, but where a run goes on only after data workers were told the first batches.
+    sampler.set_epoch(epoch)
     # A last batch of one sample would stop batch norm, whose statistics need two.
     drop_last = shuffle and len(sampler) > recipe.batch_size and len(sampler) % recipe.batch_size == 1
     return DataLoader(
