@@ -258,11 +258,12 @@ class Ended:
 
 @dataclass
 class Trial:
-    """One fault on one job: what was wrong, if anything."""
+    """One fault on one job: what was wrong, if anything, and the seconds that the trial took."""
 
     job: str
     fault: str
     seed: int
+    seconds: float = 0.0
     lost: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
 
@@ -483,8 +484,10 @@ def attempt(trial: Trial, every: dict[str, Job], references: dict[str, Reference
     """Make one trial."""
     name = "train with a data worker" if (trial.job, trial.fault) == ("train", "dead worker") else trial.job
     rng = random.Random(f"{trial.job} {trial.fault} {trial.seed}")
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="parallelnet-fault-", dir=WORK) as folder:
         FAULTS[trial.fault](trial, every[name], Path(folder), references[name], rng)
+    trial.seconds = round(time.monotonic() - begun, 1)
     return trial
 
 
@@ -495,7 +498,6 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="so many trials only; the result is then not written")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="trials side by side")
     arguments = parser.parse_args()
-    begun = time.monotonic()
     make_input(WORK / "data")
     every = jobs(WORK / "data")
     log = WORK / "trials.jsonl"
@@ -516,10 +518,10 @@ def main() -> None:
             print(f"{len(known)} {trial.job}, {trial.fault}, {trial.seed}: {wrong or 'survived'}", file=sys.stderr)
     if arguments.limit or arguments.only:
         return
-    write_result(known, time.monotonic() - begun)
+    write_result(known, arguments.workers)
 
 
-def write_result(trials: list[Trial], seconds: float) -> None:
+def write_result(trials: list[Trial], workers: int) -> None:
     """Count and write."""
     table = {
         job: {
@@ -543,7 +545,7 @@ def write_result(trials: list[Trial], seconds: float) -> None:
         "total": dict(total),
         "by_command": table,
         "wrong": [vars(t) for t in trials if t.lost or t.unexpected],
-        "seconds_of_last_start": round(seconds),
+        "minutes": round(sum(t.seconds for t in trials) / workers / 60, 1),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version()}
