@@ -327,8 +327,8 @@ def test_what_reading_noted_is_a_warning(toy_predictor, files, monkeypatch):
         notes.append("The channels cancel each other out: one of them was used.")
         return read(source, notes=notes, **named)
 
-    read = audio.read
-    monkeypatch.setattr(audio, "read", noting)
+    read = audio.read_long
+    monkeypatch.setattr(audio, "read_long", noting)
     found = toy_predictor.predict([files["speech0"]])[0]
     assert found.warnings == ("The channels cancel each other out: one of them was used.",)
 
