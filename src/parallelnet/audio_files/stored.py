@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import math
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +19,43 @@ IN_MEMORY_BYTES = 16 << 20
 Array = npt.NDArray[np.float32]
 
 
+class _File:
+    """A temporary file without a name, closed when nobody holds it any more."""
+
+    def __init__(self) -> None:
+        import tempfile  # no short recording needs it
+
+        with _no_room():
+            self._stream = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the next line
+        weakref.finalize(self, self._stream.close)
+        self._lock = Lock()  # it has one position
+
+    def write(self, block: Array) -> None:
+        with _no_room():
+            self._stream.write(np.ascontiguousarray(block).data)
+
+    def flush(self) -> None:
+        with _no_room():
+            self._stream.flush()
+
+    def fill(self, found: Array, first_byte: int) -> None:
+        with self._lock:
+            self._stream.seek(first_byte)
+            n_bytes = self._stream.readinto(found.data)
+        assert n_bytes == found.nbytes, "a temporary file lost bytes"
+
+
 class Stored:
     """Float32 numbers `[n]`, or rows of them `[n, width]`, in a file that is gone with the process.
 
     `[a:b]` is a view, as numpy's slices are; `np.asarray` reads it. Any number of threads may.
     """
 
-    def __init__(self, file: BinaryIO, width: tuple[int, ...], rows: range, lock: Lock) -> None:
+    def __init__(self, file: _File, width: tuple[int, ...], rows: range) -> None:
         """Take rows of a file whose rows have `width` (() for numbers); `gathered` makes it."""
         self._file = file
         self._width = width
         self._rows = rows
-        self._lock = lock  # the file has one position
 
     def __len__(self) -> int:
         """Return how many numbers or rows there are."""
@@ -36,15 +63,12 @@ class Stored:
 
     def __getitem__(self, part: slice) -> Stored:
         """Return a part, which is not read yet; its step is 1."""
-        return Stored(self._file, self._width, self._rows[part], self._lock)
+        return Stored(self._file, self._width, self._rows[part])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Return what it holds, read anew."""
         found = np.empty((len(self), *self._width), np.float32)
-        with self._lock:
-            self._file.seek(self._rows.start * (found.itemsize * int(np.prod(self._width, dtype=int))))
-            n_bytes = self._file.readinto(found)  # type: ignore[attr-defined]  # TemporaryFile's has it
-        assert n_bytes == found.nbytes, "a temporary file lost bytes"
+        self._file.fill(found, self._rows.start * found.itemsize * math.prod(self._width))
         return found if dtype is None else found.astype(dtype, copy=False)
 
 
@@ -79,20 +103,14 @@ def pieces(kept: Kept, n_rows: int) -> Iterator[tuple[int, Array]]:
 
 def _written(kept: list[Array], rest: Iterator[Array]) -> Stored:
     """Return blocks in a temporary file, first those that were kept; `kept` is empty afterwards."""
-    import tempfile  # no short recording needs it
-
-    width, n = kept[0].shape[1:], 0
-    with _no_room():
-        file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with its last view
+    width, n, file = kept[0].shape[1:], 0, _File()
     for blocks in (kept, rest):
         for block in blocks:
+            file.write(block)
             n += len(block)
-            with _no_room():
-                file.write(np.ascontiguousarray(block).data)
         kept.clear()
-    with _no_room():
-        file.flush()
-    return Stored(file, width, range(n), Lock())
+    file.flush()
+    return Stored(file, width, range(n))
 
 
 @contextmanager
