@@ -19,8 +19,7 @@ RATE_HZ = 16_000
 def small_memory(monkeypatch):
     """Let nearly everything go to files, and be looked at in pieces of a quarter of a second."""
     monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 1_000)
-    monkeypatch.setattr(audio, "_PIECE", 512 * 8)
-    monkeypatch.setattr(judging, "_PIECE", 512 * 8)
+    monkeypatch.setattr(audio, "PIECE", judging.BLOCK * 8)
 
 
 def noise(seconds, level=0.1):

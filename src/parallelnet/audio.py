@@ -18,9 +18,10 @@ from .audio_files import RATES_HZ, SAMPLE_RATE_HZ, Kept, Source, Waveform, gathe
 from .options import LimitOptions, SignalOptions
 
 __all__ = [
-    "FLOOR_DB", "N_FFT", "N_FRAMES", "N_MELS", "RATES_HZ", "SAMPLE_RATE_HZ", "STRIDE_FRAMES", "TRIM_DB", "TRIM_SAMPLES",
-    "Kept", "Source", "Waveform", "Windows", "cut", "extremes", "hop", "is_silent", "log_mel", "log_mel_for_windows",
-    "mel_matrix", "n_frames", "pieces", "read", "read_long", "trim", "trim_slice", "window_starts", "windows",
+    "FLOOR_DB", "N_FFT", "N_FRAMES", "N_MELS", "PIECE", "RATES_HZ", "SAMPLE_RATE_HZ", "STRIDE_FRAMES", "TRIM_DB",
+    "TRIM_SAMPLES", "Kept", "Source", "Waveform", "Windows", "cut", "extremes", "hop", "is_silent", "log_mel",
+    "log_mel_for_windows", "mel_matrix", "n_frames", "pieces", "read", "read_long", "trim", "trim_slice",
+    "window_starts", "windows",
 ]  # fmt: skip
 
 N_FFT = 1024  # 64 ms: two to four periods of a low voice, so harmonics show
@@ -31,8 +32,8 @@ FLOOR_DB = -80.0  # relative to the loudest mel band of the whole utterance; map
 
 TRIM_DB = -40.0  # `trim` keeps what lies between the first and last 32 ms louder than this, relative to the loudest
 TRIM_SAMPLES = 512
+PIECE = TRIM_SAMPLES * 2048  # samples of a long recording that are looked at at once: 4 MB
 
-_PIECE = TRIM_SAMPLES * 2048  # samples of a long recording that are looked at at once: 4 MB
 _FRAMES_AT_ONCE = 256  # about 2 MB of spectra: fits the cache, and an hour needs no more memory than a second
 _DEFAULT_LIMITS = LimitOptions()
 _DEFAULT_SIGNALS = SignalOptions()
@@ -57,7 +58,7 @@ def trim_slice(waveform: Kept) -> slice:
     if low == high == 0:
         return slice(0, len(waveform))
     parts = []
-    for _, piece in pieces(waveform, _PIECE):
+    for _, piece in pieces(waveform, PIECE):
         edges = np.arange(0, len(piece), TRIM_SAMPLES)
         counts = np.diff(np.append(edges, len(piece)))
         parts.append(np.add.reduceat(np.square(piece / max(high, -low), dtype=np.float64), edges) / counts)
@@ -68,7 +69,7 @@ def trim_slice(waveform: Kept) -> slice:
 
 def extremes(waveform: Kept) -> tuple[float, float]:
     """Return the lowest and the highest sample."""
-    found = [(float(piece.min()), float(piece.max())) for _, piece in pieces(waveform, _PIECE)]
+    found = [(float(piece.min()), float(piece.max())) for _, piece in pieces(waveform, PIECE)]
     return min(low for low, _ in found), max(high for _, high in found)
 
 

@@ -18,8 +18,7 @@ from . import audio, image
 from .options import SignalOptions
 from .types import FaceCrop
 
-BLOCK = 512  # samples, 32 ms: levels are told for each
-_PIECE = BLOCK * 2048  # samples that are looked at at once: 4 MB, whatever the length
+BLOCK = audio.TRIM_SAMPLES  # 32 ms: levels are told for each; `audio.PIECE` holds a whole number of them
 
 # Speech spans some 40 dB between its loudest vowels and its faintest sounds; RAVDESS hears its room 46 dB or more below
 # the loudest 32 ms (median 84), and starts and ends with up to 1.1 s of that.
@@ -136,7 +135,7 @@ def see(rgb: image.Pixels, signals: SignalOptions) -> Seen:
 def _levels(waveform: audio.Kept) -> npt.NDArray[np.float64]:
     """Return the variance of each block: a constant offset is no sound."""
     parts = []
-    for _, piece in audio.pieces(waveform, _PIECE):
+    for _, piece in audio.pieces(waveform, audio.PIECE):
         whole = len(piece) - len(piece) % BLOCK
         parts.append(piece[:whole].reshape(-1, BLOCK).var(axis=1, dtype=np.float64))
         if whole < len(piece):
@@ -185,7 +184,7 @@ def _flat(quiet: audio.Kept, peak: float) -> list[int]:
     """Return first and end sample of each long run of one value; steps of 1e-5 of the peak are resampling's."""
     found: list[int] = []
     start, before = 0, np.asarray(quiet[:1])
-    for at, piece in audio.pieces(quiet, _PIECE):
+    for at, piece in audio.pieces(quiet, audio.PIECE):
         steps = np.flatnonzero(np.abs(np.diff(piece, prepend=before)) > 1e-5 * peak) + at
         end = [len(quiet)] if at + len(piece) == len(quiet) else []
         edges = np.concatenate([[start], steps, end]).astype(np.int64)
