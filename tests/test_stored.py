@@ -45,6 +45,8 @@ RECORDINGS = {
     "zeros inside": np.concatenate([zeros(3.1), noise(3), zeros(7.77), noise(5), zeros(2.5)]),
     "noise inside": np.concatenate([noise(3), noise(6, 1e-5), noise(5)]),
     "zeros and noise": np.concatenate([noise(2), zeros(1.4), noise(3, 1e-5), zeros(1.3), noise(5)]) + np.float32(0.1),
+    # Quiet is looked at from a block before it on: the zeros end where a piece of 8 blocks ends.
+    "zeros to a border": np.concatenate([noise(64 * 0.032), zeros(71 * 0.032), noise(0.9, 1e-4), noise(5)]),
     "a click": np.concatenate([noise(2), click(), noise(2)]),
     "very soft": noise(9, 1e-22),
     "shorter than a window": noise(1.234),
