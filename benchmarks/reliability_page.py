@@ -1,4 +1,4 @@
-"""Writes the figures of `faults.json` and `fuzz.json` into docs/reliability.md.
+"""Writes the figures of `faults.json`, `fuzz.json` and `memory.json` into docs/reliability.md.
 
 .venv/bin/python benchmarks/reliability_page.py
 """
@@ -25,8 +25,8 @@ def _table(rows: list[list[object]]) -> str:
 
 
 def figures() -> str:
-    """Return both tables with what they were measured on."""
-    faults, fuzz = _read("faults"), _read("fuzz")
+    """Return the tables, and what all figures were measured on."""
+    faults, fuzz, memory = map(_read, ("faults", "fuzz", "memory"))
     kinds = list(dict.fromkeys(fault for counts in faults["by_command"].values() for fault in counts))
     rows: list[list[object]] = [["command", *kinds, "lost", "unexpected"]]
     for job, counts in faults["by_command"].items():
@@ -45,7 +45,10 @@ def figures() -> str:
         f"{_table(rows)}\n\n"
         f"`make fuzz`: {fuzz['total']['tried']:,} damaged inputs, {fuzz['total']['unexpected']} unexpected "
         f"({fuzz['date']}, {fuzz['machine']}). Memory is what a command takes beside its libraries.\n\n"
-        f"{_table(damaged)}\n"
+        f"{_table(damaged)}\n\n"
+        "`benchmarks/memory.py`: `predict` takes "
+        + " and ".join(f"{run['peak_mb']:.0f} MB of {n} minutes" for n, run in memory["by_minutes"].items())
+        + f" of speech, {memory['ratio']:.2f} times as much ({memory['date']}, {memory['machine']}).\n"
     )
 
 

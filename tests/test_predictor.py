@@ -6,6 +6,7 @@ import io
 import multiprocessing
 import os
 import pickle
+import tempfile
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -17,7 +18,8 @@ import soundfile
 from PIL import Image
 
 import parallelnet
-from parallelnet import audio, predictor
+from parallelnet import audio, batches, predictor, voting
+from parallelnet.audio_files import stored
 from parallelnet.errors import CheckpointError, InputError, OptionError
 from parallelnet.options import LimitOptions, SignalOptions
 from parallelnet.predictor import load
@@ -174,6 +176,28 @@ def test_blocks_stay_small_however_long_the_recordings(toy_predictor, files, mon
     assert sizes == [1, 1, 1, 0]
 
 
+def test_windows_run_a_few_at_a_time_however_many_there_are(toy_predictor, files, monkeypatch):
+    speech = [files["speech2"], None, files["speech0"], files["speech2"]]  # 5, 0, 1 and 5 windows
+    images = [files["image0"], files["image1"], files["image2"], None]
+    expected = toy_predictor.predict(speech, images)
+    monkeypatch.setattr(voting, "_WINDOWS_AT_ONCE", 4)
+    monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 1_000)  # and from temporary files
+    sizes = []
+    hears = toy_predictor.model.speech_branches
+    monkeypatch.setattr(toy_predictor.model, "speech_branches", lambda x: sizes.append(len(x)) or hears(x))
+    for found, theirs in zip(toy_predictor.predict(speech, images), expected, strict=True):
+        assert_same(found, theirs)
+    assert sizes == [4, 4, 3]
+
+
+def test_no_room_for_a_temporary_file_is_told_as_what_it_is(toy_predictor, files, monkeypatch, tmp_path):
+    monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 1_000)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    (found,) = toy_predictor.predict_each([Sample("a", files["speech0"])])
+    with pytest.raises(OSError, match="No room"):  # and no row of the sample's
+        batches.failed(found)
+
+
 def test_singly_is_what_each_sample_says_alone(toy_predictor, files, monkeypatch):
     sizes = []
     block = toy_predictor._predict_block
@@ -327,8 +351,8 @@ def test_what_reading_noted_is_a_warning(toy_predictor, files, monkeypatch):
         notes.append("The channels cancel each other out: one of them was used.")
         return read(source, notes=notes, **named)
 
-    read = audio.read
-    monkeypatch.setattr(audio, "read", noting)
+    read = audio.read_long
+    monkeypatch.setattr(audio, "read_long", noting)
     found = toy_predictor.predict([files["speech0"]])[0]
     assert found.warnings == ("The channels cancel each other out: one of them was used.",)
 

@@ -27,6 +27,14 @@ def test_every_long_command_was_disturbed():
     assert set(tried) == set(least)
 
 
+def test_an_hour_of_speech_takes_the_memory_of_six_minutes():
+    found = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))
+    peaks = {int(minutes): run["peak_mb"] for minutes, run in found["by_minutes"].items()}
+    assert set(peaks) == {6, 60}
+    assert found["ratio"] == pytest.approx(peaks[60] / peaks[6], abs=0.001)
+    assert found["ratio"] <= 1.1
+
+
 def test_the_page_shows_the_measured_figures():
     spec = importlib.util.spec_from_file_location("reliability_page", ROOT / "benchmarks" / "reliability_page.py")
     page = importlib.util.module_from_spec(spec)

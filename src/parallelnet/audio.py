@@ -6,20 +6,22 @@ The paper (section 3.2) feeds spectrogram pictures of unstated settings; ours ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .audio_files import RATES_HZ, SAMPLE_RATE_HZ, Source, Waveform, read
+from .audio_files import RATES_HZ, SAMPLE_RATE_HZ, Kept, Source, Waveform, gathered, pieces, read, read_long
 from .options import LimitOptions, SignalOptions
 
 __all__ = [
-    "FLOOR_DB", "N_FFT", "N_FRAMES", "N_MELS", "RATES_HZ", "SAMPLE_RATE_HZ", "STRIDE_FRAMES", "TRIM_DB", "TRIM_SAMPLES",
-    "Source", "Waveform", "hop", "is_silent", "log_mel", "log_mel_for_windows", "mel_matrix", "n_frames", "read",
-    "trim", "trim_slice", "window_starts", "windows",
+    "FLOOR_DB", "N_FFT", "N_FRAMES", "N_MELS", "PIECE", "RATES_HZ", "SAMPLE_RATE_HZ", "STRIDE_FRAMES", "TRIM_DB",
+    "TRIM_SAMPLES", "Kept", "Source", "Waveform", "Windows", "cut", "extremes", "hop", "is_silent", "log_mel",
+    "log_mel_for_windows", "mel_matrix", "n_frames", "pieces", "read", "read_long", "trim", "trim_slice",
+    "window_starts", "windows",
 ]  # fmt: skip
 
 N_FFT = 1024  # 64 ms: two to four periods of a low voice, so harmonics show
@@ -30,6 +32,7 @@ FLOOR_DB = -80.0  # relative to the loudest mel band of the whole utterance; map
 
 TRIM_DB = -40.0  # `trim` keeps what lies between the first and last 32 ms louder than this, relative to the loudest
 TRIM_SAMPLES = 512
+PIECE = TRIM_SAMPLES * 2048  # samples of a long recording that are looked at at once: 4 MB
 
 _FRAMES_AT_ONCE = 256  # about 2 MB of spectra: fits the cache, and an hour needs no more memory than a second
 _DEFAULT_LIMITS = LimitOptions()
@@ -49,16 +52,25 @@ def trim(waveform: Waveform) -> Waveform:
     return waveform[trim_slice(waveform)]
 
 
-def trim_slice(waveform: Waveform) -> slice:
+def trim_slice(waveform: Kept) -> slice:
     """Return which samples `trim` keeps."""
-    if is_silent(waveform):
+    low, high = extremes(waveform)
+    if low == high == 0:
         return slice(0, len(waveform))
-    edges = np.arange(0, len(waveform), TRIM_SAMPLES)
-    scaled = waveform / np.abs(waveform).max()
-    counts = np.diff(np.append(edges, len(waveform)))
-    power = np.add.reduceat(np.square(scaled, dtype=np.float64), edges) / counts
+    parts = []
+    for _, piece in pieces(waveform, PIECE):
+        edges = np.arange(0, len(piece), TRIM_SAMPLES)
+        counts = np.diff(np.append(edges, len(piece)))
+        parts.append(np.add.reduceat(np.square(piece / max(high, -low), dtype=np.float64), edges) / counts)
+    power = np.concatenate(parts)
     loud = np.flatnonzero(power >= power.max() * 10 ** (TRIM_DB / 10))
     return slice(max(0, int(loud[0]) - 1) * TRIM_SAMPLES, min((int(loud[-1]) + 2) * TRIM_SAMPLES, len(waveform)))
+
+
+def extremes(waveform: Kept) -> tuple[float, float]:
+    """Return the lowest and the highest sample."""
+    found = [(float(piece.min()), float(piece.max())) for _, piece in pieces(waveform, PIECE)]
+    return min(low for low, _ in found), max(high for _, high in found)
 
 
 # --- waveform to log-mel ----------------------------------------------------------------------------------------------
@@ -107,20 +119,32 @@ def log_mel(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> npt.
         waveform: float32 `[n_samples]` at 16 kHz, finite.
         clip_s: seconds that 128 frames cover; sets the hop.
     """
-    step = hop(clip_s)
-    n_frames = 1 + len(waveform) // step
-    if is_silent(waveform):
-        return np.zeros((N_MELS, n_frames), np.float32)
-    padded = np.zeros(len(waveform) + N_FFT, np.float32)
-    # Scaled to a peak of 1, so that squares of a very quiet recording do not vanish in float32.
-    np.divide(waveform, np.abs(waveform).max(), out=padded[N_FFT // 2 : N_FFT // 2 + len(waveform)])
-    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::step]
-    power = np.empty((n_frames, N_MELS), np.float32)
-    for at in range(0, n_frames, _FRAMES_AT_ONCE):
-        spectra = np.fft.rfft(frames[at : at + _FRAMES_AT_ONCE] * _hann())
+    power = np.concatenate(list(_power(waveform, clip_s)))
+    return _levels(power, power.max())
+
+
+def _power(waveform: Kept, clip_s: float) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the power of each frame in each mel band, float32 `[n <= 256 frames, 128 mels]`; see `log_mel`."""
+    step, n_samples = hop(clip_s), len(waveform)
+    low, high = extremes(waveform)
+    # To a peak of 1, so that squares of a very quiet recording do not vanish in float32.
+    scale = np.float32(max(high, -low) or 1)
+    for at in range(0, 1 + n_samples // step, _FRAMES_AT_ONCE):
+        n = min(_FRAMES_AT_ONCE, 1 + n_samples // step - at)
+        first = at * step - N_FFT // 2
+        padded = np.zeros((n - 1) * step + N_FFT, np.float32)
+        there = slice(max(0, first), min(first + len(padded), n_samples))
+        np.divide(np.asarray(waveform[there]), scale, out=padded[there.start - first : there.stop - first])
+        spectra = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::step] * _hann())
         squares = np.square(spectra.real) + np.square(spectra.imag)
-        power[at : at + _FRAMES_AT_ONCE] = squares.astype(np.float32, copy=False) @ mel_matrix()
-    relative = power.T / power.max()
+        yield squares.astype(np.float32, copy=False) @ mel_matrix()
+
+
+def _levels(power: npt.NDArray[np.float32], loudest: np.float32) -> npt.NDArray[np.float32]:
+    """Return the log-mel `[128, n]` of some frames' power `[n, 128]`, relative to the utterance's loudest band."""
+    if not loudest:
+        return np.zeros(power.shape[::-1], np.float32)
+    relative = power.T / loudest
     # Floored a little below the floor and clipped after, so that what is too quiet is exactly 0.
     levels: npt.NDArray[np.float32] = 1 - np.log10(np.maximum(relative, 1e-9)) * np.float32(10 / FLOOR_DB)
     return np.maximum(levels, 0, dtype=np.float32, order="C")
@@ -146,21 +170,59 @@ def log_mel_for_windows(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.cli
     An utterance of up to `clip_s` is followed by digital silence, which makes 129 frames, of which the last (half of
     it lies outside) is dropped. Frames that see only the padding are exactly 0.
     """
-    n_clip = hop(clip_s) * N_FRAMES
-    if len(waveform) <= n_clip:
-        return log_mel(np.pad(waveform, (0, n_clip - len(waveform))), clip_s)[:, :N_FRAMES]
-    return log_mel(waveform, clip_s)
+    return log_mel(np.asarray(_padded(waveform, clip_s)), clip_s)[:, : n_frames(len(waveform), clip_s)]
 
 
-def windows(
-    waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s, starts: Sequence[int] = ()
-) -> npt.NDArray[np.float32]:
-    """Return overlapping windows of the log-mel, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1].
+def _padded(waveform: Kept, clip_s: float) -> Kept:
+    short = hop(clip_s) * N_FRAMES - len(waveform)
+    return np.pad(np.asarray(waveform), (0, short)) if short > 0 else waveform
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows of a log-mel, which are made when a slice of them is asked for; `[:]` makes all.
+
+    Attributes:
+        power: of each frame in each mel band, float32 `[n_frames, 128]`.
+        loudest: of all bands.
+        starts: first frame of each window.
+    """
+
+    power: Kept
+    loudest: np.float32
+    starts: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.starts)
+
+    def __getitem__(self, part: slice) -> npt.NDArray[np.float32]:
+        """Return windows, float32 `[n, 1, 128 mels, 128 frames]` in [0, 1]."""
+        starts = self.starts[part]
+        found = np.empty((len(starts), 1, N_MELS, N_FRAMES), np.float32)
+        for window, at in zip(found, starts, strict=True):
+            window[0] = _levels(np.asarray(self.power[at : at + N_FRAMES]), self.loudest)
+        return found
+
+
+def cut(waveform: Kept, clip_s: float = _DEFAULT_SIGNALS.clip_s, starts: Sequence[int] = ()) -> Windows:
+    """Return overlapping windows of the log-mel (`log_mel_for_windows`) of a recording of any length.
 
     Args:
         waveform: float32 `[n_samples]` at 16 kHz, finite.
         clip_s: seconds of a window.
         starts: first frame of each; () cuts all of `window_starts`.
+
+    Raises:
+        OSError: no room for a temporary file.
     """
-    mel = log_mel_for_windows(waveform, clip_s)
-    return np.stack([mel[None, :, at : at + N_FRAMES] for at in starts or window_starts(mel.shape[1])])
+    power = gathered(_power(_padded(waveform, clip_s), clip_s))
+    loudest = max(piece.max() for _, piece in pieces(power, _FRAMES_AT_ONCE))
+    return Windows(power, loudest, tuple(starts) or window_starts(n_frames(len(waveform), clip_s)))
+
+
+def windows(
+    waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s, starts: Sequence[int] = ()
+) -> npt.NDArray[np.float32]:
+    """Return the windows of `cut`, all made: float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1]."""
+    return cut(waveform, clip_s, starts)[:]

@@ -290,7 +290,7 @@ def _failed(error: Exception, *, debug: bool) -> int:
     if isinstance(error, OSError) and error.strerror:  # a folder that cannot be written, a disk that is full
         where = f"{error.filename}: " if error.filename else ""
         mend = "make room, or another" if records.is_disk_full(error) else "its permissions, or another"
-        said = ParallelNetError(f"{where}{error.strerror}. Mend: {mend} path (see --out).")
+        said = ParallelNetError(f"{where}{error.strerror}. Mend: {mend} path (--out; TMPDIR for temporary files).")
     if isinstance(said, ParallelNetError):
         if not debug:
             print(f"parallelnet: {brief(str(said), MAX_ERROR)}", file=sys.stderr)

@@ -8,7 +8,7 @@ ten seconds of digital silence before an utterance moved its probabilities by 0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +18,7 @@ from . import audio, image
 from .options import SignalOptions
 from .types import FaceCrop
 
-BLOCK = 512  # samples, 32 ms: levels are told for each
+BLOCK = audio.TRIM_SAMPLES  # 32 ms: levels are told for each; `audio.PIECE` holds a whole number of them
 
 # Speech spans some 40 dB between its loudest vowels and its faintest sounds; RAVDESS hears its room 46 dB or more below
 # the loudest 32 ms (median 84), and starts and ends with up to 1.1 s of that.
@@ -42,17 +42,17 @@ class Heard:
     """What of a recording can be judged.
 
     Attributes:
-        waveform: the whole recording, float32 `[n_samples]` at 16 kHz.
+        waveform: the whole recording, float32 `[n_samples]` at 16 kHz; a long one is read by `np.asarray`.
         stretches: what is heard of it, in samples: at least one, in order, with nothing between them.
         reasons: one sentence for each reason to distrust an answer.
     """
 
-    waveform: audio.Waveform
+    waveform: audio.Kept
     stretches: tuple[slice, ...]
     reasons: tuple[str, ...]
 
     @property
-    def part(self) -> audio.Waveform:
+    def part(self) -> audio.Kept:
         """From the first stretch to the end of the last: what the log-mel is made of."""
         return self.waveform[self.stretches[0].start : self.stretches[-1].stop]
 
@@ -73,9 +73,13 @@ class Heard:
             found.update(start + at for at in audio.window_starts(end - start))
         return tuple(sorted(found))
 
-    def windows(self, clip_s: float) -> npt.NDArray[np.float32]:
-        """Return the windows that vote, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1]."""
-        return audio.windows(self.part, clip_s, self.starts(clip_s))
+    def windows(self, clip_s: float) -> audio.Windows:
+        """Return the windows that vote, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1] where sliced.
+
+        Raises:
+            OSError: a long recording, and no room for a temporary file.
+        """
+        return audio.cut(self.part, clip_s, self.starts(clip_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class Seen:
     reasons: tuple[str, ...]
 
 
-def hear(waveform: audio.Waveform, signals: SignalOptions, notes: Sequence[str] = ()) -> Heard:
+def hear(waveform: audio.Kept, signals: SignalOptions, notes: Sequence[str] = ()) -> Heard:
     """Return what of a recording can be judged.
 
     Args:
@@ -104,12 +108,13 @@ def hear(waveform: audio.Waveform, signals: SignalOptions, notes: Sequence[str] 
         notes: what reading it had to say, which stands first among the reasons.
     """
     kept = audio.trim_slice(waveform) if signals.trim else slice(0, len(waveform))
+    low, high = audio.extremes(waveform)
     levels = _levels(waveform[kept])
     sounding = np.flatnonzero(levels > levels.max() * 10 ** (QUIET_DB / 10))  # none in a single value throughout
-    found = _stretches(waveform[kept], sounding)
+    found = _stretches(waveform[kept], sounding, max(high, -low))
     heard = Heard(waveform, tuple(slice(kept.start + a, kept.start + b) for a, b in found), ())
-    reasons = (*notes, *_against_speech(waveform, len(sounding)), *_left_out(heard, kept, signals.clip_s))
-    return Heard(waveform, heard.stretches, reasons)
+    against = _against_speech(len(waveform), low, high, len(sounding))
+    return replace(heard, reasons=(*notes, *against, *_left_out(heard, kept, signals.clip_s)))
 
 
 def see(rgb: image.Pixels, signals: SignalOptions) -> Seen:
@@ -127,20 +132,18 @@ def see(rgb: image.Pixels, signals: SignalOptions) -> Seen:
 # --- speech -----------------------------------------------------------------------------------------------------------
 
 
-def _levels(waveform: audio.Waveform) -> npt.NDArray[np.float64]:
+def _levels(waveform: audio.Kept) -> npt.NDArray[np.float64]:
     """Return the variance of each block: a constant offset is no sound."""
-    step = BLOCK * 2048  # at a time: 8 MB
-    whole = len(waveform) - len(waveform) % BLOCK
-    parts = [
-        waveform[at : min(at + step, whole)].reshape(-1, BLOCK).var(axis=1, dtype=np.float64)
-        for at in range(0, whole, step)
-    ]
-    if whole < len(waveform):
-        parts.append(waveform[whole:].var(dtype=np.float64)[None])
+    parts = []
+    for _, piece in audio.pieces(waveform, audio.PIECE):
+        whole = len(piece) - len(piece) % BLOCK
+        parts.append(piece[:whole].reshape(-1, BLOCK).var(axis=1, dtype=np.float64))
+        if whole < len(piece):
+            parts.append(piece[whole:].var(dtype=np.float64)[None])
     return np.concatenate(parts)
 
 
-def _stretches(waveform: audio.Waveform, sounding: npt.NDArray[np.intp]) -> list[tuple[int, int]]:
+def _stretches(waveform: audio.Kept, sounding: npt.NDArray[np.intp], peak: float) -> list[tuple[int, int]]:
     """Return first and end sample of each stretch that holds something; the whole where nothing does."""
     n = len(waveform)
     if not len(sounding):
@@ -150,14 +153,13 @@ def _stretches(waveform: audio.Waveform, sounding: npt.NDArray[np.intp]) -> list
     long = [run for run in runs if len(run) * BLOCK >= SHORTEST_S * audio.SAMPLE_RATE_HZ] or runs
     loud = [(int(run[0]) * BLOCK, min((int(run[-1]) + 1) * BLOCK, n)) for run in long]
     quiet = [(end, start) for (_, end), (start, _) in pairwise([(0, 0), *loud, (n, n)])]
-    peak = float(np.abs(waveform).max())
     edges = [_quiet_beside(waveform, end, start, peak) for end, start in quiet]
     found = [(start, stop) for (_, start), (stop, _) in pairwise(edges)]
     # A block may differ from one value in rounding alone; then it is flat to its end.
     return [own if own[0] < own[1] else block for own, block in zip(found, loud, strict=True)]
 
 
-def _quiet_beside(waveform: audio.Waveform, end: int, start: int, peak: float) -> tuple[int, int]:
+def _quiet_beside(waveform: audio.Kept, end: int, start: int, peak: float) -> tuple[int, int]:
     """Return where the stretch before some quiet ends, and where the one behind it begins, in samples.
 
     Short quiet belongs to both. Of longer quiet digital silence goes to the sample, so that an utterance with zeros
@@ -167,7 +169,7 @@ def _quiet_beside(waveform: audio.Waveform, end: int, start: int, peak: float) -
         waveform: of the whole.
         end: of the last sounding block before the quiet.
         start: of the first one behind it.
-        peak: of the whole.
+        peak: of the recording.
     """
     n, longest, lead = start - end, QUIET_S * audio.SAMPLE_RATE_HZ, round(LEAD_S * audio.SAMPLE_RATE_HZ)
     if n <= longest:
@@ -178,17 +180,24 @@ def _quiet_beside(waveform: audio.Waveform, end: int, start: int, peak: float) -
     return (stop if stop - end <= longest else end + lead), (begin if start - begin <= longest else start - lead)
 
 
-def _flat(quiet: audio.Waveform, peak: float) -> list[int]:
+def _flat(quiet: audio.Kept, peak: float) -> list[int]:
     """Return first and end sample of each long run of one value; steps of 1e-5 of the peak are resampling's."""
-    edges = np.concatenate([[0], np.flatnonzero(np.abs(np.diff(quiet)) > 1e-5 * peak) + 1, [len(quiet)]])
-    long = np.flatnonzero(np.diff(edges) >= FLAT_S * audio.SAMPLE_RATE_HZ)
-    return [int(edges[k]) for run in long for k in (run, run + 1)]
+    found: list[int] = []
+    start, before = 0, np.asarray(quiet[:1])
+    for at, piece in audio.pieces(quiet, audio.PIECE):
+        steps = np.flatnonzero(np.abs(np.diff(piece, prepend=before)) > 1e-5 * peak) + at
+        end = [len(quiet)] if at + len(piece) == len(quiet) else []
+        edges = np.concatenate([[start], steps, end]).astype(np.int64)
+        long = np.flatnonzero(np.diff(edges) >= FLAT_S * audio.SAMPLE_RATE_HZ)
+        found += [int(edges[k]) for run in long for k in (run, run + 1)]
+        start, before = int(edges[-1]), piece[-1:]
+    return found
 
 
-def _against_speech(waveform: audio.Waveform, n_sounding: int) -> Iterator[str]:
-    sound_s = min(n_sounding * BLOCK, len(waveform)) / audio.SAMPLE_RATE_HZ
-    swing = (float(waveform.max()) - float(waveform.min())) / 2
-    if audio.is_silent(waveform):
+def _against_speech(n_samples: int, low: float, high: float, n_sounding: int) -> Iterator[str]:
+    sound_s = min(n_sounding * BLOCK, n_samples) / audio.SAMPLE_RATE_HZ
+    swing = (high - low) / 2
+    if low == high == 0:
         yield "The speech is digital silence: there was nothing to hear."
     elif sound_s < SHORTEST_S:
         yield f"The speech holds {sound_s:.2g} s of sound: less than {SHORTEST_S:g} s is too short to be judged."

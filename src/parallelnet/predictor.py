@@ -1,7 +1,7 @@
 """Load a checkpoint once; then paths or arrays in, predictions out, one or many.
 
-Files are decoded by a few threads, branches run once for each window and picture of a block, and heads on every
-pairing of them; so a list costs less than its parts, and what a modality says alone costs only the head.
+Files are decoded by a few threads and judged block by block (`voting`); so a list costs less than its parts, and what
+a modality says alone costs only the head.
 """
 
 from __future__ import annotations
@@ -10,50 +10,25 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, overload
 
-import numpy as np
-import numpy.typing as npt
-
-from . import audio, checkpoint, image, judging, runtime
+from . import audio, checkpoint, image, judging, runtime, voting
 from .errors import InputError, ManifestError, OptionError, ParallelNetError, unknown
 from .options import LimitOptions, ModelOptions
-from .types import FaceCrop, Modalities, Prediction, Sample
+from .types import Modalities, Prediction, Sample
+from .voting import Probs, Signals
 
 _BLOCK_SAMPLES = 64
 _BLOCK_WINDOWS = 256
-"""A block is run when it holds as many samples or windows: 16 MB of windows, whatever the list's length."""
+"""A block is run when it holds as many samples or windows: their log-mels take 8 MB, whatever the list's length."""
 _DECODERS = min(4, os.cpu_count() or 1)
 _LIMITS = LimitOptions()
 
 SpeechSource = audio.Source
 ImageSource = image.Source
 _T = TypeVar("_T")
-Probs = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """One decoded sample.
-
-    Attributes:
-        speech: windows that vote, float32 `[n, 1, 128, 128]`, or None.
-        image: picture, float32 `[1, 3, 128, 128]`, or None.
-        face: what was done to find the face; None without a picture.
-        reasons: to distrust an answer, one sentence each.
-    """
-
-    speech: npt.NDArray[np.float32] | None
-    image: npt.NDArray[np.float32] | None
-    face: FaceCrop | None
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def n_windows(self) -> int:
-        """Windows of the speech; 0 without it."""
-        return 0 if self.speech is None else len(self.speech)
 
 
 class Predictor:
@@ -194,9 +169,10 @@ class Predictor:
 
         Raises:
             InputError: it cannot be read; see `audio.read`.
+            OSError: it is long, and there is no room for a temporary file.
         """
         notes: list[str] = []
-        waveform = audio.read(source, sample_rate_hz=sample_rate_hz, limits=self.limits, notes=notes)
+        waveform = audio.read_long(source, sample_rate_hz=sample_rate_hz, limits=self.limits, notes=notes)
         return judging.hear(waveform, self.signals, notes)
 
     def see(self, source: ImageSource) -> judging.Seen:
@@ -255,7 +231,7 @@ class Predictor:
 
     def _predict_block(self, block: Sequence[Signals]) -> list[Prediction]:
         """Return predictions of decoded samples of any mixture of modalities."""
-        by_modalities = self._probs(block)
+        by_modalities = voting.votes(self.model, block, self.columns)
         found = []
         for k, signals in enumerate(block):
             said = {name: rows[k] for name, rows in by_modalities.items() if k in rows}
@@ -263,52 +239,6 @@ class Predictor:
             probs = said.pop("both") if "both" in said else said.popitem()[1]
             found.append(self._prediction(signals, probs, {name: self._named(p) for name, p in said.items()}))
         return found
-
-    def _probs(self, block: Sequence[Signals]) -> dict[Modalities, dict[int, Probs]]:
-        """Return for `both`, `speech`, `image` the samples that have it: place in the block to mean over windows."""
-        heard = [k for k, signals in enumerate(block) if signals.speech is not None]
-        seen = [k for k, signals in enumerate(block) if signals.image is not None]
-        speech = np.concatenate([block[k].speech for k in heard]) if heard else None
-        pictures = np.concatenate([block[k].image for k in seen]) if seen else None
-        owners = np.repeat(heard, [block[k].n_windows for k in heard]) if heard else np.zeros(0, np.int64)
-        # Row of each window's picture; a sample with both shows its picture to every window.
-        place = {k: row for row, k in enumerate(seen)}
-        paired = np.flatnonzero(np.isin(owners, seen))
-        shown = np.array([place[k] for k in owners[paired]], dtype=np.int64)
-        evaluate = self._evaluator(speech, pictures)
-        every = np.arange(len(owners))
-        found: dict[Modalities, dict[int, Probs]] = {}
-        if heard:
-            found["speech"] = _means(self._softmax(evaluate(every, None, "speech")), owners)
-        if seen:
-            found["image"] = _means(self._softmax(evaluate(None, np.arange(len(seen)), "image")), np.array(seen))
-        if len(paired):
-            found["both"] = _means(self._softmax(evaluate(paired, shown, "both")), owners[paired])
-        return found
-
-    def _evaluator(self, speech: Any, pictures: Any) -> Callable[[Any, Any, Modalities], npt.NDArray[np.float32]]:
-        """Return what gives the logits of any pairing of windows and pictures, named by their rows."""
-        model = self.model
-        if not model.separable:
-            return lambda windows, shown, modalities: model.logits(
-                None if windows is None else speech[windows],
-                None if shown is None else pictures[shown],
-                modalities=modalities,
-            )
-        heard = None if speech is None else model.speech_branches(speech)
-        seen = None if pictures is None else model.image_branches(pictures)
-        return lambda windows, shown, modalities: model.head(
-            None if heard is None or windows is None else (heard[0][windows], heard[1][windows]),
-            None if seen is None or shown is None else (seen[0][shown], seen[1][shown]),
-            modalities=modalities,
-        )
-
-    def _softmax(self, logits: npt.NDArray[np.float32]) -> Probs:
-        # Only the chosen classes compete: the probability of each, given that one of them is true.
-        chosen = logits[:, self.columns].astype(np.float64)
-        raised = np.exp(chosen - chosen.max(axis=1, keepdims=True))
-        probs: Probs = raised / raised.sum(axis=1, keepdims=True)
-        return probs
 
     def _named(self, probs: Probs) -> dict[str, float]:
         return {name: float(p) for name, p in zip(self.classes, probs, strict=True)}
@@ -425,13 +355,6 @@ def _decoded(decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[S
             yield ahead.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)  # a stop waits for the files that are being read, not for those in line
-
-
-def _means(rows: Probs, owners: npt.NDArray[np.int64]) -> dict[int, Probs]:
-    """Return each owner's mean over its rows, which stand together."""
-    names, starts, counts = np.unique(owners, return_index=True, return_counts=True)
-    sums = np.add.reduceat(rows, starts, axis=0)
-    return {int(k): row for k, row in zip(names, sums / counts[:, None], strict=True)}
 
 
 def _in_list(index: int, error: Exception) -> Exception:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from parallelnet import words
+from parallelnet.audio_files import stored
 from parallelnet.errors import InputError, OptionError
 from parallelnet.explained import Explanation
 from parallelnet.explanation.explaining import explain
@@ -63,6 +64,16 @@ def test_long_recordings_are_explained_as_predict_hears_them(model, tone, pictur
     assert found.budget.image_passes == 172 * said.n_windows
     # The picture is the same in every window, and a window hears only some of the segments.
     assert found.budget.passes_saved >= 172 * (said.n_windows - 1)
+
+
+def test_recordings_too_long_for_memory_are_explained_alike(model, tone, picture, monkeypatch):
+    settings = dict(model=model, sample_rate_hz=RATE_HZ, invert=True, **FEW)
+    expected = explain(long_tone(tone), picture, **settings)
+    monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 1_000)
+    found = explain(long_tone(tone), picture, **settings)
+    assert found.values == expected.values
+    for name in ("waveform", "kept", "silenced", "inverted", "log_mel"):
+        np.testing.assert_array_equal(getattr(found.material, name), getattr(expected.material, name))
 
 
 def test_log_odds_are_those_of_the_predicted_probability(model, tone, picture):

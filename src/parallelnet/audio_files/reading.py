@@ -15,6 +15,7 @@ from ..options import LimitOptions
 from .decoding import BLOCK_S, Block, decoded
 from .links import FORMATS
 from .spliced import Spliced
+from .stored import Kept, gathered
 
 SAMPLE_RATE_HZ = 16_000
 RATES_HZ = (4_000, 192_000)  # lowest and highest sample rate that is read
@@ -53,6 +54,30 @@ def read(
     """
     with stream(source, sample_rate_hz=sample_rate_hz, limits=limits, notes=notes) as blocks:
         return np.concatenate(list(blocks))
+
+
+def read_long(
+    source: Source,
+    *,
+    sample_rate_hz: int | None = None,
+    limits: LimitOptions = _DEFAULT_LIMITS,
+    notes: list[str] | None = None,
+) -> Kept:
+    """Return what `read` does, but of more than 4 minutes a `Stored`: memory does not grow with the length.
+
+    Args:
+        source: see `read`.
+        sample_rate_hz: see `read`.
+        limits: see `read`.
+        notes: see `read`.
+
+    Raises:
+        InputError: see `read`.
+        MissingExtraError: see `read`.
+        OSError: no room for a temporary file.
+    """
+    with stream(source, sample_rate_hz=sample_rate_hz, limits=limits, notes=notes) as blocks:
+        return gathered(blocks)
 
 
 @contextmanager

@@ -93,14 +93,14 @@ class SignalStore:
         """Return what `predict` hears of the speech, [n_samples] at 16 kHz."""
         kept = self._kept.get((path, _WAVEFORM))
         if kept is None:
-            kept = self._keep((path, _WAVEFORM), self._heard(path).part)
+            kept = self._keep((path, _WAVEFORM), np.asarray(self._heard(path).part))
         return kept  # type: ignore[return-value]  # speech keys hold float32 only
 
     def log_mel_windows(self, path: str) -> NDArray[np.float32]:
         """Return the windows that `predict` cuts, [n_windows, 1, 128, 128]."""
         kept = self._kept.get((path, _WINDOWS))
         if kept is None:  # validation asks for them in each epoch
-            kept = self._keep((path, _WINDOWS), self._heard(path).windows(self.signals.clip_s))
+            kept = self._keep((path, _WINDOWS), self._heard(path).windows(self.signals.clip_s)[:])
         return kept  # type: ignore[return-value]  # float32 under this key
 
     def _heard(self, path: str) -> judging.Heard:

@@ -156,7 +156,8 @@ def _speech(
     model: Predictor, source: Any, sample_rate_hz: int | None, chosen: ExplainOptions, word_times: WordTimes
 ) -> _Speech:
     sound = model.hear(source, sample_rate_hz=sample_rate_hz)
-    known, words_from, warnings = _words(sound.waveform, chosen, word_times)
+    sound = replace(sound, waveform=np.asarray(sound.waveform))  # words, tables and sounds need all of it
+    known, words_from, warnings = _words(np.asarray(sound.waveform), chosen, word_times)
     if known:
         asked = units.word_units(known, len(sound.waveform) / audio.SAMPLE_RATE_HZ)
     else:
@@ -233,7 +234,7 @@ def _played(
     speech = picture = None
     if heard is not None:
         speech = players.speech_signal(
-            heard.sound.part,
+            np.asarray(heard.sound.part),
             model.signals,
             heard.units,
             offset_s=heard.sound.offset_s,
@@ -304,7 +305,7 @@ def _cautions(explanation: Explanation) -> tuple[str, ...]:
 def _listened(explanation: Explanation, heard: _Speech, model: Predictor, chosen: ExplainOptions) -> Explanation:
     """Return the explanation with what is kept of the speech, as sound and as words (paper section 3.3)."""
     kept = listening.kept_units(explanation.of_target.speech_units, chosen.percentile)
-    waveform = heard.sound.waveform
+    waveform = np.asarray(heard.sound.waveform)
     sound = listening.keep(waveform, heard.units, kept)
     said: tuple[str, ...] | None = None
     heard_by = ""
@@ -314,7 +315,7 @@ def _listened(explanation: Explanation, heard: _Speech, model: Predictor, chosen
     elif heard.kind == "words":
         said = tuple(unit.word for unit, is_kept in zip(heard.units, kept, strict=True) if is_kept)
     assert explanation.material is not None
-    mel = audio.log_mel_for_windows(heard.sound.part, model.signals.clip_s)
+    mel = audio.log_mel_for_windows(np.asarray(heard.sound.part), model.signals.clip_s)
     material = replace(
         explanation.material,
         waveform=waveform,
@@ -333,7 +334,7 @@ def _inverted(explanation: Explanation, heard: _Speech, model: Predictor) -> npt
     bands = explanation.mel_bands
     values = explanation.of_target
     parts = [x for row in values.speech_bands for x in row] if bands > 1 else values.speech_units
-    part, offset_s = heard.sound.part, heard.sound.offset_s
+    part, offset_s = np.asarray(heard.sound.part), heard.sound.offset_s
     signal = players.speech_signal(part, model.signals, heard.units, offset_s=offset_s, mel_bands=bands)
     kept = listening.kept_units(parts, explanation.percentile)
     mel = listening.masked(signal.mel, signal.players.owners, kept)

@@ -1,0 +1,130 @@
+"""What a model says of decoded samples: every window of a voice votes, and the mean of the votes counts.
+
+Branches run once for each window and picture of a block, and heads on every pairing of them. Windows are made, run and
+forgotten a few at a time: of an hour of speech, its probabilities are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import audio
+from .runtime import Model
+from .types import FaceCrop, Modalities
+
+_WINDOWS_AT_ONCE = 64  # 4 MB; two full passes through the branches
+Probs = npt.NDArray[np.float64]
+_Places = npt.NDArray[np.int64]
+_Features = tuple[Any, ...]  # of arrays: what both branches made of signals, or the signals themselves (`_features`)
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """One decoded sample.
+
+    Attributes:
+        speech: windows that vote, float32 `[n, 1, 128, 128]` where they are sliced, or None.
+        image: picture, float32 `[1, 3, 128, 128]`, or None.
+        face: what was done to find the face; None without a picture.
+        reasons: to distrust an answer, one sentence each.
+    """
+
+    speech: audio.Windows | npt.NDArray[np.float32] | None
+    image: npt.NDArray[np.float32] | None
+    face: FaceCrop | None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def n_windows(self) -> int:
+        """Windows of the speech; 0 without it."""
+        return 0 if self.speech is None else len(self.speech)
+
+
+def votes(model: Model, block: Sequence[Signals], columns: Sequence[int]) -> dict[Modalities, dict[int, Probs]]:
+    """Return for `speech`, `image`, `both` the samples that have it: place in the block to mean over windows.
+
+    Args:
+        model: the network.
+        block: samples of any mixture of modalities.
+        columns: classes that compete, by their places among the model's.
+
+    Raises:
+        CheckpointError: the model gives something else than it says.
+    """
+    seen = [k for k, signals in enumerate(block) if signals.image is not None]
+    row = {k: place for place, k in enumerate(seen)}
+    found: dict[Modalities, list[tuple[_Places, Probs]]] = {"speech": [], "image": [], "both": []}
+
+    def judge(name: Modalities, owners: _Places, speech: _Features | None, image: _Features | None) -> None:
+        found[name].append((owners, _softmax(_logits(model, speech, image, name), columns)))
+
+    pictures: _Features = ()
+    if seen:
+        pictures = _features(model, "image", np.concatenate([block[k].image for k in seen]))
+        judge("image", np.array(seen), None, pictures)
+    for owners, windows in _chunks(block):
+        heard = _features(model, "speech", windows)
+        judge("speech", owners, heard, None)
+        # A sample with both shows its picture to every window.
+        paired = np.flatnonzero(np.isin(owners, seen))
+        if len(paired):
+            shown = [row[k] for k in owners[paired]]
+            judge("both", owners[paired], tuple(x[paired] for x in heard), tuple(x[shown] for x in pictures))
+    return {name: _means(parts) for name, parts in found.items() if parts}
+
+
+def _features(model: Model, name: Literal["speech", "image"], signals: npt.NDArray[np.float32]) -> _Features:
+    """Return what branches make of signals; the signals themselves where the network crosses early."""
+    if not model.separable:
+        return (signals,)
+    return model.speech_branches(signals) if name == "speech" else model.image_branches(signals)
+
+
+def _logits(
+    model: Model, speech: _Features | None, image: _Features | None, modalities: Modalities
+) -> npt.NDArray[np.float32]:
+    """Return logits of pairings, row by row; None stands for silence or black."""
+    if model.separable:
+        return model.head(speech, image, modalities=modalities)
+    given = (None if features is None else features[0] for features in (speech, image))
+    return model.logits(*given, modalities=modalities)
+
+
+def _chunks(block: Sequence[Signals]) -> Iterator[tuple[_Places, npt.NDArray[np.float32]]]:
+    """Yield all windows of a block, `_WINDOWS_AT_ONCE` at a time: places of their samples, and the windows."""
+    parts: list[npt.NDArray[np.float32]] = []
+    owners: list[int] = []
+    for k, signals in enumerate(block):
+        at = 0
+        while at < signals.n_windows:
+            assert signals.speech is not None
+            part = signals.speech[at : at + _WINDOWS_AT_ONCE - len(owners)]
+            parts.append(part)
+            owners += [k] * len(part)
+            at += len(part)
+            if len(owners) == _WINDOWS_AT_ONCE:
+                yield np.array(owners), np.concatenate(parts)
+                parts, owners = [], []
+    if owners:
+        yield np.array(owners), np.concatenate(parts)
+
+
+def _softmax(logits: npt.NDArray[np.float32], columns: Sequence[int]) -> Probs:
+    # Only the chosen classes compete: the probability of each, given that one of them is true.
+    chosen = logits[:, columns].astype(np.float64)
+    raised = np.exp(chosen - chosen.max(axis=1, keepdims=True))
+    probs: Probs = raised / raised.sum(axis=1, keepdims=True)
+    return probs
+
+
+def _means(parts: Sequence[tuple[_Places, Probs]]) -> dict[int, Probs]:
+    """Return each owner's mean over its rows, which stand together."""
+    owners, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
+    names, starts, counts = np.unique(owners, return_index=True, return_counts=True)
+    sums = np.add.reduceat(rows, starts, axis=0)
+    return {int(k): row for k, row in zip(names, sums / counts[:, None], strict=True)}
