@@ -9,9 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from .. import records
 from ..checkpoint import Checkpoint
 from ..errors import CheckpointError, brief
-from ..records import write_whole
 from .network import ParallelNet, build
 from .variants import NetworkOptions
 
@@ -29,7 +29,7 @@ def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     content = save(tensors, metadata={"format": "pt"})
-    write_whole(target, lambda stream: stream.write(content))
+    records.write_whole(target, lambda stream: stream.write(content))
     return target
 
 
