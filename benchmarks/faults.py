@@ -114,7 +114,8 @@ def without(record: Any, names: frozenset[str]) -> Any:
     return [without(value, names) for value in record] if isinstance(record, list) else record
 
 
-TIMES = frozenset({"seconds", "date", "machine", "began", "wall_s", "load_1_min", "minutes", "out", "versions"})
+# What two runs that came to the same may differ in: when, where, and in how many starts they were made.
+TIMES = frozenset({"seconds", "date", "machine", "out", "versions", "n_starts", "seconds_are_of_last_start"})
 
 
 def figures(path: Path) -> Any:
@@ -352,7 +353,8 @@ def by_signal(trial: Trial, job: Job, folder: Path, reference: Reference, rng: r
     with suppress(ProcessLookupError):
         (os.killpg if "group" in trial.fault else os.kill)(process.pid, number)
     ended = end(process)
-    if number != signal.SIGKILL:  # it may have been finished already
+    before = ended.status == -number and not ended.error and not out.exists()  # not even Python was ready
+    if number != signal.SIGKILL and not before:  # it may have been finished already
         check_end(trial, ended, (128 + number, 0))
     if ended.status == 0:
         compare(trial, job, out, reference)
