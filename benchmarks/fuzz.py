@@ -436,7 +436,7 @@ def main() -> None:
                 place = scratch / "tried" / f"{kind} {seed}"
                 given = prepare(kind, seed, place, seeds, made)
                 ended = servers[number].ask(given.arguments)
-                told = wrong(given, ended)
+                told = wrong(given, ended).replace(str(scratch), "").replace(str(ROOT), "")
                 counts[kind].update(
                     tried=1, read=ended["status"] == 0 and not told, refused=ended["status"] == 2 and not told
                 )
