@@ -10,9 +10,7 @@ from parallelnet.errors import InputError
 from parallelnet.evaluation import (
     FoldSummary,
     Metrics,
-    PairedTest,
     evaluate,
-    paired_test,
     summarise_folds,
 )
 
@@ -108,8 +106,6 @@ def test_json_round_trip():
     assert Metrics.from_json(found.to_json()) == found
     summary = summarise_folds([found])
     assert FoldSummary.from_json(summary.to_json()) == summary
-    test = paired_test(y == 0, y == 1)
-    assert PairedTest.from_json(test.to_json()) == test
     wanted = {"n", "accuracy", "macro_f1", "cohen_kappa", "uar", "ece", "per_class_recall", "confusion_matrix", "ci95"}
     assert wanted <= set(found.to_dict())
 
@@ -199,22 +195,3 @@ def test_folds_by_hand():
         summarise_folds([])
     with pytest.raises(InputError, match="different classes"):
         summarise_folds([folds[0], evaluate([0], one_hot([0], 2), ("b", "a"), n_bootstrap=1)])
-
-
-def test_mcnemar_by_hand():
-    # 1 sample that only a gets right, 5 that only b does: P = 2 * (C(6,0) + C(6,1)) / 2^6 = 14 / 64.
-    a = np.array([1] + [0] * 5 + [1] * 10 + [0] * 4, bool)
-    b = np.array([0] + [1] * 5 + [1] * 10 + [0] * 4, bool)
-    found = paired_test(a, b)
-    assert (found.only_a, found.only_b, found.n) == (1, 5, 20)
-    assert found.p_value == pytest.approx(14 / 64)
-    assert found.difference == pytest.approx(0.2)
-    low, high = found.ci95
-    # Each sample's difference has mean 0.2 and variance 0.3 - 0.04: standard error 0.114, 1.96 of them either way, on
-    # a grid of 1/20.
-    assert low == pytest.approx(0.2 - 1.96 * 0.114, abs=0.055)
-    assert high == pytest.approx(0.2 + 1.96 * 0.114, abs=0.055)
-    assert paired_test(a, a).p_value == 1
-    assert paired_test(a, b, groups=["one"] * 10 + ["two"] * 10).ci95 != found.ci95
-    with pytest.raises(InputError, match="two equally long"):
-        paired_test(a, b[:3])

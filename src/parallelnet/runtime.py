@@ -16,6 +16,7 @@ import numpy.typing as npt
 from . import graph_check
 from .checkpoint import Checkpoint
 from .errors import CheckpointError, InputError, MissingExtraError, OptionError, brief
+from .options.checks import MOST_AT_ONCE
 from .types import Modalities
 
 Array = npt.NDArray[np.float32]
@@ -244,8 +245,8 @@ def open_runtime(
     """
     if device not in get_args(Device):
         raise OptionError(f"--device is {device!r}; allowed: {', '.join(get_args(Device))}.")
-    if n_threads is not None and n_threads < 1:
-        raise OptionError(f"--threads is {n_threads!r}; allowed: 1 or more.")
+    if n_threads is not None and not 1 <= n_threads <= MOST_AT_ONCE:
+        raise OptionError(f"--threads is {n_threads!r}; allowed: 1 to {MOST_AT_ONCE}.")
     if device == "onnx":
         return Model(checkpoint, _OnnxBackend(checkpoint, int8, n_threads), device)
     if int8:

@@ -144,16 +144,6 @@ def test_what_is_wrong_is_said_with_its_row(
     assert len(str(refusal.value)) < 500
 
 
-def test_labels_outside_the_classes_are_refused_and_unknown_ones_pass(tmp_path: Path, table: Table) -> None:
-    path = table(tmp_path / "m.csv", [["speech", "label", "sentiment"], ["a", "sad", ""], ["b", "", "negative"]])
-
-    assert len(read_manifest(path, classes=("sad", "happy"))) == 2
-    with pytest.raises(ManifestError, match=r"row 1: label 'sad' is not among the classes: anger, happy"):
-        read_manifest(path, classes=("anger", "happy"))
-    with pytest.raises(ManifestError, match=r"row 2: sentiment 'negative' is not among the classes: positive"):
-        read_manifest(path, classes=("positive",), target="sentiment")
-
-
 def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"has no manifest\.csv"):
         read_manifest(tmp_path)

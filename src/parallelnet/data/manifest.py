@@ -10,10 +10,10 @@ import math
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from ..csv_cells import harmless, original
 from ..errors import ManifestError, MissingExtraError, brief, shown
@@ -48,7 +48,6 @@ MAX_ID = 1000
 MAX_FOLD = 2**31 - 1
 """What a column of a Parquet manifest holds."""
 
-Target = Literal["label", "sentiment"]
 
 _log = logging.getLogger(__name__)
 _Values = dict[str, str | int | None]
@@ -57,16 +56,10 @@ _PATHS = ("speech", "image")
 _PLAIN = ("id", "label", "sentiment", "split", "group", "image_group")  # names, not text to be read
 
 
-def read_manifest(
-    path: str | os.PathLike[str],
-    *,
-    classes: Collection[str] | None = None,
-    target: Target = "label",
-    keep_bad_rows: bool = False,
-) -> tuple[Sample, ...]:
+def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) -> tuple[Sample, ...]:
     """Return the samples of a manifest, their paths ready to be opened.
 
-    The files need not exist: a missing one is that row's error when it is read (`dataset.check_files` lists them).
+    The files need not exist: a missing one is that row's error when it is read.
     Without an `id` column a sample is called after its row number. Speech and pictures may stand in the table
     themselves, as bytes or as Hugging Face's `{bytes, path}`; `audio` is `speech` where there is no such column.
 
@@ -75,8 +68,6 @@ def read_manifest(
 
     Args:
         path: the manifest, or a folder that holds `manifest.csv`. What is read: `tables.open_table`.
-        classes: the allowed values of `target`; None allows all. An empty value means unknown and passes.
-        target: the column that `classes` is about.
         keep_bad_rows: a row that cannot be used becomes a sample with its `problem`, for batches that go on.
 
     Raises:
@@ -113,14 +104,7 @@ def read_manifest(
         samples.append(sample)
     if not samples:
         raise ManifestError(f"{source} has no rows. Needed: at least one below the header.")
-    samples = _same_spelling(_all_named(samples, set(seen)), source)
-    for number, sample in enumerate(samples, 1):
-        value = getattr(sample, target)
-        if classes is not None and value and value not in classes:
-            raise ManifestError(
-                f"{source}, row {number}: {target} {shown(value)} is not among the classes: {', '.join(classes)}."
-            )
-    return tuple(samples)
+    return tuple(_same_spelling(_all_named(samples, set(seen)), source))
 
 
 def _sample(source: Path, number: int, row: Row, seen: Mapping[str, int]) -> Sample:

@@ -16,6 +16,15 @@ def require(condition: bool, flag: str, value: object, allowed: str) -> None:
         raise OptionError(f"{flag} is {value!r}; allowed: {allowed}.")
 
 
+MOST_AT_ONCE = 256
+"""Threads or processes: thousands would take the machine from everybody on it."""
+
+
+def at_once(flag: str, value: int) -> None:
+    """Raise unless the value is a number of threads or processes, or 0 for the engine's own choice."""
+    require(0 <= value <= MOST_AT_ONCE, flag, value, f"0 to {MOST_AT_ONCE}")
+
+
 def fraction(flag: str, value: float) -> None:
     """Raise unless the value is 0 or more and below 1."""
     require(0 <= value < 1, flag, value, "0 up to, not including, 1")

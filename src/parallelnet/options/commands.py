@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import OptionError
-from .checks import positive, require
+from .checks import at_once, positive, require
 from .signals import MAX_DURATION_S, MAX_PIXELS, LimitOptions
 
 
@@ -49,7 +49,7 @@ class ModelOptions:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        require(self.threads >= 0, "--threads", self.threads, "0 or more")
+        at_once("--threads", self.threads)
         _ = self.limits  # checks them
         if self.int8 and self.device != "onnx":
             raise OptionError(f"--int8 names quantised ONNX graphs, but --device is {self.device!r}. Leave out one.")

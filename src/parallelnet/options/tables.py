@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .checks import fraction, positive, require
+from .checks import at_once, fraction, positive, require
 from .training import PRESETS
 
 
@@ -69,7 +69,7 @@ class TablesOptions:
         require(self.n_bootstrap >= 2, "--n-bootstrap", self.n_bootstrap, "2 and more")
         require(self.devices >= 1, "--devices", self.devices, "1 or more")
         for name in ("workers", "threads"):
-            require(getattr(self, name) >= 0, f"--{name}", getattr(self, name), "0 or more")
+            at_once(f"--{name}", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import OptionError
-from .checks import fraction, positive, require
+from .checks import at_once, fraction, positive, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +243,8 @@ class TrainOptions:
         require(self.preset in PRESETS, "--preset", self.preset, ", ".join(PRESETS))
         require(self.folds == 0 or self.folds >= 2, "--folds", self.folds, "0, or 2 and more")
         require(self.seed >= 0, "--seed", self.seed, "0 or more")
-        require(self.workers >= 0, "--workers", self.workers, "0 or more")
+        at_once("--workers", self.workers)
+        at_once("--threads", self.threads)
         require(self.devices >= 1 and self.nodes >= 1, "--devices and --nodes", (self.devices, self.nodes), "1 or more")
         if self.int8 and not self.export:
             raise OptionError("--int8 names ONNX graphs, but --no-export writes none. Leave out one of the two.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import OptionError
-from .checks import positive, require
+from .checks import at_once, positive, require
 from .signals import MAX_PIXELS
 
 
@@ -86,7 +86,8 @@ class TweetsOptions:
     def __post_init__(self) -> None:
         for name in ("max_characters", "max_pixels", "rows_per_shard"):
             positive(f"--{name.replace('_', '-')}", getattr(self, name))
-        for name in ("limit", "workers", "seed", "rate"):
+        at_once("--workers", self.workers)
+        for name in ("limit", "seed", "rate"):
             require(getattr(self, name) >= 0, f"--{name}", getattr(self, name), "0 or more")
         require(-1 <= self.pitch <= 99, "--pitch", self.pitch, "0 to 99, or -1 for the engine's own")
         require(0 <= self.near_bits <= 16, "--near-bits", self.near_bits, "0 to 16")

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _HALO_PT = 2.5
+_OPACITY = 0.65  # of the strongest unit
+_N_STRONGEST = 3  # units that are outlined, with their values
 
 
 def picture_plot(
@@ -40,8 +42,6 @@ def picture_plot(
     *,
     target: str | None = None,
     colours: Colours = "paper",
-    opacity: float = 0.65,
-    n_strongest: int = 3,
     bar: bool = True,
     finder: bool = True,
 ) -> Figure:
@@ -56,8 +56,6 @@ def picture_plot(
         ax: where to draw, at the size that it has now; None makes a figure.
         target: class whose values are shown; the explained one when None.
         colours: `paper` (yellow for, blue against) or `safe` (for any colour vision).
-        opacity: of the strongest unit, 0 to 1.
-        n_strongest: units that are outlined, with their values.
         bar: whether to draw the colour bar, on the right.
         finder: whether to draw the small picture, on the right, where the figure goes near.
 
@@ -86,13 +84,13 @@ def picture_plot(
     _dim_outside(ax, explanation.image_box)
     shown = unit_map(explanation, values.image_units)
     paint = scale.of(0.8 * scale.limit * np.sign(shown))
-    paint[..., 3] = opacity * np.clip(np.abs(shown) / scale.limit, 0, 1) ** 0.75
+    paint[..., 3] = _OPACITY * np.clip(np.abs(shown) / scale.limit, 0, 1) ** 0.75
     left, top, width_px, height_px = explanation.image_box
     extent = (left, left + width_px, top + height_px, top)
     ax.imshow(np.clip(paint, 0, 1), extent=extent, interpolation="nearest", label="units")
     ax.set(xlim=view[:2], ylim=view[2:])  # imshow takes the view to what it drew
     _draw_edges(ax, explanation)
-    strongest = sorted(range(len(values.image_units)), key=lambda k: -abs(values.image_units[k]))[:n_strongest]
+    strongest = sorted(range(len(values.image_units)), key=lambda k: -abs(values.image_units[k]))[:_N_STRONGEST]
     for k in strongest:
         if values.image_units[k]:
             _outline_unit(ax, explanation, k, number(values.image_units[k], scale.limit))

@@ -157,11 +157,6 @@ def save_confusion(metrics: Measured, folder: str | os.PathLike[str]) -> tuple[P
     return _save(confusion_matrix(metrics), target / "confusion.png"), table
 
 
-def save_reliability(metrics: Measured, folder: str | os.PathLike[str]) -> Path:
-    """Write `reliability.png` into a folder, made where it is missing, and return its path."""
-    return _save(reliability_diagram(metrics), Path(folder) / "reliability.png")
-
-
 def save_training_curves(rows: Sequence[Mapping[str, object]], folder: str | os.PathLike[str], title: str = "") -> Path:
     """Write `training.png` into a folder, made where it is missing, and return its path."""
     return _save(training_curves(rows, title), Path(folder) / "training.png")

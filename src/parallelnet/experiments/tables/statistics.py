@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ... import bootstrap
 from ...calibration import Floats, Ints
-from ...evaluation import MIN_PROB, evaluate, paired_test
+from ...evaluation import MIN_PROB, evaluate
 
 COMPARED = ("accuracy", "macro_f1", "cohen_kappa", "uar")
 """Figures of which the difference of two rows is told."""
@@ -75,6 +75,8 @@ def difference(first: Pooled, second: Pooled, *, n_bootstrap: int, seed: int) ->
     `p_components` a permutation test that swaps whole components (see `swap_test`).
     """
     assert first.ids == second.ids, "both rows are tested on the same samples in the same order"
+    from scipy.stats import binomtest
+
     n_classes = first.probs.shape[1]
     rows = [bootstrap.rows(row.labels, row.probs, MIN_PROB) for row in (first, second)]
     width = rows[0].shape[1]
@@ -87,7 +89,9 @@ def difference(first: Pooled, second: Pooled, *, n_bootstrap: int, seed: int) ->
 
     drawn = [gaps(total) for total in bootstrap.rounds(units, n_bootstrap, seed)]
     found = gaps(units.sum(axis=0, keepdims=True))
-    test = paired_test(second.right, first.right, n_bootstrap=2, seed=seed)
+    only_first = int(np.count_nonzero(first.right & ~second.right))
+    only_second = int(np.count_nonzero(second.right & ~first.right))
+    n_apart = only_first + only_second
     return {
         **{
             name: {
@@ -98,9 +102,9 @@ def difference(first: Pooled, second: Pooled, *, n_bootstrap: int, seed: int) ->
         },
         "n": len(first.ids),
         "n_components": len(units),
-        "only_first": test.only_b,
-        "only_second": test.only_a,
-        "p_mcnemar": test.p_value,
+        "only_first": only_first,
+        "only_second": only_second,
+        "p_mcnemar": float(binomtest(only_second, n_apart).pvalue) if n_apart else 1.0,  # exact, two-sided
         "p_components": swap_test(first.right.astype(float) - second.right, first.groups, seed=seed),
     }
 
