@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
@@ -16,8 +17,9 @@ def require(condition: bool, flag: str, value: object, allowed: str) -> None:
         raise OptionError(f"{flag} is {value!r}; allowed: {allowed}.")
 
 
-MOST_AT_ONCE = 256
-"""Threads or processes: thousands would take the machine from everybody on it."""
+MOST_AT_ONCE = max(64, os.cpu_count() or 1)
+"""Threads or processes. More gain nothing, and a thousand take the machine from everybody on it: where no further thread
+can be made, ONNX Runtime waits for ever."""
 
 
 def at_once(flag: str, value: int) -> None:
