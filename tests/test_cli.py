@@ -21,6 +21,7 @@ from parallelnet import checkpoint, cli, flags, options, records
 from parallelnet.commands import console
 from parallelnet.errors import OptionError
 from parallelnet.explained import Explanation
+from parallelnet.options.checks import MOST_AT_ONCE
 from parallelnet.types import Prediction
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.

@@ -18,8 +18,8 @@ def require(condition: bool, flag: str, value: object, allowed: str) -> None:
 
 
 MOST_AT_ONCE = max(64, os.cpu_count() or 1)
-"""Threads or processes. More gain nothing, and a thousand take the machine from everybody on it: where no further thread
-can be made, ONNX Runtime waits for ever."""
+"""Threads or processes. More gain nothing, and a thousand take the machine from everybody on it: where no further
+thread can be made, ONNX Runtime waits for ever."""
 
 
 def at_once(flag: str, value: int) -> None:
