@@ -115,7 +115,9 @@ def without(record: Any, names: frozenset[str]) -> Any:
 
 
 # What two runs that came to the same may differ in: when, where, and in how many starts they were made.
-TIMES = frozenset({"seconds", "date", "machine", "out", "versions", "n_starts", "seconds_are_of_last_start"})
+TIMES = frozenset(
+    {"seconds", "date", "machine", "load_1_min", "out", "versions", "n_starts", "seconds_are_of_last_start"}
+)
 
 
 def figures(path: Path) -> Any:
