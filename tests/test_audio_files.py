@@ -730,3 +730,24 @@ def test_libraries_print_nothing_beside_our_line(vbr, tmp_path):
     assert done.returncode in (0, 2)
     assert [line for line in done.stderr.splitlines() if not line.startswith("parallelnet: ")] == []
     assert len(done.stdout.splitlines()) == (done.returncode == 0)
+
+
+@pytest.mark.parametrize("hum", [0.0, 0.003, 0.01, 0.03])
+@pytest.mark.parametrize(
+    "opposed", [slice(0, None), slice(16_000, None), slice(0, 12_000)], ids=["all", "end", "start"]
+)
+def test_channels_that_cancel_are_found_under_a_common_hum_and_for_a_part(tone, hum, opposed):
+    buzz = hum * np.sin(2 * np.pi * 50 * np.arange(len(tone)) / 16_000).astype(np.float32)
+    right = tone.copy()
+    right[opposed] *= -1
+    notes = []
+    heard = audio_files.read(np.stack([tone + buzz, right + buzz], axis=1), sample_rate_hz=16_000, notes=notes)
+    assert notes == ["The channels cancel each other out (opposite phase): the louder one was used."]
+    np.testing.assert_allclose(heard, tone + buzz, atol=1e-6)  # float32
+
+
+def test_channels_of_two_microphones_are_averaged_without_a_note(tone):
+    late = np.concatenate([np.zeros(5, np.float32), tone[:-5]])  # 10 cm further away
+    notes = []
+    audio_files.read(np.stack([tone, 0.8 * late], axis=1), sample_rate_hz=16_000, notes=notes)
+    assert notes == []

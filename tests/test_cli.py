@@ -105,7 +105,7 @@ def test_predict_manifest_counts_bad_rows_and_resumes(run, toy_checkpoint, manif
     assert record.pop("first_error").startswith("d: Speech")
     assert record == {"out": str(out), "n_ok": 4, "n_error": 1, "n_skipped": 0}
     assert status == 0
-    assert "1 samples failed; the first, d: Speech" in err
+    assert "1 sample failed; the first, d: Speech" in err
     with out.open(newline="") as stream:
         rows = {row["id"]: row for row in csv.DictReader(stream)}
     assert [row["status"] for row in rows.values()] == ["ok", "ok", "ok", "error", "ok"]
@@ -118,7 +118,7 @@ def test_predict_manifest_counts_bad_rows_and_resumes(run, toy_checkpoint, manif
         record = json.loads(printed)
         assert record.pop("first_error").startswith("d: Speech")
         assert (status, record) == (0, {"out": str(out), "n_ok": 0, "n_error": 1, "n_skipped": 4})
-        assert "1 samples failed; the first, d: Speech" in err
+        assert "1 sample failed; the first, d: Speech" in err
     # The manifest's content counts, not its place; and it is no place for results.
     moved = manifest.with_name("moved.csv")
     manifest.rename(moved)

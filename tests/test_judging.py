@@ -222,7 +222,7 @@ def test_one_colour_is_a_reason(pixels):
     "pixels",
     [
         face(0, 255),
-        face(0, 12),  # a dark photo
+        face(0, 24),  # a dark photo
         face(118, 130),  # a faded scan
         face(120, 135) + RNG.normal(0, 2, (64, 64)),
         np.tile(np.linspace(0, 255, 256), (256, 1)),
@@ -254,3 +254,8 @@ def test_nothing_but_transparency_is_one_colour():
 
     rgb = image.read(Image.fromarray(np.zeros((60, 60, 4), np.uint8), "RGBA"))
     assert "one colour" in see(rgb).reasons[0]
+
+
+def test_a_picture_of_12_bits_in_16_is_doubted():
+    dark = np.round(np.clip(face(0, 255), 0, 255) / 16.1).astype(np.uint8)  # what 0..4095 of 65,535 comes to
+    assert see(dark).reasons[0].startswith("The picture is all but black, ")

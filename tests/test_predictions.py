@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -253,3 +254,9 @@ def test_a_decoder_that_breaks_is_a_row_not_a_stop(toy_predictor, samples, tmp_p
     counts = predict_manifest(toy_predictor, samples, tmp_path / "out.csv")
     assert counts.n_error == 3
     assert rows(tmp_path / "out.csv")[2]["reason"] == "ZeroDivisionError: deep inside"
+
+
+def test_a_sample_without_the_modality_that_is_asked_for_says_so(toy_predictor, samples, tmp_path):
+    lone = [replace(samples[0], id="picture alone", speech=None)]
+    predict_manifest(toy_predictor, lone, tmp_path / "out.csv", modalities="speech")
+    assert rows(tmp_path / "out.csv")[0]["reason"] == "It has no speech, and --modalities is speech."

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,19 @@ def test_only_our_lines_are_seen_and_later_all_again():
 def test_everything_is_seen_where_somebody_looks_for_a_defect(everything, flags):
     said = standard_error(everything, *flags)
     assert all(line in said for line in ("a C library", "a warning", "another package", "a child", "our note"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("line", ["list corpora", "list corpora --json"])
+def test_a_standard_output_that_is_full_is_one_line_and_status_2(line):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "parallelnet", *line.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("parallelnet: No space left on device")
+    assert done.stderr.count("\n") == 1

@@ -343,7 +343,7 @@ def run(
         n_ok=len(samples) - n_skipped - len(errors),
         n_error=len(errors),
         n_skipped=n_skipped,
-        first_error="" if first is None else f"{samples[first].id}: {errors[first]}",
+        first_error="" if first is None else brief(f"{samples[first].id}: {errors[first]}", _LONGEST_REASON),
     )
 
 

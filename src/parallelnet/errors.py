@@ -111,6 +111,8 @@ def opened(source: object, kind: str, formats: str) -> Iterator[tuple[BinaryIO, 
         InputError: missing, a folder, unreadable, empty (0 bytes), or none of the above types.
     """
     if isinstance(source, str | os.PathLike):
+        if not os.fspath(source):
+            raise InputError(f"{kind} has an empty path. Mend: name the file.")
         name = f"{kind} {os.fspath(source)!r}"
         with _opened_path(Path(source), name, formats) as file:
             yield file, name
@@ -155,5 +157,5 @@ def _opened_path(path: Path, name: str, formats: str) -> BinaryIO:
 
 def _refuse_empty(stream: BinaryIO, name: str) -> None:
     if stream.seek(0, os.SEEK_END) == 0:
-        raise InputError(f"{name} is empty (0 bytes). Mend: copy or record it again.")
+        raise InputError(f"{name} is empty (0 bytes). Mend: copy it again, or make it again.")
     stream.seek(0)

@@ -29,11 +29,12 @@ LEAD_S = 0.25  # that stay of noise beside what is heard; digital silence goes t
 FLAT_S = 1.0  # of one value in longer quiet: somebody put it there; RAVDESS's own zeros last up to 0.9 s
 
 SHORTEST_S = 0.3  # of sound: a vowel takes 0.1 to 0.2 s, and no shorter sound can be told from a click
-FAINT = 2.0**-14  # of full scale, -84 dB: what dither and the last bit of 16-bit files make
+FAINT = 2.0**-12  # of full scale, -72 dB: eight steps of 16-bit files, whose rounding is heard as noise then
 
 LEAST_SIDE = 16  # pixels: below about 15 a face, people stop recognising it (Bachmann 1991)
 PATCH = 8  # of the model's 128 pixels: means over such squares leave out noise and JPEG's traces
 UNSEEN = 2 / 255  # that patches of one colour may differ by, 1 %: less is not seen by eyes either
+DARKEST = 1 / 16  # of white: what 12-bit numbers in a file of 16 bits come to at most
 SPECK = 0.02  # of all patches that may differ by more: a dot on a page is no picture
 
 
@@ -229,5 +230,9 @@ def _against_picture(pixels: npt.NDArray[np.float32], face: FaceCrop) -> Iterato
         yield f"The picture has {width} x {height} pixels: less than {LEAST_SIDE} a side is too small to be judged."
     elif differs.mean(axis=1).max() < SPECK:
         yield "The picture is all but one colour: there was nothing to see."
+    elif patches.max() < DARKEST:
+        yield (
+            f"The picture is all but black, {patches.max():.1%} of white at its brightest, as 12 bits stored in 16 are."
+        )
     if not face.known:
         yield "No face was found: the whole picture was used, which is outside what this model knows."

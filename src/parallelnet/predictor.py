@@ -156,6 +156,8 @@ class Predictor:
             if sample.problem:
                 raise ManifestError(sample.problem)
             speech, picture = (getattr(sample, name) if name in takes else None for name in ("speech", "image"))
+            if modalities != "both" and speech is picture is None and (sample.speech or sample.image):
+                raise InputError(f"It has no {modalities}, and --modalities is {modalities}.")
             return self._single(speech, picture, None)
 
         return self._outcomes(decode, samples, 1 if singly and self.model.device in ("onnx", "cpu") else _BLOCK_SAMPLES)

@@ -14,7 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -58,20 +58,20 @@ def _moved(name: str, number: int) -> Iterator[None]:
     ours = os.dup(number)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     at_once = number == 2
+    copy = io.TextIOWrapper(
+        os.fdopen(ours, "wb", buffering=0 if at_once else -1, closefd=False),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=at_once,
+    )
     try:
         os.dup2(nowhere, number)
-        raw = os.fdopen(ours, "wb", buffering=0 if at_once else -1, closefd=False)
-        copy = io.TextIOWrapper(
-            raw,
-            encoding=stream.encoding,
-            errors=stream.errors,
-            line_buffering=stream.line_buffering,
-            write_through=at_once,
-        )
         setattr(sys, name, copy)
         yield
-        copy.flush()  # what cannot be written any more is an error of the command
     finally:
+        with suppress(OSError, ValueError):  # the command has flushed it already, and told what could not be written
+            copy.close()
         setattr(sys, name, stream)
         os.dup2(ours, number)
         os.close(nowhere)

@@ -328,3 +328,15 @@ def test_no_cell_of_a_written_csv_is_a_formula(tmp_path: Path) -> None:
     assert (cells["id"], cells["speech"], cells["image"]) == ("'=1+1", "./-a.wav", "./@b.png")
     assert cells.pop("valence") == "-0.5"  # a figure is no formula
     assert not [cell for cell in (*cells, *cells.values()) if cell.startswith(("=", "+", "-", "@"))]
+
+
+def test_a_column_that_is_ours_but_for_a_letter_is_told(
+    tmp_path: Path, table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = table(tmp_path / "m.csv", [["image", "speach", "weather"], ["a.png", "a.wav", "fair"]])
+    with caplog.at_level("WARNING"):
+        (sample,) = read_manifest(path)
+    assert (sample.speech, sample.extra["speach"]) == (None, "a.wav")
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        "the column 'speach' is none that is read. Did you mean 'speech'?"
+    ]

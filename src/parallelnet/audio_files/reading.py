@@ -21,8 +21,12 @@ SAMPLE_RATE_HZ = 16_000
 RATES_HZ = (4_000, 192_000)  # lowest and highest sample rate that is read
 
 # Channels that have nothing to do with each other leave one nth of their power in the mean of n. Half of that is left
-# only where they oppose each other (of two: a correlation below -0.5), and speech that is in both is gone.
+# only where they oppose each other (of two: a correlation below -0.5), and speech that is in both is gone. Asked for
+# each frame, because a hum that all channels share would hide it; where a tenth of a block's power cancels, so does a
+# word.
 _CANCELLED = 0.5
+_PART_CANCELLED = 0.1
+_FRAME = 512  # samples: 32 ms at 16 kHz, 11 ms at 48 kHz
 _CANCELLED_NOTE = "The channels cancel each other out (opposite phase): the louder one was used."
 
 Waveform = npt.NDArray[np.float32]
@@ -178,12 +182,16 @@ def _flushed(resampler: Any) -> Waveform:
 def _mono(block: npt.NDArray[Any], notes: list[str]) -> Waveform:
     """Return the mean over channels of `[n, channels]`, float32 `[n]`; the louder one where they cancel out."""
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as infinite by the caller
-        if block.shape[1] == 1:
+        if block.shape[1] == 1 or not len(block):
             return np.ascontiguousarray(block[:, 0], dtype=np.float32)
         mixed = block.mean(axis=1)
-        power = np.einsum("nc,nc->c", block, block, dtype=np.float64)
-        left = np.einsum("n,n->", mixed, mixed, dtype=np.float64)
-        if left < _CANCELLED * power.mean() / block.shape[1]:
+        edges = np.arange(0, len(block), _FRAME)
+        power = np.add.reduceat(np.square(block, dtype=np.float64), edges)  # [n_frames, channels]
+        left = np.add.reduceat(np.square(mixed, dtype=np.float64), edges)
+        whole = power.mean(axis=1)
+        lost = whole[left < _CANCELLED * whole / block.shape[1]].sum()
+        power = power.sum(axis=0)
+        if lost > _PART_CANCELLED * whole.sum():
             # The first that is about as loud as the loudest: the choice must not change from block to block.
             mixed = block[:, np.flatnonzero(power >= power.max() / 2)[0]]
             if _CANCELLED_NOTE not in notes:

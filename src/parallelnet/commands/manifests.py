@@ -76,7 +76,9 @@ def _refuse_if_all_failed(counts: BatchCounts, out: str) -> None:
     """Say the first reason where rows failed; where none went well, the command has failed, too."""
     if not counts.n_error:
         return
-    said = f"{counts.n_error} samples failed; the first, {counts.first_error.rstrip('.')}. All reasons: {out}"
+    n = counts.n_error
+    told = "1 sample" if n == 1 else f"{n} samples"
+    said = f"{told} failed; the first, {counts.first_error.rstrip('.')}. All reasons: {out}"
     if counts.n_ok or counts.n_skipped:
         logging.getLogger(__name__).warning("%s", said)
     else:

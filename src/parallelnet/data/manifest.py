@@ -10,8 +10,9 @@ import math
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,6 +88,7 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
             f"{source} has neither a column 'speech' nor 'image'; it has: {listed(table.columns)}. "
             "Needed: at least one of the two."
         )
+    _tell_of_near_names(source, table.columns)
     samples: list[Sample] = []
     seen: dict[str, int] = {}
     for number, row in enumerate(table.read(()), 1):
@@ -105,6 +107,15 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
     if not samples:
         raise ManifestError(f"{source} has no rows. Needed: at least one below the header.")
     return tuple(_same_spelling(_all_named(samples, set(seen)), source))
+
+
+def _tell_of_near_names(source: Path, columns: Sequence[str]) -> None:
+    """Say which columns are kept and not read, though one letter more or less would make them ours."""
+    lacking = [name for name in COLUMNS if name not in columns]
+    for name in columns:
+        near = get_close_matches(name, lacking, n=1, cutoff=0.8) if name not in COLUMNS else []
+        if near:
+            _log.warning("%s: the column %s is none that is read. Did you mean %r?", source, shown(name), near[0])
 
 
 def _sample(source: Path, number: int, row: Row, seen: Mapping[str, int]) -> Sample:
