@@ -343,12 +343,11 @@ def _outcome(arguments: list[str], run: Callable[[list[str]], int]) -> dict[str,
                 said[end] += part
     os.close(out)
     os.close(error)
-    _, status, usage = os.wait4(child, 0)
+    _, status = os.waitpid(child, 0)
     return {
         "status": os.waitstatus_to_exitcode(status),
         "late": late,
         "seconds": time.monotonic() - begun,
-        "peak_bytes": max(0, usage.ru_maxrss - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024,
         "out": said[out].decode("utf-8", "replace")[-20_000:],
         "error": said[error].decode("utf-8", "replace")[-20_000:],
     }
@@ -447,7 +446,6 @@ def main() -> None:
                     if arguments.keep:
                         shutil.copytree(place, Path(arguments.keep) / f"{kind} {seed}", dirs_exist_ok=True)
                 counts[kind]["slowest_ms"] = max(counts[kind]["slowest_ms"], round(1000 * ended["seconds"]))
-                counts[kind]["peak_mb"] = max(counts[kind]["peak_mb"], round(ended["peak_bytes"] / 2**20))
                 shutil.rmtree(place)
 
         with ThreadPoolExecutor(arguments.workers) as pool:

@@ -32,19 +32,16 @@ def figures() -> str:
     for job, counts in faults["by_command"].items():
         wrong = [sum(each[name] for each in counts.values()) for name in ("lost", "unexpected")]
         rows.append([f"`{job}`", *(counts[kind]["tried"] if kind in counts else "-" for kind in kinds), *wrong])
-    damaged: list[list[object]] = [
-        ["input", "tried", "read", "refused", "unexpected", "slowest, ms", "most memory, MB"]
-    ]
-    for kind, each in fuzz["by_kind"].items():
-        damaged.append([kind, *(each.get(name, 0) for name in ("tried", "read", "refused", "unexpected"))])
-        damaged[-1] += [each["slowest_ms"], each["peak_mb"]]
+    damaged: list[list[object]] = [["input", "tried", "read", "refused", "unexpected", "slowest, ms"]]
+    counted = ("tried", "read", "refused", "unexpected", "slowest_ms")
+    damaged += [[kind, *(each[name] for name in counted)] for kind, each in fuzz["by_kind"].items()]
     return (
-        f"`make faults`: {faults['total']['tried']} trials, {faults['total']['lost']} lost, "
-        f"{faults['total']['unexpected']} unexpected ({faults['date']}, {faults['machine']}). "
+        f"`make faults`: {faults['total']['tried']} trials in {faults['minutes']:g} minutes, {faults['total']['lost']} "
+        f"lost, {faults['total']['unexpected']} unexpected ({faults['date']}, {faults['machine']}). "
         "Columns count the trials of each fault.\n\n"
         f"{_table(rows)}\n\n"
         f"`make fuzz`: {fuzz['total']['tried']:,} damaged inputs, {fuzz['total']['unexpected']} unexpected "
-        f"({fuzz['date']}, {fuzz['machine']}). Memory is what a command takes beside its libraries.\n\n"
+        f"({fuzz['date']}, {fuzz['machine']}). Each had 1 GB of memory and 10 s.\n\n"
         f"{_table(damaged)}\n\n"
         "`benchmarks/memory.py`: `predict` takes "
         + " and ".join(f"{run['peak_mb']:.0f} MB of {n} minutes" for n, run in memory["by_minutes"].items())
