@@ -65,8 +65,8 @@ class PredictOptions(ModelOptions):
     """Say which emotion an utterance and a picture show, or either alone; with --manifest for many.
 
     Attributes:
-        speech: utterance: wav, flac, ogg or mp3.
-        image: picture: jpeg, png, webp, gif or bmp.
+        speech: utterance: wav, flac, ogg, opus, mp3, aiff, au or caf; others with the extra video.
+        image: picture: jpeg, png, webp, gif, bmp, tiff or avif; heic with the extra video.
         manifest: csv, jsonl or parquet with columns speech and image (paths relative to it, inside its folder), or
             CORPUS:PATH; needs --out.
         out: csv with one row a sample of --manifest: status, reason, emotion, probabilities.

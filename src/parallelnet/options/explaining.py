@@ -19,8 +19,8 @@ class ExplainOptions(ModelOptions):
     """Say why: which words, which part of the picture, and what only the two together told; --manifest for many.
 
     Attributes:
-        speech: utterance: wav, flac, ogg or mp3.
-        image: picture: jpeg, png, webp, gif or bmp.
+        speech: utterance: wav, flac, ogg, opus, mp3, aiff, au or caf; others with the extra video.
+        image: picture: jpeg, png, webp, gif, bmp, tiff or avif; heic with the extra video.
         manifest: csv, jsonl or parquet with columns speech and image (paths relative to it, inside its folder), or
             CORPUS:PATH; needs --out.
         out: folder for report.html, explanation.json, plots and sounds; with --manifest one a sample, and index.html.
