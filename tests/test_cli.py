@@ -360,6 +360,17 @@ def test_a_defect_is_told_apart(run, monkeypatch):
     assert err.count("\n") == 1
 
 
+@pytest.fixture
+def foreground():
+    """Signals as a command in the foreground of a terminal has them: background jobs and nohup ignore some."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("foreground")
 @pytest.mark.parametrize(
     ("name", "arguments", "told"),
     [
@@ -392,6 +403,7 @@ class Untidy:
         signal.raise_signal(self.number)
 
 
+@pytest.mark.usefixtures("foreground")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_python_drops_is_not_lost(run, monkeypatch, number):
     def stopped(*_):
