@@ -502,6 +502,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="so many trials only; the result is then not written")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="trials side by side")
     arguments = parser.parse_args()
+    # A background job of a shell ignores Ctrl-C, and so would every command that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     make_input(WORK / "data")
     every = jobs(WORK / "data")
     log = WORK / "trials.jsonl"
