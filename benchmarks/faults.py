@@ -150,6 +150,15 @@ def rows_of(path: Path) -> dict[str, Any]:
     return {row["id"]: sha(repr([v for k, v in row.items() if k != "seconds"]).encode()) for row in ok}
 
 
+def failures_of(out: Path) -> list[str]:
+    """Return why rows failed; nothing where the output has no rows."""
+    table = out / "explanations.csv" if out.is_dir() else out
+    if table.suffix != ".csv" or not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8", errors="replace") as stream:
+        return [f"{row['id']}: {row['reason']}" for row in csv.DictReader(stream) if row["status"] == "error"]
+
+
 def predicted(out: Path) -> dict[str, Any]:
     """Return the file's digest: rows, their order, everything."""
     return {out.name: sha(out.read_bytes())}
@@ -341,7 +350,8 @@ def compare(trial: Trial, job: Job, out: Path, reference: Reference) -> None:
         return
     differs = sorted(k for k in {*left, *reference.left} if not alike(left.get(k), reference.left.get(k)))
     if differs:
-        trial.lost.append(f"differs from the undisturbed run: {', '.join(differs[:5])}")
+        reasons = "; ".join(failures_of(out))
+        trial.lost.append(f"differs from the undisturbed run: {', '.join(differs[:5])} {reasons}".strip())
     stray = [p.name for p in out.parent.rglob("*") if p.name.endswith((".partial", ".lock")) or p.name == ".build"]
     if stray:
         trial.unexpected.append(f"left behind: {', '.join(stray[:5])}")
