@@ -14,6 +14,7 @@ from PIL import Image
 from ...errors import ParallelNetError
 from ...image import Pixels, TooLargeError, read
 from ...options import LimitOptions
+from ...records import is_disk_full
 from .draft import Draft
 
 MAX_BYTES = 64 << 20
@@ -55,6 +56,8 @@ class CheckPicture:
         except TooLargeError as error:
             return draft.reject("picture-too-large", str(error))
         except Exception as error:  # whatever it is, one stranger's file must not stop the build for ever
+            if is_disk_full(error):  # no fault of the row: it would be lost for ever
+                raise
             told = str(error) if isinstance(error, ParallelNetError) else f"{type(error).__name__}: {error}"
             return draft.reject("picture-unreadable", told)
         return replace(draft, image=content, image_dhash=dhash)

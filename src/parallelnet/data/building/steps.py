@@ -20,6 +20,7 @@ import soxr
 from ... import audio
 from ...errors import InputError, MissingExtraError
 from ...options import LimitOptions
+from ...records import is_disk_full
 from ..speaking.spoken import clean_for_speech, language_of
 from ..speaking.tts import Engine, voice_of
 from .draft import Draft
@@ -53,6 +54,8 @@ class CleanText:
             spoken = clean_for_speech(draft.text, emoji=self._emoji)
             language = language_of(spoken) if spoken else ""
         except Exception as error:  # of ftfy, for instance: one stranger's text must not stop the build for ever
+            if is_disk_full(error):  # no fault of the row: it would be lost for ever
+                raise
             return draft.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
         if not spoken:
             return draft.reject("no-words")

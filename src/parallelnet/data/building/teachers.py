@@ -17,6 +17,7 @@ from ... import checkpoint
 from ...errors import CheckpointError, InputError, OptionError, ParallelNetError
 from ...options import MAX_PIXELS, LimitOptions
 from ...predictor import Predictor
+from ...records import is_disk_full
 from ...types import EMOTIONS, Modality
 from .draft import Draft
 from .hub_teachers import HUB_PREFIX, open_hub_classifier
@@ -82,6 +83,8 @@ class Teacher:
         except OSError:  # of this machine, not of the file
             raise
         except Exception as error:  # a runtime's own errors, no memory: one stranger's file must not stop the build
+            if is_disk_full(error):  # no fault of the row: it would be lost for ever
+                raise
             return InputError(f"{self.name} failed on it ({type(error).__name__}: {error}).")
 
     def describe(self) -> dict[str, Any]:
