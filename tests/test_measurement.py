@@ -1,5 +1,6 @@
 """Samples to metrics: what is drawn together, what failed, and the same figures as the predictions themselves."""
 
+import errno
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
@@ -93,3 +94,11 @@ def test_a_bad_row_is_a_failure_with_its_reason(toy_checkpoint, samples):
     chosen, _ = measurement.part([*samples[:2], bad], "all")
     assert measurement.measure(load(toy_checkpoint.path), chosen).failures == (("bad", "row 9 is no good"),)
     assert isinstance(next(load(toy_checkpoint.path).predict_each([bad])), ManifestError)
+
+
+def test_a_full_disk_is_no_failure_of_a_sample(toy_checkpoint, samples, monkeypatch):
+    predictor = load(toy_checkpoint.path)
+    full = OSError(errno.ENOSPC, "No space left on device")  # where a long recording is kept while it is read
+    monkeypatch.setattr(predictor, "hear", lambda *_, **__: (_ for _ in ()).throw(full))
+    with pytest.raises(OSError, match="No space left"):
+        measurement.measure(predictor, samples[:4])

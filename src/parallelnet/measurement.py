@@ -87,6 +87,8 @@ def measure(
     labelled, failures = _labelled(samples, predictor.classes, target_column)
     for sample, outcome in zip(labelled, predictor.predict_each(labelled, modalities=modalities), strict=True):
         if isinstance(outcome, Exception):
+            if records.is_disk_full(outcome):  # no fault of the sample's
+                raise outcome
             failures.append((sample.id, reason(outcome)))
         else:
             probs.append(list(outcome.probs.values()))
