@@ -34,12 +34,12 @@ ROWS_PER_SHARD = 64
 
 def plain_loop(tweets: str, limit: int, out: str) -> dict[str, Any]:
     """Do the steps over all rows in this thread, and write one shard; duplicates are found in between, as they must."""
-    from parallelnet.data.building import jobs, ranges, shards
-    from parallelnet.data.building.clock import peak_memory_bytes
-    from parallelnet.data.building.decision import Decide
-    from parallelnet.data.building.duplicates import Duplicates, Signatures, find_duplicates
-    from parallelnet.data.building.steps import CheckSound, Speak
-    from parallelnet.data.building.teachers import Teach
+    from parallelnet.datasets import jobs, ranges, shards
+    from parallelnet.datasets.clock import peak_memory_bytes
+    from parallelnet.datasets.decision import Decide
+    from parallelnet.datasets.duplicates import Duplicates, Signatures, find_duplicates
+    from parallelnet.datasets.steps import CheckSound, Speak
+    from parallelnet.datasets.teachers import Teach
     from parallelnet.options.tweets import TweetsOptions
 
     options = TweetsOptions(tweets=tweets, out=out, limit=limit)
@@ -67,7 +67,7 @@ def plain_loop(tweets: str, limit: int, out: str) -> dict[str, Any]:
 
 def build(tweets: str, limit: int, out: str, workers: int) -> dict[str, Any]:
     """Build with so many workers and return its log."""
-    from parallelnet.data.building.build import BUILD_LOG_JSON, build_tweets
+    from parallelnet.datasets.build import BUILD_LOG_JSON, build_tweets
     from parallelnet.options.tweets import TweetsOptions
 
     options = TweetsOptions(tweets=tweets, out=out, limit=limit, workers=workers, rows_per_shard=ROWS_PER_SHARD)

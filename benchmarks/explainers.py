@@ -33,10 +33,10 @@ import numpy as np
 
 import parallelnet
 from parallelnet import audio, image
-from parallelnet.experiments import peers
 from parallelnet.explanation import division, faithfulness, players, units
 from parallelnet.explanation.estimators import EXPLAINERS
 from parallelnet.explanation.game import NetworkGame
+from parallelnet_experiments import peers
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEECH, PICTURE = "examples/happy.flac", "examples/astronaut.jpg"

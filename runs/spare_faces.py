@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from parallelnet import image
-from parallelnet.data.building.pictures import difference_hash
 from parallelnet.data.dataset import open_data
+from parallelnet.datasets.pictures import difference_hash
 from parallelnet.errors import ParallelNetError
 from parallelnet.types import Sample
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +49,16 @@ def picture_png(picture: npt.NDArray[np.uint8], tmp_path: Path) -> Path:
     path = tmp_path / "picture.png"
     Image.fromarray(picture).save(path)
     return path
+
+
+@pytest.fixture
+def table() -> Callable[[Path, Iterable[Iterable[object]]], Path]:
+    """Return a function that writes rows, the header first, as csv."""
+
+    def make(path: Path, rows: Iterable[Iterable[object]]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows(rows)
+        return path
+
+    return make

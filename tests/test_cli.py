@@ -20,7 +20,7 @@ from PIL import Image
 from parallelnet import checkpoint, cli, flags, options, records
 from parallelnet.commands import console
 from parallelnet.errors import OptionError
-from parallelnet.explained import Explanation
+from parallelnet.explanation.result import Explanation
 from parallelnet.options.checks import MOST_AT_ONCE
 from parallelnet.types import Prediction
 

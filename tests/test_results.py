@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from parallelnet.experiments.faithfulness_table import table
+from parallelnet_experiments.faithfulness_table import table
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = sorted((ROOT / "results").glob("faithfulness*"))

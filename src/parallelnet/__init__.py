@@ -33,10 +33,10 @@ _HOMES = {
     "predict_manifest": "predictions",
     "Metrics": "evaluation",
     "evaluate": "evaluation",
-    "Explanation": "explained",
+    "Explanation": "explanation.result",
     "explain": "explanation.explaining",
-    "write_explanation": "explanations",
-    "explain_manifest": "explanations",
+    "write_explanation": "explanation.batch",
+    "explain_manifest": "explanation.batch",
 }
 """Public name: the module that it lives in."""
 
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     from .errors import ParallelNetError as ParallelNetError
     from .evaluation import Metrics as Metrics
     from .evaluation import evaluate as evaluate
-    from .explained import Explanation as Explanation
+    from .explanation.batch import explain_manifest as explain_manifest
+    from .explanation.batch import write_explanation as write_explanation
     from .explanation.explaining import explain as explain
-    from .explanations import explain_manifest as explain_manifest
-    from .explanations import write_explanation as write_explanation
+    from .explanation.result import Explanation as Explanation
     from .options import ExplainOptions as ExplainOptions
     from .options import LimitOptions as LimitOptions
     from .options import SignalOptions as SignalOptions

@@ -73,7 +73,7 @@ def _explain_one(chosen: options.ExplainOptions, console: Console) -> None:
     explanation = explain(chosen.speech, chosen.image, model=model, options=chosen, word_times=word_times)
     report = None
     if chosen.out is not None:
-        from .explanations import write_explanation
+        from .explanation.batch import write_explanation
 
         given = (("speech_name", chosen.speech), ("image_name", chosen.image))
         names = {name: Path(path).name for name, path in given if path is not None}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from parallelnet import cli
 from parallelnet.commands import datasets
-from parallelnet.data.building.build import Done
+from parallelnet.datasets.build import Done
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -56,19 +55,6 @@ def wav() -> Make:
 def picture() -> Make:
     """Return a function that writes a picture of 8 x 8; the next one has other pixels."""
     return _picture_maker(0)
-
-
-@pytest.fixture
-def table() -> Callable[[Path, Iterable[Iterable[object]]], Path]:
-    """Return a function that writes rows, the header first, as csv."""
-
-    def make(path: Path, rows: Iterable[Iterable[object]]) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream).writerows(rows)
-        return path
-
-    return make
 
 
 @pytest.fixture(scope="session")

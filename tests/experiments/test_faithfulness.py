@@ -13,13 +13,13 @@ from PIL import Image
 from parallelnet import checkpoint
 from parallelnet.data import dataset
 from parallelnet.errors import ManifestError, OptionError
-from parallelnet.experiments import evidence, explainers, faithfulness, faithfulness_summary, faithfulness_table, peers
-from parallelnet.explained import DivisionNode
 from parallelnet.explanation import division
 from parallelnet.explanation.game import NetworkGame
+from parallelnet.explanation.result import DivisionNode
 from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
+from parallelnet_experiments import evidence, explainers, faithfulness, faithfulness_summary, faithfulness_table, peers
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
 _spec = importlib.util.spec_from_file_location(
@@ -418,7 +418,7 @@ def tiny():
 
 
 def gradients_of(network, speech, image):
-    from parallelnet.experiments import gradients
+    from parallelnet_experiments import gradients
 
     return gradients.Gradients(network, speech, image, column=1, temperature=1.5)
 
@@ -448,7 +448,7 @@ def test_grad_cam_of_a_mirrored_picture_is_mirrored(tiny, stage):
 
 
 def test_random_networks_differ_by_seed_and_play(tiny, stage):
-    from parallelnet.experiments import gradients
+    from parallelnet_experiments import gradients
 
     _, opened = tiny
     tables = []

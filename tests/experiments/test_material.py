@@ -15,10 +15,10 @@ from parallelnet import audio, image
 from parallelnet.data.dataset import open_data
 from parallelnet.data.splits import check_disjoint
 from parallelnet.errors import ManifestError, OptionError
-from parallelnet.experiments import material
-from parallelnet.experiments import sources as sources_module
 from parallelnet.options import PlantOptions
 from parallelnet.types import Sample
+from parallelnet_experiments import material
+from parallelnet_experiments import sources as sources_module
 
 EMOTIONS = {"01": 110, "03": 200, "04": 240, "05": 300, "07": 350}  # neutral, happy, sad, anger, hate: code to pitch
 SIZES = {"n_train": 15, "n_validation": 10, "n_test": 20}

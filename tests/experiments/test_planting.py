@@ -7,9 +7,9 @@ import pytest
 
 from parallelnet import audio
 from parallelnet.errors import OptionError
-from parallelnet.experiments import planting
-from parallelnet.experiments.planting import CLIP_SAMPLES
 from parallelnet.options import PlantOptions
+from parallelnet_experiments import planting
+from parallelnet_experiments.planting import CLIP_SAMPLES
 
 UNITS = 16
 

@@ -256,7 +256,7 @@ def test_owen_is_the_mean_over_orders_along_the_division(m, k):
 
 def test_owen_of_an_uneven_division():
     """Superpixels are numbered across their division; nothing here may rest on halves being ranges."""
-    from parallelnet.explained import DivisionNode
+    from parallelnet.explanation.result import DivisionNode
 
     division = tuple(
         DivisionNode("image", parent, units)

@@ -9,8 +9,8 @@ import pytest
 from parallelnet import words
 from parallelnet.audio_files import stored
 from parallelnet.errors import InputError, OptionError
-from parallelnet.explained import Explanation
 from parallelnet.explanation.explaining import explain
+from parallelnet.explanation.result import Explanation
 from parallelnet.options import ExplainOptions, SignalOptions
 from parallelnet.predictor import load
 

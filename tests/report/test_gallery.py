@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parallelnet.data.building import gallery as of_data
-from parallelnet.data.building.inspection import open_report
+from parallelnet.datasets import gallery as of_data
+from parallelnet.datasets.inspection import open_report
 from parallelnet.report import gallery
 
 TESTS = Path(__file__).parents[1]
@@ -23,7 +23,7 @@ def _loaded(name, path):
     return module
 
 
-built = _loaded("built_fixture", TESTS / "data" / "building" / "built_fixture.py")
+built = _loaded("built_fixture", TESTS / "datasets" / "built_fixture.py")
 html_fixture = _loaded("html_fixture", TESTS / "report" / "test_html.py")
 HOSTILE, Page, data_of = html_fixture.HOSTILE, html_fixture.Page, html_fixture.data_of
 

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from parallelnet.errors import OptionError
-from parallelnet.explained import Budget, ClassValues, DivisionNode, Explanation, Material, SpeechUnit
+from parallelnet.explanation.result import Budget, ClassValues, DivisionNode, Explanation, Material, SpeechUnit
 from parallelnet.report import html
 from parallelnet.report.html_signals import outline
 from parallelnet.types import FaceCrop, Prediction

@@ -16,8 +16,8 @@ from ..report import terminal
 from .console import Console, extra
 
 if TYPE_CHECKING:
-    from ..data.building.build import Done
-    from ..data.building.record import BuildReport
+    from ..datasets.build import Done
+    from ..datasets.record import BuildReport
 
 
 def build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, Any]) -> None:
@@ -43,7 +43,7 @@ def build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, 
 
 def build_tweets(chosen: options.TweetsOptions, console: Console, _: Mapping[str, Any]) -> None:
     """Build a speech+image data set from plain tweets, or say what that would be."""
-    from ..data.building import build
+    from ..datasets import build
 
     if chosen.dry_run:
         plan = build.plan_tweets(chosen)
@@ -69,7 +69,7 @@ def build_tweets(chosen: options.TweetsOptions, console: Console, _: Mapping[str
 
 
 def _none_kept(chosen: options.TweetsOptions, report: BuildReport) -> ManifestError:
-    from ..data.building.draft import REASONS
+    from ..datasets.draft import REASONS
 
     reason, n = max(report.rejected.items(), key=lambda each: each[1])
     return ManifestError(
@@ -83,7 +83,7 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, An
     with extra("Inspecting a data set", "build"):
         import pyarrow  # noqa: F401  # asked for here, so that its absence is told by the extra
     if console.json:
-        from ..data.building.inspection import inspect as look
+        from ..datasets.inspection import inspect as look
 
         print(look(Path(chosen.data), examples=chosen.examples).to_json())
     else:
@@ -91,9 +91,9 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, An
 
 
 def _show(folder: str, examples: int) -> None:
-    from ..data.building.card import PAPER_COUNTS
-    from ..data.building.draft import REASONS
-    from ..data.building.inspection import inspect as look
+    from ..datasets.card import PAPER_COUNTS
+    from ..datasets.draft import REASONS
+    from ..datasets.inspection import inspect as look
 
     terminal.show_inspection(look(Path(folder), examples=examples).to_dict(), REASONS, PAPER_COUNTS)
     if not examples:

@@ -13,7 +13,7 @@ from .console import Console, extra, recipe
 
 def plant(chosen: options.PlantOptions, console: Console, _: Mapping[str, Any]) -> None:
     """Make material with planted evidence."""
-    from ..experiments.material import plant
+    from parallelnet_experiments.material import plant
 
     manifest = plant(chosen)
     print(json.dumps({"manifest": str(manifest)}) if console.json else manifest)
@@ -21,7 +21,7 @@ def plant(chosen: options.PlantOptions, console: Console, _: Mapping[str, Any]) 
 
 def faithfulness(chosen: options.FaithfulnessOptions, console: Console, _: Mapping[str, Any]) -> None:
     """Ask whether explanations find planted evidence."""
-    from ..experiments.faithfulness import measure
+    from parallelnet_experiments.faithfulness import measure
 
     _show(measure(chosen), console, "table")
 
@@ -29,21 +29,21 @@ def faithfulness(chosen: options.FaithfulnessOptions, console: Console, _: Mappi
 def table1(chosen: options.Table1Options, console: Console, given: Mapping[str, Any]) -> None:
     """Train and compare the rows of Table 1."""
     with extra("Table 1", "train"):
-        from ..experiments.tables.table1 import measure
+        from parallelnet_experiments.tables.table1 import measure
     _show(measure(chosen, recipe(options.PRESETS[chosen.preset], given), quiet=console.quiet), console, "table1")
 
 
 def table2(chosen: options.Table2Options, console: Console, given: Mapping[str, Any]) -> None:
     """Train and compare the rows of Table 2."""
     with extra("Table 2", "train"):
-        from ..experiments.tables.table2 import measure
+        from parallelnet_experiments.tables.table2 import measure
     _show(measure(chosen, recipe(options.PRESETS[chosen.preset], given), quiet=console.quiet), console, "table2")
 
 
 def modalities(chosen: options.ModalitiesOptions, console: Console, given: Mapping[str, Any]) -> None:
     """Compare both modalities with each alone."""
     with extra("The comparison of modalities", "train"):
-        from ..experiments.tables.modalities import measure
+        from parallelnet_experiments.tables.modalities import measure
     _show(measure(chosen, recipe(options.PRESETS[chosen.preset], given), quiet=console.quiet), console, "modalities")
 
 
@@ -56,7 +56,7 @@ def _show(result: Path, console: Console, table: str) -> None:
 
 def render(chosen: options.RenderOptions, console: Console, _: Mapping[str, Any]) -> None:
     """Rewrite the tables and pages from their JSON, or check that they are what it says."""
-    from ..experiments.tables.render import render
+    from parallelnet_experiments.tables.render import render
 
     report = render(chosen)
     if console.json:

@@ -49,7 +49,7 @@ def predict(chosen: options.PredictOptions, console: Console) -> None:
 def explain(chosen: options.ExplainOptions, console: Console) -> None:
     """Write a folder and a row a sample, and the index."""
     from ..data.dataset import digest, open_data
-    from ..explanations import explain_manifest
+    from ..explanation.batch import explain_manifest
     from ..predictor import load_chosen
 
     assert chosen.manifest is not None

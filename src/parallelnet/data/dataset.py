@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from ..datasets import built
+from ..datasets.record import read_report
 from ..errors import ManifestError
 from ..types import Sample
-from .building import built
-from .building.record import read_report
 from .corpora import CORPORA, CorpusContent, read_corpus
 from .generic_corpora import read_own
 from .manifest import MANIFEST_CSV, read_manifest, write_manifest

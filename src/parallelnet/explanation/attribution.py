@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..explained import DivisionNode
 from .game import Divided, Game, Scores
 from .masking import Masks
+from .result import DivisionNode
 
 
 @dataclass(frozen=True, slots=True)

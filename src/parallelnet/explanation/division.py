@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..explained import DivisionNode
 from ..types import Modality
+from .result import DivisionNode
 
 
 def speech_division(n_units: int, mel_bands: int = 1) -> tuple[DivisionNode, ...]:

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from .. import audio, judging, words
 from ..errors import InputError, OptionError, unknown
-from ..explained import ClassValues, Explanation, Material, Sensitivity, SpeechUnit
 from ..options import ExplainOptions, ModelOptions
 from ..predictor import Predictor, load_chosen
 from ..types import Prediction
@@ -25,6 +24,7 @@ from .baselines import IMAGE_BASELINES, SPEECH_BASELINES
 from .estimators import EXPLAINERS, Attribution
 from .faithfulness import rank_correlation
 from .game import NetworkGame
+from .result import ClassValues, Explanation, Material, Sensitivity, SpeechUnit
 
 WordTimes = Sequence[tuple[str, float, float]]
 _MODEL_FLAGS = {field.name for field in fields(ModelOptions)} | {"labels"}

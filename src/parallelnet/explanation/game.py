@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from .. import audio
 from ..errors import InputError
-from ..explained import Budget, DivisionNode
 from ..types import Modalities
 from .masking import Array, Batches, Branches, MaskedSignal, Masks, Rows, packed
 from .players import ImageSignal, SpeechSignal
+from .result import Budget, DivisionNode
 
 Scores = npt.NDArray[np.float64]
 Score = Literal["probability", "log-odds"]

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..explained import DivisionNode
 from .attribution import Attribution, corners_of, ends, two_player_values
 from .game import Divided, Game, Scores
 from .masking import Masks, Rows
+from .result import DivisionNode
 
 
 def owen(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from .. import audio, image
 from ..errors import InputError, unknown
-from ..explained import DivisionNode, SpeechUnit
 from ..options import SignalOptions
 from .baselines import IMAGE_BASELINES, SPEECH_BASELINES
 from .division import speech_division
+from .result import DivisionNode, SpeechUnit
 from .units import MOST_UNITS, frame_owners
 
 Owners = npt.NDArray[np.int16]

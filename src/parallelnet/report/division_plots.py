@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..explained import Explanation
+from ..explanation.result import Explanation
 from .drawing import (
     DARK,
     GREY,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, unknown
-from ..explained import ClassValues, Explanation
+from ..explanation.result import ClassValues, Explanation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..explained import Explanation
+from ..explanation.result import Explanation
 from .division_plots import division_plot
 from .drawing import (
     DARK,

@@ -26,7 +26,7 @@ from markupsafe import Markup
 
 from .. import records
 from ..errors import unknown
-from ..explained import Explanation
+from ..explanation.result import Explanation
 from .drawing import Colours
 from .html_signals import jpeg
 from .html_view import View, short

@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ..audio import SAMPLE_RATE_HZ
-from ..explained import ClassValues, Explanation
+from ..explanation.result import ClassValues, Explanation
 from .html_signals import LONGEST_SIDE, jpeg, outline, sound, waves
 
 _STEPS = 12  # parts named one by one on the way from base to score

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from ..explained import Explanation
+from ..explanation.result import Explanation
 from .drawing import (
     DARK,
     Colours,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..explained import Explanation
+from ..explanation.result import Explanation
 from .drawing import (
     DARK,
     Colours,

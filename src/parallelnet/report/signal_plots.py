@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..audio import SAMPLE_RATE_HZ, mel_matrix
 from ..errors import InputError
-from ..explained import Explanation
+from ..explanation.result import Explanation
 from .drawing import (
     DARK,
     GREY,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..explained import Explanation
+    from ..explanation.result import Explanation
     from ..types import Prediction
 
 _LINE = 100  # characters of one

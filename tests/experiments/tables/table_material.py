@@ -12,10 +12,10 @@ from parallelnet import checkpoint
 from parallelnet.checkpoint import ModelFacts
 from parallelnet.data.manifest import read_manifest, write_manifest
 from parallelnet.evaluation import evaluate
-from parallelnet.experiments.tables.rows import ROWS
-from parallelnet.experiments.tables.runner import Material, Outcome, prepare
 from parallelnet.models.variants import network_options
 from parallelnet.options.tables import Table1Options
+from parallelnet_experiments.tables.rows import ROWS
+from parallelnet_experiments.tables.runner import Material, Outcome, prepare
 
 _spec = importlib.util.spec_from_file_location(
     "training_conftest", Path(__file__).parents[2] / "training" / "conftest.py"

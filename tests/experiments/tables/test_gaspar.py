@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from parallelnet.errors import InputError
-from parallelnet.experiments.tables import gaspar
+from parallelnet_experiments.tables import gaspar
 
 
 def random_probs(rng: np.random.Generator, n: int, k: int = 3) -> np.ndarray:

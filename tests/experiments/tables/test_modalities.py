@@ -11,9 +11,9 @@ import pytest
 
 from parallelnet import checkpoint
 from parallelnet.errors import ManifestError, OptionError
-from parallelnet.experiments.tables import modalities, modality_plots, modality_tables, runner
 from parallelnet.options import PRESETS
 from parallelnet.options.tables import ModalitiesOptions
+from parallelnet_experiments.tables import modalities, modality_plots, modality_tables, runner
 
 CLASSES = ("anger", "sad")
 N_FOLDS = 2

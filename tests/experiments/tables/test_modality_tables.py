@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, precision_recall_fscore_support
 
-from parallelnet.experiments.tables import modality_plots, modality_statistics, modality_tables
-from parallelnet.experiments.tables.modality_statistics import Answers
-from parallelnet.experiments.tables.statistics import Pooled, difference
+from parallelnet_experiments.tables import modality_plots, modality_statistics, modality_tables
+from parallelnet_experiments.tables.modality_statistics import Answers
+from parallelnet_experiments.tables.statistics import Pooled, difference
 
 CLASSES = ("anger", "happy", "sad")
 

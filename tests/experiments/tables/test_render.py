@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 
 from parallelnet import checkpoint
-from parallelnet.data.building.record import BuildReport
+from parallelnet.datasets.record import BuildReport
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.evaluation import evaluate
-from parallelnet.experiments.tables import (
+from parallelnet.options import PRESETS
+from parallelnet.options.tables import RenderOptions, Table1Options
+from parallelnet.training.parts import Parts
+from parallelnet.types import Sample
+from parallelnet_experiments.tables import (
     captions,
     findings,
     modalities,
@@ -25,18 +29,14 @@ from parallelnet.experiments.tables import (
     table1,
     table2,
 )
-from parallelnet.experiments.tables.modality_statistics import Answers
-from parallelnet.experiments.tables.ranking import rank_agreement
-from parallelnet.experiments.tables.render import render
-from parallelnet.experiments.tables.rows import TABLE1
-from parallelnet.experiments.tables.runner import Material, Outcome
-from parallelnet.experiments.tables.sentiment_rows import ROWS as SENTIMENT_ROWS
-from parallelnet.experiments.tables.sentiment_study import Answered
-from parallelnet.experiments.tables.statistics import Pooled
-from parallelnet.options import PRESETS
-from parallelnet.options.tables import RenderOptions, Table1Options
-from parallelnet.training.parts import Parts
-from parallelnet.types import Sample
+from parallelnet_experiments.tables.modality_statistics import Answers
+from parallelnet_experiments.tables.ranking import rank_agreement
+from parallelnet_experiments.tables.render import render
+from parallelnet_experiments.tables.rows import TABLE1
+from parallelnet_experiments.tables.runner import Material, Outcome
+from parallelnet_experiments.tables.sentiment_rows import ROWS as SENTIMENT_ROWS
+from parallelnet_experiments.tables.sentiment_study import Answered
+from parallelnet_experiments.tables.statistics import Pooled
 
 ROOT = Path(__file__).resolve().parents[3]
 CLASSES = ("anger", "sad")

@@ -3,9 +3,9 @@
 import pytest
 
 from parallelnet.errors import OptionError
-from parallelnet.experiments.tables import rows
 from parallelnet.models.variants import VARIANTS, network_options
 from parallelnet.options import Recipe
+from parallelnet_experiments.tables import rows
 
 
 def test_the_paper_prints_these_six():

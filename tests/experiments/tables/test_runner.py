@@ -21,10 +21,10 @@ from parallelnet.errors import (
     ParallelNetError,
     StoppedError,
 )
-from parallelnet.experiments.tables import rows, runner, starts
 from parallelnet.models.variants import network_options
 from parallelnet.options import PRESETS, Recipe
 from parallelnet.training.run import METRICS, _collect
+from parallelnet_experiments.tables import rows, runner, starts
 
 _spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
 made = importlib.util.module_from_spec(_spec)

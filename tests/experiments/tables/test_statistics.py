@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binomtest
 from sklearn import metrics
 
-from parallelnet.experiments.tables import statistics
-from parallelnet.experiments.tables.statistics import Pooled
+from parallelnet_experiments.tables import statistics
+from parallelnet_experiments.tables.statistics import Pooled
 
 CLASSES = ("anger", "happy", "sad")
 

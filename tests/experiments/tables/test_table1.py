@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 
 from parallelnet import checkpoint
-from parallelnet.data.building import teachers
 from parallelnet.data.manifest import read_word_times
+from parallelnet.datasets import teachers
 from parallelnet.errors import CheckpointError, OptionError
-from parallelnet.experiments.tables import figure4, runner, table1, table1_text, teacher_rule
 from parallelnet.explanation.explaining import explain
 from parallelnet.options import PRESETS
+from parallelnet_experiments.tables import figure4, runner, table1, table1_text, teacher_rule
 
 _spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
 made = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(made)
 
 _spec = importlib.util.spec_from_file_location(
-    "built_fixture", Path(__file__).parents[2] / "data" / "building" / "built_fixture.py"
+    "built_fixture", Path(__file__).parents[2] / "datasets" / "built_fixture.py"
 )
 built_fixture = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(built_fixture)

@@ -7,9 +7,9 @@ import pytest
 from sklearn.metrics import f1_score
 
 from parallelnet.errors import ManifestError
-from parallelnet.experiments.tables import text_reference
-from parallelnet.experiments.tables.text_reference import C_GRID, CLASS_WEIGHTS, TextChoice
 from parallelnet.types import SENTIMENTS, Sample
+from parallelnet_experiments.tables import text_reference
+from parallelnet_experiments.tables.text_reference import C_GRID, CLASS_WEIGHTS, TextChoice
 
 CUES = ("awful gloomy", "table chair", "lovely sunny")
 FILLER = ("today", "again", "really", "somewhere", "people", "nothing", "monday", "coffee")

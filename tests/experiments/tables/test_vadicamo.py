@@ -14,14 +14,14 @@ from torch import nn
 
 from parallelnet.data.loading import SignalStore
 from parallelnet.errors import CheckpointError, ManifestError
-from parallelnet.experiments.tables import picture_network, vadicamo
-from parallelnet.experiments.tables.picture_network import Pictures
-from parallelnet.experiments.tables.picture_network import picture_network as build_network
 from parallelnet.models import backbones, features
 from parallelnet.models.frozen import freeze
 from parallelnet.options import PRESETS, AugmentOptions, Recipe, SignalOptions
 from parallelnet.training.fit import Hardware
 from parallelnet.types import SENTIMENTS, Sample
+from parallelnet_experiments.tables import picture_network, vadicamo
+from parallelnet_experiments.tables.picture_network import Pictures
+from parallelnet_experiments.tables.picture_network import picture_network as build_network
 
 RECIPE = Recipe(epochs=12, batch_size=8, learning_rate=2e-2, early_stopping=0, keep="last", class_weights="balanced")
 

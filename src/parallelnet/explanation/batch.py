@@ -1,0 +1,274 @@
+"""The explanations of a whole manifest: a folder a sample, a row a sample, one page that leads to all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+from PIL import Image
+
+from .. import batches, image, records
+from ..errors import InputError, ManifestError, OptionError
+from ..options import ExplainOptions, ModelOptions
+from ..predictor import Predictor
+from ..report import explanation_plots, html
+from ..types import Sample
+from .explaining import explain
+from .result import Explanation
+
+TABLE = "explanations.csv"
+SETTINGS = "settings.json"
+COLUMNS = (
+    "id",
+    "status",
+    "reason",
+    "folder",
+    "label",
+    "emotion",
+    "probability",
+    "target",
+    "base_value",
+    "full_value",
+    "speech_value",
+    "image_value",
+    "synergy",
+    "efficiency_gap",
+    "top",
+    "warnings",
+    "seconds",
+    "checkpoint",
+)
+_SMALL = "thumbnail.png"
+_SOUNDS = ("kept", "silenced", "inverted")
+_FILES = ("report.html", "explanation.json", _SMALL, *(f"{name}.wav" for name in _SOUNDS))
+# What does not decide the results, and what opens the model, which `Predictor.asked` says.
+_FREE = {"manifest", "out", "resume", "retry_failed", "memory_mb", "speech", "image", "labels"} | {
+    field.name for field in fields(ModelOptions)
+}
+_NUMBERS = frozenset(COLUMNS[COLUMNS.index("base_value") : COLUMNS.index("top")]) | {"probability", "seconds"}
+
+
+def write_explanation(
+    explanation: Explanation,
+    folder: str | Path,
+    *,
+    title: str = "",
+    speech_name: str = "",
+    image_name: str = "",
+) -> Path:
+    """Write `report.html`, `explanation.json`, plots and sounds into a folder, made where it is missing.
+
+    Args:
+        explanation: with its material.
+        folder: files of these names in it are replaced.
+        title: of the report.
+        speech_name: what the report calls the speech, for instance its file's name.
+        image_name: likewise the picture.
+
+    Returns:
+        The path of the report.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    _clear(target)  # or sounds of an earlier explanation would stand beside this picture
+    (target / "explanation.json").write_text(explanation.to_json() + "\n", encoding="utf-8")
+    explanation_plots.save_all(explanation, target)
+    _write_sounds(explanation, target)
+    if explanation.material is not None and explanation.material.picture is not None:
+        small = Image.fromarray(explanation.material.picture)
+        small.thumbnail((144, 144))  # twice the side that the index shows, for dense screens
+        small.save(target / _SMALL)
+    report = html.write(
+        explanation, target / "report.html", title=title, speech_name=speech_name, image_name=image_name
+    )
+    return report
+
+
+def _clear(folder: Path) -> None:
+    for name in (*_FILES, *explanation_plots.NAMES):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _write_sounds(explanation: Explanation, folder: Path) -> None:
+    import soundfile
+
+    from ..audio import SAMPLE_RATE_HZ
+
+    for name in _SOUNDS:
+        sound = getattr(explanation.material, name, None)
+        if sound is not None:
+            # Through memory: libsndfile does not say that the disk is full, the system does.
+            coded = io.BytesIO()
+            soundfile.write(coded, sound, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
+            (folder / f"{name}.wav").write_bytes(coded.getvalue())
+
+
+def explain_manifest(
+    model: Predictor,
+    samples: Sequence[Sample],
+    out: str | Path,
+    options: ExplainOptions,
+    *,
+    data: str = "",
+    progress: Callable[[int], object] | None = None,
+) -> batches.BatchCounts:
+    """Write a folder and a row of `explanations.csv` for each sample, and `index.html`; a bad file is a row.
+
+    What was asked (`Predictor.asked`, the options, `data`) is kept in `settings.json`.
+
+    Args:
+        model: from `predictor.load`.
+        samples: with unique ids and paths that can be opened as they are; `word_times` become units, `label` is what
+            `--target label` explains.
+        out: folder. Its index is made from the rows at the end, also when the run is stopped.
+        options: how to explain; `resume` keeps what an earlier run with the same options finished, `retry_failed`
+            tries the samples again that failed there.
+        data: hash of where the samples come from (`data.dataset.digest`); that of their rows when left out.
+        progress: called with the number of samples that were finished, those of an earlier run first.
+
+    Raises:
+        ManifestError: ids by which rows cannot be told apart, or a table that holds something else.
+        OptionError: `out` holds something and `resume` is off, or results of other options, data or checkpoint.
+        ParallelNetError: another process writes there, or `out` cannot be written any more.
+    """
+    batches.check_ids(samples)
+    target = Path(out)
+    if target.exists() and not target.is_dir():
+        raise OptionError(f"--out {target} is a file; allowed: a folder.")
+    target.mkdir(parents=True, exist_ok=True)
+    decide = {name: value for name, value in asdict(options).items() if name not in _FREE}
+    asked = batches.asked(model, samples, data, **decide)
+    with batches.writing(target):
+        if not records.is_empty(target):
+            if not options.resume:
+                raise OptionError(
+                    f"{target} exists and is not empty. Mend: --resume to go on with it, or another --out."
+                )
+            if not (target / SETTINGS).is_file():
+                raise OptionError(
+                    f"{target} holds no explanations to go on with ({SETTINGS} is missing). Mend: another --out."
+                )
+        records.begun(target / SETTINGS, asked, place=target)
+        table = batches.Table(target / TABLE, COLUMNS, model.name, _NUMBERS)
+
+        def work(todo: Sequence[Sample]) -> Generator[batches.Row]:
+            for sample in todo:
+                yield _explained(model, sample, target, options)
+
+        return batches.run(
+            table,
+            samples,
+            work,
+            retry_failed=options.retry_failed,
+            finish=lambda: _write_index(table),
+            progress=progress,
+        )
+
+
+def _explained(model: Predictor, sample: Sample, target: Path, options: ExplainOptions) -> batches.Row:
+    """Explain one sample, write its folder, and return its row.
+
+    Raises:
+        OSError: the folder cannot be written, or a disk is full.
+    """
+    # In a folder of their own, so that no id can name the table or the index.
+    folder = target / "samples" / _folder(sample.id)
+    outcome = _outcome(model, sample, options)
+    if isinstance(outcome, Explanation):
+        folder.parent.mkdir(exist_ok=True)  # not its parents: an --out that was taken away must not come back half
+        given = {"speech_name": sample.speech, "image_name": sample.image}
+        names = {name: Path(path).name for name, path in given.items() if path}
+        try:
+            write_explanation(outcome, folder, title=sample.id, **names)
+        except OSError:
+            raise
+        except Exception as error:  # one odd explanation must not end a batch
+            outcome = error
+    row = {"label": sample.label}
+    if isinstance(outcome, Explanation):
+        return {**row, "status": "ok", "folder": folder.relative_to(target).as_posix(), **_figures(outcome)}
+    failed = batches.failed(outcome)
+    if folder.is_dir():  # what a killed run left half-written
+        _clear(folder)
+        with suppress(OSError):  # a file of somebody else lies in it
+            folder.rmdir()
+    return {**row, **failed}
+
+
+def _outcome(model: Predictor, sample: Sample, options: ExplainOptions) -> Explanation | Exception:
+    takes = model.modalities
+    single = replace(options, manifest=None, out=None, resume=False)
+    if options.units == "words" and sample.text and not sample.word_times and not options.transcribe:
+        single = replace(single, text=sample.text)
+    try:
+        if sample.problem:
+            raise ManifestError(sample.problem)
+        return explain(
+            sample.speech if "speech" in takes else None,
+            sample.image if "image" in takes else None,
+            model=model,
+            options=single,
+            word_times=sample.word_times,
+            label=sample.label,
+        )
+    except Exception as error:  # one bad file must not end a batch, whatever its decoder raises
+        return error
+
+
+def _figures(explanation: Explanation) -> dict[str, str]:
+    values = explanation.of_target
+    return {
+        "emotion": explanation.emotion,
+        "probability": f"{explanation.prediction.probs[explanation.emotion]:.6f}",
+        "target": explanation.target,
+        "base_value": f"{values.base:.6f}",
+        "full_value": f"{values.full:.6f}",
+        "speech_value": f"{values.speech:.6f}",
+        "image_value": f"{values.image:.6f}",
+        "synergy": f"{values.synergy:.6f}",
+        "efficiency_gap": f"{values.efficiency_gap:.3g}",
+        "top": "|".join(f"{modality} {name} {value:+.3f}" for modality, name, value in explanation.top(3)),
+        "warnings": "|".join(explanation.warnings),
+        "seconds": f"{explanation.seconds:.3f}",
+    }
+
+
+def _folder(sample_id: str) -> str:
+    """Return a folder name for any id: its letters and digits, and a short hash where that lost something."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", sample_id).strip("-.")[:80]
+    # Two ids may also differ by case alone, which some file systems do not see.
+    if plain == sample_id and plain == plain.lower():
+        return plain
+    return f"{plain or 'sample'}-{hashlib.sha256(sample_id.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def _write_index(table: batches.Table) -> None:
+    target = table.path.parent
+    html.write_index(
+        [
+            html.IndexRow(
+                id=row["id"],
+                link=f"{row['folder']}/report.html" if row["status"] == "ok" else "",
+                status=row["status"],
+                reason=row["reason"],
+                emotion=row["emotion"],
+                probability=float(row["probability"]) if row["probability"] else None,
+                truth=row["label"],
+                thumbnail=_thumbnail(target / row["folder"]) if row["status"] == "ok" else "",
+            )
+            for row in table.rows()
+        ],
+        target / "index.html",
+    )
+
+
+def _thumbnail(folder: Path) -> str:
+    try:
+        return html.thumbnail(image.read(folder / _SMALL))
+    except InputError:  # there is no picture, or somebody took it away
+        return ""

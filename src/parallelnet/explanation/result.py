@@ -1,0 +1,537 @@
+"""What an explanation says: frozen records, their JSON, and the way to other toolkits.
+
+They know no other part of the program, so that explaining, plotting and reporting can all read them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from html import escape
+from typing import Any, Self
+
+from ..errors import InputError, MissingExtraError
+from ..types import Modality, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechUnit:
+    """One player of the speech: a word, or a segment.
+
+    Attributes:
+        start_s: where the word or segment begins, in seconds from the start of the file that was given.
+        end_s: where it ends.
+        word: the word as it was given or recognised; "" for a segment.
+        reach_start_s: from here on every moment is this unit's: a pause goes to the nearer word. For a segment the
+            same as `start_s`.
+        reach_end_s: up to here; the reaches of all units cover the speech without gap or overlap.
+    """
+
+    start_s: float
+    end_s: float
+    word: str
+    reach_start_s: float
+    reach_end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DivisionNode:
+    """One part of the binary division of a modality (paper Fig. 2).
+
+    Attributes:
+        modality: `speech` or `image`.
+        parent: place of the part that it is a half of, in `Explanation.nodes`; -1 for a whole modality.
+        units: places of its units, in ascending order; one for a leaf. Of speech with `mel_bands` above 1, the
+            places of its parts: unit * mel_bands + band.
+    """
+
+    modality: Modality
+    parent: int
+    units: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassValues:
+    """What the parts of a sample did to the score of one class; all in units of that score.
+
+    Attributes:
+        base: v(0), the score with every part at its baseline.
+        speech_alone: v(S), the score with the speech present and the picture at its baseline; `base` without speech.
+        image_alone: v(I), likewise.
+        full: v(S, I), the score of the whole sample: what `predict` says, where the score is the probability.
+        speech: value of the speech as a whole; 0 where there is none.
+        image: value of the picture as a whole.
+        speech_units: value of each speech unit.
+        image_units: value of each picture unit; of a grid row by row.
+        speech_bands: `[speech unit][mel band]`, lowest band first, where the spectrogram was divided over frequency as
+            well (`mel_bands` above 1); else empty.
+        speech_errors: standard error of each speech unit's value where the method samples; else empty.
+        image_errors: likewise of each picture unit.
+        interactions: `[speech unit][picture unit]`, what the two told only together (Shapley interaction index); None
+            where the method does not give it.
+        nodes: value of each of `Explanation.nodes`.
+        lost: for each of `Explanation.nodes`, its value less the sum of its halves' (0 for leaves): what `paper`'s
+            division loses on the way down; 0 everywhere for `owen`.
+    """
+
+    base: float
+    speech_alone: float
+    image_alone: float
+    full: float
+    speech: float
+    image: float
+    speech_units: tuple[float, ...] = ()
+    image_units: tuple[float, ...] = ()
+    speech_bands: tuple[tuple[float, ...], ...] = ()
+    speech_errors: tuple[float, ...] = ()
+    image_errors: tuple[float, ...] = ()
+    interactions: tuple[tuple[float, ...], ...] | None = None
+    nodes: tuple[float, ...] = ()
+    lost: tuple[float, ...] = ()
+
+    @property
+    def synergy(self) -> float:
+        """v(S, I) - v(S) - v(I) + v(0): what speech and picture told only together."""
+        return self.full - self.speech_alone - self.image_alone + self.base
+
+    @property
+    def efficiency_gap(self) -> float:
+        """How far the units' values are from adding up to `full - base` (paper Eq. 5), 0 or more."""
+        return abs(math.fsum((*self.speech_units, *self.image_units)) - (self.full - self.base))
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What an explanation cost.
+
+    Attributes:
+        speech_passes: masked speech inputs that the method asks the speech branches about, all windows together.
+        image_passes: masked pictures that it asks the image branches about, once for each window.
+        passes_saved: how many of those two the network did not run, because it had seen the very same input before:
+            the picture is the same for every window, and a mask may change nothing in a window.
+        joint_passes: passes of a whole network whose branches do not separate; the first three are 0 then.
+        head_evaluations: rows that the head computed.
+        n_windows: windows of the speech; 1 without speech.
+    """
+
+    speech_passes: int = 0
+    image_passes: int = 0
+    passes_saved: int = 0
+    joint_passes: int = 0
+    head_evaluations: int = 0
+    n_windows: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """The same explanation under another pair of baselines.
+
+    Attributes:
+        speech_baseline: what absent speech was replaced by; "" without speech.
+        image_baseline: what absent cells were replaced by; "" without a picture.
+        base: v(0) of the target under it.
+        speech: value of the speech as a whole.
+        image: value of the picture as a whole.
+        rank_correlation: Spearman's, of all units' values with those of the explanation, -1 to 1; None where all of
+            them are equal.
+    """
+
+    speech_baseline: str
+    image_baseline: str
+    base: float
+    speech: float
+    image: float
+    rank_correlation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The signals that an explanation is about, for plots and reports; never written into its JSON.
+
+    Attributes:
+        waveform: the whole speech, float32 `[n]` at 16 kHz, as given, whole; None without speech.
+        kept: the same with the units of low value silenced (paper section 3.3); None without speech.
+        silenced: what was taken out of `kept`: `waveform - kept`.
+        inverted: speech rebuilt from the masked spectrogram, which the paper tried and rejected; None unless asked for.
+        log_mel: float32 `[128 mels, n_frames]` in [0, 1], the whole of what the windows were cut from; None without
+            speech.
+        log_mel_start_s: time of frame 0 in the file (above 0 where quiet before it was left out).
+        frame_s: seconds between frames.
+        picture: uint8 `[h, w, 3]`, RGB, upright; None without a picture.
+        image_owners: int16 `[128, 128]`, the picture unit that each pixel of the model's square belongs to.
+    """
+
+    waveform: Any = None
+    kept: Any = None
+    silenced: Any = None
+    inverted: Any = None
+    log_mel: Any = None
+    log_mel_start_s: float = 0.0
+    frame_s: float = 0.032
+    picture: Any = None
+    image_owners: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why the model says what it says of one sample (paper section 3.3, design section 7).
+
+    Attributes:
+        prediction: what `predict` says of the sample.
+        target: the class whose score is explained first; `values` has all of them.
+        values: for each class, what every part did to its score.
+        method: `owen`, `paper`, `exact` or `sampled`.
+        score: `probability`, or `log-odds` of it.
+        modalities: what the sample has.
+        units: kind of the speech units: `words` or `segments`; "" without speech.
+        speech_units: where each speech unit lies, in order of time.
+        words_from: where the words' times come from, for instance `pocketsphinx 5.1.1`; "" for segments.
+        mel_bands: bands that the spectrogram was divided into; 1 divides time only.
+        image_grid: rows and columns of the picture's cells; None for superpixels, and without a picture.
+        image_labels: for superpixels, the unit of each pixel of the model's 128 x 128 square, row by row; else empty.
+        image_box: left, top, width, height, in pixels of the upright picture, of the part that the model saw; None
+            without a picture.
+        image_size: width and height of the upright picture; None without one.
+        nodes: parts of the binary division, parents before children; empty for `exact` and `sampled`.
+        kept: for each speech unit, whether its value reaches the percentile (paper section 3.3).
+        percentile: of the speech units' values for the target; units below it are silenced.
+        heard: words of the kept units, or what recognition made of the kept speech; None where neither is known.
+        heard_by: the recogniser that gave `heard`; "" where they are the words of the kept units.
+        speech_baseline: what absent speech is replaced by; "" without speech.
+        image_baseline: what absent picture cells are replaced by; "" without a picture.
+        n_samples: pairs of random orders, for `sampled`; else 0.
+        seed: of the random orders.
+        sensitivity: the explanation under the other baselines, where asked for.
+        budget: what it cost.
+        seconds: wall time of the explanation, without decoding, alignment and report.
+        warnings: one line for each reason to read it with care.
+        material: the signals, while they are at hand; not part of the JSON.
+    """
+
+    prediction: Prediction
+    target: str
+    values: Mapping[str, ClassValues]
+    method: str
+    score: str
+    modalities: tuple[str, ...]
+    units: str = ""
+    speech_units: tuple[SpeechUnit, ...] = ()
+    words_from: str = ""
+    mel_bands: int = 1
+    image_grid: tuple[int, int] | None = None
+    image_labels: tuple[int, ...] = ()
+    image_box: tuple[int, int, int, int] | None = None
+    image_size: tuple[int, int] | None = None
+    nodes: tuple[DivisionNode, ...] = ()
+    kept: tuple[bool, ...] = ()
+    percentile: float = 30.0
+    heard: tuple[str, ...] | None = None
+    heard_by: str = ""
+    speech_baseline: str = ""
+    image_baseline: str = ""
+    n_samples: int = 0
+    seed: int = 0
+    sensitivity: tuple[Sensitivity, ...] = ()
+    budget: Budget = Budget()
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    material: Material | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def emotion(self) -> str:
+        """The most probable class."""
+        return self.prediction.emotion
+
+    @property
+    def of_target(self) -> ClassValues:
+        """The values for the target class."""
+        return self.values[self.target]
+
+    @property
+    def base_value(self) -> float:
+        """v(0): the target's score with everything at its baseline."""
+        return self.of_target.base
+
+    @property
+    def full_value(self) -> float:
+        """v(S, I): the target's score of the whole sample."""
+        return self.of_target.full
+
+    @property
+    def efficiency_gap(self) -> float:
+        """How far the target's unit values are from adding up to `full_value - base_value` (paper Eq. 5)."""
+        return self.of_target.efficiency_gap
+
+    @property
+    def modality_values(self) -> dict[str, float]:
+        """Value of the speech and of the picture for the target; 0 for one that the sample lacks."""
+        return {"speech": self.of_target.speech, "image": self.of_target.image}
+
+    @property
+    def image_values(self) -> tuple[tuple[float, ...], ...]:
+        """The target's picture values as rows of the grid; one row for superpixels; empty without a picture."""
+        return self._rows(self.of_target.image_units)
+
+    @property
+    def interactions(self) -> tuple[tuple[float, ...], ...] | None:
+        """The target's `[speech unit][row * columns + column]`, or None."""
+        return self.of_target.interactions
+
+    def _rows(self, values: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
+        if self.image_grid is None:
+            return (values,) if values else ()
+        columns = self.image_grid[1]
+        return tuple(values[at : at + columns] for at in range(0, len(values), columns))
+
+    def speech_unit_name(self, index: int) -> str:
+        """Return the word of a speech unit, or its seconds: `1.28-1.54 s`."""
+        unit = self.speech_units[index]
+        return unit.word or f"{unit.start_s:.2f}-{unit.end_s:.2f} s"
+
+    def division_parts(self, node: DivisionNode) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the units of a part of the division and, for speech in bands, its mel bands (else empty)."""
+        if node.modality == "image" or self.mel_bands == 1:
+            return node.units, ()
+        return tuple(sorted({k // self.mel_bands for k in node.units})), tuple(
+            sorted({k % self.mel_bands for k in node.units})
+        )
+
+    def image_unit_name(self, index: int) -> str:
+        """Return a picture cell's place, counted from 1: `row 2, column 3`; or `region 7` of superpixels."""
+        if self.image_grid is None:
+            return f"region {index + 1}"
+        row, column = divmod(index, self.image_grid[1])
+        return f"row {row + 1}, column {column + 1}"
+
+    def image_unit_box(self, index: int) -> tuple[float, float, float, float]:
+        """Return left, top, width, height of a grid cell in pixels of the upright picture.
+
+        Raises:
+            InputError: superpixels have no box, or there is no such cell.
+        """
+        if self.image_grid is None or self.image_box is None:
+            raise InputError("Only the cells of a grid have a box; this explanation has none.")
+        rows, columns = self.image_grid
+        if not 0 <= index < rows * columns:
+            raise InputError(f"Cell {index} does not exist; allowed: 0 to {rows * columns - 1}.")
+        left, top, width, height = self.image_box
+        row, column = divmod(index, columns)
+        return left + column * width / columns, top + row * height / rows, width / columns, height / rows
+
+    def top(self, k: int = 5, target: str | None = None) -> tuple[tuple[Modality, str, float], ...]:
+        """Return the `k` units that move the score most: (modality, name, value), the largest magnitude first."""
+        values = self.values[target or self.target]
+        units: list[tuple[Modality, str, float]] = [
+            ("speech", self.speech_unit_name(n), v) for n, v in enumerate(values.speech_units)
+        ]
+        units += [("image", self.image_unit_name(n), v) for n, v in enumerate(values.image_units)]
+        return tuple(sorted(units, key=lambda unit: -abs(unit[2]))[:k])
+
+    def check(self, tolerance: float = 1e-6) -> None:
+        """Raise unless the numbers keep what their method promises.
+
+        Every method: finite numbers, as many values as units, speech and picture together make `full - base`, and
+        over the classes probabilities' values add up to 0. All but `paper`: the units make `full - base` (Eq. 5), and
+        each part of the division is the sum of its halves. `paper`: each part less its halves is what it says is lost.
+
+        Raises:
+            InputError: names the first class and promise that is broken, and by how much.
+        """
+        for name, values in self.values.items():
+            for broken, gap in self._gaps(values):
+                if not gap <= tolerance:
+                    raise InputError(f"Explanation of {name}: {broken} by {gap:.3g}; allowed: {tolerance:.3g}.")
+        if self.score == "probability" and len(self.values) == len(self.prediction.probs):
+            gap = abs(math.fsum(values.full - values.base for values in self.values.values()))
+            if not gap <= tolerance:
+                raise InputError(f"Explanation: the classes' changes add up to {gap:.3g} instead of 0.")
+
+    def _gaps(self, values: ClassValues) -> list[tuple[str, float]]:
+        wrong_count = len(values.speech_units) != len(self.speech_units)
+        wrong_count |= len(values.nodes) != len(self.nodes) or len(values.lost) != len(self.nodes)
+        whole = values.full - values.base
+        gaps = [
+            ("there are not as many values as units", math.inf if wrong_count else 0.0),
+            ("speech and picture miss full - base", abs(values.speech + values.image - whole)),
+        ]
+        if self.method != "paper":
+            gaps.append(("the units miss full - base", values.efficiency_gap))
+        if not wrong_count:
+            for k, node in enumerate(self.nodes):
+                halves = [values.nodes[j] for j, other in enumerate(self.nodes) if other.parent == k]
+                lost = values.nodes[k] - math.fsum(halves) if halves else 0.0
+                said = values.lost[k] if self.method == "paper" else 0.0
+                gaps.append((f"a part of {node.modality} misses its halves", abs(lost - said)))
+        return gaps
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts and lists, ready for JSON.
+
+        The target's figures stand at the top; `classes` holds the same of each class.
+        """
+        record: dict[str, Any] = {"emotion": self.emotion, "target": self.target, "method": self.method}
+        record |= self._class_dict(self.of_target)
+        record["speech_units"] = [
+            {**asdict(unit), "value": value}
+            for unit, value in zip(self.speech_units, self.of_target.speech_units, strict=True)
+        ]
+        record["classes"] = {name: self._class_dict(values) for name, values in self.values.items()}
+        skipped = ("values", "target", "method", "speech_units", "prediction", "material")
+        for each in fields(self):
+            if each.name not in skipped:
+                value = getattr(self, each.name)
+                record[each.name] = [asdict(x) for x in value] if each.name in ("nodes", "sensitivity") else value
+        record["budget"] = asdict(self.budget)
+        record["prediction"] = self.prediction.to_dict()
+        return record
+
+    def _class_dict(self, values: ClassValues) -> dict[str, Any]:
+        record = {
+            "base_value": values.base,
+            "full_value": values.full,
+            "efficiency_gap": values.efficiency_gap,
+            "modality_values": {"speech": values.speech, "image": values.image},
+            "alone_values": {"speech": values.speech_alone, "image": values.image_alone},
+            "synergy": values.synergy,
+            "speech_values": values.speech_units,
+            "image_values": self._rows(values.image_units),
+            "speech_bands": values.speech_bands,
+            "speech_errors": values.speech_errors,
+            "image_errors": self._rows(values.image_errors),
+            "interactions": values.interactions,
+            "node_values": values.nodes,
+            "node_lost": values.lost,
+        }
+        return record
+
+    def to_json(self) -> str:
+        """Return the explanation as one JSON object, without its material; the inverse of `from_json`."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the explanation that `to_json` wrote, without its material.
+
+        Raises:
+            InputError: the text is not such an explanation.
+        """
+        try:
+            return cls._from_dict(json.loads(text))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"This is not the JSON of an explanation ({why}).") from None
+
+    @classmethod
+    def _from_dict(cls, record: dict[str, Any]) -> Self:
+        def numbers(rows: Any) -> Any:
+            return tuple(map(numbers, rows)) if isinstance(rows, list) else rows
+
+        def flat(rows: Any) -> tuple[float, ...]:
+            return tuple(value for row in rows for value in row)
+
+        values = {
+            name: ClassValues(
+                base=own["base_value"],
+                full=own["full_value"],
+                speech_alone=own["alone_values"]["speech"],
+                image_alone=own["alone_values"]["image"],
+                speech=own["modality_values"]["speech"],
+                image=own["modality_values"]["image"],
+                speech_units=numbers(own["speech_values"]),
+                image_units=flat(own["image_values"]),
+                speech_bands=numbers(own["speech_bands"]),
+                speech_errors=numbers(own["speech_errors"]),
+                image_errors=flat(own["image_errors"]),
+                interactions=numbers(own["interactions"]),
+                nodes=numbers(own["node_values"]),
+                lost=numbers(own["node_lost"]),
+            )
+            for name, own in record["classes"].items()
+        }
+        special: dict[str, Any] = {
+            "prediction": Prediction.from_json(json.dumps(record["prediction"])),
+            "values": values,
+            "budget": Budget(**record["budget"]),
+            "speech_units": tuple(
+                SpeechUnit(**{f.name: unit[f.name] for f in fields(SpeechUnit)}) for unit in record["speech_units"]
+            ),
+            "nodes": tuple(
+                DivisionNode(node["modality"], node["parent"], tuple(node["units"])) for node in record["nodes"]
+            ),
+            "sensitivity": tuple(Sensitivity(**own) for own in record["sensitivity"]),
+        }
+        plain = {f.name for f in fields(cls)} - set(special) - {"material"}
+        return cls(**special, **{name: numbers(record[name]) for name in plain})
+
+    def to_shap(self) -> Any:
+        """Return a `shap.Explanation` of one sample: values `[units, classes]`, speech units first.
+
+        Raises:
+            MissingExtraError: shap is not installed.
+        """
+        try:
+            import numpy as np
+            import shap
+        except ImportError:
+            raise MissingExtraError("to_shap()", "bench") from None
+        names = [f"speech: {self.speech_unit_name(k)}" for k in range(len(self.of_target.speech_units))]
+        names += [f"image: {self.image_unit_name(k)}" for k in range(len(self.of_target.image_units))]
+        columns = [(*values.speech_units, *values.image_units) for values in self.values.values()]
+        return shap.Explanation(
+            values=np.array(columns, np.float64).T,
+            base_values=np.array([values.base for values in self.values.values()]),
+            data=np.ones(len(names)),  # every unit is present
+            feature_names=names,
+            output_names=list(self.values),
+        )
+
+    def to_shapiq(self) -> Any:
+        """Return `shapiq.InteractionValues` of the target, speech units first.
+
+        Shapley values, and where the method gives interactions, the Shapley interaction index of each pair of a speech
+        unit and a picture unit; pairs within one modality are not computed here and not in it.
+
+        Raises:
+            MissingExtraError: shapiq is not installed.
+        """
+        try:
+            import numpy as np
+            from shapiq import InteractionValues
+        except ImportError:
+            raise MissingExtraError("to_shapiq()", "bench") from None
+        values = self.of_target
+        singles = (*values.speech_units, *values.image_units)
+        n_speech = len(values.speech_units)
+        found: dict[tuple[int, ...], float] = {(): values.base}
+        found |= {(k,): value for k, value in enumerate(singles)}
+        for s, row in enumerate(values.interactions or ()):
+            found |= {(s, n_speech + k): value for k, value in enumerate(row)}
+        together = values.interactions is not None
+        return InteractionValues(
+            values=np.array(list(found.values()), np.float64),
+            index="SII" if together else "SV",
+            max_order=2 if together else 1,
+            min_order=0,
+            n_players=len(singles),
+            interaction_lookup={players: place for place, players in enumerate(found)},
+            estimated=self.method == "sampled",
+            baseline_value=values.base,
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a self-contained summary for notebooks: the modalities, and the units that move the score most."""
+        rows = [*((name, "as a whole", value) for name, value in self.modality_values.items() if value), *self.top(6)]
+        widest = max((abs(value) for _, _, value in rows), default=0.0) or 1.0
+        cells = "".join(
+            f"<tr><td>{escape(modality)}</td><td>{escape(name)}</td><td><div style='background:"
+            f"{'#E6B800' if value >= 0 else '#3366BB'};height:0.8em;width:{10 * abs(value) / widest:.2f}em'></div></td>"
+            f"<td>{value:+.3f}</td></tr>"
+            for modality, name, value in rows
+        )
+        notes = "".join(f"<div>{escape(line)}</div>" for line in self.warnings)
+        return (
+            f"<div><b>{escape(self.target)}</b>: {escape(self.score)} from {self.base_value:.3f} (nothing) to "
+            f"{self.full_value:.3f}, by {escape(self.method)}<table>{cells}</table>{notes}</div>"
+        )

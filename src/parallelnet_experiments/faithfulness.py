@@ -1,0 +1,292 @@
+"""Do explanations point at evidence whose place is known? Ours and the peers', on planted material (design section 7).
+
+First that there is something to explain: the model is right, and changes its mind without the cue. Then for each
+explainer whether it finds the place, what removing and adding parts in its order does to the score, and whether it says
+the same of a network with random weights, which it must not.
+
+Nothing is tuned here. What is computed for a sample is written down at once, and not computed again after a stop.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parallelnet import checkpoint, records
+from parallelnet.data import dataset
+from parallelnet.errors import ManifestError, OptionError, ParallelNetError
+from parallelnet.explanation import faithfulness
+from parallelnet.options import FaithfulnessOptions
+from parallelnet.predictor import Predictor
+
+from . import explainers, faithfulness_summary, faithfulness_table
+from .evidence import Baselines, Case, Stage, read_cases
+from .explainers import GRADIENTS, Networks
+
+log = logging.getLogger(__name__)
+
+PAIRED_BASELINES: tuple[Baselines, ...] = (("silence", "black"), ("mean", "mean"), ("blur", "blur"))
+BASELINES: dict[str, tuple[Baselines, ...]] = {
+    "speech": tuple((name, "black") for name in ("silence", "band-floor", "mean", "blur")),
+    "image": tuple(("silence", name) for name in ("black", "mean", "blur")),
+    "pair": PAIRED_BASELINES,
+}
+"""For each task, under which baselines values are computed and curves scored; the first one is the default."""
+
+CROSSED = ("owen", "exact", "occlusion", "integrated-gradients")
+"""Explainers whose values are computed under every baseline."""
+RANDOMISED = ("owen", "paper", "sampled", "exact", "occlusion", *GRADIENTS)
+"""Explainers that are asked about random weights, too; the other peers estimate what these compute."""
+
+
+class Journal:
+    """What is computed already, a JSON line each; a line that a stop cut off, or that is damaged, is computed again."""
+
+    def __init__(self, path: Path, head: Mapping[str, Any]) -> None:
+        """Open or begin it.
+
+        Raises:
+            OptionError: it belongs to other options, another model or other material.
+        """
+        self._path = path
+        self.records: dict[tuple[str, str], dict[str, Any]] = {}
+        text = json.dumps(head)
+        whole = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        whole = [line for line in whole if line.endswith("\n")]
+        if whole and whole[0].strip() != text:
+            raise OptionError(f"{path} was computed with other options, model or material. Mend: another --out.")
+        kept = [f"{text}\n"]
+        for line in whole[1:]:
+            try:
+                record = json.loads(line)
+                self.records[record["id"], record["what"]] = record
+            except (ValueError, TypeError, KeyError):
+                continue
+            kept.append(line)
+        if whole and len(kept) < len(whole):
+            log.warning("%s: %d damaged lines are computed again", path, len(whole) - len(kept))
+        records.write_text(path, "".join(kept))
+
+    def add(self, sample: str, what: str, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep what was computed and return it as it will be read again."""
+        record: dict[str, Any] = {"id": sample, "what": what, **found}
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+        self.records[sample, what] = record
+        return record
+
+
+def measure(options: FaithfulnessOptions) -> Path:
+    """Run the study, write `TASK.json` and `table.md`, and return the former's path.
+
+    Raises:
+        ManifestError: no planted material, or nothing of it can be explained.
+        OptionError: a model that does not fit it, or an `out` of other options.
+        MissingExtraError: a peer is not installed.
+        ParallelNetError: another process writes there, or the disk is full; what is computed is kept.
+    """
+    out = Path(options.out)
+    with records.full_disk_told(out, "the same line goes on"):
+        out.mkdir(parents=True, exist_ok=True)
+        with records.held(out):
+            return _measure(options, out)
+
+
+def _measure(options: FaithfulnessOptions, out: Path) -> Path:
+    folder = Path(options.data)
+    plant = records.read_json(_planted(folder), mend="another --data.", needed=("task",))
+    task = plant["task"]
+    opened = checkpoint.read(checkpoint.resolve(options.checkpoint))
+    # A planted picture is seen whole: its cells are those of the file.
+    predictor = Predictor(opened, face="off", n_threads=options.threads or None)
+    cases, dropped = read_cases(folder, options.split, predictor)
+    log.info("%s: %d samples, %.3f right", task, len(cases), np.mean([case.right for case in cases]))
+    chosen = drawn(cases, options)
+    n_players = {name: len(side) for name, side in chosen[0].place().items()}
+    names, left_out = explainers.allowed(options.explainers, task, n_players)
+    fingerprint = dataset.fingerprint([case.sample for case in cases])
+    head = _head(options) | {"material": fingerprint, "checkpoint": _model_hash(opened)}
+    journal = Journal(out / f"{task}.journal.jsonl", head)
+    modalities = "both" if len(n_players) == 2 else next(iter(n_players))
+    temperature = opened.facts.temperatures.get(modalities, 1.0)
+    network, reason = _network(opened)
+    if network is None:
+        left_out["random weights"] = reason
+        left_out |= {name: reason for name in names if name in GRADIENTS}
+        names = [name for name in names if name not in GRADIENTS]
+    networks = Networks(network, temperature, options.n_samplings)
+    study = _Study(options, task, opened, predictor, networks, journal, names)
+    for number, case in enumerate(chosen):
+        started = time.perf_counter()
+        study.explain(case, checked=number < options.n_checks)
+        log.info(
+            "%s %d of %d: %s, %.1f s", task, number + 1, len(chosen), case.sample.id, time.perf_counter() - started
+        )
+    result = faithfulness_summary.summarise(
+        task, cases, chosen, journal.records, n_bootstrap=options.n_bootstrap, seed=options.seed
+    )
+    result["counts"]["skipped_first"] = options.skip
+    result["dropped"] = dict(dropped)
+    result["left_out"] = left_out
+    result["failed"] = study.failed
+    facts = faithfulness_summary.circumstances(options.threads)
+    material = {"fingerprint": fingerprint, "split": options.split, "options": _published(plant)}
+    model = {"name": opened.facts.name, "sha256": head["checkpoint"], "variant": opened.facts.variant}
+    record = {**result, "options": _head(options), "material": material, "checkpoint": model, **facts}
+    path = out / f"{task}.json"
+    records.write_json(path, record)
+    there = [out / f"{name}.json" for name in BASELINES if (out / f"{name}.json").is_file()]
+    mend = "remove it, and the same line of that task writes it again."
+    tables = [faithfulness_table.table(records.read_json(each, mend=mend)) for each in there]
+    records.write_text(out / "table.md", "\n".join(tables))
+    return path
+
+
+def drawn(cases: Sequence[Case], options: FaithfulnessOptions) -> list[Case]:
+    """Return the samples with a cue that are explained, in random order; the model need not be right."""
+    found = [case for case in cases if case.cue]
+    if not found:
+        raise ManifestError("No sample of the material has a cue.")
+    order = np.random.default_rng(options.seed).permutation(len(found))
+    taken = order[options.skip :][: options.n_samples or len(found)]
+    if not len(taken):
+        raise OptionError(f"--skip {options.skip} leaves none of {len(found)} samples with a cue. Mend: a smaller one.")
+    return [found[k] for k in taken]
+
+
+class _Study:
+    """Computes what is missing for one sample after the other."""
+
+    def __init__(
+        self,
+        options: FaithfulnessOptions,
+        task: str,
+        opened: checkpoint.Checkpoint,
+        predictor: Predictor,
+        networks: Networks,
+        journal: Journal,
+        names: Sequence[str],
+    ) -> None:
+        self._options, self._opened, self._predictor = options, opened, predictor
+        self._networks, self._journal, self._names = networks, journal, names
+        self._baselines = BASELINES[task]
+        self.failed: dict[str, dict[str, str]] = {}
+
+    def explain(self, case: Case, *, checked: bool) -> None:
+        """Explain one sample by every explainer; where `checked` also its curves, baselines and random weights."""
+        stage = Stage(self._predictor, case, score=self._options.score, seed=self._options.seed, shared=not checked)
+        default = self._baselines[0]
+        for name in self._names:
+            self._said(name, stage, default)
+        if not checked:
+            return
+        for baselines in self._baselines[1:]:
+            for name in self._names:
+                if name in CROSSED:
+                    self._said(name, stage, baselines)
+        for baselines in self._baselines:
+            if (case.sample.id, f"curves@{_name(baselines)}") not in self._journal.records:
+                self._curves(stage, baselines)
+        self._randomised(stage, default)
+
+    def _said(self, name: str, stage: Stage, baselines: Baselines) -> None:
+        key = stage.case.sample.id, f"values:{name}@{_name(baselines)}"
+        if key in self._journal.records:
+            return
+        try:
+            self._journal.add(*key, explainers.say(name, stage, baselines, self._networks).to_dict())
+        except ParallelNetError as error:
+            self.failed.setdefault(name, {})[key[0]] = str(error)
+
+    def _curves(self, stage: Stage, baselines: Baselines) -> None:
+        id_, ours = stage.case.sample.id, {}
+        for (sample, what), record in self._journal.records.items():
+            if sample == id_ and what.startswith("values:") and record["values"] is not None:
+                ours[what.removeprefix("values:")] = faithfulness.order(record["values"], stage.seed)
+        random = faithfulness.random_orders(stage.n, self._options.n_orders, stage.seed)
+        orders = np.concatenate([np.array(list(ours.values())).reshape(-1, stage.n), random])
+        found = faithfulness.curves(stage.game(baselines), orders, stage.column)
+        areas = np.stack([found.deletion_area, found.insertion_area], axis=1).tolist()
+        self._journal.add(
+            id_,
+            f"curves@{_name(baselines)}",
+            {
+                "areas": dict(zip(ours, areas, strict=False)),
+                "random": areas[len(ours) :],
+                "full": float(found.deletion[0, 0]),
+                "base": float(found.deletion[0, -1]),
+            },
+        )
+
+    def _randomised(self, stage: Stage, baselines: Baselines) -> None:
+        id_ = stage.case.sample.id
+        wanted = [
+            name for name in self._names if name in RANDOMISED and (id_, f"random:{name}") not in self._journal.records
+        ]
+        if not wanted or self._networks.network is None:
+            return
+        from . import gradients
+
+        # A network of its own for each sample, so that the average is over networks, too.
+        network, model = gradients.random_model(self._opened, stage.seed % 2**31)
+        networks = replace(self._networks, other=model, network=network)
+        for name in wanted:
+            trained = self._journal.records.get((id_, f"values:{name}@{_name(baselines)}"))
+            if trained is not None and trained["values"] is not None:
+                found = explainers.say(name, stage, baselines, networks).values
+                assert found is not None
+                rho = faithfulness.rank_correlation(trained["values"], found)
+                self._journal.add(id_, f"random:{name}", {"rank_correlation": None if math.isnan(rho) else rho})
+
+
+def _name(baselines: Baselines) -> str:
+    return "+".join(baselines)
+
+
+def _published(plant: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the material's options without the places of one machine: a corpus' name, or a path's last part."""
+    kept = {name: value for name, value in plant.items() if name != "out"}
+    for name in ("speech", "image", "backgrounds"):
+        corpus, colon, path = str(kept.get(name, "")).partition(":")
+        kept[name] = corpus if colon else Path(corpus or path).name
+    return kept
+
+
+def _planted(folder: Path) -> Path:
+    if not (folder / "plant.json").is_file():
+        raise ManifestError(f"{folder} is no planted material: it has no plant.json. See --data.")
+    return folder / "plant.json"
+
+
+def _head(options: FaithfulnessOptions) -> dict[str, Any]:
+    """Return what results depend on: a journal of other values is not gone on with."""
+    kept = asdict(options)
+    for name in ("data", "checkpoint", "out", "n_samples", "skip", "n_checks", "explainers", "n_bootstrap", "threads"):
+        del kept[name]
+    return kept
+
+
+def _model_hash(opened: checkpoint.Checkpoint) -> str:
+    paths = [str(opened.graph(name)) for name in opened.facts.graphs]
+    hashes = dataset.file_hashes(paths)
+    return " ".join(hashes[path][:16] for path in paths)
+
+
+def _network(opened: checkpoint.Checkpoint) -> tuple[Any, str]:
+    """Return the torch network, or None and why there is none."""
+    if find_spec("torch") is None or find_spec("captum") is None:
+        return None, "torch or captum is not installed"
+    if not opened.weights.is_file():
+        return None, f"the checkpoint has no {opened.weights.name}"
+    from . import gradients
+
+    return gradients.open_network(opened), ""
