@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from parallelnet_experiments.faithfulness_table import table
+from parallelnet_experiments.tables.pages import faithfulness
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = sorted((ROOT / "results").glob("faithfulness*"))
@@ -31,7 +31,7 @@ def figures(found: Any) -> Iterator[str]:
 def test_tables_are_made_from_their_json(folder: Path) -> None:
     there = [folder / f"{task}.json" for task in TASKS if (folder / f"{task}.json").is_file()]
     assert there
-    made = "\n".join(table(json.loads(path.read_text(encoding="utf-8"))) for path in there)
+    made = "\n".join(faithfulness(json.loads(path.read_text(encoding="utf-8"))) for path in there)
     assert (folder / "table.md").read_text(encoding="utf-8") == made
 
 

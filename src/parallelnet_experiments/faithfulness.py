@@ -28,9 +28,10 @@ from parallelnet.explanation import faithfulness
 from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 
-from . import explainers, faithfulness_summary, faithfulness_table
+from . import explainers, faithfulness_summary
 from .evidence import Baselines, Case, Stage, read_cases
 from .explainers import GRADIENTS, Networks
+from .tables import pages
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ def _measure(options: FaithfulnessOptions, out: Path) -> Path:
     records.write_json(path, record)
     there = [out / f"{name}.json" for name in BASELINES if (out / f"{name}.json").is_file()]
     mend = "remove it, and the same line of that task writes it again."
-    tables = [faithfulness_table.table(records.read_json(each, mend=mend)) for each in there]
+    tables = [pages.faithfulness(records.read_json(each, mend=mend)) for each in there]
     records.write_text(out / "table.md", "\n".join(tables))
     return path
 

@@ -19,7 +19,8 @@ from parallelnet.explanation.result import DivisionNode
 from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
-from parallelnet_experiments import evidence, explainers, faithfulness, faithfulness_summary, faithfulness_table, peers
+from parallelnet_experiments import evidence, explainers, faithfulness, faithfulness_summary, peers
+from parallelnet_experiments.tables import pages
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
 _spec = importlib.util.spec_from_file_location(
@@ -127,7 +128,7 @@ def test_a_study_says_everything_with_its_n(options):
     assert str(path.parent) not in path.read_text()
     table = (path.parent / "table.md").read_text()
     found["counts"]["explained_needs_each"] = need_each
-    assert table == faithfulness_table.table(found)
+    assert table == pages.faithfulness(found)
     assert "| owen | " in table
     assert "Chance of the planted pair being first: 0.016" in table
 

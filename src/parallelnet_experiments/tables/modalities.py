@@ -22,7 +22,7 @@ from parallelnet.options import Recipe
 from parallelnet.options.tables import ModalitiesOptions
 
 from ..faithfulness_summary import circumstances
-from . import modality_plots, modality_tables, runner
+from . import pages, result_plots, runner
 from .fold_runs import backbones, pool, read_folds
 from .modality_statistics import Answers, figures
 from .rows import TABLE1, Row
@@ -144,9 +144,9 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         }
         out = Path(options.out)
         records.write_json(out / RESULT, record)
-        for name, text in modality_tables.files(json.loads((out / RESULT).read_text(encoding="utf-8"))).items():
+        for name, text in pages.files("modalities", json.loads((out / RESULT).read_text(encoding="utf-8"))).items():
             records.write_text(out / name, text)
-        modality_plots.save(record, out)
+        result_plots.save("modalities", record, out)
     return out / RESULT
 
 

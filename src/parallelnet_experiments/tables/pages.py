@@ -1,25 +1,58 @@
-"""What every page about results has in common: data, what differs from the paper, attempts, notes; the index.
+"""Tables and pages about results, filled in from their JSON alone: the same files give the same bytes.
 
-Pure functions of the committed JSON: the same files give the same pages, byte for byte.
+Rows that Markdown and LaTeX share are made here, everything else stands in `templates`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from parallelnet.datasets.card import PAPER_COUNTS
 from parallelnet.options import PRESETS
+from parallelnet.options.tables import TablesOptions
+from parallelnet.report.numbers import (
+    NONE,
+    cells,
+    change,
+    fill,
+    latex_table,
+    metric,
+    number,
+    p_value,
+    percent,
+    plain,
+    points,
+    table,
+)
+from parallelnet.types import EMOTIONS, SENTIMENTS
 
-from .captions import absent_classes, identity, inputs, recipe_of
-from .modality_tables import excludes_zero, table
+from . import findings
+from .rows import STUDIES, TABLE1
+
+Record = Mapping[str, Any]
+Rows = list[list[str]]
 
 MARK = "<!-- Made by `parallelnet experiment render` from the JSON beside the tables; changes by hand are lost. -->"
-FIGURE = re.compile(r"(?<![\w.])(\d+\.\d+)(?![\w.]*\d)")
-REFERENCE = re.compile(r"(?:sections?|Eq\.|Fig\.|Table|version)\s+[\d.]+(?:(?:,| and)\s+[\d.]+)*", re.IGNORECASE)
-"""Numbers that name a place, not a result."""
+FEW_COMPONENTS = 30
+"""Below it percentile intervals are known to be too narrow, and the reader is told."""
+DEFAULT_CLIP_S = next(float(str(each.default)) for each in fields(TablesOptions) if each.name == "clip_s")
+SHOWN = {"accuracy": "accuracy", "macro_f1": "macro F1", "cohen_kappa": "kappa", "uar": "UAR"}
+SENTIMENT_SHOWN = {"accuracy": "accuracy (WA)", "macro_f1": "macro F1", "uar": "UAR (UA)"}
+_LATEX = {
+    "table1": ("Emotions from speech and picture, 95 % bootstrap intervals in brackets", (0, 2, 3, 5, 6)),
+    "table2": ("Sentiment in three classes, 95 % bootstrap intervals in brackets", (0, 3, 4, 5, 6, 8)),
+    "modalities": ("Each modality, alone and missing, 95 % bootstrap intervals in brackets", (0, 3, 4, 5, 6)),
+}
+"""Caption, and which columns of the Markdown table."""
+REFERENCES = {
+    "majority": "Majority class",
+    "teacher-rule": "Teacher rule (ceiling: it made the labels)",
+    "speech-teacher": "Speech teacher alone (made labels)",
+    "image-teacher": "Picture teacher alone (made labels)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,151 +69,271 @@ class Result:
 
     name: str
     kind: str
-    record: Mapping[str, Any]
+    record: Record
     notes: str = ""
     plots: tuple[str, ...] = ()
 
 
-def page(result: Result, title: str, said: Sequence[str], tables: str, others: Sequence[Result], to: str) -> str:
+def text_of(template: str, **facts: Any) -> str:
+    """Return a template of this package filled in."""
+    return fill(__package__, template, mark=MARK, **facts)
+
+
+# --- what every result says of its figures ----------------------------------------------------------------------------
+
+
+def caption(record: Record) -> str:
+    """Return which data, classes, folds, networks and training budget the figures are of; plain text."""
+    return text_of("caption.j2", **_shared(record)).strip()
+
+
+def deviations(record: Record) -> str:
+    """Return what is not as the paper has it, as a list: data, networks, starting weights, recipe, folds."""
+    rows = record["rows"] if isinstance(record["rows"], Mapping) else {}
+    started = {
+        name: [key for key, row in rows.items() if name in (row.get("network") or {}).get("started_from", ())]
+        for name in record["options"].get("init_from") or ()
+    }
+    changed = recipe_changes(recipe_of(record), json.loads(json.dumps(asdict(PRESETS["paper"]))))
+    return text_of("deviations.md.j2", **_shared(record), started=started, changed=changed)
+
+
+def _shared(record: Record) -> dict[str, Any]:
+    counts: Mapping[str, int] = record["data"]["counts"]
+    there = [name for name, n in counts.items() if n]
+    usual = next((known for known in (EMOTIONS, SENTIMENTS) if set(there) <= set(known)), ())
+    sizes = sorted(fold["train"] for fold in record["data"].get("folds", ()))
+    return {
+        "data": {"built": None, "n_left_out": 0, **record["data"]},
+        "options": {"init_from": (), **record["options"]},
+        "recipe": {"samples_per_epoch": 0, "schedule": "", **recipe_of(record)},
+        "absent": [name for name in dict.fromkeys((*usual, *counts)) if name not in there],
+        "present": len(there),
+        "inputs": _inputs(record),
+        "backbones": _backbones(record),
+        "drawn_from": " to ".join(f"{n:,}" for n in dict.fromkeys(sizes[:1] + sizes[-1:])),
+        "dropout": "best_single" in record,
+        "few": FEW_COMPONENTS,
+        "default_clip_s": DEFAULT_CLIP_S,
+    }
+
+
+def recipe_of(record: Record) -> Record:
+    """Return how the rows of a result learnt."""
+    found: Record = record.get("recipe") or record["options"]["recipe"]
+    return found
+
+
+def recipe_changes(recipe: Record, before: Record) -> list[str]:
+    """Return what is other in a recipe, `name value (value before)`, augmentation as one."""
+    found = []
+    for name, value in recipe.items():
+        old, title = before.get(name), name.replace("_", " ")
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            inner = recipe_changes(value, old)
+            found += [f"{title}: {', '.join(inner)}"] if inner else []
+        elif value != old:
+            found.append(f"{title} {plain(value)} ({plain(old)})")
+    return found
+
+
+def _rows(record: Record) -> list[Record]:
+    return list(record["rows"].values() if isinstance(record["rows"], Mapping) else record["rows"])
+
+
+def _networks(record: Record) -> list[Record]:
+    return [row["network"] for row in _rows(record) if isinstance(row.get("network"), Mapping)]
+
+
+def _inputs(record: Record) -> str:
+    """Return `32 x 32 inputs, ` where the networks took averaged ones, as far as the result says so."""
+    sides = {side for network in _networks(record) for side in network["input_side"].values()}
+    sides |= {record["input_side"]} if "input_side" in record else set()
+    return "".join(f"{side} x {side} inputs, " for side in sorted(sides))
+
+
+def _backbones(record: Record) -> list[str]:
+    known = [*record.get("backbones", {}).values(), *(network["backbones"] for network in _networks(record))]
+    found = sorted({name for backbones in known for name in backbones.values()})
+    networks = (network_of(row) for row in _rows(record) if "found" in row and row.get("folds"))
+    return found or [name for name in dict.fromkeys(networks) if name != NONE]
+
+
+def network_of(row: Record) -> str:
+    """Return the network of a row of Table 2; a dash where it has none."""
+    facts = row["folds"][0]["facts"]
+    return str(facts.get("network") or facts.get("image", {}).get("network") or NONE)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def files(kind: str, record: Record) -> dict[str, str]:
+    """Return file name to text of the tables of a result: `KIND.md` and `KIND.tex`."""
+    return {f"{kind}.md": markdown(kind, record), f"{kind}.tex": latex(kind, record)}
+
+
+def markdown(kind: str, record: Record, *, page: bool = False) -> str:
+    """Return all tables of a result and what must be known to read them.
+
+    Args:
+        kind: `table1`, `table2` or `modalities`.
+        record: the JSON.
+        page: for a page, which has a title and the caption already.
+    """
+    rows = {name: table(found) if found[1:] else "" for name, found in _TABLES[kind](record).items()}
+    facts = {"caption": caption(record), "page": page, "h": "###" if page else "##", "record": cells(record)}
+    if kind == "table1":
+        facts |= {"order": findings.orders(record), "spread": _spread}
+        facts["not_run"] = findings.not_run({key: record["rows"][key] for key in STUDIES}, "title")
+    return text_of(f"{kind}.md.j2", run=cells(findings.run(record)), chosen=_chosen, **facts, **rows)
+
+
+def latex(kind: str, record: Record) -> str:
+    r"""Return the tables of a result in LaTeX (package `booktabs`); what is missing says why."""
+    found = _TABLES[kind](record)
+    title, columns = _LATEX[kind]
+    rows = [*found["main"], *found.get("studies", ())[1:]]
+    text = latex_table([[row[k] for k in columns] for row in rows], f"{title}. {caption(record)}")
+    if "calibration" in found:
+        rows = [[setting, *cells] for setting, _, *cells in found["calibration"]]
+        text += "\n" + latex_table(rows, "Calibration before and after temperature scaling.")
+    return text
+
+
+def _table1(record: Record) -> dict[str, Rows]:
+    head = ["Row", "N2 (speech / picture)", "Paper (%)", "Accuracy (%)", "Folds", "Macro F1 (%)", "Kappa", "UAR (%)"]
+    head += ["Validation", "Parameters", "Minutes"]
+    references = [_table1_row({**record["references"][key], "title": title}) for key, title in REFERENCES.items()]
+    studies = [_table1_row(record["rows"][key]) for key in STUDIES if not record["rows"][key]["reason"]]
+    return {
+        "main": [head, *(_table1_row(record["rows"][key]) for key in TABLE1), *references],
+        "studies": [head, *studies],
+    }
+
+
+def _table1_row(row: Record) -> list[str]:
+    printed = number(row.get("printed"), 2)
+    if row["reason"]:
+        return [row["title"], NONE, printed, row["reason"], *[NONE] * 7]
+    accuracy, f1, uar = (metric(row["pooled"], name, 1, scale=100) for name in ("accuracy", "macro_f1", "uar"))
+    network, folds, rest = NONE, NONE, [NONE] * 3
+    if "network" in row:
+        network = " / ".join(row["network"]["backbones"].values())
+        folds = " ± ".join(number(row[name]["accuracy"], 1, scale=100) for name in ("mean", "std"))
+        at_least = "≥ " if row["seconds_are_of_last_start"] else ""
+        rest = [number(row["validation"]["accuracy"], 1, scale=100), f"{row['network']['parameters']:,}"]
+        rest.append(f"{at_least}{row['seconds'] / 60:.1f}")
+    return [row["title"], network, printed, accuracy, folds, f1, metric(row["pooled"], "cohen_kappa"), uar, *rest]
+
+
+def _table2(record: Record) -> dict[str, Rows]:
+    rows = [["method", "is given", "network", *SENTIMENT_SHOWN.values()]]
+    rows[0] += ["accuracy: ParallelNet minus it", "p (Holm)", "paper"]
+    for row in record["rows"]:
+        printed = NONE if row["printed"] is None else f"{row['printed']:.2f} %"
+        head = [row["title"], " and ".join(row["uses"]) or "nothing"]
+        if "found" not in row:
+            rows.append([*head, NONE, row["missing"], *[NONE] * (len(SENTIMENT_SHOWN) + 1), printed])
+            continue
+        gap = [NONE if row["key"] == "parallelnet" else "ParallelNet is not there", NONE]
+        if row["parallelnet_minus"]:
+            gap = [change(row["parallelnet_minus"]["accuracy"]), p_value(row["parallelnet_minus"]["p_holm"])]
+        figures = (metric(row["found"], name) for name in SENTIMENT_SHOWN)
+        rows.append([*head, network_of(row), *figures, *gap, printed])
+    return {"main": rows}
+
+
+def _modalities(record: Record) -> dict[str, Rows]:
+    main = [["setting", "network", "n", *SHOWN.values(), "accuracy of each fold"]]
+    calibration = [["setting", "temperature of each fold", "figure", "raw", "scaled", "change"]]
+    for row in record["rows"]:
+        if "found" not in row:
+            main.append([row["title"], row["network"], NONE, row["missing"], *[NONE] * len(SHOWN)])
+            continue
+        found = row["found"]
+        folds = " ".join(map(number, found["fold_accuracy"]))
+        figures = (metric(found["metrics"], name) for name in SHOWN)
+        main.append([row["title"], row["network"], str(found["n"]), *figures, folds])
+        temperatures = " ".join(number(each, 2) for each in found["calibration"]["temperatures"])
+        for name, title in findings.CALIBRATED.items():
+            both = [metric(found[metrics], name) for metrics in ("raw_metrics", "metrics")]
+            gap = change(found["calibration"]["change"][name])
+            calibration.append([row["title"], temperatures, title, *both, gap])
+    return {"main": main, "calibration": calibration}
+
+
+_TABLES = {"table1": _table1, "table2": _table2, "modalities": _modalities}
+
+
+def _spread(values: Sequence[int]) -> str:
+    return f"{sum(values) / len(values):.1f} ({min(values)} to {max(values)})"
+
+
+def _chosen(facts: Record) -> str:
+    """Return what a fold of Table 2 chose on its validation part."""
+    said = [f"predicts {facts['predicts']}"] if "predicts" in facts else []
+    if "weights" in facts:
+        said.append("weights " + ", ".join(f"{name} {weight:.2f}" for name, weight in facts["weights"].items()))
+    if "text" in facts:
+        said.append(f"C {facts['text']['c']:g}, class weight {facts['text']['class_weight']}")
+    if "labels" in facts:
+        labels = facts["labels"]
+        agreed = labels["agreement_with_people"]
+        like = f", {percent(agreed)} as people do" if agreed is not None else ""
+        said.append(f"{labels['n_kept']} of {labels['n_candidates']} pictures labelled{like}")
+    epochs = facts.get("epochs", facts.get("image", {}).get("epochs"))
+    return "; ".join([*said, *([f"{epochs} epochs"] if epochs is not None else [])]) or NONE
+
+
+def faithfulness(record: Record) -> str:
+    """Return the tables of one task of a study of faithfulness."""
+    explainers = cells(record["explainers"])
+    default = record["default_baseline"]
+    sides = {side for each in explainers.values() for found in each.values() for side in found["auc"]["primary"]}
+    return text_of(
+        "faithfulness.md.j2",
+        record=cells(record),
+        explainers={name: found[default] for name, found in explainers.items() if default in found},
+        sides=sorted(sides, reverse=True),
+        crossed={name: found for name, found in explainers.get("owen", {}).items() if found.get("curves")},
+    )
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def page(result: Result, title: str, others: Sequence[Result], to: str) -> str:
     """Return the page of a result.
 
     Args:
         result: what it is about.
         title: heading.
-        said: what the figures say, a sentence or more each; becomes a list.
-        tables: the result's own Markdown.
         others: further attempts on the same data, this one among them; none or one: nothing is said of them.
         to: how to get from the pages to the results, `../../results`.
     """
-    folder = f"{to}/{result.name}"
-    parts = [
-        MARK,
-        f"# {title}",
-        f"From [{result.kind}.json]({folder}/{result.kind}.json) of {result.record['date']}; tables: "
-        f"[Markdown]({folder}/{result.kind}.md), [LaTeX]({folder}/{result.kind}.tex).",
-        "## What it says",
-        "\n".join(f"- {line}" for line in said),
-        "## Data and split",
-        data_lines(result.record),
-        "## What differs from the paper",
-        "\n".join(f"- {line}" for line in deviations(result.record)),
-    ]
-    if len(others) > 1:
-        parts += ["## Attempts on the same data", *attempts(result, others)]
-    if result.notes:
-        parts += ["## Notes", result.notes.strip()]
-    parts += ["## All figures", demoted(tables)]
-    if result.plots:
-        parts += ["## Plots", "\n".join(f"![{name.removesuffix('.png')}]({folder}/{name})\n" for name in result.plots)]
-    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
-
-
-def demoted(markdown: str) -> str:
-    """Return Markdown without its first heading, the others one level lower."""
-    lines = markdown.splitlines()
-    if lines and lines[0].startswith("# "):
-        lines = lines[1:]
-    return "\n".join(f"#{line}" if line.startswith("#") else line for line in lines).strip()
-
-
-def data_lines(record: Mapping[str, Any]) -> str:
-    """Return which samples, of which classes, in which folds, on which machine."""
-    data, options = record["data"], record["options"]
-    counts = ", ".join(f"{name} {n:,}" for name, n in data["counts"].items())
-    shared = "words" if data.get("built") else "a speaker"
-    lines = [
-        f"{identity(record)}: {data['n']:,} samples ({counts}) in "
-        f"{data['n_components']:,} components, sets that share {shared} or a picture. No component straddles a "
-        "fold, and every interval draws components whole."
-    ]
-    absent = absent_classes(record)
-    if absent:
-        lines.append(absent)
-    if data.get("n_left_out"):
-        lines.append(f"{data['n_left_out']:,} samples without a label were left out.")
-    built = data.get("built")
-    if built:
-        lines.append(_built(built))
-    sizes = [f"{fold['train']:,} / {fold['validation']:,} / {fold['test']:,}" for fold in data["folds"]]
-    lines.append(
-        f"{options['folds']} folds, the same for every row; each fold's network learns, stops and calibrates, and is "
-        f"tested on {'; '.join(sizes)} samples. Every sample is answered once, by the network that never saw it. "
-        f"Intervals: 95 %, {options['n_bootstrap']:,} rounds of the bootstrap. Seed {options['seed']}."
+    record = result.record
+    sizes = (" / ".join(f"{fold[part]:,}" for part in ("train", "validation", "test")) for fold in _folds(record))
+    return text_of(
+        "page.md.j2",
+        title=title,
+        kind=result.kind,
+        folder=f"{to}/{result.name}",
+        record=record,
+        said=findings.SAID[result.kind](record),
+        caption=caption(record),
+        folds=list(dict.fromkeys(sizes)),
+        deviations=deviations(record),
+        attempts=[_attempt(each, result) for each in others],
+        notes=result.notes.strip(),
+        tables=markdown(result.kind, record, page=True),
+        plots=result.plots,
     )
-    lines.append(f"Machine: {record['machine']}.")
-    return "\n\n".join(lines)
 
 
-def _built(built: Mapping[str, Any]) -> str:
-    said = f"Built by `parallelnet build tweets`: {built['n_kept']:,} of {built['n_read']:,} rows kept"
-    if built.get("tts"):
-        said += f", spoken by {built['tts'].get('engine', '?')} {built['tts'].get('version', '')}".rstrip()
-    if built.get("labels") == "sentiment":
-        return f"{said}; the sentiments are the source's own."
-    teachers = " and ".join(f"`{each.get('name', '?')}` ({side})" for side, each in built.get("teachers", {}).items())
-    said += f"; labels by rule `{built.get('rule')}` from the teachers {teachers}, threshold {built.get('threshold')}"
-    if built.get("teacher_agreement") is not None:
-        said += f", who name the same emotion for {percent(built['teacher_agreement'])} of the rows"
-    return f"{said}. What is measured is agreement with these teachers, not with people."
-
-
-def deviations(record: Mapping[str, Any]) -> list[str]:
-    """Return what is not as the paper has it: data, networks, starting weights, recipe, folds."""
-    options = record["options"]
-    lines = ["The data: the paper's (IIT-R SIER, B-T4SA) cannot be had, so its figures are not to be subtracted from."]
-    if options["size"] == "small":
-        lines.append(
-            f"The networks: small counterparts, with {inputs(record)}narrow layers and small backbones; a row keeps "
-            "its key and its structure (`--size small`)."
-        )
-    if options["weights"] == "none":
-        but = " but for what is said next" if options.get("init_from") else ""
-        lines.append(f"The backbones start from random weights{but}; the paper's are pre-trained.")
-    if options.get("init_from"):
-        lines.append(_starts(record))
-    changed = recipe_changes(recipe_of(record), json.loads(json.dumps(asdict(PRESETS["paper"]))))
-    if changed:
-        lines.append(f"The recipe (in brackets the paper's, section 4.2): {'; '.join(changed)}.")
-    if options["folds"] != 5:
-        lines.append(f"{options['folds']} folds, the paper has 5.")
-    lines.append(
-        "Folds are grouped, and early stopping and calibration see a validation part that is cut from the training "
-        "folds; the paper says of neither how it was done, and prints validation accuracies."
-    )
-    return lines
-
-
-def _starts(record: Mapping[str, Any]) -> str:
-    """Return which rows started from which checkpoints."""
-    rows = record["rows"] if isinstance(record["rows"], Mapping) else {}
-    said = []
-    for name in record["options"]["init_from"]:
-        taken = [key for key, row in rows.items() if name in (row.get("network") or {}).get("started_from", ())]
-        said.append(f"`{name}`" + (f" (rows {listed(taken)})" if taken else ""))
-    return f"Branches of the same kind as in {' and '.join(said)} start from there; the others start at random."
-
-
-def recipe_changes(recipe: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
-    """Return what is other in a recipe, `name value (value before)`, augmentation as one."""
-    found = []
-    for name, value in recipe.items():
-        old = before.get(name)
-        if value == old:
-            continue
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            inner = recipe_changes(value, old)
-            found.append(f"{name.replace('_', ' ')}: {', '.join(inner)}")
-        else:
-            found.append(f"{name.replace('_', ' ')} {_value(value)} ({_value(old)})")
+def _folds(record: Record) -> Sequence[Record]:
+    found: Sequence[Record] = record["data"]["folds"]
     return found
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
 
 
 def same_data(result: Result, results: Sequence[Result]) -> list[Result]:
@@ -190,87 +343,61 @@ def same_data(result: Result, results: Sequence[Result]) -> list[Result]:
     return sorted(found, key=lambda each: (each.record["date"], each.name))
 
 
-def attempts(result: Result, others: Sequence[Result]) -> list[str]:
-    """Return a table of all attempts at Table 1 on the same data: what was changed, and what it came to.
-
-    Whatever was chosen between attempts was chosen on the inner validation part; the test column is what came of it.
-    """
-    rows = [["attempt", "date", "recipe, beside this one", "network", "validation: ParallelNet", "best single", "test"]]
-    for each in others:
-        changed = "this one" if each is result else "; ".join(_changes(each.record, result.record)) or "the same"
-        name = f"**{each.name}**" if each is result else f"[{each.name}]({each.name}.md)"
-        rows.append([name, each.record["date"], changed, _size(each.record), *_outcome(each.record)])
-    return [
-        "On the same data, by date and name. Validation: mean accuracy on the inner validation parts, the only thing "
-        "that a recipe is chosen by; who makes a further attempt knows the test of the one before, though. Test: "
-        "ParallelNet minus the better single modality, points of accuracy.",
-        "\n".join(table(rows)),
-    ]
-
-
-def _changes(record: Mapping[str, Any], this: Mapping[str, Any]) -> list[str]:
+def _attempt(each: Result, this: Result) -> dict[str, Any]:
+    """Return the line of one attempt at Table 1: what was changed, and what it came to."""
     names = ("weights", "clip_s", "trim", "face", "init_from", "seed", "folds")
-    options, before = ({name: each["options"].get(name) for name in names} for each in (record, this))
-    return [*recipe_changes(options, before), *recipe_changes(recipe_of(record), recipe_of(this))]
-
-
-def _size(record: Mapping[str, Any]) -> str:
-    return f"{record['options']['size']}, {inputs(record)}".rstrip(", ")
-
-
-def _outcome(record: Mapping[str, Any]) -> list[str]:
-    rows, fusion = record["rows"], record["fusion"]
-    known = {key: row["validation"]["accuracy"] for key, row in rows.items() if not row["reason"]}
+    options, before = ({name: of.record["options"].get(name) for name in names} for of in (each, this))
+    changed = [*recipe_changes(options, before), *recipe_changes(recipe_of(each.record), recipe_of(this.record))]
+    fusion = each.record["fusion"]
+    known = {key: row["validation"]["accuracy"] for key, row in findings.run(each.record).items()}
     singles = {key: known[key] for key in ("ser-only", "ier-only") if known.get(key) is not None}
     best = max(singles, key=lambda key: singles[key], default=None)
-    ours = known.get("parallelnet")
-    return [
-        "-" if ours is None else percent(ours),
-        "-" if best is None else f"{percent(singles[best])} ({best})",
-        fusion["reason"] or f"{points(fusion)} over {fusion['best_single']}",
-    ]
+    return {
+        "name": each.name,
+        "this": each is this,
+        "date": each.record["date"],
+        "changed": "this one" if each is this else "; ".join(changed) or "the same",
+        "network": f"{each.record['options']['size']}, {_inputs(each.record)}".rstrip(", "),
+        "ours": known.get("parallelnet"),
+        "best": best,
+        "single": singles[best] if best else None,
+        "test": fusion["reason"] or f"{points(fusion)} over {fusion['best_single']}",
+    }
 
 
-def percent(value: float) -> str:
-    """Return a part as percent."""
-    return f"{100 * value:.1f} %"
+def is_build(record: Record) -> bool:
+    """True for the `dataset.json` of `build tweets`."""
+    return {"n_read", "n_kept", "rejected", "class_counts", "threshold_curve"} <= set(record)
 
 
-def points(found: Mapping[str, Any]) -> str:
-    """Return a difference of parts in points of percent with its interval, bold where that excludes zero."""
-    if found["difference"] is None or None in found["ci95"]:
-        return "not defined"
-    text = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * value for value in (found["difference"], *found["ci95"])))
-    return f"**{text}**" if excludes_zero(found["ci95"]) else text
+def build_page(name: str, record: Record, to: str) -> str:
+    """Return the page about a data set that `build tweets` made, with `build-log.json` as its `log` where it is there.
 
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as one would say them: `a, b and c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def unknown_figures(notes: str, records: Sequence[Any]) -> list[str]:
-    """Return the figures with decimals in a text that stand in none of the records, as parts or as percent.
-
-    Numbers after `section`, `Eq.`, `Fig.`, `Table` and `version` are places.
+    Args:
+        name: of the JSON, without its ending, below the results.
+        record: the `dataset.json`.
+        to: how to get from the pages to the results.
     """
-    said = dict.fromkeys(FIGURE.findall(REFERENCE.sub("", notes)))
-    numbers = {abs(value) for record in records for value in _numbers(record)}
-    known = {digits: _printed(numbers, digits) for digits in {len(each.partition(".")[2]) for each in said}}
-    return [each for each in said if each not in known[len(each.partition(".")[2])]]
+    return text_of("build.md.j2", name=name, record=cells(record), to=to, paper=PAPER_COUNTS)
 
 
-def _printed(numbers: set[float], digits: int) -> set[str]:
-    return {f"{scale * value:.{digits}f}" for value in numbers for scale in (1, 100)}
+def models_page(records: Mapping[str, Record], to: str) -> str:
+    """Return a page with every measured model in some JSON files; "" where they hold none.
+
+    Args:
+        records: by name of the JSON, without its ending, below the results.
+        to: how to get from the pages to the results.
+    """
+    measured = {name: list(_measured(cells(record), ())) for name, record in records.items()}
+    models = {name: found for name, found in measured.items() if found}
+    return text_of("models.md.j2", models=models, to=to) if models else ""
 
 
-def _numbers(found: Any) -> Iterator[float]:
-    if isinstance(found, Mapping):
-        for name, value in found.items():
-            if name not in ("curves", "reliability"):  # so many that anything would be among them
-                yield from _numbers(value)
-    elif isinstance(found, list | tuple):
-        for value in found:
-            yield from _numbers(value)
-    elif isinstance(found, int | float) and not isinstance(found, bool):
-        yield float(found)
+def _measured(found: Any, where: tuple[str, ...]) -> Iterator[tuple[str, Record]]:
+    """Yield everything that `evaluation.Metrics` wrote, with the names that lead to it."""
+    if isinstance(found, Mapping) and {"accuracy", "ci95", "per_class_recall", "n"} <= set(found):
+        yield " ".join(where), found
+    elif isinstance(found, Mapping | list):
+        named = found.items() if isinstance(found, Mapping) else enumerate(found)
+        for name, value in named:
+            yield from _measured(value, (*where, str(name)))

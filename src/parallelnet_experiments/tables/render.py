@@ -7,45 +7,28 @@ stands in `results/NAME/notes.md`; figures there must be in a JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
 from typing import Any
 
+from jinja2 import UndefinedError
+
 from parallelnet import records
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.options.tables import RenderOptions
 
-from .. import faithfulness_table
-from . import findings, modality_tables, sentiment_tables, table1_text
-from .modality_tables import table
-from .other_pages import build_page, is_build, models_page
-from .pages import MARK, Result, page, same_data, unknown_figures
+from . import findings, pages
+from .pages import MARK, Result, same_data
 
 TASKS = ("speech", "image", "pair")
 """Of the studies of faithfulness, in the order of their table."""
 NOTES = "notes.md"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What is made of one kind of result.
-
-    Attributes:
-        title: of its page.
-        tables: record to Markdown and LaTeX.
-        said: record to sentences.
-        headline: record to the one sentence of the index.
-    """
-
-    title: str
-    tables: Callable[[Mapping[str, Any]], tuple[str, str]]
-    said: Callable[[Mapping[str, Any]], list[str]]
-    headline: Callable[[Mapping[str, Any]], str]
-
-
+TITLES = {"table1": "Table 1", "table2": "Table 2", "modalities": "Modalities"}
+"""Of the pages, by kind of result."""
 NEEDED = ("data", "options", "rows", "classes", "date", "machine")
 """What every table's JSON holds; without it the file is something else."""
 NEEDED_OF = {
@@ -53,30 +36,9 @@ NEEDED_OF = {
     "table2": (),
     "modalities": ("differences", "best_single"),
 }
-
-KINDS: dict[str, Kind] = {
-    "table1": Kind(
-        "Table 1",
-        lambda record: (table1_text.markdown(record), table1_text.latex(record)),
-        findings.table1,
-        findings.table1_headline,
-    ),
-    "table2": Kind(
-        "Table 2",
-        lambda record: (sentiment_tables.markdown(record), sentiment_tables.latex(record)),
-        findings.table2,
-        findings.table2_headline,
-    ),
-    "modalities": Kind(
-        "Modalities",
-        lambda record: (
-            modality_tables.files(record)["modalities.md"],
-            modality_tables.files(record)["modalities.tex"],
-        ),
-        findings.modalities,
-        findings.modalities_headline,
-    ),
-}
+FIGURE = re.compile(r"(?<![\w.])(\d+\.\d+)(?![\w.]*\d)")
+REFERENCE = re.compile(r"(?:sections?|Eq\.|Fig\.|Table|version)\s+[\d.]+(?:(?:,| and)\s+[\d.]+)*", re.IGNORECASE)
+"""Numbers that name a place, not a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +71,8 @@ def render(options: RenderOptions) -> RenderReport:
     """
     results, out = Path(options.results), Path(options.out)
     wanted = files(results, out)
-    left = [path for path in sorted(out.glob("*.md")) if path not in wanted and _is_ours(path)]
+    ours = (path for path in sorted(out.glob("*.md")) if path.read_text(encoding="utf-8").startswith(MARK))
+    left = [path for path in ours if path not in wanted]
     other = [path for path, text in wanted.items() if not _same(path, text)]
     if options.check:
         if other or left:
@@ -141,67 +104,30 @@ def files(results: Path, out: Path) -> dict[Path, str]:
         raise OptionError(f"--results {results} holds no results; needed: for instance {results}/table1/table1.json.")
     to = Path(relpath(results, out)).as_posix()
     wanted = {folder / "table.md": text for folder, text in studies.items()}
+    headlines = []
     for result in found:
-        kind = KINDS[result.kind]
-        with _read_from(results / result.name / f"{result.kind}.json"):
-            markdown, latex = kind.tables(result.record)
-            wanted[results / result.name / f"{result.kind}.md"] = markdown
-            wanted[results / result.name / f"{result.kind}.tex"] = latex
-            title = f"{kind.title} on {result.record['data']['name']}" + _which(result, found)
-            tries = same_data(result, found) if result.kind == "table1" else []
-            wanted[out / f"{result.name}.md"] = page(result, title, kind.said(result.record), markdown, tries, to)
-    builds = {name: record for name, record in others.items() if is_build(record)}
+        folder = results / result.name
+        with _read_from(folder / f"{result.kind}.json"):
+            wanted |= {folder / name: text for name, text in pages.files(result.kind, result.record).items()}
+            tries = same_data(result, found)
+            title = f"{TITLES[result.kind]} on {result.record['data']['name']}"
+            title += f" ({result.name})" if len(tries) > 1 else ""
+            tries = tries if result.kind == "table1" else []
+            wanted[out / f"{result.name}.md"] = pages.page(result, title, tries, to)
+            said = findings.HEADLINES[result.kind](result.record)
+            headlines.append({"name": result.name, "record": result.record, "headline": said})
+    builds = {name: record for name, record in others.items() if pages.is_build(record)}
     for name, record in builds.items():
         with _read_from(results / f"{name}.json"):
-            wanted[out / f"{_flat(name)}.md"] = build_page(name, record, to)
-    models = models_page({name: record for name, record in others.items() if name not in builds}, to)
+            wanted[out / f"{name.replace('/', '-')}.md"] = pages.build_page(name, record, to)
+    models = pages.models_page({name: record for name, record in others.items() if name not in builds}, to)
     if models:
         wanted[out / "models.md"] = models
-    wanted[out / "index.md"] = index(found, builds, bool(models), [folder.name for folder in studies], to)
+    names = [folder.name for folder in studies]
+    wanted[out / "index.md"] = pages.text_of(
+        "index.md.j2", found=headlines, builds=builds, models=models, studies=names, to=to
+    )
     return wanted
-
-
-def _which(result: Result, found: Sequence[Result]) -> str:
-    """Return what tells a page from another of the same title."""
-    return f" ({result.name})" if len(same_data(result, found)) > 1 else ""
-
-
-def index(found: Sequence[Result], builds: Mapping[str, Any], models: bool, studies: Sequence[str], to: str) -> str:
-    """Return the page that leads to all others.
-
-    Args:
-        found: tables of the paper and the study of the modalities.
-        builds: data sets, by name.
-        models: whether there is a page of measured models.
-        studies: folders of the studies of faithfulness.
-        to: how to get from the pages to the results.
-    """
-    parts = [
-        MARK,
-        "# Results",
-        "Every figure here comes from a committed JSON; `parallelnet experiment render` makes these pages from them, "
-        "and a test holds the pages to it.",
-    ]
-    if found:
-        rows = [["result", "data", "samples", "networks", "what it says"]]
-        for result in found:
-            record = result.record
-            name = f"[{result.name}]({result.name}.md)"
-            data, size = record["data"], record["options"]["size"]
-            rows.append([name, data["name"], f"{data['n']:,}", size, KINDS[result.kind].headline(record)])
-        parts += ["## The paper's tables", "\n".join(table(rows))]
-    if builds:
-        lines = [
-            f"- [{name}]({_flat(name)}.md): {each['n_kept']:,} of {each['n_read']:,} rows"
-            for name, each in builds.items()
-        ]
-        parts += ["## Data sets", "\n".join(lines)]
-    if models:
-        parts += ["## Models", "- [Measured models](models.md)"]
-    if studies:
-        lines = [f"- [{name}]({to}/{name}/table.md)" for name in studies]
-        parts += ["## Do explanations find what is known to be there", "\n".join(lines)]
-    return "\n\n".join(parts) + "\n"
 
 
 def read_results(results: Path) -> list[Result]:
@@ -211,7 +137,7 @@ def read_results(results: Path) -> list[Result]:
         ManifestError: a JSON that cannot be read, or notes with a figure that stands in none.
     """
     found = []
-    for kind in KINDS:
+    for kind in TITLES:
         for source in sorted(results.glob(f"*/{kind}.json")):
             folder = source.parent
             notes = folder / NOTES
@@ -240,7 +166,7 @@ def read_results(results: Path) -> list[Result]:
 
 def _others(results: Path) -> dict[str, Any]:
     """Return the JSON files that are none of the paper's tables, by name below the results."""
-    known = {*KINDS, *TASKS}
+    known = {*TITLES, *TASKS}
     there = [*sorted(results.glob("*.json")), *sorted(results.glob("*/*.json"))]
     return {
         path.relative_to(results).with_suffix("").as_posix(): _read(path) for path in there if path.stem not in known
@@ -253,7 +179,7 @@ def _faithfulness(folder: Path) -> str:
         if path.is_file():
             record = _read(path)
             with _read_from(path):
-                tables.append(faithfulness_table.table(record))
+                tables.append(pages.faithfulness(record))
     return "\n".join(tables)
 
 
@@ -262,7 +188,7 @@ def _read_from(path: Path) -> Iterator[None]:
     """Say of a JSON that its figures are not where they should be, instead of a defect of the program."""
     try:
         yield
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, UndefinedError) as error:
         raise _no_result(path, f"{type(error).__name__}: {error}") from error
 
 
@@ -282,24 +208,40 @@ def _read(path: Path) -> dict[str, Any]:
     return record
 
 
-def _flat(name: str) -> str:
-    return name.replace("/", "-")
-
-
-def _is_ours(path: Path) -> bool:
-    return path.read_text(encoding="utf-8").startswith(MARK)
-
-
 def _same(path: Path, text: str) -> bool:
     # As bytes: line ends count.
     return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _plots(results: Path) -> tuple[Path, ...]:
-    from . import modality_plots, table_plots
+    from . import result_plots
 
-    drawn: list[Path] = []
-    for result in read_results(results):
-        save = {"table1": table_plots.save_all, "modalities": modality_plots.save}.get(result.kind)
-        drawn += save(result.record, results / result.name) if save else ()
-    return tuple(drawn)
+    saved = (result_plots.save(each.kind, each.record, results / each.name) for each in read_results(results))
+    return tuple(path for paths in saved for path in paths)
+
+
+def unknown_figures(notes: str, records: Sequence[Any]) -> list[str]:
+    """Return the figures with decimals in a text that stand in none of the records, as parts or as percent.
+
+    Numbers after `section`, `Eq.`, `Fig.`, `Table` and `version` are places.
+    """
+    said = dict.fromkeys(FIGURE.findall(REFERENCE.sub("", notes)))
+    numbers = {abs(value) for record in records for value in _numbers(record)}
+    known = {digits: _printed(numbers, digits) for digits in {len(each.partition(".")[2]) for each in said}}
+    return [each for each in said if each not in known[len(each.partition(".")[2])]]
+
+
+def _printed(numbers: set[float], digits: int) -> set[str]:
+    return {f"{scale * value:.{digits}f}" for value in numbers for scale in (1, 100)}
+
+
+def _numbers(found: Any) -> Iterator[float]:
+    if isinstance(found, Mapping):
+        for name, value in found.items():
+            if name not in ("curves", "reliability"):  # so many that anything would be among them
+                yield from _numbers(value)
+    elif isinstance(found, list | tuple):
+        for value in found:
+            yield from _numbers(value)
+    elif isinstance(found, int | float) and not isinstance(found, bool):
+        yield float(found)

@@ -24,7 +24,7 @@ from parallelnet.options import PRESETS, Recipe
 from parallelnet.options.tables import Table1Options
 
 from ..faithfulness_summary import circumstances
-from . import figure4, table1_text, table_plots
+from . import figure4, pages, result_plots
 from .fold_runs import FoldRun, network_facts, pool, read_folds
 from .rows import PAIRS_OF_INTEREST, ROWS, Row, chosen
 from .runner import Material, Outcome, held, prepare, run_rows
@@ -81,10 +81,10 @@ def render(record: Mapping[str, Any], out: Path) -> tuple[Path, ...]:
     The same record gives the same bytes (pictures: with the same matplotlib).
     """
     out.mkdir(parents=True, exist_ok=True)
-    texts = {"table1.md": table1_text.markdown(record), "table1.tex": table1_text.latex(record)}
+    texts = pages.files("table1", record)
     for name, text in texts.items():
         records.write_text(out / name, text)
-    return (*(out / name for name in texts), *table_plots.save_all(record, out))
+    return (*(out / name for name in texts), *result_plots.save("table1", record, out))
 
 
 def summarise(

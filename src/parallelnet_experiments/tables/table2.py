@@ -27,7 +27,7 @@ from parallelnet.training.fit import Hardware
 from parallelnet.types import SENTIMENTS, Sample
 
 from ..faithfulness_summary import circumstances
-from . import picture_network, runner, sentiment_rows, sentiment_tables, statistics, vadicamo
+from . import pages, picture_network, runner, sentiment_rows, statistics, vadicamo
 from .runner import Material
 from .sentiment_rows import SentimentRow, Shared
 from .sentiment_study import Answered, Clock, Study
@@ -36,7 +36,6 @@ from .teacher_rule import built_record
 log = logging.getLogger(__name__)
 
 RESULT = "table2.json"
-TABLE, LATEX = "table2.md", "table2.tex"
 OURS = "parallelnet"
 PRIVATE = ("data", "out", "work", "unlabelled", "rows", "max_minutes", "threads", "workers")
 """Options that name places of one machine, or do not change a number."""
@@ -105,7 +104,7 @@ def _answers(
 
 def tables(record: Mapping[str, Any]) -> dict[str, str]:
     """Return file name to text of every table that is made from the JSON."""
-    return {TABLE: sentiment_tables.markdown(record), LATEX: sentiment_tables.latex(record)}
+    return pages.files("table2", record)
 
 
 def _built(data: str) -> dict[str, Any] | None:

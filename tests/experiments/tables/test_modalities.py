@@ -13,7 +13,7 @@ from parallelnet import checkpoint
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.options import PRESETS
 from parallelnet.options.tables import ModalitiesOptions
-from parallelnet_experiments.tables import modalities, modality_plots, modality_tables, runner
+from parallelnet_experiments.tables import modalities, pages, result_plots, runner
 
 CLASSES = ("anger", "sad")
 N_FOLDS = 2
@@ -96,7 +96,7 @@ def trained(tmp_path, monkeypatch):
 
     monkeypatch.setattr(runner, "prepare", lambda options: MATERIAL)
     monkeypatch.setattr(runner, "run_rows", run_rows)
-    monkeypatch.setattr(modality_plots, "save", lambda record, folder: ())
+    monkeypatch.setattr(result_plots, "save", lambda kind, record, folder: ())
     given = ModalitiesOptions(data="/somewhere/toy", out=str(tmp_path / "out"), folds=N_FOLDS, n_bootstrap=50)
     return given, failing, asked
 
@@ -127,7 +127,7 @@ def test_every_setting_is_measured_and_compared(trained, tmp_path):
     first = record["differences"][0]
     accuracies = {row["key"]: row["found"]["metrics"]["accuracy"] for row in record["rows"]}
     assert first["found"]["accuracy"]["difference"] == pytest.approx(accuracies["both"] - accuracies["speech"])
-    for name, text in modality_tables.files(record).items():
+    for name, text in pages.files("modalities", record).items():
         assert (path.parent / name).read_text() == text
     assert "/somewhere" not in path.read_text()
     assert record["options"]["recipe"] == json.loads(json.dumps(asdict(PRESETS["paper"])))

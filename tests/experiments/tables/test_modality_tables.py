@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, precision_recall_fscore_support
 
-from parallelnet_experiments.tables import modality_plots, modality_statistics, modality_tables
+from parallelnet.report import numbers
+from parallelnet_experiments.tables import modality_statistics, pages, result_plots
 from parallelnet_experiments.tables.modality_statistics import Answers
 from parallelnet_experiments.tables.statistics import Pooled, difference
 
@@ -39,8 +40,14 @@ def record(**found):
         for name, each in found.items()
     ]
     rows.append({"key": "dropout", "title": "with dropout", "network": "parallelnet", "missing": "not run: none asked"})
-    data = {"name": "pairs_5", "fingerprint": "f" * 64, "n": 120, "counts": dict.fromkeys(CLASSES, 40)}
-    options = {"folds": 5, "size": "small", "preset": "compact", "weights": "none", "clip_s": 1.024}
+    data = {
+        "name": "pairs_5",
+        "fingerprint": "f" * 64,
+        "n": 120,
+        "n_components": 30,
+        "counts": dict.fromkeys(CLASSES, 40),
+    }
+    options = {"folds": 5, "seed": 0, "size": "small", "preset": "compact", "weights": "none", "clip_s": 1.024}
     recipe = {"epochs": 1, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.001, "samples_per_epoch": 24}
     recipe["modality_dropout"] = 0.3
     backbones = {"parallelnet": {"speech": "vgg16-narrow", "image": "vgg19-narrow"}}
@@ -49,7 +56,7 @@ def record(**found):
 
 
 def test_both_files_tell_the_budget():
-    for text in modality_tables.files(record(both=measured())).values():
+    for text in pages.files("modalities", record(both=measured())).values():
         assert "backbones vgg16-narrow; vgg19-narrow" in text
         assert "at most 1 epochs of 24 samples each, batches of 8, adam, learning rate 0.001" in text
         assert "speech windows of 1.024 s (default 4.096)" in text
@@ -92,7 +99,7 @@ def test_scaling_is_judged_on_the_same_draws():
         # Equal columns of one matrix product, which a BLAS may sum in different orders: of 120 float64 values of up to
         # 10, so 120 roundings of 1e-15, over 120.
         assert [each["difference"], *each["ci95"]] == pytest.approx([0, 0, 0], abs=1e-14)
-        assert not modality_tables.excludes_zero(each["ci95"])
+        assert not numbers.excludes_zero(each["ci95"])
 
 
 @pytest.mark.parametrize(
@@ -129,12 +136,12 @@ def test_tables_say_everything_and_nothing_twice():
         },
         {"second_title": "x", "first_title": "with dropout", "missing": "not run: none asked"},
     ]
-    text = modality_tables.markdown(given)
-    assert text == modality_tables.markdown(json.loads(json.dumps(given)))
+    text = pages.markdown("modalities", given)
+    assert text == pages.markdown("modalities", json.loads(json.dumps(given)))
     metrics = given["rows"][0]["found"]["metrics"]
     low, high = metrics["ci95"]["accuracy"]
     assert f"| title of both | parallelnet | 120 | {metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}] |" in text
-    assert text.count("not run: none asked") == 5
+    assert text.count("not run: none asked") == 2
     assert "**+" in text
     widths = {}
     for block in text.split("\n\n"):
@@ -145,39 +152,39 @@ def test_tables_say_everything_and_nothing_twice():
 
 def test_latex_is_escaped_and_every_row_as_wide():
     given = record(both=measured())
-    text = modality_tables.latex(given)
+    text = pages.latex("modalities", given)
     assert r"pairs\_5" in text
     for part in text.split(r"\begin{tabular}")[1:]:
         body = part.split(r"\end{tabular}")[0]
         assert len({line.count(" & ") for line in body.splitlines() if line.endswith(r"\\")}) == 1
-    assert modality_tables.escaped("50 % & a_b\\") == r"50 \% \& a\_b\textbackslash{}"
+    assert numbers.latex("50 % & a_b\\") == r"50 \% \& a\_b\textbackslash{}"
 
 
 def test_undefined_figures_are_dashes():
-    assert modality_tables.bounds(None, [None, None]) == "-"
-    assert modality_tables.bounds(0.5, [None, None]) == "0.500"
-    assert not modality_tables.excludes_zero([None, None])
-    assert not modality_tables.excludes_zero([-0.1, 0.0])
-    assert not modality_tables.excludes_zero([3e-17, 0.1])  # 0, but for the order of a sum
-    assert modality_tables.excludes_zero([1e-9, 0.1])
+    assert numbers.interval(None, [None, None]) == "-"
+    assert numbers.interval(0.5, [None, None]) == "0.500"
+    assert not numbers.excludes_zero([None, None])
+    assert not numbers.excludes_zero([-0.1, 0.0])
+    assert not numbers.excludes_zero([3e-17, 0.1])  # 0, but for the order of a sum
+    assert numbers.excludes_zero([1e-9, 0.1])
 
 
 def test_plots_show_the_bins_and_the_recalls(tmp_path):
     given = record(both=measured(), speech=measured(1))
     found = given["rows"][0]["found"]
-    figure = modality_plots.reliability_pair(given["rows"][0])
+    figure = result_plots.reliability_pair(given["rows"][0])
     for ax, name in zip(figure.axes, ("raw_metrics", "metrics"), strict=True):
         dots = ax.collections[1].get_offsets()
         np.testing.assert_allclose(dots, [each[1:] for each in found[name]["reliability"] if each[0]])
         assert f"{found[name]['ece']:.3f}" in ax.get_title()
-    bars = modality_plots.per_class_bars(given).axes[0].patches
+    bars = result_plots.per_class_bars(given).axes[0].patches
     assert len(bars) == 6
     recalls = [each["recall"]["value"] for each in found["per_class"].values()]
     np.testing.assert_allclose([bar.get_height() for bar in bars[:3]], recalls)
-    paths = modality_plots.save(given, tmp_path)
+    paths = result_plots.save("modalities", given, tmp_path)
     assert [path.name for path in paths] == ["reliability-both.png", "reliability-speech.png", "per-class.png"]
     before = paths[0].read_bytes()
-    modality_plots.save(given, tmp_path)
+    result_plots.save("modalities", given, tmp_path)
     assert paths[0].read_bytes() == before
 
 
@@ -187,6 +194,6 @@ def test_a_class_without_samples_is_no_recall_of_zero():
     found = modality_statistics.figures(given, n_bootstrap=20, seed=0)
     assert found["per_class"]["sad"]["recall"]["value"] is None
     json.dumps(found, allow_nan=False)
-    ax = modality_plots.per_class_bars(record(both=found)).axes[0]
+    ax = result_plots.per_class_bars(record(both=found)).axes[0]
     assert [text.get_text() for text in ax.texts] == ["no sample"]
     assert not any(math.isnan(bar.get_height()) for bar in ax.patches)

@@ -1,0 +1,182 @@
+"""Pictures of results, drawn from their JSON: curves, confusion matrix (Fig. 3), differences, reliability, recalls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from parallelnet.evaluation import Metrics
+from parallelnet.report import plots
+
+from . import findings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SCORES = {"accuracy": plots.BLUE, "macro_f1": plots.ORANGE, "kappa": plots.GREEN}
+_STYLES: dict[str, Literal["-", "--"]] = {"validation": "-", "train": "--"}
+COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.PURPLE, "#E69F00", "#56B4E9", "#F0E442", plots.GREY)
+"""Okabe and Ito 2008: told apart with any colour vision."""
+N_ACROSS = 3
+
+
+def save(kind: str, record: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
+    """Write what a result has figures for, and return the paths; the same result is the same file.
+
+    Args:
+        kind: `table1` (curves.png, differences.png, confusion.png, confusion.csv), `modalities` (reliability-KEY.png of
+            each setting, per-class.png) or `table2` (none).
+        record: the JSON.
+        folder: exists.
+    """
+    rows = findings.run(record)
+    figures: dict[str, Figure] = {}
+    paths: list[Path] = []
+    if kind == "table1":
+        figures |= {"curves.png": curves(record)} if rows else {}
+        figures |= {"differences.png": differences(record)} if record["differences"] else {}
+        if "parallelnet" in rows:
+            paths += plots.save_confusion(_metrics(rows["parallelnet"]["pooled"]), folder)
+    elif kind == "modalities":
+        figures = {f"reliability-{row['key']}.png": reliability_pair(row) for row in rows}
+        figures |= {"per-class.png": per_class_bars(record)} if rows else {}
+    tight = {"dpi": 150, "bbox_inches": "tight"} if kind == "modalities" else {"dpi": 130}
+    for name, figure in figures.items():
+        # Without the date and the version in it, the same result is the same file.
+        figure.savefig(folder / name, metadata={"Software": None}, **tight)
+    return (*(folder / name for name in figures), *paths)
+
+
+def _metrics(found: Mapping[str, Any]) -> Metrics:
+    return Metrics.from_json(json.dumps(found))
+
+
+def curves(record: Mapping[str, Any]) -> Figure:
+    """Return one panel a row: accuracy, macro F1 and kappa over epochs, mean of the folds, training dashed.
+
+    A fold that stopped early counts up to its last epoch; the band is the lowest and the highest fold in validation.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    rows = list(findings.run(record).values())
+    n_down = -(-len(rows) // N_ACROSS)
+    figure = Figure(figsize=(3.7 * N_ACROSS, 2.6 * n_down + 0.5), layout="constrained")
+    grid = figure.subplots(n_down, N_ACROSS, squeeze=False, sharey=True).ravel()
+    for ax, row in zip(grid, rows, strict=False):
+        _draw_curves(ax, row)
+    for ax in grid[len(rows) :]:
+        ax.set_axis_off()
+    handles = [Line2D([], [], color=colour, label=_spoken(name)) for name, colour in _SCORES.items()]
+    handles += [Line2D([], [], color=plots.GREY, linestyle=style, label=part) for part, style in _STYLES.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    return figure
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_f1", " F1")
+
+
+def _draw_curves(ax: Axes, row: Mapping[str, Any]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    longest = max(len(fold["validation_loss"]) for fold in row["curves"])
+    for name, colour in _SCORES.items():
+        for part, style in _STYLES.items():
+            by_epoch = {k + 1: _values(row["curves"], f"{part}_{name}", k) for k in range(longest)}
+            known = {epoch: values for epoch, values in by_epoch.items() if values}
+            if not known:
+                continue
+            ax.plot(list(known), [sum(v) / len(v) for v in known.values()], style, color=colour, linewidth=1.3)
+            if part == "validation":
+                lows, highs = ([edge(v) for v in known.values()] for edge in (min, max))
+                ax.fill_between(list(known), lows, highs, color=colour, alpha=0.12, linewidth=0)
+    ax.set_title(row["title"], fontsize=9, loc="left")
+    ax.set(xlabel="epoch", ylim=(min(0.0, ax.get_ylim()[0]), 1.0))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _tidy(ax)
+
+
+def _values(folds: Sequence[Mapping[str, Any]], name: str, epoch: int) -> list[float]:
+    return [fold[name][epoch] for fold in folds if epoch < len(fold[name]) and fold[name][epoch] is not None]
+
+
+def differences(record: Mapping[str, Any]) -> Figure:
+    """Return each difference in accuracy as a dot with its 95 % interval; grey where the interval holds zero."""
+    from matplotlib.figure import Figure
+
+    found = record["differences"]
+    figure = Figure(figsize=(7.2, 0.34 * len(found) + 1.0), layout="constrained")
+    ax = figure.subplots()
+    ax.axvline(0, color="#999999", linewidth=1)
+    for y, each in enumerate(found):
+        value, (low, high) = each["accuracy"]["difference"], each["accuracy"]["ci95"]
+        colour = plots.GREY if low <= 0 <= high else (plots.BLUE if value > 0 else plots.ORANGE)
+        ax.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=2)
+        ax.plot([100 * value], [y], "o", color=colour, markersize=6)
+    ax.set_yticks(range(len(found)), [f"{each['first']} minus {each['second']}" for each in found])
+    ax.invert_yaxis()
+    ax.set_xlabel("difference in accuracy, points (95 % interval)")
+    _tidy(ax)
+    return figure
+
+
+def _tidy(ax: Axes, axis: Literal["both", "y"] = "both") -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis=axis, color="#DDDDDD", linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def reliability_pair(row: Mapping[str, Any]) -> Figure:
+    """Return two reliability diagrams side by side: at temperature 1, and scaled by each fold's temperature.
+
+    Args:
+        row: of the study of the modalities, with `found`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+    before, after = figure.subplots(1, 2, sharey=True)
+    found = row["found"]
+    for ax, name, when in ((before, "raw_metrics", "temperature 1"), (after, "metrics", "scaled")):
+        metrics = _metrics(found[name])
+        plots.reliability_diagram(metrics, ax)
+        ax.set(xlim=(0, 1.05), ylim=(0, 1.05))  # room for large dots at 1
+        ax.set_title(f"{when}: calibration error {metrics.ece:.3f}")
+    after.set_ylabel("")
+    after.get_legend().remove()
+    before.legend(loc="lower right", frameon=False)  # small bins stray above the diagonal
+    figure.suptitle(f"{row['title']}, n = {found['n']:,}")
+    return figure
+
+
+def per_class_bars(record: Mapping[str, Any]) -> Figure:
+    """Return the recall of each class in each setting of the study of the modalities, with 95 % intervals."""
+    from matplotlib.figure import Figure
+
+    rows = findings.run(record)
+    classes = list(rows[0]["found"]["per_class"])
+    figure = Figure(figsize=(2.4 + 0.34 * len(rows) * len(classes), 4.4), layout="constrained")
+    ax = figure.subplots()
+    width = 0.84 / len(rows)
+    for k, row in enumerate(rows):
+        for place, name in enumerate(classes):
+            each = row["found"]["per_class"][name]["recall"]
+            x = place + (k - (len(rows) - 1) / 2) * width
+            label = row["title"] if place == 0 else "_"
+            ax.bar(x, each["value"] or 0.0, 0.92 * width, color=COLOURS[k % len(COLOURS)], label=label)
+            if each["value"] is None:  # no sample of the class: not a recall of 0
+                ax.text(x, 0.01, "no sample", rotation=90, ha="center", va="bottom", fontsize=7)
+            elif each["ci95"][0] is not None:
+                ax.vlines(x, *each["ci95"], color="#333333", linewidth=1.2)
+    sizes = {name: sorted({row["found"]["per_class"][name]["n"] for row in rows}) for name in classes}
+    told = (" to ".join(f"{n:,}" for n in dict.fromkeys((each[0], each[-1]))) for each in sizes.values())
+    ax.set_xticks(range(len(classes)), [f"{name}\nn = {n}" for name, n in zip(classes, told, strict=True)])
+    ax.set(ylim=(0, 1), ylabel="recall, 95 % interval", xlabel="true class")
+    _tidy(ax, "y")
+    ax.tick_params(axis="x", length=0)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    return figure
