@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from parallelnet.datasets.card import PAPER_COUNTS, card, write_card
-from parallelnet.datasets.card_text import code, escape
 from parallelnet.datasets.draft import REASONS
 from parallelnet.datasets.inspection import inspect
+from parallelnet.report.numbers import code, escape
 from parallelnet.types import EMOTIONS
 
 _spec = importlib.util.spec_from_file_location("built_fixture", Path(__file__).with_name("built_fixture.py"))
@@ -56,8 +56,8 @@ def test_front_matter_is_what_the_hub_reads(folder):
 
 def test_counts_stand_beside_the_papers(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
-    assert cells(text, "happy") == ["happy", "5", "41.7%", "42,958", "53.1%"]
-    assert cells(text, "hate") == ["hate", "1", "8.3%", "4,401", "5.4%"]
+    assert cells(text, "happy") == ["happy", "5", "41.7 %", "42,958", "53.1 %"]
+    assert cells(text, "hate") == ["hate", "1", "8.3 %", "4,401", "5.4 %"]
     assert cells(text, "**all**")[1::2] == ["**12**", "**80,893**"]
 
 
@@ -65,8 +65,8 @@ def test_drops_agreement_and_thresholds(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "16 rows were read, 12 kept and 4 left out" in text
     for reason, n in {"low-confidence": 2, "no-words": 1, "excluded": 1}.items():
-        assert cells(text, f"`{reason}`")[1:] == [str(n), f"{n / 16:.1%}", REASONS[reason]]
-    assert "**25.0%** get the same class" in text
+        assert cells(text, f"`{reason}`")[1:] == [str(n), f"{100 * n / 16:.1f} %", REASONS[reason]]
+    assert "**25.0 %** get the same class" in text
     assert cells(text, "**0.5**")[1] == "**12**"
     assert cells(text, "0.4")[1] == "14"
     # 0.55 + 0.03 * row: rows 9, 10, 11 are at least 0.8.
@@ -114,7 +114,7 @@ def test_sentiment_is_told_apart(tmp_path):
     text = card(inspect(tmp_path))
     assert "--labels sentiment" in text
     assert "--target-column sentiment" in text
-    assert cells(text, "neutral")[:3] == ["neutral", "4", "33.3%"]
+    assert cells(text, "neutral")[:3] == ["neutral", "4", "33.3 %"]
     for absent in ("42,958", "## Teachers", "## Threshold", "pseudo-labels.**", "max1", "section 5.4"):
         assert absent not in text
     assert re.findall(r"figures/\w+", text) == ["figures/classes", "figures/durations"]
