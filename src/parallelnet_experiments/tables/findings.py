@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from parallelnet.report.numbers import excludes_zero, fill, interval, listed, number, points
+from parallelnet.report.numbers import excludes_zero, fill
 
 Record = Mapping[str, Any]
 
@@ -38,8 +38,29 @@ def best(values: Mapping[str, float]) -> list[str]:
     return [name for name, value in values.items() if round(value, 9) == top]
 
 
-def _told(ci95: Sequence[float | None]) -> str:
-    return "the interval of the difference " + ("excludes zero" if excludes_zero(ci95) else "does not exclude zero")
+def direction(found: Record) -> int:
+    """Return 1 or -1 for a difference that is surely above or below zero, else 0."""
+    return 0 if not excludes_zero(found["ci95"]) else 1 if found["difference"] > 0 else -1
+
+
+def headline(kind: str, record: Record) -> str:
+    """Return the one sentence of a result: the first line of what it says."""
+    return said(kind, record).splitlines()[0].removeprefix("- ")
+
+
+def said(kind: str, record: Record) -> str:
+    """Return what a result says, as a Markdown list.
+
+    Args:
+        kind: `table1`, `table2` or `modalities`.
+        record: the JSON.
+    """
+    rows = run(record)
+    if not rows:
+        return f"- {NO_RUN}\n"
+    name = "title" if kind == "modalities" else "key"
+    facts = {"record": record, "run": rows, "direction": direction, "not_run": not_run(record["rows"], name)}
+    return fill(__package__, f"{kind}_said.md.j2", **facts, **_FACTS[kind](record, rows))
 
 
 # --- the paper's order ------------------------------------------------------------------------------------------------
@@ -110,201 +131,68 @@ def _agreement(printed: Sequence[float], ours: Sequence[float], titles: Sequence
     return f"{said}{f'; {n_tied} are tied' if n_tied else ''}. The paper: {paper}. Here: {here}."
 
 
-# --- Table 1 ----------------------------------------------------------------------------------------------------------
+# --- what the lists need beside the JSON ------------------------------------------------------------------------------
 
 
-def table1_headline(record: Record) -> str:
-    """Return the one sentence of a Table 1: whether fusion earns its place."""
-    found = record["fusion"]
-    if found["reason"]:
-        return f"Whether fusion beats the best single modality is {found['reason']}."
-    single = found["best_single"]
-    ours, theirs = (record["rows"][key]["network"].get("started_from", []) for key in ("parallelnet", single))
-    names = [listed([f"`{name}`" for name in names]) if names else "random weights" for names in (ours, theirs)]
-    unlike = f" (ParallelNet's branches started from {names[0]}, those of {single} from {names[1]})"
-    gap = f"{points(found)} points of accuracy over {single}, the better single modality"
-    gap += unlike if ours != theirs else ""
-    if found["earned"]:
-        return f"Fusion earns its place: {gap}; the interval excludes zero."
-    if found["ci95"][1] < 0:
-        return f"Fusion does harm: {gap}; the interval excludes zero."
-    return f"Fusion does not earn its place: {gap}; the interval does not exclude zero."
-
-
-def table1(record: Record) -> str:
-    """Return what a Table 1 says: fusion, the paper's order, differences, references, training, what is missing."""
-    rows = run(record)
-    if not rows:
-        return f"- {NO_RUN}\n"
+def _table1(record: Record, rows: Mapping[str, Record]) -> dict[str, Any]:
     accuracies = {key: row["pooled"]["accuracy"] for key, row in rows.items()}
-    gaps = sorted(record["differences"], key=lambda each: each["accuracy"]["difference"])  # losses first
     majority = record["references"]["majority"]["pooled"]["accuracy"]
-    configurations = {key: accuracies[key] for key in accuracies if key.startswith("baseline-")}
+    configurations = {key: value for key, value in accuracies.items() if key.startswith("baseline-")}
     families = [key for key in rows if key.startswith("parallelnet-") and "parallelnet" in rows]
     pair = [rows[key]["training"] for key in ("ier-only", "ser-only") if key in rows]
     known = len(pair) == 2 and None not in (each[n] for each in pair for n in ("overfit", "mean_gap", "kappa"))
-    return fill(
-        __package__,
-        "table1_said.md.j2",
-        record=record,
-        run=rows,
-        headline=table1_headline(record),
-        order=_order(record, rows),
-        differences={
-            "Differences in accuracy whose interval excludes zero, in points": [e for e in gaps if _sure(e)],
-            "Differences that cannot be told from none": [each for each in gaps if not _sure(each)],
-        },
-        robust=[f"{e['first']} minus {e['second']}" for e in record["differences"] if e["p_components_holm"] < 0.05],
-        configurations=best(configurations) if len(configurations) == 3 else [],
-        families=families,
-        better=[key for key in families if accuracies[key] > accuracies["parallelnet"]],
-        majority=majority,
-        weak=[key for key, row in rows.items() if (row["pooled"]["ci95"]["accuracy"][0] or 0) <= majority],
-        epochs=sorted(epoch for row in rows.values() for epoch in row["training"]["converged_epoch"]),
-        at_limit=sum(sum(row["training"]["at_limit"]) for row in rows.values()),
-        overfit=pair if known else [],
-        not_run=not_run(record["rows"]),
-    )
+    return {
+        "order": _order(record, rows),
+        "gaps": sorted(record["differences"], key=lambda each: each["accuracy"]["difference"]),  # losses first
+        "configurations": best(configurations) if len(configurations) == 3 else [],
+        "families": families,
+        "better": [key for key in families if accuracies[key] > accuracies["parallelnet"]],
+        "majority": majority,
+        "weak": [key for key, row in rows.items() if (row["pooled"]["ci95"]["accuracy"][0] or 0) <= majority],
+        "epochs": sorted(epoch for row in rows.values() for epoch in row["training"]["converged_epoch"]),
+        "at_limit": sum(sum(row["training"]["at_limit"]) for row in rows.values()),
+        "overfit": pair if known else [],
+    }
 
 
-def _sure(difference: Record) -> bool:
-    return excludes_zero(difference["accuracy"]["ci95"])
-
-
-def _order(record: Record, rows: Mapping[str, Record]) -> dict[str, Any] | None:
-    """Return how far the rows stand in the paper's order, and every pair that does not; None for less than two."""
+def _order(record: Record, rows: Mapping[str, Record]) -> dict[str, Any]:
+    """Return how far the rows stand in the paper's order, and every pair that does not; nothing for less than two."""
     both = [key for key, row in rows.items() if row["printed"] is not None]
     if len(both) < 2:
-        return None
+        return {}
     printed = [rows[key]["printed"] for key in both]
     ours = [rows[key]["pooled"]["accuracy"] for key in both]
     gaps = {frozenset((each["first"], each["second"])): each["accuracy"]["ci95"] for each in record["differences"]}
-    swapped = [
-        {
-            "high": both[i],
-            "low": both[j],
-            "high_ours": ours[i],
-            "low_ours": ours[j],
-            "high_printed": printed[i],
-            "low_printed": printed[j],
-            "ci95": gaps.get(frozenset((both[i], both[j]))),
-        }
-        for i, j in rank_agreement(printed, ours).swapped
-    ]
-    return {"agreement": _agreement(printed, ours, both), "swapped": swapped}
+    swapped = [(both[i], both[j]) for i, j in rank_agreement(printed, ours).swapped]
+    return {
+        "agreement": _agreement(printed, ours, both),
+        "swapped": [(high, low, gaps.get(frozenset((high, low)))) for high, low in swapped],
+    }
 
 
-# --- Table 2 ----------------------------------------------------------------------------------------------------------
-
-
-def table2_headline(record: Record) -> str:
-    """Return the one sentence of a Table 2: the most accurate row, and ParallelNet."""
-    by_key = {row["key"]: row for row in run(record)}
-    if not by_key:
-        return NO_RUN
-    top = best({key: row["found"]["accuracy"] for key, row in by_key.items()})
-    titles = [f"“{by_key[key]['title']}”" for key in top]
-    if len(top) == 1:
-        said = f"The most accurate row is {titles[0]} with {_accuracy(by_key[top[0]])}"
-    else:
-        tied = number(by_key[top[0]]["found"]["accuracy"])
-        said = f"The most accurate rows are {listed(titles)}, tied at {tied} accuracy"
-    ours = by_key.get("parallelnet")
-    return f"{said}." if ours is None or "parallelnet" in top else f"{said}; ParallelNet has {_accuracy(ours)}."
-
-
-def _accuracy(row: Record) -> str:
-    return f"{interval(row['found']['accuracy'], row['found']['ci95']['accuracy'])} accuracy"
-
-
-def table2(record: Record) -> str:
-    """Return what a Table 2 says: ParallelNet beside each method, the paper's order, what is missing."""
-    rows = run(record)
-    if not rows:
-        return f"- {NO_RUN}\n"
-    beside: dict[str, list[Record]] = {"worse than": [], "not to be told from": [], "better than": []}
-    for row in rows:
-        if row.get("parallelnet_minus"):
-            gap = row["parallelnet_minus"]["accuracy"]
-            better = "better than" if gap["difference"] > 0 else "worse than"
-            beside[better if excludes_zero(gap["ci95"]) else "not to be told from"].append(row)
+def _table2(record: Record, rows: Sequence[Record]) -> dict[str, Any]:
+    top = best({row["key"]: row["found"]["accuracy"] for row in rows})
     # Two rows of one method have the same printed figure: the one that starts as the original did speaks for it.
     methods: dict[float, Record] = {}
     for row in rows:
         if row["printed"] is not None and (row["printed"] not in methods or row["start"] == "imagenet"):
             methods[row["printed"]] = row
-    ours, titles = ([row["found"]["accuracy"] for row in methods.values()], [row["title"] for row in methods.values()])
-    return fill(
-        __package__,
-        "table2_said.md.j2",
-        headline=table2_headline(record),
-        beside=beside,
-        agreement=_agreement(list(methods), ours, titles) if len(methods) > 1 else "",
-        not_run=not_run(record["rows"]),
-    )
+    ours = [row["found"]["accuracy"] for row in methods.values()]
+    titles = [row["title"] for row in methods.values()]
+    return {
+        "top": [row for row in rows if row["key"] in top],
+        "ours": next((row for row in rows if row["key"] == "parallelnet"), None),
+        "agreement": _agreement(list(methods), ours, titles) if len(methods) > 1 else "",
+    }
 
 
-# --- modalities -------------------------------------------------------------------------------------------------------
+def _modalities(record: Record, rows: Sequence[Record]) -> dict[str, Any]:
+    asked = {(each["first"], each["second"]): each["found"] for each in record["differences"] if "found" in each}
+    return {"asked": asked, "best": asked.get(("both", record["best_single"]))}
 
-_ASKED = {
-    ("both", "speech"): "What the picture adds to speech",
-    ("both", "image"): "What speech adds to the picture",
-    ("both", "both-without-image"): "What a missing picture costs the fused network",
-    ("both", "both-without-speech"): "What missing speech costs the fused network",
-    ("speech", "both-without-image"): "What a network of speech alone is ahead of the fused one without its picture",
-    ("image", "both-without-speech"): "What a network of pictures alone is ahead of the fused one without its speech",
-    ("dropout-both", "both"): "What the other modality dropout in training changes with both there",
-    ("dropout-without-image", "both-without-image"): "What it changes where the picture is missing",
-    ("dropout-without-speech", "both-without-speech"): "What it changes where speech is missing",
+
+_FACTS: dict[str, Callable[[Record, Any], dict[str, Any]]] = {
+    "table1": _table1,
+    "table2": _table2,
+    "modalities": _modalities,
 }
-
-
-def modalities_headline(record: Record) -> str:
-    """Return the one sentence of the study of the modalities: both beside the better one."""
-    wanted = ("both", record["best_single"])
-    pair = next((each for each in record["differences"] if (each["first"], each["second"]) == wanted), None)
-    if pair is None or "found" not in pair:
-        return "Whether both modalities beat the better one is not told: not all networks were run."
-    gap = pair["found"]["accuracy"]
-    said = "more accurate than" if (gap["difference"] or 0) > 0 else "no more accurate than"
-    who = f"{pair['second_title']}, the better one"
-    return f"Both modalities are {said} {who}: {points(gap)} points; {_told(gap['ci95'])}."
-
-
-def modalities(record: Record) -> str:
-    """Return what the study of the modalities says: fusion, missing modalities, dropout, calibration, sets."""
-    rows = run(record)
-    if not rows:
-        return f"- {NO_RUN}\n"
-    sets = [{**row["found"]["conformal"], "title": row["title"]} for row in rows if _promises(row)]
-    return fill(
-        __package__,
-        "modalities_said.md.j2",
-        headline=modalities_headline(record),
-        pairs=[(_ASKED[e["first"], e["second"]], e["found"]) for e in record["differences"] if "found" in e],
-        scaling=dict(_scaling(rows)),
-        sets=sets,
-        short=[each["title"] for each in sets if each["coverage"]["ci95"][1] < each["wanted_coverage"]],
-        not_run=not_run(record["rows"], "title"),
-    )
-
-
-def _promises(row: Record) -> bool:
-    return not isinstance(row["found"]["conformal"], str)
-
-
-def _scaling(rows: Sequence[Record]) -> Iterator[tuple[tuple[str, str], list[str]]]:
-    """Yield ((what scaling does, to which figure), the settings), harm first."""
-    for name, kind in itertools.product(("ece", "nll"), ("raises", "does not surely change", "lowers")):
-        titles = []
-        for row in rows:
-            gap = row["found"]["calibration"]["change"][name]
-            sure = "lowers" if gap["difference"] < 0 else "raises"
-            if kind == (sure if excludes_zero(gap["ci95"]) else "does not surely change"):
-                titles.append(row["title"])
-        if titles:
-            yield (kind, CALIBRATED[name]), titles
-
-
-SAID = {"table1": table1, "table2": table2, "modalities": modalities}
-HEADLINES = {"table1": table1_headline, "table2": table2_headline, "modalities": modalities_headline}

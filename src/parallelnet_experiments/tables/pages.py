@@ -22,9 +22,7 @@ from parallelnet.report.numbers import (
     metric,
     number,
     p_value,
-    percent,
     plain,
-    points,
     table,
 )
 from parallelnet.types import EMOTIONS, SENTIMENTS
@@ -186,7 +184,7 @@ def markdown(kind: str, record: Record, *, page: bool = False) -> str:
     if kind == "table1":
         facts |= {"order": findings.orders(record), "spread": _spread}
         facts["not_run"] = findings.not_run({key: record["rows"][key] for key in STUDIES}, "title")
-    return text_of(f"{kind}.md.j2", run=cells(findings.run(record)), chosen=_chosen, **facts, **rows)
+    return text_of(f"{kind}.md.j2", run=cells(findings.run(record)), **facts, **rows)
 
 
 def latex(kind: str, record: Record) -> str:
@@ -270,22 +268,6 @@ def _spread(values: Sequence[int]) -> str:
     return f"{sum(values) / len(values):.1f} ({min(values)} to {max(values)})"
 
 
-def _chosen(facts: Record) -> str:
-    """Return what a fold of Table 2 chose on its validation part."""
-    said = [f"predicts {facts['predicts']}"] if "predicts" in facts else []
-    if "weights" in facts:
-        said.append("weights " + ", ".join(f"{name} {weight:.2f}" for name, weight in facts["weights"].items()))
-    if "text" in facts:
-        said.append(f"C {facts['text']['c']:g}, class weight {facts['text']['class_weight']}")
-    if "labels" in facts:
-        labels = facts["labels"]
-        agreed = labels["agreement_with_people"]
-        like = f", {percent(agreed)} as people do" if agreed is not None else ""
-        said.append(f"{labels['n_kept']} of {labels['n_candidates']} pictures labelled{like}")
-    epochs = facts.get("epochs", facts.get("image", {}).get("epochs"))
-    return "; ".join([*said, *([f"{epochs} epochs"] if epochs is not None else [])]) or NONE
-
-
 def faithfulness(record: Record) -> str:
     """Return the tables of one task of a study of faithfulness."""
     explainers = cells(record["explainers"])
@@ -313,14 +295,15 @@ def page(result: Result, title: str, others: Sequence[Result], to: str) -> str:
         to: how to get from the pages to the results, `../../results`.
     """
     record = result.record
-    sizes = (" / ".join(f"{fold[part]:,}" for part in ("train", "validation", "test")) for fold in _folds(record))
+    folds: list[Record] = record["data"]["folds"]
+    sizes = (" / ".join(f"{fold[part]:,}" for part in ("train", "validation", "test")) for fold in folds)
     return text_of(
         "page.md.j2",
         title=title,
         kind=result.kind,
         folder=f"{to}/{result.name}",
         record=record,
-        said=findings.SAID[result.kind](record),
+        said=findings.said(result.kind, record),
         caption=caption(record),
         folds=list(dict.fromkeys(sizes)),
         deviations=deviations(record),
@@ -329,11 +312,6 @@ def page(result: Result, title: str, others: Sequence[Result], to: str) -> str:
         tables=markdown(result.kind, record, page=True),
         plots=result.plots,
     )
-
-
-def _folds(record: Record) -> Sequence[Record]:
-    found: Sequence[Record] = record["data"]["folds"]
-    return found
 
 
 def same_data(result: Result, results: Sequence[Result]) -> list[Result]:
@@ -348,20 +326,16 @@ def _attempt(each: Result, this: Result) -> dict[str, Any]:
     names = ("weights", "clip_s", "trim", "face", "init_from", "seed", "folds")
     options, before = ({name: of.record["options"].get(name) for name in names} for of in (each, this))
     changed = [*recipe_changes(options, before), *recipe_changes(recipe_of(each.record), recipe_of(this.record))]
-    fusion = each.record["fusion"]
     known = {key: row["validation"]["accuracy"] for key, row in findings.run(each.record).items()}
     singles = {key: known[key] for key in ("ser-only", "ier-only") if known.get(key) is not None}
-    best = max(singles, key=lambda key: singles[key], default=None)
     return {
         "name": each.name,
         "this": each is this,
-        "date": each.record["date"],
+        "record": each.record,
         "changed": "this one" if each is this else "; ".join(changed) or "the same",
-        "network": f"{each.record['options']['size']}, {_inputs(each.record)}".rstrip(", "),
+        "inputs": _inputs(each.record),
         "ours": known.get("parallelnet"),
-        "best": best,
-        "single": singles[best] if best else None,
-        "test": fusion["reason"] or f"{points(fusion)} over {fusion['best_single']}",
+        "singles": {key: singles[key] for key in findings.best(singles)[:1]} if singles else {},
     }
 
 

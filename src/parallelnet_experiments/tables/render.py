@@ -114,7 +114,7 @@ def files(results: Path, out: Path) -> dict[Path, str]:
             title += f" ({result.name})" if len(tries) > 1 else ""
             tries = tries if result.kind == "table1" else []
             wanted[out / f"{result.name}.md"] = pages.page(result, title, tries, to)
-            said = findings.HEADLINES[result.kind](result.record)
+            said = findings.headline(result.kind, result.record)
             headlines.append({"name": result.name, "record": result.record, "headline": said})
     builds = {name: record for name, record in others.items() if pages.is_build(record)}
     for name, record in builds.items():
