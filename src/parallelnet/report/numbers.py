@@ -31,10 +31,8 @@ def number(value: float | None, digits: int = 3, *, scale: float = 1, sign: bool
     return f"{scale * value:{'+' if sign else ''}.{digits}f}"
 
 
-def interval(
-    value: float | None, ci95: Interval, digits: int = 3, *, scale: float = 1, sign: bool = False, dashes: bool = False
-) -> str:
-    """Return a number with its interval, `0.812 [0.790, 0.833]`.
+def interval(value: float | None, ci95: Interval, digits: int = 3, *, scale: float = 1, sign: bool = False) -> str:
+    """Return a number with its interval, `0.812 [0.790, 0.833]`; without where the interval is not defined.
 
     Args:
         value: the number.
@@ -42,17 +40,16 @@ def interval(
         digits: decimals.
         scale: what all three are multiplied by.
         sign: `+` for what is not negative.
-        dashes: bounds that are not there become dashes; else the interval is left out.
     """
     middle, *bounds = (number(each, digits, scale=scale, sign=sign) for each in (value, *ci95))
-    return middle if NONE in (middle, *bounds) and not dashes else f"{middle} [{', '.join(bounds)}]"
+    return middle if NONE in (middle, *bounds) else f"{middle} [{', '.join(bounds)}]"
 
 
-def metric(found: Mapping[str, Any], name: str, digits: int = 3, *, scale: float = 1, dashes: bool = False) -> str:
+def metric(found: Mapping[str, Any], name: str, digits: int = 3, *, scale: float = 1) -> str:
     """Return a metric of `evaluation.Metrics.to_dict` with its interval; `recall_CLASS` is that of a class."""
     recalls = found["per_class_recall"]
     value = recalls[name.removeprefix("recall_")] if name.startswith("recall_") else found[name]
-    return interval(value, found["ci95"][name], digits, scale=scale, dashes=dashes)
+    return interval(value, found["ci95"][name], digits, scale=scale)
 
 
 def mean(found: Mapping[str, Any] | None, digits: int = 3, *, scale: float = 1) -> str:

@@ -6,11 +6,10 @@ Rows that Markdown and LaTeX share are made here, everything else stands in `tem
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from parallelnet.datasets.card import PAPER_COUNTS
 from parallelnet.options import PRESETS
 from parallelnet.options.tables import TablesOptions
 from parallelnet.report.numbers import (
@@ -337,41 +336,3 @@ def _attempt(each: Result, this: Result) -> dict[str, Any]:
         "ours": known.get("parallelnet"),
         "singles": {key: singles[key] for key in findings.best(singles)[:1]} if singles else {},
     }
-
-
-def is_build(record: Record) -> bool:
-    """True for the `dataset.json` of `build tweets`."""
-    return {"n_read", "n_kept", "rejected", "class_counts", "threshold_curve"} <= set(record)
-
-
-def build_page(name: str, record: Record, to: str) -> str:
-    """Return the page about a data set that `build tweets` made, with `build-log.json` as its `log` where it is there.
-
-    Args:
-        name: of the JSON, without its ending, below the results.
-        record: the `dataset.json`.
-        to: how to get from the pages to the results.
-    """
-    return text_of("build.md.j2", name=name, record=cells(record), to=to, paper=PAPER_COUNTS)
-
-
-def models_page(records: Mapping[str, Record], to: str) -> str:
-    """Return a page with every measured model in some JSON files; "" where they hold none.
-
-    Args:
-        records: by name of the JSON, without its ending, below the results.
-        to: how to get from the pages to the results.
-    """
-    measured = {name: list(_measured(cells(record), ())) for name, record in records.items()}
-    models = {name: found for name, found in measured.items() if found}
-    return text_of("models.md.j2", models=models, to=to) if models else ""
-
-
-def _measured(found: Any, where: tuple[str, ...]) -> Iterator[tuple[str, Record]]:
-    """Yield everything that `evaluation.Metrics` wrote, with the names that lead to it."""
-    if isinstance(found, Mapping) and {"accuracy", "ci95", "per_class_recall", "n"} <= set(found):
-        yield " ".join(where), found
-    elif isinstance(found, Mapping | list):
-        named = found.items() if isinstance(found, Mapping) else enumerate(found)
-        for name, value in named:
-            yield from _measured(value, (*where, str(name)))

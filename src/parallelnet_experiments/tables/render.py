@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from parallelnet import records
+from parallelnet.datasets.card import PAPER_COUNTS
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.options.tables import RenderOptions
+from parallelnet.report.numbers import cells
 
 from . import findings, pages
 from .pages import MARK, Result, same_data
@@ -36,6 +38,8 @@ NEEDED_OF = {
     "table2": (),
     "modalities": ("differences", "best_single"),
 }
+BUILD = {"n_read", "n_kept", "rejected", "class_counts", "threshold_curve"}
+"""What the `dataset.json` of `build tweets` holds, with `build-log.json` as its `log` where that is there."""
 FIGURE = re.compile(r"(?<![\w.])(\d+\.\d+)(?![\w.]*\d)")
 REFERENCE = re.compile(r"(?:sections?|Eq\.|Fig\.|Table|version)\s+[\d.]+(?:(?:,| and)\s+[\d.]+)*", re.IGNORECASE)
 """Numbers that name a place, not a result."""
@@ -57,8 +61,7 @@ class RenderReport:
 
     def to_json(self) -> str:
         """Return the report as one JSON object."""
-        names = ("written", "unchanged", "removed")
-        return json.dumps({name: [path.as_posix() for path in getattr(self, name)] for name in names})
+        return json.dumps(asdict(self), default=Path.as_posix)
 
 
 def render(options: RenderOptions) -> RenderReport:
@@ -99,11 +102,14 @@ def files(results: Path, out: Path) -> dict[Path, str]:
     """
     found = read_results(results)
     others = _others(results)
-    studies = {folder: _faithfulness(folder) for folder in sorted(results.glob("faithfulness*")) if folder.is_dir()}
+    studies: dict[Path, list[str]] = {}
+    for folder in sorted(path for path in results.glob("faithfulness*") if path.is_dir()):
+        there = (folder / f"{task}.json" for task in TASKS)
+        studies[folder] = [_faithfulness(path) for path in there if path.is_file()]
     if not (found or others or studies):
         raise OptionError(f"--results {results} holds no results; needed: for instance {results}/table1/table1.json.")
-    to = Path(relpath(results, out)).as_posix()
-    wanted = {folder / "table.md": text for folder, text in studies.items()}
+    shared = {"to": Path(relpath(results, out)).as_posix(), "paper": PAPER_COUNTS}
+    wanted = {folder / "table.md": "\n".join(texts) for folder, texts in studies.items()}
     headlines = []
     for result in found:
         folder = results / result.name
@@ -113,21 +119,30 @@ def files(results: Path, out: Path) -> dict[Path, str]:
             title = f"{TITLES[result.kind]} on {result.record['data']['name']}"
             title += f" ({result.name})" if len(tries) > 1 else ""
             tries = tries if result.kind == "table1" else []
-            wanted[out / f"{result.name}.md"] = pages.page(result, title, tries, to)
+            wanted[out / f"{result.name}.md"] = pages.page(result, title, tries, shared["to"])
             said = findings.headline(result.kind, result.record)
             headlines.append({"name": result.name, "record": result.record, "headline": said})
-    builds = {name: record for name, record in others.items() if pages.is_build(record)}
+    builds = {name: record for name, record in others.items() if set(record) >= BUILD}
     for name, record in builds.items():
         with _read_from(results / f"{name}.json"):
-            wanted[out / f"{name.replace('/', '-')}.md"] = pages.build_page(name, record, to)
-    models = pages.models_page({name: record for name, record in others.items() if name not in builds}, to)
+            text = pages.text_of("build.md.j2", name=name, record=record, **shared)
+            wanted[out / f"{name.replace('/', '-')}.md"] = text
+    models = {name: list(_measured(record, ())) for name, record in others.items() if name not in builds}
+    models = {name: measured for name, measured in models.items() if measured}
     if models:
-        wanted[out / "models.md"] = models
+        wanted[out / "models.md"] = pages.text_of("models.md.j2", models=models, **shared)
     names = [folder.name for folder in studies]
-    wanted[out / "index.md"] = pages.text_of(
-        "index.md.j2", found=headlines, builds=builds, models=models, studies=names, to=to
-    )
-    return wanted
+    text = pages.text_of("index.md.j2", found=headlines, builds=builds, models=models, studies=names, **shared)
+    return {**wanted, out / "index.md": text}
+
+
+def _measured(found: Any, where: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield everything that `evaluation.Metrics` wrote, with the names that lead to it."""
+    if isinstance(found, Mapping) and {"accuracy", "ci95", "per_class_recall", "n"} <= set(found):
+        yield " ".join(where), found
+    elif isinstance(found, Mapping | list):
+        for name, value in found.items() if isinstance(found, Mapping) else enumerate(found):
+            yield from _measured(value, (*where, str(name)))
 
 
 def read_results(results: Path) -> list[Result]:
@@ -168,19 +183,13 @@ def _others(results: Path) -> dict[str, Any]:
     """Return the JSON files that are none of the paper's tables, by name below the results."""
     known = {*TITLES, *TASKS}
     there = [*sorted(results.glob("*.json")), *sorted(results.glob("*/*.json"))]
-    return {
-        path.relative_to(results).with_suffix("").as_posix(): _read(path) for path in there if path.stem not in known
-    }
+    named = {path.relative_to(results).with_suffix("").as_posix(): path for path in there if path.stem not in known}
+    return {name: cells(_read(path)) for name, path in named.items()}
 
 
-def _faithfulness(folder: Path) -> str:
-    tables = []
-    for path in (folder / f"{task}.json" for task in TASKS):
-        if path.is_file():
-            record = _read(path)
-            with _read_from(path):
-                tables.append(pages.faithfulness(record))
-    return "\n".join(tables)
+def _faithfulness(path: Path) -> str:
+    with _read_from(path):
+        return pages.faithfulness(_read(path))
 
 
 @contextmanager
@@ -227,12 +236,9 @@ def unknown_figures(notes: str, records: Sequence[Any]) -> list[str]:
     """
     said = dict.fromkeys(FIGURE.findall(REFERENCE.sub("", notes)))
     numbers = {abs(value) for record in records for value in _numbers(record)}
-    known = {digits: _printed(numbers, digits) for digits in {len(each.partition(".")[2]) for each in said}}
-    return [each for each in said if each not in known[len(each.partition(".")[2])]]
-
-
-def _printed(numbers: set[float], digits: int) -> set[str]:
-    return {f"{scale * value:.{digits}f}" for value in numbers for scale in (1, 100)}
+    lengths = {len(each.partition(".")[2]) for each in said}
+    known = {f"{scale * value:.{digits}f}" for digits in lengths for value in numbers for scale in (1, 100)}
+    return [each for each in said if each not in known]
 
 
 def _numbers(found: Any) -> Iterator[float]:

@@ -34,24 +34,31 @@ def save(kind: str, record: Mapping[str, Any], folder: Path) -> tuple[Path, ...]
     """
     rows = findings.run(record)
     figures: dict[str, Figure] = {}
-    paths: list[Path] = []
+    confusion: tuple[Path, ...] = ()
+    how: dict[str, Any] = {"dpi": 130}
     if kind == "table1":
         figures |= {"curves.png": curves(record)} if rows else {}
         figures |= {"differences.png": differences(record)} if record["differences"] else {}
         if "parallelnet" in rows:
-            paths += plots.save_confusion(_metrics(rows["parallelnet"]["pooled"]), folder)
-    elif kind == "modalities":
+            confusion = plots.save_confusion(_metrics(rows["parallelnet"]["pooled"]), folder)
+    elif kind == "modalities" and rows:
         figures = {f"reliability-{row['key']}.png": reliability_pair(row) for row in rows}
-        figures |= {"per-class.png": per_class_bars(record)} if rows else {}
-    tight = {"dpi": 150, "bbox_inches": "tight"} if kind == "modalities" else {"dpi": 130}
+        figures["per-class.png"] = per_class_bars(record)
+        how = {"dpi": 150, "bbox_inches": "tight"}
     for name, figure in figures.items():
         # Without the date and the version in it, the same result is the same file.
-        figure.savefig(folder / name, metadata={"Software": None}, **tight)
-    return (*(folder / name for name in figures), *paths)
+        figure.savefig(folder / name, metadata={"Software": None}, **how)
+    return (*(folder / name for name in figures), *confusion)
 
 
 def _metrics(found: Mapping[str, Any]) -> Metrics:
     return Metrics.from_json(json.dumps(found))
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def curves(record: Mapping[str, Any]) -> Figure:
@@ -59,25 +66,20 @@ def curves(record: Mapping[str, Any]) -> Figure:
 
     A fold that stopped early counts up to its last epoch; the band is the lowest and the highest fold in validation.
     """
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     rows = list(findings.run(record).values())
     n_down = -(-len(rows) // N_ACROSS)
-    figure = Figure(figsize=(3.7 * N_ACROSS, 2.6 * n_down + 0.5), layout="constrained")
+    figure = _figure(3.7 * N_ACROSS, 2.6 * n_down + 0.5)
     grid = figure.subplots(n_down, N_ACROSS, squeeze=False, sharey=True).ravel()
     for ax, row in zip(grid, rows, strict=False):
         _draw_curves(ax, row)
     for ax in grid[len(rows) :]:
         ax.set_axis_off()
-    handles = [Line2D([], [], color=colour, label=_spoken(name)) for name, colour in _SCORES.items()]
+    handles = [Line2D([], [], color=colour, label=name.replace("_f1", " F1")) for name, colour in _SCORES.items()]
     handles += [Line2D([], [], color=plots.GREY, linestyle=style, label=part) for part, style in _STYLES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     return figure
-
-
-def _spoken(name: str) -> str:
-    return name.replace("_f1", " F1")
 
 
 def _draw_curves(ax: Axes, row: Mapping[str, Any]) -> None:
@@ -106,10 +108,8 @@ def _values(folds: Sequence[Mapping[str, Any]], name: str, epoch: int) -> list[f
 
 def differences(record: Mapping[str, Any]) -> Figure:
     """Return each difference in accuracy as a dot with its 95 % interval; grey where the interval holds zero."""
-    from matplotlib.figure import Figure
-
     found = record["differences"]
-    figure = Figure(figsize=(7.2, 0.34 * len(found) + 1.0), layout="constrained")
+    figure = _figure(7.2, 0.34 * len(found) + 1.0)
     ax = figure.subplots()
     ax.axvline(0, color="#999999", linewidth=1)
     for y, each in enumerate(found):
@@ -136,9 +136,7 @@ def reliability_pair(row: Mapping[str, Any]) -> Figure:
     Args:
         row: of the study of the modalities, with `found`.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+    figure = _figure(8.4, 4.6)
     before, after = figure.subplots(1, 2, sharey=True)
     found = row["found"]
     for ax, name, when in ((before, "raw_metrics", "temperature 1"), (after, "metrics", "scaled")):
@@ -155,11 +153,9 @@ def reliability_pair(row: Mapping[str, Any]) -> Figure:
 
 def per_class_bars(record: Mapping[str, Any]) -> Figure:
     """Return the recall of each class in each setting of the study of the modalities, with 95 % intervals."""
-    from matplotlib.figure import Figure
-
     rows = findings.run(record)
     classes = list(rows[0]["found"]["per_class"])
-    figure = Figure(figsize=(2.4 + 0.34 * len(rows) * len(classes), 4.4), layout="constrained")
+    figure = _figure(2.4 + 0.34 * len(rows) * len(classes), 4.4)
     ax = figure.subplots()
     width = 0.84 / len(rows)
     for k, row in enumerate(rows):
