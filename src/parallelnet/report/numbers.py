@@ -123,10 +123,14 @@ def plain(value: Any) -> str:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def table(rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table, the first row its head."""
-    lines = ["| " + " | ".join(cell(str(each)) for each in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+def tables_of(markdown: str) -> list[list[list[str]]]:
+    """Return the cells of every table in Markdown: tables of rows, the first of each its head."""
+    found: list[list[list[str]]] = []
+    for block in markdown.split("\n\n"):
+        lines = [line.strip("|") for line in block.splitlines() if line.startswith("|")]
+        rows = [[each.strip().replace("\\|", "|") for each in re.split(r"(?<!\\)\|", line)] for line in lines]
+        found += [[rows[0], *rows[2:]]] if rows else []
+    return found
 
 
 def cell(text: str) -> str:

@@ -11,7 +11,6 @@ from parallelnet.report.numbers import excludes_zero, fill
 Record = Mapping[str, Any]
 
 NO_RUN = "No row was run to its end."
-CALIBRATED = {"ece": "ECE", "nll": "log loss", "brier": "Brier"}
 
 
 def run(record: Record) -> Any:

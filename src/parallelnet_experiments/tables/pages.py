@@ -1,6 +1,6 @@
 """Tables and pages about results, filled in from their JSON alone: the same files give the same bytes.
 
-Rows that Markdown and LaTeX share are made here, everything else stands in `templates`.
+Words and tables stand in `templates`; a LaTeX table is some columns of a Markdown table.
 """
 
 from __future__ import annotations
@@ -12,44 +12,24 @@ from typing import Any
 
 from parallelnet.options import PRESETS
 from parallelnet.options.tables import TablesOptions
-from parallelnet.report.numbers import (
-    NONE,
-    cells,
-    change,
-    fill,
-    latex_table,
-    metric,
-    number,
-    p_value,
-    plain,
-    table,
-)
+from parallelnet.report.numbers import cells, fill, latex_table, plain, tables_of
 from parallelnet.types import EMOTIONS, SENTIMENTS
 
 from . import findings
 from .rows import STUDIES, TABLE1
 
 Record = Mapping[str, Any]
-Rows = list[list[str]]
 
 MARK = "<!-- Made by `parallelnet experiment render` from the JSON beside the tables; changes by hand are lost. -->"
 FEW_COMPONENTS = 30
 """Below it percentile intervals are known to be too narrow, and the reader is told."""
 DEFAULT_CLIP_S = next(float(str(each.default)) for each in fields(TablesOptions) if each.name == "clip_s")
-SHOWN = {"accuracy": "accuracy", "macro_f1": "macro F1", "cohen_kappa": "kappa", "uar": "UAR"}
-SENTIMENT_SHOWN = {"accuracy": "accuracy (WA)", "macro_f1": "macro F1", "uar": "UAR (UA)"}
 _LATEX = {
     "table1": ("Emotions from speech and picture, 95 % bootstrap intervals in brackets", (0, 2, 3, 5, 6)),
     "table2": ("Sentiment in three classes, 95 % bootstrap intervals in brackets", (0, 3, 4, 5, 6, 8)),
     "modalities": ("Each modality, alone and missing, 95 % bootstrap intervals in brackets", (0, 3, 4, 5, 6)),
 }
 """Caption, and which columns of the Markdown table."""
-REFERENCES = {
-    "majority": "Majority class",
-    "teacher-rule": "Teacher rule (ceiling: it made the labels)",
-    "speech-teacher": "Speech teacher alone (made labels)",
-    "image-teacher": "Picture teacher alone (made labels)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +132,9 @@ def _inputs(record: Record) -> str:
 def _backbones(record: Record) -> list[str]:
     known = [*record.get("backbones", {}).values(), *(network["backbones"] for network in _networks(record))]
     found = sorted({name for backbones in known for name in backbones.values()})
-    networks = (network_of(row) for row in _rows(record) if "found" in row and row.get("folds"))
-    return found or [name for name in dict.fromkeys(networks) if name != NONE]
-
-
-def network_of(row: Record) -> str:
-    """Return the network of a row of Table 2; a dash where it has none."""
-    facts = row["folds"][0]["facts"]
-    return str(facts.get("network") or facts.get("image", {}).get("network") or NONE)
+    facts = [row["folds"][0]["facts"] for row in _rows(record) if "found" in row and row.get("folds")]
+    networks = (each.get("network") or each.get("image", {}).get("network") for each in facts)  # of Table 2
+    return found or [name for name in dict.fromkeys(networks) if name]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -178,89 +153,25 @@ def markdown(kind: str, record: Record, *, page: bool = False) -> str:
         record: the JSON.
         page: for a page, which has a title and the caption already.
     """
-    rows = {name: table(found) if found[1:] else "" for name, found in _TABLES[kind](record).items()}
     facts = {"caption": caption(record), "page": page, "h": "###" if page else "##", "record": cells(record)}
     if kind == "table1":
-        facts |= {"order": findings.orders(record), "spread": _spread}
-        facts["not_run"] = findings.not_run({key: record["rows"][key] for key in STUDIES}, "title")
-    return text_of(f"{kind}.md.j2", run=cells(findings.run(record)), **facts, **rows)
+        studies = {key: record["rows"][key] for key in STUDIES}
+        facts |= {"order": findings.orders(record), "spread": _spread, "six": TABLE1}
+        facts |= {"studies": cells(findings.run({"rows": studies})), "not_run": findings.not_run(studies, "title")}
+    return text_of(f"{kind}.md.j2", run=cells(findings.run(record)), **facts)
 
 
 def latex(kind: str, record: Record) -> str:
-    r"""Return the tables of a result in LaTeX (package `booktabs`); what is missing says why."""
-    found = _TABLES[kind](record)
+    r"""Return the tables of a result that a paper shows in LaTeX (package `booktabs`); what is missing says why."""
+    main, *others = tables_of(markdown(kind, record))
     title, columns = _LATEX[kind]
-    rows = [*found["main"], *found.get("studies", ())[1:]]
+    rows = [*main, *(row for other in others if other[0] == main[0] for row in other[1:])]
     text = latex_table([[row[k] for k in columns] for row in rows], f"{title}. {caption(record)}")
-    if "calibration" in found:
-        rows = [[setting, *cells] for setting, _, *cells in found["calibration"]]
-        text += "\n" + latex_table(rows, "Calibration before and after temperature scaling.")
+    for other in others:
+        if other[0][-1] == "change":
+            rows = [[setting, *found] for setting, _, *found in other]
+            text += "\n" + latex_table(rows, "Calibration before and after temperature scaling.")
     return text
-
-
-def _table1(record: Record) -> dict[str, Rows]:
-    head = ["Row", "N2 (speech / picture)", "Paper (%)", "Accuracy (%)", "Folds", "Macro F1 (%)", "Kappa", "UAR (%)"]
-    head += ["Validation", "Parameters", "Minutes"]
-    references = [_table1_row({**record["references"][key], "title": title}) for key, title in REFERENCES.items()]
-    studies = [_table1_row(record["rows"][key]) for key in STUDIES if not record["rows"][key]["reason"]]
-    return {
-        "main": [head, *(_table1_row(record["rows"][key]) for key in TABLE1), *references],
-        "studies": [head, *studies],
-    }
-
-
-def _table1_row(row: Record) -> list[str]:
-    printed = number(row.get("printed"), 2)
-    if row["reason"]:
-        return [row["title"], NONE, printed, row["reason"], *[NONE] * 7]
-    accuracy, f1, uar = (metric(row["pooled"], name, 1, scale=100) for name in ("accuracy", "macro_f1", "uar"))
-    network, folds, rest = NONE, NONE, [NONE] * 3
-    if "network" in row:
-        network = " / ".join(row["network"]["backbones"].values())
-        folds = " ± ".join(number(row[name]["accuracy"], 1, scale=100) for name in ("mean", "std"))
-        at_least = "≥ " if row["seconds_are_of_last_start"] else ""
-        rest = [number(row["validation"]["accuracy"], 1, scale=100), f"{row['network']['parameters']:,}"]
-        rest.append(f"{at_least}{row['seconds'] / 60:.1f}")
-    return [row["title"], network, printed, accuracy, folds, f1, metric(row["pooled"], "cohen_kappa"), uar, *rest]
-
-
-def _table2(record: Record) -> dict[str, Rows]:
-    rows = [["method", "is given", "network", *SENTIMENT_SHOWN.values()]]
-    rows[0] += ["accuracy: ParallelNet minus it", "p (Holm)", "paper"]
-    for row in record["rows"]:
-        printed = NONE if row["printed"] is None else f"{row['printed']:.2f} %"
-        head = [row["title"], " and ".join(row["uses"]) or "nothing"]
-        if "found" not in row:
-            rows.append([*head, NONE, row["missing"], *[NONE] * (len(SENTIMENT_SHOWN) + 1), printed])
-            continue
-        gap = [NONE if row["key"] == "parallelnet" else "ParallelNet is not there", NONE]
-        if row["parallelnet_minus"]:
-            gap = [change(row["parallelnet_minus"]["accuracy"]), p_value(row["parallelnet_minus"]["p_holm"])]
-        figures = (metric(row["found"], name) for name in SENTIMENT_SHOWN)
-        rows.append([*head, network_of(row), *figures, *gap, printed])
-    return {"main": rows}
-
-
-def _modalities(record: Record) -> dict[str, Rows]:
-    main = [["setting", "network", "n", *SHOWN.values(), "accuracy of each fold"]]
-    calibration = [["setting", "temperature of each fold", "figure", "raw", "scaled", "change"]]
-    for row in record["rows"]:
-        if "found" not in row:
-            main.append([row["title"], row["network"], NONE, row["missing"], *[NONE] * len(SHOWN)])
-            continue
-        found = row["found"]
-        folds = " ".join(map(number, found["fold_accuracy"]))
-        figures = (metric(found["metrics"], name) for name in SHOWN)
-        main.append([row["title"], row["network"], str(found["n"]), *figures, folds])
-        temperatures = " ".join(number(each, 2) for each in found["calibration"]["temperatures"])
-        for name, title in findings.CALIBRATED.items():
-            both = [metric(found[metrics], name) for metrics in ("raw_metrics", "metrics")]
-            gap = change(found["calibration"]["change"][name])
-            calibration.append([row["title"], temperatures, title, *both, gap])
-    return {"main": main, "calibration": calibration}
-
-
-_TABLES = {"table1": _table1, "table2": _table2, "modalities": _modalities}
 
 
 def _spread(values: Sequence[int]) -> str:
