@@ -187,7 +187,9 @@ def _table2(record: Record, rows: Sequence[Record]) -> dict[str, Any]:
 
 def _modalities(record: Record, rows: Sequence[Record]) -> dict[str, Any]:
     asked = {(each["first"], each["second"]): each["found"] for each in record["differences"] if "found" in each}
-    return {"asked": asked, "best": asked.get(("both", record["best_single"]))}
+    sets = ((row, row["found"]["conformal"]) for row in rows if not isinstance(row["found"]["conformal"], str))
+    short = [row for row, each in sets if each["coverage"]["ci95"][1] < each["wanted_coverage"]]
+    return {"asked": asked, "best": asked.get(("both", record["best_single"])), "short": short}
 
 
 _FACTS: dict[str, Callable[[Record, Any], dict[str, Any]]] = {

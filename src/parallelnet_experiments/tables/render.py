@@ -108,7 +108,7 @@ def files(results: Path, out: Path) -> dict[Path, str]:
         studies[folder] = [_faithfulness(path) for path in there if path.is_file()]
     if not (found or others or studies):
         raise OptionError(f"--results {results} holds no results; needed: for instance {results}/table1/table1.json.")
-    shared = {"to": Path(relpath(results, out)).as_posix(), "paper": PAPER_COUNTS}
+    to = Path(relpath(results, out)).as_posix()
     wanted = {folder / "table.md": "\n".join(texts) for folder, texts in studies.items()}
     headlines = []
     for result in found:
@@ -119,20 +119,20 @@ def files(results: Path, out: Path) -> dict[Path, str]:
             title = f"{TITLES[result.kind]} on {result.record['data']['name']}"
             title += f" ({result.name})" if len(tries) > 1 else ""
             tries = tries if result.kind == "table1" else []
-            wanted[out / f"{result.name}.md"] = pages.page(result, title, tries, shared["to"])
+            wanted[out / f"{result.name}.md"] = pages.page(result, title, tries, to)
             said = findings.headline(result.kind, result.record)
             headlines.append({"name": result.name, "record": result.record, "headline": said})
     builds = {name: record for name, record in others.items() if set(record) >= BUILD}
     for name, record in builds.items():
         with _read_from(results / f"{name}.json"):
-            text = pages.text_of("build.md.j2", name=name, record=record, **shared)
+            text = pages.text_of("build.md.j2", name=name, record=record, to=to, paper=PAPER_COUNTS)
             wanted[out / f"{name.replace('/', '-')}.md"] = text
     models = {name: list(_measured(record, ())) for name, record in others.items() if name not in builds}
     models = {name: measured for name, measured in models.items() if measured}
     if models:
-        wanted[out / "models.md"] = pages.text_of("models.md.j2", models=models, **shared)
+        wanted[out / "models.md"] = pages.text_of("models.md.j2", models=models, to=to)
     names = [folder.name for folder in studies]
-    text = pages.text_of("index.md.j2", found=headlines, builds=builds, models=models, studies=names, **shared)
+    text = pages.text_of("index.md.j2", found=headlines, builds=builds, models=models, studies=names, to=to)
     return {**wanted, out / "index.md": text}
 
 
