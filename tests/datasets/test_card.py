@@ -13,7 +13,6 @@ import pytest
 from parallelnet.datasets.card import PAPER_COUNTS, card, write_card
 from parallelnet.datasets.draft import REASONS
 from parallelnet.datasets.inspection import inspect
-from parallelnet.report.numbers import code, escape
 from parallelnet.types import EMOTIONS
 
 _spec = importlib.util.spec_from_file_location("built_fixture", Path(__file__).with_name("built_fixture.py"))
@@ -141,14 +140,6 @@ def test_texts_of_others_are_harmless(tmp_path):
     assert not re.search(r"[\u202e\x1b]", text)
     assert "](http\\:" not in text
     assert "\\[a\\]\\(http\\://" in row
-
-
-def test_escape():
-    assert escape("a  b\n c") == "a b c"
-    assert escape("x" * 200, 10) == "x" * 9 + "…"
-    assert escape("a&b<c>") == "a&amp;b&lt;c&gt;"
-    assert code("a`b|c") == "`a\u2019b\u2223c`"
-    assert code("") == "none"
 
 
 @pytest.mark.slow

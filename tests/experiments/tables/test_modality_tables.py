@@ -157,16 +157,6 @@ def test_latex_is_escaped_and_every_row_as_wide():
     for part in text.split(r"\begin{tabular}")[1:]:
         body = part.split(r"\end{tabular}")[0]
         assert len({line.count(" & ") for line in body.splitlines() if line.endswith(r"\\")}) == 1
-    assert numbers.latex("50 % & a_b\\") == r"50 \% \& a\_b\textbackslash{}"
-
-
-def test_undefined_figures_are_dashes():
-    assert numbers.interval(None, [None, None]) == "-"
-    assert numbers.interval(0.5, [None, None]) == "0.500"
-    assert not numbers.excludes_zero([None, None])
-    assert not numbers.excludes_zero([-0.1, 0.0])
-    assert not numbers.excludes_zero([3e-17, 0.1])  # 0, but for the order of a sum
-    assert numbers.excludes_zero([1e-9, 0.1])
 
 
 def test_plots_show_the_bins_and_the_recalls(tmp_path):
