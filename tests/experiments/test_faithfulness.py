@@ -15,7 +15,7 @@ from parallelnet.data import dataset
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.explanation import division
 from parallelnet.explanation.game import NetworkGame
-from parallelnet.explanation.result import DivisionNode
+from parallelnet.explanation.parts import DivisionNode
 from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
