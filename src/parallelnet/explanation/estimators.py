@@ -99,16 +99,14 @@ def owen(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     pairings = counts[0] * n_ends[1] + counts[1] * n_ends[0]
     game.refuse_unless_fits(counts[0], counts[1], pairings, method="owen", mend="--method sampled, or fewer parts")
     corners = corners_of(game)
-    values = []
-    for speech, own in ((True, game.speech), (False, game.image)):
-        if own is None:
-            values.append(np.zeros((0, game.n_classes)))
-            continue
+
+    def values(own: Players, *, speech: bool) -> Scores:
         masks, without, present = _contexts(own)
         scores = _beside_ends(game, corners, masks, speech=speech)
         # Mean over contexts in this modality and over the other one's being absent or present.
-        values.append(np.stack([(scores[w] - scores[c]).mean((0, 1)) for w, c in zip(present, without, strict=True)]))
-    found = _along_division(game, corners, *values)
+        return np.stack([(scores[w] - scores[c]).mean((0, 1)) for w, c in zip(present, without, strict=True)])
+
+    found = _along_division(game, corners, values)
     return replace(found, node_lost=np.zeros_like(found.node_lost))
 
 
@@ -126,23 +124,20 @@ def paper(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     game.refuse_unless_fits(counts[0], counts[1], sum(counts), method="paper", mend="fewer parts")
     corners = corners_of(game)
     wholes = two_player_values(corners)
-    values = []
-    for speech, own in ((True, game.speech), (False, game.image)):
-        if own is None:
-            values.append(np.zeros((0, game.n_classes)))
-            continue
+
+    def values(own: Players, *, speech: bool) -> Scores:
         masks = np.zeros((1 + len(own.division), own.n), np.bool_)  # nobody, then each part alone, the whole first
         for at, node in enumerate(own.division):
             masks[1 + at, list(node.units)] = True
-        scores = _beside_ends(game, corners, masks, speech=speech, alone=True)[:, 0]
-        nobody, parts = scores[0], scores[1:]
+        nobody, *parts = _beside_ends(game, corners, masks, speech=speech, alone=True)[:, 0]
         found = np.empty_like(parts)
         found[0] = wholes[0 if speech else 1]
-        for whole, (first, second) in _halves(own).items():
-            for half, sibling in ((first, second), (second, first)):
+        for whole, pair in _halves(own).items():
+            for half, sibling in (pair, pair[::-1]):
                 found[half] = (parts[half] - nobody) / 2 + (parts[whole] - parts[sibling]) / 2
-        values.append(found)
-    return _along_division(game, corners, *values)
+        return found
+
+    return _along_division(game, corners, values)
 
 
 def _halves(players: Players) -> dict[int, tuple[int, int]]:
@@ -187,33 +182,26 @@ def _contexts(players: Players) -> tuple[Masks, list[Rows], list[Rows]]:
     return masks, without, present
 
 
-def _along_division(game: Game, corners: Scores, speech: Scores, image: Scores) -> Attribution:
-    """Return the attribution that values of all parts of both divisions make."""
+def _along_division(game: Game, corners: Scores, values: Callable[..., Scores]) -> Attribution:
+    """Return the attribution that values of all parts of both divisions make: `values(players, speech=)` a modality."""
     nodes: list[DivisionNode] = []
-    units = []
-    lost = []
-    for own, values in ((game.speech, speech), (game.image, image)):
-        division = () if own is None else own.division
-        by_unit = np.zeros((0 if own is None else own.n, game.n_classes))
-        own_lost = np.zeros_like(values)
-        for at, node in enumerate(division):
-            if len(node.units) == 1:
-                by_unit[node.units[0]] = values[at]
-        for whole, (first, second) in ({} if own is None else _halves(own)).items():
-            own_lost[whole] = values[whole] - (values[first] + values[second])
-        shift = len(nodes)
-        nodes += [replace(node, parent=node.parent + shift if node.parent >= 0 else -1) for node in division]
-        units.append(by_unit)
-        lost.append(own_lost)
-    return Attribution(
-        corners=corners,
-        speech=units[0],
-        image=units[1],
-        modality=two_player_values(corners),
-        nodes=tuple(nodes),
-        node_values=np.concatenate([speech, image]),
-        node_lost=np.concatenate(lost),
-    )
+    found = []
+    for speech, own in ((True, game.speech), (False, game.image)):
+        parts = np.zeros((0, game.n_classes)) if own is None else values(own, speech=speech)
+        units, lost = np.zeros((0 if own is None else own.n, game.n_classes)), np.zeros_like(parts)
+        if own is not None:
+            shift = len(nodes)
+            for at, node in enumerate(own.division):
+                nodes.append(replace(node, parent=node.parent + shift if node.parent >= 0 else -1))
+                if len(node.units) == 1:
+                    units[node.units[0]] = parts[at]
+            for whole, (first, second) in _halves(own).items():
+                lost[whole] = parts[whole] - (parts[first] + parts[second])
+        found.append((units, parts, lost))
+    (speech_units, *_), (image_units, *_) = found
+    all_parts, all_lost = (np.concatenate(both) for both in list(zip(*found, strict=True))[1:])
+    modality = two_player_values(corners)
+    return Attribution(corners, speech_units, image_units, modality, all_parts, all_lost, tuple(nodes))
 
 
 def _beside_ends(game: Game, corners: Scores, masks: Masks, *, speech: bool, alone: bool = False) -> Scores:
