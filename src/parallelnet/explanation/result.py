@@ -246,15 +246,18 @@ class Explanation:
         return record
 
     def _class_dict(self, values: ClassValues) -> dict[str, Any]:
-        record = {key: getattr(values, name) for key, name in _JSON_KEYS.items()}
-        return record | {
+        first = {
+            "base_value": values.base,
+            "full_value": values.full,
             "efficiency_gap": values.efficiency_gap,
             "modality_values": {"speech": values.speech, "image": values.image},
             "alone_values": {"speech": values.speech_alone, "image": values.image_alone},
             "synergy": values.synergy,
+            "speech_values": values.speech_units,
             "image_values": self._rows(values.image_units),
             "image_errors": self._rows(values.image_errors),
         }
+        return first | {key: getattr(values, name) for key, name in _JSON_KEYS.items()}
 
     def to_json(self) -> str:
         """Return the explanation as one JSON object, without its material; the inverse of `from_json`."""
