@@ -28,7 +28,7 @@ from .parts import ClassValues, Material, Sensitivity, SpeechUnit
 from .result import Explanation
 
 WordTimes = Sequence[tuple[str, float, float]]
-_MODEL_FLAGS = {field.name for field in fields(ModelOptions)} | {"labels"}
+_MODEL_FIELDS = tuple(sorted({field.name for field in fields(ModelOptions)} | {"labels"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,20 @@ def explain(
     chosen = _chosen(options, changes)
     if model is None:
         model = _opened(*(getattr(chosen, name) for name in _MODEL_FIELDS))
-    elif any(name in changes for name in _MODEL_FLAGS):
+    elif any(name in changes for name in _MODEL_FIELDS):
         raise OptionError("model= is open already; checkpoint, device and labels belong to load(). Leave out one.")
     model.refuse_unless_taken(speech, image)
     heard = None if speech is None else _speech(model, speech, sample_rate_hz, chosen, word_times)
     seen = None if image is None else _picture(model, image, chosen)
     if heard is None and (chosen.text is not None or chosen.transcribe):
         raise OptionError("--text and --transcribe divide speech, and there is none. Mend: add --speech FILE.")
+    return _explained(model, heard, seen, chosen, label)
+
+
+def _explained(
+    model: Predictor, heard: _Speech | None, seen: _Picture | None, chosen: ExplainOptions, label: str
+) -> Explanation:
+    """Return why the model says what it says of a decoded sample."""
     there = [part for part in (heard, seen) if part is not None]
     prediction = model.predict_signals(
         model.signals_of(None if heard is None else heard.sound, None if seen is None else seen.view)
@@ -161,9 +168,6 @@ def explain(
     if chosen.sensitivity:
         explanation = replace(explanation, sensitivity=_sensitivity(explanation, model, heard, seen, chosen))
     return explanation
-
-
-_MODEL_FIELDS = tuple(sorted(_MODEL_FLAGS))
 
 
 @lru_cache(maxsize=1)
