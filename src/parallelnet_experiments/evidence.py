@@ -14,7 +14,7 @@ import numpy.typing as npt
 from parallelnet import audio, image, runtime
 from parallelnet.data import dataset
 from parallelnet.errors import ManifestError, OptionError
-from parallelnet.explanation import division, players, units
+from parallelnet.explanation import players, units
 from parallelnet.explanation.game import NetworkGame, Score
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
