@@ -14,7 +14,7 @@ import numpy.typing as npt
 from parallelnet import audio, image, runtime
 from parallelnet.data import dataset
 from parallelnet.errors import ManifestError, OptionError
-from parallelnet.explanation import division, players, units
+from parallelnet.explanation import players, units
 from parallelnet.explanation.game import NetworkGame, Score
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
@@ -210,7 +210,7 @@ class Stage:
             speech = players.speech_signal(self._heard, self._predictor.signals, parts, baseline=baselines[0])
         if self._pixels is not None:
             rows_columns = _grid(self.case.sample)
-            owners, halved = players.grid_owners(*rows_columns), division.grid_division(*rows_columns)
+            owners, halved = players.grid_owners(*rows_columns), players.grid_division(*rows_columns)
             picture = players.image_signal(self._pixels, owners, halved, baseline=baselines[1])
         return speech, picture
 
