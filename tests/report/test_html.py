@@ -15,7 +15,7 @@ import soundfile
 from parallelnet.errors import OptionError
 from parallelnet.explanation.result import Budget, ClassValues, DivisionNode, Explanation, Material, SpeechUnit
 from parallelnet.report import html
-from parallelnet.report.html_signals import outline
+from parallelnet.report.html_page import outline
 from parallelnet.types import FaceCrop, Prediction
 
 HOSTILE = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..report import dataset_plots, drawing
+from ..report import drawing, plots
 from .card_text import FRONT_TAGS, LIMITS, LOADING, MADE, SENTIMENT_DIFFERS, code, escape
 from .draft import REASONS
 from .inspection import Inspection, inspect
@@ -277,16 +277,16 @@ def _figures(found: Inspection) -> dict[str, Any]:
     emotions = found.report.labels == "emotion"
     counts = {name: found.report.class_counts.get(name, 0) for name in found.classes}
     figures = {
-        "classes": dataset_plots.class_shares(counts, PAPER_COUNTS if emotions else None),
-        "durations": dataset_plots.durations(found.tally.durations.seconds),
+        "classes": plots.class_shares(counts, PAPER_COUNTS if emotions else None),
+        "durations": plots.durations(found.tally.durations.seconds),
     }
     if emotions and found.report.threshold_curve:
-        figures["threshold"] = dataset_plots.threshold_curve(
+        figures["threshold"] = plots.threshold_curve(
             found.report.threshold_curve, found.report.threshold, found.report.n_kept, found.classes
         )
     if emotions and found.tally.named:
-        figures["teachers"] = dataset_plots.teacher_table(found.tally.named, found.classes)
-        figures["confidences"] = dataset_plots.confidences(found.tally.confidences, found.report.threshold)
+        figures["teachers"] = plots.teacher_table(found.tally.named, found.classes)
+        figures["confidences"] = plots.confidences(found.tally.confidences, found.report.threshold)
     return figures
 
 

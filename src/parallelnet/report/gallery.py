@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from .html import render_page, script_json
-from .html_signals import jpeg, sound
+from .html_page import jpeg, render_page, script_json, sound
 
 MARKS: dict[str, str] = {
     "wrong-label": "wrong label",
