@@ -33,14 +33,10 @@ def test_cells_show_part_and_count(metrics):
     assert figure.axes[0].get_ylabel() == "true"
 
 
-def test_a_diagram_can_share_a_figure(metrics):
-    figure = Figure()
-    assert plots.reliability_diagram(metrics, figure.subplots(1, 2)[1]) is figure
-
-
 def test_reliability_dots_are_the_filled_bins(metrics):
-    figure = plots.reliability_diagram(metrics)
-    dots = figure.axes[0].collections[1].get_offsets()
+    ax = Figure().subplots(1, 2)[1]
+    plots.reliability_diagram(metrics, ax)
+    dots = ax.collections[1].get_offsets()
     np.testing.assert_allclose(dots, [bin_[1:] for bin_ in metrics.reliability if bin_[0]])
 
 

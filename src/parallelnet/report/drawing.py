@@ -53,6 +53,8 @@ class Shown:
 
     Attributes:
         of: the explanation.
+        material: its signals; None where it was read from JSON.
+        box: left, top, width, height of the part of the picture that the model saw.
         target: the class.
         values: what every part did to its score.
         colours: `paper` or `safe`.
@@ -68,6 +70,8 @@ class Shown:
             OptionError: the explanation has no such class, or there are no such colours.
         """
         self.of, self.target, self.colours = explanation, target or explanation.target, colours
+        self.material: Any = explanation.material
+        self.box: Any = explanation.image_box
         if self.target not in explanation.values:
             raise unknown("target", self.target, explanation.values, "--target")
         self.values = explanation.values[self.target]

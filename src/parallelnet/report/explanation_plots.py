@@ -6,6 +6,8 @@ sample: yellow for the class, blue against it (paper Fig. 4), or orange and blue
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,10 +44,12 @@ from .drawing import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure, FigureBase
 
 MODALITY_NAMES = {"speech": "speech", "image": "picture"}
-_Bar = tuple[str, float, float | None, float]
+_Bar = tuple[str, float | None, float]
 
 
 def plot(explanation: Explanation, name: str, *, target: str | None = None, colours: Colours = "paper") -> Figure:
@@ -81,24 +85,33 @@ def plot(explanation: Explanation, name: str, *, target: str | None = None, colo
 def _missing(shown: Shown, name: str) -> str:
     """Return why an explanation has no such figure; "" where it has."""
     of = shown.of
-    modality, signal = {"speech": ("speech", "waveform"), "words": ("speech", ""), "picture": ("image", "picture")}.get(
-        name, ("", "")
-    )
-    if modality and modality not in of.modalities:
-        other = "picture" if modality == "image" else "speech"
-        return f"This explanation is of a sample without {other}: there is nothing to draw."
-    if signal and getattr(of.material, signal, None) is None:
-        return (
+    modality = {"speech": "speech", "words": "speech", "picture": "image"}.get(name, "")
+    signal = {"speech": "waveform", "picture": "picture"}.get(name, "")
+    pairs = bool(shown.values.interactions) and len(of.modalities) == 2
+    wrong = (
+        (
+            modality and modality not in of.modalities,
+            f"This explanation is of a sample without {MODALITY_NAMES.get(modality)}: there is nothing to draw.",
+        ),
+        (
+            signal and getattr(of.material, signal, None) is None,
             f"This explanation has no {signal} (material): it was read from JSON, which holds none. "
-            "Mend: explain the files again."
-        )
-    if name == "words" and of.units != "words":
-        return f"The speech units are {of.units}, not words. Mend: explain with --text, --transcribe or word times."
-    if name == "division" and not of.nodes:
-        return f"Method {of.method} divides nothing. Mend: explain with --method owen or paper."
-    if name.startswith("interaction") and not (shown.values.interactions and len(of.modalities) == 2):
-        return f"Method {of.method} gives no interactions. Mend: explain speech and picture with --method exact."
-    return ""
+            "Mend: explain the files again.",
+        ),
+        (
+            name == "words" and of.units != "words",
+            f"The speech units are {of.units}, not words. Mend: explain with --text, --transcribe or word times.",
+        ),
+        (
+            name == "division" and not of.nodes,
+            f"Method {of.method} divides nothing. Mend: explain with --method owen or paper.",
+        ),
+        (
+            name.startswith("interaction") and not pairs,
+            f"Method {of.method} gives no interactions. Mend: explain speech and picture with --method exact.",
+        ),
+    )
+    return next((reason for is_so, reason in wrong if is_so), "")
 
 
 def overview(explanation: Explanation, *, target: str | None = None, colours: Colours = "paper") -> Figure:
@@ -113,28 +126,22 @@ def overview(explanation: Explanation, *, target: str | None = None, colours: Co
 
     shown = Shown(explanation, target, colours)
     parts = tuple(name for name in ("speech", "words", "picture") if not _missing(shown, name))
-    upper = sample_plots.sample_height(shown, parts)
+    upper, _ = sample_plots.heights(shown, parts)
     beside = parts == ("picture",)  # a picture alone stands next to the numbers
     figure = Figure(figsize=(11, 5 if beside else 4.2 + upper), layout="constrained")
     probs, emotion = explanation.prediction.probs, explanation.prediction.emotion
-    heard = " and ".join("picture" if modality == "image" else modality for modality in explanation.modalities)
+    heard = " and ".join(MODALITY_NAMES[modality] for modality in explanation.modalities)
     heading(figure, f"{plain(emotion, 30)}: {probs[emotion]:.0%} sure, from {heard}", fontsize=16)
-    if beside:
-        above, below = panels(figure, widths=(4, 6))
-    elif parts:
-        above, below = panels(figure, heights=(upper, 3.6))
-    else:
-        (above,) = (below,) = panels(figure)
+    rows, columns = ((1,), (4, 6)) if beside else ((upper, 3.6) if parts else (1,), (1,))
+    above, *_, below = panels(figure, heights=rows, widths=columns) * (1 if parts else 2)
     ends = (minus(f"{value:.3f}") for value in (shown.values.base, shown.values.full))
     line = "{}: {} with nothing present, {} with everything ({})".format(shown.score, *ends, explanation.method)
     heading(above, line, fontsize=9.5, fontweight="normal", color=GREY)
     sample_plots.draw_sample(above, shown, parts)
-    if beside or len(explanation.modalities) == 1:
-        _draw_waterfall(below, shown, most=8)
-    else:
-        left, right = panels(below, widths=(4, 6))
+    if not beside and len(explanation.modalities) == 2:
+        left, below = panels(below, widths=(4, 6))
         _draw_modalities(left, shown)
-        _draw_waterfall(right, shown, most=8)
+    _draw_waterfall(below, shown, most=8)
     return literal(figure)
 
 
@@ -174,25 +181,20 @@ def _draw_modalities(panel: FigureBase, shown: Shown) -> None:
     The upper bars lead from v(0), nothing present, over v(S) - v(0), v(I) - v(0) and the synergy
     v(S, I) - v(S) - v(I) + v(0) to v(S, I). The lower ones lead there by the modalities' values, which share it.
     """
-    values, both = shown.values, len(shown.of.modalities) == 2
-    bars: list[_Bar] = [("nothing present", values.base, None, 0.0)]
-    if both:
-        at = values.base
-        for label, change in (
-            ("only the speech", values.speech_alone - at),
-            ("only the picture", values.image_alone - at),
-            ("only together", values.synergy),
-        ):
-            bars.append((label, bars[-1][1] + (bars[-1][2] or 0.0), change, 0.0))
-        bars.append(("both present", values.full, None, 0.0))
-    at = values.base
-    for modality, change in (("speech", values.speech), ("image", values.image)):
-        if modality in shown.of.modalities:
-            bars.append((f"value of the {MODALITY_NAMES[modality]}", at, change, 0.0))
-            at += change
-    if not both:
-        bars.append((f"{MODALITY_NAMES[shown.of.modalities[0]]} present", values.full, None, 0.0))
-    _draw_bars(panel, shown, bars)
+    values, names = shown.values, [MODALITY_NAMES[modality] for modality in shown.of.modalities]
+    alone: list[_Bar] = [
+        ("only the speech", values.speech_alone - values.base, 0.0),
+        ("only the picture", values.image_alone - values.base, 0.0),
+        ("only together", values.synergy, 0.0),
+    ]
+    worth: list[_Bar] = [
+        (f"value of the {name}", values.speech if name == "speech" else values.image, 0.0) for name in names
+    ]
+    nothing: _Bar = ("nothing present", None, 0.0)
+    if len(names) == 1:
+        _draw_bars(panel, shown, [nothing, *worth, (f"{names[0]} present", None, 0.0)])
+    else:
+        _draw_bars(panel, shown, [nothing, *alone, ("both present", None, 0.0)], worth)
 
 
 def _draw_waterfall(panel: FigureBase, shown: Shown, *, most: int = 10) -> None:
@@ -200,54 +202,38 @@ def _draw_waterfall(panel: FigureBase, shown: Shown, *, most: int = 10) -> None:
 
     Where the method samples, thin lines show two standard errors to both sides.
     """
-    values, at = shown.values, shown.values.base
-    bars: list[_Bar] = [("nothing present", at, None, 0.0)]
-    for key, said, change in steps(values, most):
-        errors = {"s": values.speech_errors, "i": values.image_errors}.get(key[:1], ())
+    bars: list[_Bar] = [("nothing present", None, 0.0)]
+    for key, said, change in steps(shown.values, most):
+        errors = {"s": shown.values.speech_errors, "i": shown.values.image_errors}.get(key[:1], ())
         modality = {"s": "speech: ", "i": "picture: "}.get(key[:1], "") if len(shown.of.modalities) == 2 else ""
-        label = said or plain(modality + shown.name(key), 46)
-        bars.append((label, at, change, 2 * errors[int(key[1:])] if errors else 0.0))
-        at += change
-    bars.append(("everything present", values.full, None, 0.0))
-    _draw_bars(panel, shown, bars)
+        error = 2 * errors[int(key[1:])] if errors else 0.0
+        bars.append((said or plain(modality + shown.name(key), 46), change, error))
+    _draw_bars(panel, shown, [*bars, ("everything present", None, 0.0)])
 
 
-def _draw_bars(panel: FigureBase, shown: Shown, bars: Sequence[_Bar]) -> None:
-    """Draw bars (name, start, change, twice its error) below one another; a change of None is a level."""
-    ax = panel.subplots()
-    names, starts, changes, errors = zip(*bars, strict=True)
+def _draw_bars(panel: FigureBase, shown: Shown, *ways: Sequence[_Bar]) -> None:
+    """Draw ways from v(0) on: bars (name, change, twice its error) below one another; a change of None is a level."""
+    ax, base = panel.subplots(), shown.values.base
+    names, changes, errors = zip(*itertools.chain(*ways), strict=True)
     widths = [change or 0.0 for change in changes]
-    limit = max(map(abs, widths))
-    rows, ends = range(len(bars)), [start + width for start, width in zip(starts, widths, strict=True)]
-    colours = [paint(shown.scale, 0.72 * shown.limit * (1 if width >= 0 else -1)) for width in widths]
-    drawn = ax.barh(rows, widths, 0.62, left=starts, color=colours, xerr=errors if any(errors) else None, ecolor=DARK)
-    said = [minus(f"{start:.3f}") if change is None else number(change, limit) for _, start, change, _ in bars]
+    ends = [base + sum(change or 0.0 for _, change, _ in way[: k + 1]) for way in ways for k in range(len(way))]
+    starts, limit = np.subtract(ends, widths), max(map(abs, widths))
+    colours = [paint(shown.scale, math.copysign(0.72 * shown.limit, width)) for width in widths]
+    spans = errors if any(errors) else None
+    rows = np.arange(len(names))
+    drawn = ax.barh(rows, widths, 0.62, left=starts, color=colours, xerr=spans, ecolor=DARK)
+    each = zip(changes, ends, strict=True)
+    said = [minus(f"{end:.3f}") if change is None else number(change, limit) for change, end in each]
     ax.bar_label(drawn, said, padding=4, fontsize=8.5)
     levels = [row for row in rows if changes[row] is None]
-    ax.vlines(
-        [starts[row] for row in levels],
-        [row - 0.36 for row in levels],
-        [row + 0.36 for row in levels],
-        DARK,
-        linewidth=2.2,
-    )
-    joined = [row for row in rows[:-1] if abs(ends[row] - starts[row + 1]) < 1e-9]
-    ax.vlines(
-        [ends[row] for row in joined],
-        [row + 0.31 for row in joined],
-        [row + 0.69 for row in joined],
-        GREY,
-        linewidth=0.8,
-    )
-    for level in (starts[0], shown.values.full):
-        ax.axvline(level, color=PALE, linewidth=1, zorder=0)
+    ax.plot(starts[levels], levels, "|", color=DARK, markersize=15, markeredgewidth=2.2)
+    joined = rows[: len(ways[0]) - 1]
+    ax.vlines(np.take(ends, joined), joined + 0.31, joined + 0.69, color=GREY, linewidth=0.8)
+    ax.vlines([base, shown.values.full], -0.6, len(rows), color=PALE, linewidth=1, zorder=0)
     ax.use_sticky_edges = False  # room for the numbers on both sides
     ax.margins(x=0.24)
-    ax.set_yticks(rows, names, fontsize=9)
-    ax.set_ylim(len(bars) - 0.4, -0.6)
-    ax.set_xlabel(shown.score, fontsize=9, color=DARK)
-    ax.tick_params(axis="x", labelsize=8.5, length=2, colors=DARK)
-    ax.tick_params(axis="y", length=0)
+    ax.set(yticks=rows, yticklabels=names, ylim=(len(rows) - 0.4, -0.6), xlabel=shown.score)
+    ax.tick_params(labelsize=9, length=0, colors=DARK)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.spines["bottom"].set_color(PALE)
 
@@ -262,24 +248,20 @@ def _interaction_size(shown: Shown) -> tuple[float, float]:
 
 def _draw_interactions(panel: FigureBase, shown: Shown) -> None:
     """Draw what each speech unit and each picture unit told only together: rows are speech units."""
-    found, grid = np.asarray(shown.values.interactions), shown.of.image_grid
-    n_rows, n_columns = found.shape
-    scale = shades(shown.colours, found.ravel())
-    said = (
-        [[number(value, limit_of(scale)) for value in row] for row in found] if max(n_rows / 4, n_columns) <= 18 else []
-    )
-    cells = [f"{k // grid[1] + 1}, {k % grid[1] + 1}" if grid else str(k + 1) for k in range(n_columns)]
+    found, grid, ax = np.asarray(shown.values.interactions), shown.of.image_grid, panel.subplots()
+    (n_rows, n_columns), scale = found.shape, shades(shown.colours, found.ravel())
+    has_room = n_columns <= 18 and n_rows <= 72
+    said = [[number(value, limit_of(scale)) for value in row] for row in found if has_room]
     # Names that touch would not be read.
     rows = [shown.name(f"s{k}") if k % -(-n_rows // 100) == 0 else "" for k in range(n_rows)]
-    columns = [name if k % -(-n_columns // 64) == 0 else "" for k, name in enumerate(cells)]
-    ax = panel.subplots()
+    columns = [_cell(shown, k) if k % -(-n_columns // 64) == 0 else "" for k in range(n_columns)]
     table(ax, paint(scale, found), said, rows, columns)
-    ax.tick_params(axis="x", labelsize=8 if n_columns <= 32 else 7, labelrotation=0 if n_columns <= 18 else 90)
-    ax.tick_params(axis="y", labelsize=9 if n_rows <= 64 else 7)
+    ax.tick_params(axis="x", labelsize=8 if has_room else 7, labelrotation=0 if has_room else 90)
+    ax.tick_params(axis="y", labelsize=9 if has_room else 7)
+    ax.set_xlabel("row, column of the picture" if grid else "region of the picture", fontsize=9)
     if grid:
-        starts = range(grid[1], n_columns, grid[1])
-        ax.vlines([k - 0.5 for k in starts], -0.5, n_rows - 0.5, color="white", linewidth=2.5)
-    ax.set_xlabel("row, column of the picture" if grid else "region of the picture", fontsize=9, color=DARK)
+        starts = np.arange(grid[1], n_columns, grid[1]) - 0.5
+        ax.vlines(starts, -0.5, n_rows - 0.5, color="white", linewidth=2.5)
     colour_bar(panel, ax, scale, shown.score)
 
 
@@ -313,59 +295,60 @@ def _draw_division(panel: FigureBase, shown: Shown) -> None:
 
     For `paper`, parts whose halves do not add up to them say what is lost on the way down.
     """
-    scale, of = shades(shown.colours, shown.values.nodes), shown.of
-    trees = list(divisions(of))
+    scale, trees = shades(shown.colours, shown.values.nodes), list(divisions(shown.of))
     levels = [max(level for _, level, _ in parts) + 2 for _, parts in trees]
-    axes = np.ravel(panel.subplots(len(trees), 1, height_ratios=levels))
+    axes = list(np.ravel(panel.subplots(len(trees), 1, height_ratios=levels)))
     for ax, (modality, parts) in zip(axes, trees, strict=True):
-        nodes = [of.nodes[place] for place, _, _ in parts]
-        widths = np.array([len(node.units) for node in nodes])
-        depths, lefts = np.array([part[1:] for part in parts]).T
-        room_pt = 72 * 0.95 * _division_size(shown)[0] / widths[0]  # of a leaf
-        paints = paint(scale, [shown.values.nodes[place] for place, _, _ in parts])
-        edge = {"edgecolor": "white", "linewidth": min(4.0, room_pt / 8)}
-        drawn = ax.barh(depths, widths, 0.7, left=lefts, color=paints, **edge)
-        said = [
-            _part(shown, place, width * room_pt, limit_of(scale))
-            for (place, _, _), width in zip(parts, widths, strict=True)
-        ]
-        for text, shade in zip(ax.bar_label(drawn, said, label_type="center", fontsize=7.5), paints, strict=True):
-            text.set_color(ink(shade))
-        middles, below = (lefts + widths / 2)[1:], depths[1:]
-        ax.vlines(middles, below - 0.65, below - 0.35, color=GREY, linewidth=min(0.9, room_pt / 8))
-        ax.set(xlim=(0, widths[0]), ylim=(max(depths) + 0.45, -0.45))
+        _draw_tree(ax, shown, parts, scale)
         ax.set_title(MODALITY_NAMES[modality], fontsize=10, fontweight="bold", color=DARK, loc="left")
-        ax.spines[:].set_visible(False)
-        ax.tick_params(length=0, colors=DARK)
-        leaves = [
-            (left + 0.5, _leaf(shown, node))
-            for node, left, width in zip(nodes, lefts, widths, strict=True)
-            if width == 1
-        ]
-        named = leaves if room_pt >= 7 else []
-        upright = any(5 * len(name) > room_pt for _, name in named)
-        ax.set_xticks(
-            [at for at, _ in named], [name for _, name in named], fontsize=min(8, room_pt), rotation=90 * upright
-        )
-        ax.set_yticks([])
-    colour_bar(panel, list(axes), scale, shown.score)
+    colour_bar(panel, axes, scale, shown.score)
 
 
-def _part(shown: Shown, place: int, room_pt: float, limit: float) -> str:
-    """Return what stands in a part of the division: its value, and what is lost below it, as far as there is room."""
-    said, lost = number(shown.values.nodes[place], limit), shown.values.lost[place]
-    if abs(lost) > 1e-9 and room_pt > 50:
-        said += f"{'   ' if room_pt > 90 else chr(10)}lost {number(lost, limit)}"
-    return said if room_pt > 30 else ""
+def _draw_tree(ax: Axes, shown: Shown, parts: Sequence[tuple[int, int, int]], scale: ScalarMappable) -> None:
+    places, depths, lefts = np.array(parts).T
+    nodes, values, lost = shown.of.nodes, shown.values.nodes, shown.values.lost
+    widths = np.array([len(nodes[place].units) for place in places])
+    leaf_pt = 68 * _division_size(shown)[0] / widths[0]
+    paints = paint(scale, [values[place] for place in places])
+    edge = {"edgecolor": "white", "linewidth": min(4.0, leaf_pt / 8)}
+    drawn = ax.barh(depths, widths, 0.7, left=lefts, color=paints, **edge)
+    said = []
+    for place, room_pt in zip(places, widths * leaf_pt, strict=True):
+        losing = f"lost {number(lost[place], limit_of(scale))}" if abs(lost[place]) > 1e-9 and room_pt > 50 else ""
+        between = ("   " if room_pt > 90 else "\n") if losing else ""
+        said.append(f"{number(values[place], limit_of(scale))}{between}{losing}" if room_pt > 30 else "")
+    for text, shade in zip(ax.bar_label(drawn, said, label_type="center", fontsize=7.5), paints, strict=True):
+        text.set_color(ink(shade))
+    ax.vlines(
+        (lefts + widths / 2)[1:], depths[1:] - 0.65, depths[1:] - 0.35, color=GREY, linewidth=min(0.9, leaf_pt / 8)
+    )
+    ax.set(xlim=(0, widths[0]), ylim=(max(depths) + 0.45, -0.45), yticks=())
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0, colors=DARK)
+    names = {
+        left + 0.5: _leaf(shown, nodes[place])
+        for place, left in zip(places, lefts, strict=True)
+        if len(nodes[place].units) == 1
+    }
+    if leaf_pt >= 7:  # else even upright names would touch
+        upright = any(5 * len(name) > leaf_pt for name in names.values())
+        ax.set_xticks(list(names), list(names.values()), fontsize=min(8, leaf_pt), rotation=90 * upright)
+    else:
+        ax.set_xticks([])
 
 
 def _leaf(shown: Shown, node: DivisionNode) -> str:
     (unit, *_), bands = shown.of.division_parts(node)
     if node.modality == "image":
-        grid = shown.of.image_grid
-        return f"{unit // grid[1] + 1}, {unit % grid[1] + 1}" if grid else str(unit + 1)
+        return _cell(shown, unit)
     speech = shown.of.speech_units[unit]
     return (plain(speech.word, 14) or f"{speech.start_s:.2f} s") + (f", band {bands[0] + 1}" if bands else "")
+
+
+def _cell(shown: Shown, unit: int) -> str:
+    """Return the short name of a picture unit: `2, 3` for row and column, or the number of a superpixel."""
+    grid = shown.of.image_grid
+    return f"{unit // grid[1] + 1}, {unit % grid[1] + 1}" if grid else str(unit + 1)
 
 
 # What a figure says after the name of the class, its width and height in inches, and what draws it.

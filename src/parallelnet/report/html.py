@@ -27,14 +27,6 @@ from .html_page import LONGEST_SIDE, jpeg, outline, render_page, script_json, sh
 _STEPS = 12  # parts named one by one on the way from base to score
 _ROWS = 400  # of the table of all numbers; the JSON has them all
 _SEEN = 5e-4  # what is less is not spoken of
-_ABSENT = {
-    "band-floor": "each band at its floor",
-    "mean": "each band at its mean",
-    "blur": "blurred speech",
-    "image black": "a black picture",
-    "image mean": "a picture of its mean colour",
-    "image blur": "a blurred picture",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,15 +208,6 @@ class _View:
         rows, columns = zip(*(divmod(k, self.of.image_grid[1]) for k in node.units), strict=True)
         return f"{_span('row', rows)}, {_span('column', columns)}"
 
-    def absent(self) -> str:
-        """Return what stands in place of what is absent: `silence and a black picture`."""
-        speech, image = self.of.speech_baseline, self.of.image_baseline
-        return " and ".join(filter(None, (_ABSENT.get(speech, speech), _ABSENT.get(f"image {image}", image))))
-
-    def amount(self, value: float) -> str:
-        """Return a signed value with its unit: `+9.1 points`."""
-        return f"{self.signed(value)} {'points' if self.points else 'in log-odds'}"
-
     # --- speech -------------------------------------------------------------------------------------------------------
 
     @property
@@ -285,14 +268,10 @@ class _View:
         """Left, top, width, height of what is shown of the picture: what the model saw with a little around it."""
         if self.of.image_box is None or self.of.image_size is None:
             return None
-        left, top, width, height = self.of.image_box
+        (left, top, width, height), (across, down) = self.of.image_box, self.of.image_size
         margin = 0.12 * max(width, height)
         x, y = max(0.0, left - margin), max(0.0, top - margin)
-        right, bottom = (
-            min(self.of.image_size[0], left + width + margin),
-            min(self.of.image_size[1], top + height + margin),
-        )
-        return x, y, right - x, bottom - y
+        return x, y, min(across, left + width + margin) - x, min(down, top + height + margin) - y
 
     # --- the way from base to score, and all numbers ------------------------------------------------------------------
 
@@ -316,28 +295,22 @@ class _View:
         kept = set(sorted(own, key=lambda key: -own[key])[:_ROWS])
         return [key for key in own if key in kept]
 
-    def error(self, key: str) -> str:
-        """Return the standard error of a unit's value for the target."""
-        values = self.of.of_target
-        errors = values.speech_errors if key[0] == "s" else values.image_errors
-        return self.signed(errors[int(key[1:])], 2).lstrip("+") if errors else ""
-
-    def moves(self, values: ClassValues) -> bool:
-        """Return whether anything moves a class so far that it is spoken of."""
-        changes = (*values.speech_units, *values.image_units, values.full - values.base)
-        return max(map(abs, changes), default=0.0) >= _SEEN
-
     def telling(self, values: ClassValues) -> Iterator[tuple[str, float, list[tuple[Markup, str]]]]:
-        """Yield for each modality its name, value, and (name, signed value) of the two units that count most."""
+        """Yield for each modality its name, value, and (name, signed value) of the two units that count most.
+
+        A sampled value within twice its standard error may as well be 0: it is not named.
+        """
         for modality, prefix, value, of_units, errors in (
             ("speech", "s", values.speech, values.speech_units, values.speech_errors),
             ("picture", "i", values.image, values.image_units, values.image_errors),
         ):
-            # A sampled value within twice its standard error may as well be 0: it is not named.
-            sure = [k for k, v in enumerate(of_units) if abs(v) > 2 * (errors[k] if errors else 0) and abs(v) >= _SEEN]
-            best = sorted(sure, key=lambda k: -abs(of_units[k]))[:2]
+            sure = [
+                (self.name(f"{prefix}{k}"), self.signed(own))
+                for k, own in sorted(enumerate(of_units), key=lambda each: -abs(each[1]))
+                if abs(own) > 2 * (errors[k] if errors else 0) and abs(own) >= _SEEN
+            ]
             if of_units:
-                yield modality, value, [(self.name(f"{prefix}{k}"), self.signed(of_units[k])) for k in best]
+                yield modality, value, sure[:2]
 
 
 def _span(what: str, places: Iterable[int], plural: str = "s") -> str:

@@ -7,6 +7,7 @@ Colours are told apart by people with any colour vision (Okabe and Ito 2008), ma
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Counts = Mapping[str, int]
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-_CYCLE = (BLUE, ORANGE, GREEN, PURPLE)
+_DECIDED = {"speech": BLUE, "image": ORANGE}
 # Stacked in this order, neighbours differ in lightness too, so that they stay apart in grey.
 _CLASSES = (BLUE, "#56B4E9", ORANGE, "#E69F00", GREEN, PURPLE)
 
@@ -44,36 +45,30 @@ def confusion_matrix(metrics: Metrics) -> Figure:
     """
     from matplotlib.cm import ScalarMappable
 
-    n = len(metrics.classes)
+    n, counts = len(metrics.classes), np.array(metrics.confusion_matrix)
     figure, ax = _figure(1.9 + 0.95 * n, 1.3 + 0.85 * n)
     blues = ScalarMappable(cmap="Blues")
     blues.set_clim(0, 1)
-    parts = [[count / max(sum(row), 1) for count in row] for row in metrics.confusion_matrix]
-    said = [
-        [f"{part:.0%}\n{count:,}" if sum(row) else "-" for part, count in zip(parts_of, row, strict=True)]
-        for parts_of, row in zip(parts, metrics.confusion_matrix, strict=True)
-    ]
+    parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    said = [[f"{parts[i, j]:.0%}\n{counts[i, j]:,}" if any(counts[i]) else "-" for j in range(n)] for i in range(n)]
     table(ax, paint(blues, parts), said, metrics.classes, metrics.classes)
     ax.set(xlabel="predicted", ylabel="true", title=f"accuracy {metrics.accuracy:.1%}, n = {metrics.n:,}")
     # Thin white lines between cells, so that neighbours of one shade stay apart.
-    ax.set_xticks(np.arange(n - 1) + 0.5, minor=True)
-    ax.set_yticks(np.arange(n - 1) + 0.5, minor=True)
-    ax.grid(which="minor", color="white", linewidth=2)
-    ax.tick_params(which="minor", length=0)
+    between = np.arange(n - 1) + 0.5
+    ax.vlines(between, -0.5, n - 0.5, color="white", linewidth=2)
+    ax.hlines(between, -0.5, n - 0.5, color="white", linewidth=2)
     figure.colorbar(blues, ax=ax, shrink=0.85, label="part of the true class").outline.set_visible(False)
     return figure
 
 
-def reliability_diagram(metrics: Metrics, ax: Axes | None = None) -> Figure:
-    """Return accuracy over confidence in bins, the area of a dot saying how many samples it stands for.
+def reliability_diagram(metrics: Metrics, ax: Axes) -> None:
+    """Draw accuracy over confidence in bins, the area of a dot saying how many samples it stands for.
 
     Args:
         metrics: what `evaluation.evaluate` gave.
-        ax: where to draw; None makes a figure.
+        ax: where to draw.
     """
-    ax = ax or _figure(4.2, 4.2)[1]
-    filled = [(n, confidence, accuracy) for n, confidence, accuracy in metrics.reliability if n]
-    counts, confidences, accuracies = zip(*filled, strict=True)
+    counts, confidences, accuracies = zip(*(each for each in metrics.reliability if each[0]), strict=True)
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="calibrated")
     ax.vlines(confidences, confidences, accuracies, color=ORANGE, linewidth=2, label="gap")
     sizes = [20 + 280 * n / max(counts) for n in counts]
@@ -83,12 +78,9 @@ def reliability_diagram(metrics: Metrics, ax: Axes | None = None) -> Figure:
     ax.set_title(f"calibration error {metrics.ece:.3f}, n = {metrics.n:,}")
     ax.legend(loc="upper left", frameon=False)
     _tidy(ax, "both")
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    return figure
 
 
-def training_curves(rows: Sequence[Mapping[str, object]], title: str = "") -> Figure:
+def training_curves(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
     """Return losses on the left and scores on the right over epochs, training dashed, validation solid.
 
     Args:
@@ -99,31 +91,31 @@ def training_curves(rows: Sequence[Mapping[str, object]], title: str = "") -> Fi
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    curves = _curves(rows)
+    curves: dict[str, dict[float, float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name.startswith(("train_", "validation_")) and value not in (None, "") and not math.isnan(float(value)):
+                curves.setdefault(name, {})[float(row["epoch"])] = float(value)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss_ax, score_ax = figure.subplots(1, 2)
-    kinds = list(dict.fromkeys(name.split("_", 1)[-1] for name in curves))
-    scores = [kind for kind in kinds if not kind.endswith("loss")]
+    kinds = dict.fromkeys(name.partition("_")[2] for name in curves)
+    cycle = itertools.cycle((BLUE, ORANGE, GREEN, PURPLE))
+    colours = {kind: BLUE if kind.endswith("loss") else next(cycle) for kind in kinds}
     for name, points in curves.items():
         part, _, kind = name.partition("_")
-        is_loss = kind.endswith("loss")
-        colour = BLUE if is_loss else _CYCLE[scores.index(kind) % len(_CYCLE)]
         style = {"linestyle": "--", "alpha": 0.7} if part == "train" else {"marker": "o", "markersize": 3}
-        ax = loss_ax if is_loss else score_ax
-        label = f"{part} {kind}".replace("_", " ")
-        ax.plot(list(points), list(points.values()), color=colour, label=label, **style)
+        ax = loss_ax if kind.endswith("loss") else score_ax
+        label = name.replace("_", " ")
+        ax.plot(list(points), list(points.values()), color=colours[kind], label=label, **style)
     loss_ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
-    lowest = min(
-        (value for name, points in curves.items() if not name.endswith("loss") for value in points.values()), default=0
-    )
-    score_ax.set(xlabel="epoch", ylabel="score", ylim=(min(0, lowest), 1))  # kappa may be below 0
+    lowest = min((min(line.get_ydata()) for line in score_ax.lines), default=0.0)
+    score_ax.set(xlabel="epoch", ylabel="score", ylim=(min(0.0, lowest), 1))  # kappa may be below 0
     for ax in (loss_ax, score_ax):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if ax.lines:
             ax.legend(frameon=False, fontsize=8, ncols=1 + (len(ax.lines) > 4))
         _tidy(ax, "both")
-    if title:
-        figure.suptitle(title)
+    figure.suptitle(title)
     return figure
 
 
@@ -140,28 +132,9 @@ def save_confusion(metrics: Metrics, folder: str | os.PathLike[str]) -> tuple[Pa
     return save(confusion_matrix(metrics), target / "confusion.png"), table
 
 
-def save_training_curves(rows: Sequence[Mapping[str, object]], folder: str | os.PathLike[str], title: str = "") -> Path:
+def save_training_curves(rows: Sequence[Mapping[str, Any]], folder: str | os.PathLike[str], title: str = "") -> Path:
     """Write `training.png` into a folder, made where it is missing, and return its path."""
     return save(training_curves(rows, title), Path(folder) / "training.png")
-
-
-def _curves(rows: Sequence[Mapping[str, object]]) -> dict[str, dict[float, float]]:
-    """Return for each `train_*` and `validation_*` column its values by epoch."""
-    curves: dict[str, dict[float, float]] = {}
-    for row in rows:
-        epoch = _number(row.get("epoch"))
-        for name, value in row.items():
-            number = _number(value)
-            if name.startswith(("train_", "validation_")) and not math.isnan(epoch) and not math.isnan(number):
-                curves.setdefault(name, {})[epoch] = number
-    return curves
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return math.nan
 
 
 # --- of a built data set ----------------------------------------------------------------------------------------------
@@ -175,25 +148,23 @@ def class_shares(counts: Counts, paper: Counts | None = None) -> Figure:
         paper: the paper's, with the same classes.
     """
     names, sets = list(counts), [("this data set", BLUE, counts), ("the paper's", "#999999", paper or {})]
-    sets = sets if paper else sets[:1]
-    figure, ax = _figure(6.4, 1.1 + (0.2 + 0.21 * len(sets)) * len(names))
-    high = 0.76 / len(sets)
-    for k, (label, colour, of) in enumerate(sets):
+    n_sets = 2 if paper else 1
+    figure, ax = _figure(6.4, 1.1 + (0.2 + 0.21 * n_sets) * len(names))
+    for k, (label, colour, of) in enumerate(sets[:n_sets]):
         total = sum(of.values())
         shares = [of.get(name, 0) / max(total, 1) for name in names]
-        places = [place + high * (k - (len(sets) - 1) / 2) for place in range(len(names))]
-        bars = ax.barh(places, shares, high, color=colour, label=f"{label}, {total:,}")
+        places = np.arange(len(names)) + (0.38 * k - 0.19 if paper else 0.0)
+        bars = ax.barh(places, shares, 0.76 / n_sets, color=colour, label=f"{label}, {total:,}")
         said = [f"{share:.1%}  ({of.get(name, 0):,})" for name, share in zip(names, shares, strict=True)]
         ax.bar_label(bars, said, padding=4, fontsize=8.5)
     ax.set_yticks(range(len(names)), [name or "(none)" for name in names])
     ax.invert_yaxis()
-    ax.tick_params(axis="y", length=0)
     ax.margins(x=0.3)
-    ax.set_xlim(0, max(ax.get_xlim()[1], 0.01))
+    ax.set(xlim=(0, max(ax.get_xlim()[1], 0.01)), xlabel="share of the samples")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     if paper:
         ax.legend(frameon=False, fontsize=8.5, loc="lower right")
-    return _told(figure, ax, "Classes", "x", xlabel="share of the samples")
+    return _told(figure, ax, "Classes", "x")
 
 
 def threshold_curve(
@@ -256,18 +227,17 @@ def confidences(bins: Mapping[str, Sequence[int]], threshold: float) -> Figure:
         threshold: below which nothing was kept.
     """
     figure, ax = _figure(6.4, 2.9)
-    below = np.zeros(max((len(counts) for counts in bins.values()), default=1))
+    below = np.zeros(max(map(len, bins.values()), default=1))
     for name, counts in bins.items():
-        places = (np.arange(len(counts)) + 0.5) / len(counts)
         label = f"{'picture' if name == 'image' else name} decided, {sum(counts):,}"
-        colour = {"speech": BLUE, "image": ORANGE}.get(name, GREY)
-        ax.bar(places, counts, 0.92 / len(counts), below, color=colour, label=label)
+        places = (np.arange(len(counts)) + 0.5) / len(counts)
+        ax.bar(places, counts, 0.92 / len(counts), below, color=_DECIDED.get(name, GREY), label=label)
         below = below + counts
     ax.axvline(threshold, color="black", linestyle="--", linewidth=1.2)
-    lowest = np.flatnonzero(below)[0] / len(below) if below.any() else 0.0
-    ax.set(xlim=(min(lowest, threshold) - 0.02, 1.0), xlabel="deciding probability")
+    lowest = min([*np.flatnonzero(below) / len(below), threshold])
+    # Above the bars there is room for the legend.
+    ax.set(xlim=(lowest - 0.02, 1.0), ylim=(0, 1.3 * max(*below, 1)), xlabel="deciding probability")
     if bins:
-        ax.set_ylim(top=1.3 * max(*below, 1))  # room for the legend above the bars
         ax.legend(frameon=False, fontsize=8.5, loc="upper left", ncols=len(bins))
     return _told(figure, ax, "How sure the deciding teacher was")
 
@@ -296,12 +266,11 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _told(figure: Figure, ax: Axes, title: str, lines: Literal["x", "y"] = "y", **labels: str) -> Figure:
+def _told(figure: Figure, ax: Axes, title: str, lines: Literal["x", "y"] = "y") -> Figure:
     """Return a figure of samples with its title, and lines along the axis that is read."""
     if lines == "y":
         ax.set_ylabel("samples")
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    ax.set(**labels)
     ax.set_title(title, **_TITLE)
     _tidy(ax, lines)
     return figure

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import textwrap
 from collections.abc import Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
@@ -22,35 +21,27 @@ if TYPE_CHECKING:
 
 _STRIPES = 2400  # of a whole waveform: more than a figure has pixels
 _INK = 0.8  # how dark the loudest part of a spectrogram is
-_TICKS_HZ = (250, 1000, 4000)
+_TICKS = {250: "250 Hz", 1000: "1 kHz", 4000: "4 kHz"}
 _MANY = 64  # units; between more there are no lines
 _OPACITY = 0.65  # of the strongest picture unit
 _N_STRONGEST = 3  # picture units that are outlined, with their values
 
 
-def sample_height(shown: Shown, parts: Sequence[str]) -> float:
-    """Return the inches that `draw_sample` needs for these parts; 0 for none."""
-    speech = 3.1 * ("speech" in parts) + (0.4 + words_height(shown, 7.0) if "words" in parts else 0.0)
-    return max(speech, 4.0 * ("picture" in parts))
+def heights(shown: Shown, parts: Sequence[str]) -> tuple[float, list[float]]:
+    """Return the inches that `draw_sample` needs for these parts, and those of `speech` and `words` in it."""
+    left = [3.1 if name == "speech" else 0.4 + words_height(shown, 7.0) for name in parts if name != "picture"]
+    return max(sum(left), 4.0 * ("picture" in parts)), left
 
 
 def draw_sample(panel: FigureBase, shown: Shown, parts: Sequence[str]) -> None:
     """Draw `speech`, `words` and `picture`, as far as they are among the parts, the picture on the right."""
-    left = right = panel
-    heard = [name for name in ("speech", "words") if name in parts]
-    if heard and "picture" in parts:
-        left, right = panels(panel, widths=(7, 3.7))
-    if heard:
-        heights = {"speech": 3.1, "words": 0.4 + words_height(shown, 7.0)}
-        below = panels(left, heights=[heights[name] for name in heard])
-        for name, part in zip(heard, below, strict=True):
-            draw = draw_speech if name == "speech" else draw_words
-            draw(part, shown, width_in=7.0, bar="picture" not in parts and name == heard[-1])
-    if "picture" in parts:
-        lower = sample_height(shown, parts) - 4.0
-        if lower > 0.5:  # beside a long text the picture stands at the top
-            right = panels(right, heights=(4.0, lower))[0]
-        draw_picture(right, shown, finder=False)
+    sees, (height, below) = "picture" in parts, heights(shown, parts)
+    left, right = panels(panel, widths=(7, 3.7)) if sees and below else (panel, panel)
+    for k, part in enumerate(panels(left, heights=below) if below else ()):
+        draw = draw_speech if parts[k] == "speech" else draw_words
+        draw(part, shown, width_in=7.0, bar=not sees and k == len(below) - 1)
+    if sees:  # at the top, also beside a long text
+        draw_picture(panels(right, heights=(4.0, height - 4.0))[0] if height > 4.5 else right, shown, finder=False)
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------
@@ -62,28 +53,25 @@ def draw_speech(panel: FigureBase, shown: Shown, *, bar: bool = True, width_in: 
     The line below the waveform marks the units that are kept (paper section 3.3). Where the spectrogram was divided
     over frequency as well, its patches have shades of their own. The words above are those that matter most.
     """
-    material, values, scale = shown.of.material, shown.values, shown.scale
-    assert material is not None
     above, below = panel.subplots(2, 1, height_ratios=(2, 3))
-    waveform = np.asarray(material.waveform, np.float32)
-    _draw_waveform(above, shown.of, waveform, paint(scale, values.speech_units))
-    patches = values.speech_bands or tuple((value,) for value in values.speech_units)
-    _draw_log_mel(below, shown.of, np.asarray(material.log_mel, np.float32), paint(scale, patches))
-    duration_s = len(waveform) / SAMPLE_RATE_HZ
+    _draw_waveform(above, shown)
+    _draw_log_mel(below, shown)
+    duration_s = len(shown.material.waveform) / SAMPLE_RATE_HZ
     for ax in (above, below):
         ax.set_xlim(0, duration_s)
         ax.spines[:].set_visible(False)
-    named: list[tuple[float, str]] = []
-    for k in sorted(range(len(values.speech_units)), key=lambda k: -abs(values.speech_units[k])):
-        unit = shown.of.speech_units[k]
+    named: dict[float, str] = {}
+    for unit, _ in sorted(
+        zip(shown.of.speech_units, shown.values.speech_units, strict=True), key=lambda each: -abs(each[1])
+    ):
         middle = (unit.start_s + unit.end_s) / 2
-        if unit.word and all(abs(middle - other) > 0.28 / width_in * duration_s for other, _ in named):
-            named.append((middle, plain(unit.word, 20)))
+        if unit.word and all(abs(middle - other) > 0.28 / width_in * duration_s for other in named):
+            named[middle] = plain(unit.word, 20)
     slant: dict[str, Any] = {"rotation": 35, "ha": "left", "rotation_mode": "anchor", "fontsize": 9}
-    above.set_xticks([at for at, _ in named], [word for _, word in named], **slant)
+    above.set_xticks(list(named), list(named.values()), **slant)
     above.tick_params(labelbottom=False, labeltop=True, length=0, pad=1)
     if bar:
-        colour_bar(panel, [above, below], scale, shown.score)
+        colour_bar(panel, [above, below], shown.scale, shown.score)
 
 
 def _owner(explanation: Explanation, times: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
@@ -93,53 +81,41 @@ def _owner(explanation: Explanation, times: npt.NDArray[Any]) -> npt.NDArray[np.
     return np.where(times <= units[-1].reach_end_s + slack, owner, -1)
 
 
-def _draw_waveform(ax: Axes, explanation: Explanation, wave: npt.NDArray[np.float32], paints: Any) -> None:
+def _draw_waveform(ax: Axes, shown: Shown) -> None:
+    wave, units = np.asarray(shown.material.waveform, np.float32), shown.of.speech_units
     low, high = envelope(wave / (float(np.abs(wave).max(initial=0)) or 1.0), _STRIPES)
     times = np.arange(len(low)) * len(wave) / len(low) / SAMPLE_RATE_HZ
-    owner = _owner(explanation, times)
-    units = explanation.speech_units
-    for k in range(-1, len(units)):
-        face = "#BBBBBB" if k < 0 else paints[k]
-        edge = "#BBBBBB" if k < 0 else 0.72 * paints[k, :3]  # seen on white whatever the shade
+    owner, grey = _owner(shown.of, times), (0.73, 0.73, 0.73, 1.0)
+    for k, face in enumerate([grey, *paint(shown.scale, shown.values.speech_units)], -1):
+        edge = np.multiply(face[:3], 0.72)  # seen on white whatever the shade
         ax.fill_between(times, low, high, where=owner == k, facecolor=face, edgecolor=edge, linewidth=0.35)
     spans = [(unit.reach_start_s, unit.reach_end_s) for unit in units]
     if len(units) <= _MANY:
-        ax.vlines(sorted({time_s for span in spans for time_s in span}), -1.4, 1.1, color="#AAAAAA", linewidth=0.5)
-    kept = [(a, b - a) for (a, b), keep in zip(spans, explanation.kept, strict=True) if keep]
+        ax.vlines(sorted({*itertools.chain(*spans)}), -1.4, 1.1, color="#AAAAAA", linewidth=0.5)
+    kept = [(a, b - a) for (a, b), keep in zip(spans, shown.of.kept, strict=True) if keep]
     ax.broken_barh(kept, (-1.34, 0.14), facecolors=DARK, linewidth=0, label="kept")
-    ax.set_ylim(-1.4, 1.1)
-    ax.set_yticks([-1.27], ["kept"], fontsize=8.5, color=DARK)
+    ax.set(ylim=(-1.4, 1.1), yticks=[-1.27], yticklabels=["kept"])
 
 
-def _draw_log_mel(ax: Axes, explanation: Explanation, log_mel: npt.NDArray[np.float32], paints: Any) -> None:
-    """Draw the spectrogram as ink on paper that has the shades: quiet parts show them as well.
-
-    Args:
-        ax: where.
-        explanation: whose units tell the frames.
-        log_mel: `[mels, frames]` in [0, 1].
-        paints: RGBA `[units, bands, 4]`, lowest band first.
-    """
-    assert explanation.material is not None
+def _draw_log_mel(ax: Axes, shown: Shown) -> None:
+    """Draw the spectrogram as ink on paper that has the shades, of each band its own: quiet parts show them as well."""
+    log_mel, units = np.asarray(shown.material.log_mel, np.float32), shown.of.speech_units
+    paints = paint(shown.scale, shown.values.speech_bands or [(value,) for value in shown.values.speech_units])
     (n_mels, n_frames), n_bands = log_mel.shape, paints.shape[1]
-    start_s, step_s = explanation.material.log_mel_start_s, explanation.material.frame_s
-    owner = _owner(explanation, start_s + np.arange(n_frames) * step_s)  # frames are centred
-    band = np.arange(n_mels) * n_bands // n_mels
+    start_s, step_s = shown.material.log_mel_start_s, shown.material.frame_s
+    owner = _owner(shown.of, start_s + np.arange(n_frames) * step_s)  # frames are centred
+    band = np.arange(n_mels) * n_bands // n_mels  # the lowest first
     paper = np.where((owner < 0)[None, :, None], 1.0, paints[owner[None], band[:, None], :3])
     picture = np.clip(paper * (1 - _INK * log_mel[..., None] ** 1.5), 0, 1)
     extent = (start_s - step_s / 2, start_s + (n_frames - 0.5) * step_s, 0.0, float(n_mels))
     ax.imshow(picture, origin="lower", aspect="auto", extent=extent, interpolation="nearest")
-    units = explanation.speech_units
     if len(units) <= _MANY:
         ax.vlines([unit.reach_start_s for unit in units], 0, n_mels, color="white", linewidth=0.7)
     if n_bands <= 16:
-        ax.hlines(
-            [math.ceil(k * n_mels / n_bands) for k in range(1, n_bands)], *extent[:2], color="white", linewidth=0.5
-        )
+        ax.hlines(np.ceil(np.arange(1, n_bands) * n_mels / n_bands), *extent[:2], color="white", linewidth=0.5)
     # A mel band lies where its filter is highest.
     peaks = np.argmax(mel_matrix(), axis=0) * (SAMPLE_RATE_HZ / 2) / (mel_matrix().shape[0] - 1)
-    names = [f"{hz / 1000:g} kHz" if hz >= 1000 else f"{hz} Hz" for hz in _TICKS_HZ]
-    ax.set_yticks(np.searchsorted(peaks, _TICKS_HZ), names)
+    ax.set_yticks(np.searchsorted(peaks, list(_TICKS)), list(_TICKS.values()))
     ax.tick_params(labelsize=8.5, length=2, colors=DARK)
     ax.set_xlabel("seconds in the file", fontsize=9, color=DARK)
 
@@ -162,7 +138,9 @@ def draw_words(panel: FigureBase, shown: Shown, *, bar: bool = True, width_in: f
     size, lines = _lines(shown.of, width_in)
     words = iter(range(len(shown.of.speech_units)))
     rows: list[Any] = [
-        HPacker(children=[_word(shown, k, size) for k in islice(words, n)], align="top", pad=0, sep=0.9 * size)
+        HPacker(
+            children=[_word(shown, k, size) for k in itertools.islice(words, n)], align="top", pad=0, sep=0.9 * size
+        )
         for n in lines
     ]
     text = VPacker(children=rows, align="left", pad=0, sep=0.9 * size)
@@ -206,23 +184,18 @@ def _word(shown: Shown, k: int, size: float) -> Any:
 
 def picture_size(shown: Shown) -> tuple[float, float]:
     """Return width and height in inches of the picture's figure."""
-    left, right, bottom, top = _view(shown.of)
+    left, right, bottom, top = _view(shown)
     ratio = min(max((right - left) / (bottom - top), 0.4), 3.0)
     height = min(4.6, 7.5 / ratio)
     return max(height * ratio, 2.8) + 1.7, height + 1.3
 
 
-def _view(explanation: Explanation) -> tuple[float, float, float, float]:
+def _view(shown: Shown) -> tuple[float, float, float, float]:
     """Return left, right, bottom, top of what is drawn, in pixels: the whole picture, or the near of a small box."""
-    assert explanation.image_box is not None
-    assert explanation.image_size is not None
-    left, top, across, down = explanation.image_box
-    width, height = explanation.image_size
-    if across * down > 0.3 * width * height:
-        return 0, width, height, 0
-    margin = 0.3 * max(across, down)
+    (height, width), (left, top, across, down) = shown.material.picture.shape[:2], shown.box
+    margin = 0.3 * max(across, down) if across * down <= 0.3 * width * height else max(width, height)
     right, bottom = min(width, left + across + margin), min(height, top + down + margin)
-    return max(0.0, left - margin), right, bottom, max(0.0, top - margin)
+    return max(0, left - margin), right, bottom, max(0, top - margin)
 
 
 def draw_picture(panel: FigureBase, shown: Shown, *, bar: bool = True, finder: bool = True) -> None:
@@ -234,18 +207,16 @@ def draw_picture(panel: FigureBase, shown: Shown, *, bar: bool = True, finder: b
     """
     from matplotlib.patches import Rectangle
 
-    assert shown.of.material is not None
-    assert shown.of.image_box is not None
-    ax, picture, view = panel.subplots(), np.asarray(shown.of.material.picture), _view(shown.of)
-    left, top, width, height = box = shown.of.image_box
+    ax, picture, view = panel.subplots(), np.asarray(shown.material.picture), _view(shown)
+    left, top, width, height = box = shown.box
     owner, values = owners(shown.of), np.asarray(shown.values.image_units)
     extent = (left, left + width, top + height, top)
     shades = paint(shown.scale, 0.8 * shown.limit * np.sign(values))
     shades[:, 3] = _OPACITY * np.clip(np.abs(values) / shown.limit, 0, 1) ** 0.75
     ax.imshow(picture, alpha=0.5)  # on white: what the model did not see is pale
     ax.imshow(picture[top : top + height, left : left + width], extent=extent)
-    ax.imshow(shades[owner], extent=extent, interpolation="nearest", label="units")
-    ax.add_patch(Rectangle(box[:2], width, height, fill=False, edgecolor=DARK, linewidth=1.4, label="seen"))
+    ax.imshow(shades[owner], extent=extent, interpolation="nearest")
+    ax.add_patch(Rectangle(box[:2], width, height, fill=False, edgecolor=DARK, linewidth=1.4))
     if len(values) <= 1024:
         draw_edges(ax, owner, box, color="white", linewidth=0.6, alpha=0.6)
     _mark_strongest(ax, shown, owner)
@@ -265,8 +236,7 @@ def _mark_strongest(ax: Axes, shown: Shown, owner: npt.NDArray[np.intp]) -> None
     """Outline the strongest units, dark in white so that it is seen on any picture, with their values in them."""
     from matplotlib.patheffects import withStroke
 
-    assert shown.of.image_box is not None
-    left, top, width, height = shown.of.image_box
+    left, top, width, height = shown.box
     values, placed = shown.values.image_units, list[tuple[float, float]]()
     # A border of nothing: a unit at the edge is closed there, and one that is everything has an outline at all.
     around = (left - width / 128, top - height / 128, width * 130 / 128, height * 130 / 128)

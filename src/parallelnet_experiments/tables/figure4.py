@@ -110,7 +110,7 @@ def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> Figure:
 
     examples = [Shown(explanation) for explanation in explanations]
     parts = [("speech", "words", "picture")[:: 1 if each.of.units == "words" else 2] for each in examples]
-    heights = [0.5 + sample_plots.sample_height(each, shown) for each, shown in zip(examples, parts, strict=True)]
+    heights = [0.5 + sample_plots.heights(each, shown)[0] for each, shown in zip(examples, parts, strict=True)]
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     for panel, each, shown, truth in zip(panels(figure, heights=heights), examples, parts, truths, strict=True):
         said = each.of.prediction.emotion
