@@ -2,7 +2,8 @@
 
 import pytest
 
-from parallelnet.report import dataset_plots, drawing
+from parallelnet.report import drawing
+from parallelnet.report import plots as dataset_plots
 
 CLASSES = ("anger", "happy", "hate", "sad")
 COUNTS = {"anger": 10, "happy": 60, "hate": 0, "sad": 30}

@@ -8,8 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.text import Text
 from PIL import Image
 
@@ -114,23 +113,33 @@ def signs(values):
     return [int(np.sign(value)) for value in values]
 
 
+def span_of(path):
+    return path.vertices[:, 0].min(), path.vertices[:, 0].max()
+
+
+def boxes_of(figure):
+    """Return the words' texts, each with its box."""
+    figure.draw_without_rendering()
+    return [text for text in figure.findobj(Text) if text.get_bbox_patch() is not None]
+
+
+def paint_of(text):
+    return side(text.get_bbox_patch().get_facecolor())
+
+
 def texts(figure):
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
-
-
-def labelled(ax, kind):
-    return [artist for artist in ax.get_children() if isinstance(artist, kind)]
 
 
 @pytest.mark.parametrize("colours", ["paper", "safe"])
 def test_shades_tell_sides_and_amounts(colours):
     scale = drawing.shades(colours, (0.2, -0.1))
-    assert scale.limit == 0.2
-    assert [side(scale.one(value)) for value in (0.2, 0.05, 0, -0.05, -0.2)] == [1, 1, 0, -1, -1]
-    np.testing.assert_array_equal(scale.of(9), scale.of(0.2))
-    saturation = [np.ptp(scale.one(value)[:3]) for value in (0, 0.05, 0.1, 0.2)]
+    assert drawing.limit_of(scale) == 0.2
+    assert [side(scale.to_rgba(value)) for value in (0.2, 0.05, 0, -0.05, -0.2)] == [1, 1, 0, -1, -1]
+    np.testing.assert_array_equal(scale.to_rgba(9), scale.to_rgba(0.2))
+    saturation = [np.ptp(scale.to_rgba(value)[:3]) for value in (0, 0.05, 0.1, 0.2)]
     assert saturation == sorted(saturation)
-    assert max(scale.one(0)[:3]) < 0.93  # seen on white
+    assert max(scale.to_rgba(0)[:3]) < 0.93  # seen on white
 
 
 @pytest.mark.parametrize("colours", ["paper", "safe"])
@@ -142,16 +151,16 @@ def test_ink_reads_on_every_shade(colours):
     scale = drawing.shades(colours, (1.0,))
     inks = set()
     for value in np.linspace(-1, 1, 101):
-        ink = scale.ink(value)
-        light, dark = sorted((luminance(scale.one(value)), float(ink == "white")), reverse=True)
+        ink = drawing.ink(scale.to_rgba(value))
+        light, dark = sorted((luminance(scale.to_rgba(value)), float(ink == "white")), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG AA
         inks.add(ink)
     assert inks == {"black", "white"} or colours == "safe"
 
 
 def test_nothing_looks_like_much():
-    assert drawing.shades("paper", (0.0, 0.0)).limit == 0.01
-    assert drawing.shades("paper", ()).limit == 0.01
+    assert drawing.limit_of(drawing.shades("paper", (0.0, 0.0))) == 0.01
+    assert drawing.limit_of(drawing.shades("paper", ())) == 0.01
 
 
 def test_numbers():
@@ -161,113 +170,131 @@ def test_numbers():
 
 def test_waveform_stands_in_the_seconds_of_the_file_in_the_shades_of_its_units():
     explanation = explain()
-    figure = plots.speech_plot(explanation)
-    above, below = figure.axes
-    trimmed, units = (c for c in above.collections if isinstance(c, PolyCollection) and c.get_label() != "kept")
-    spans = [tuple(path.vertices[:, 0][[0, len(path.vertices) // 2 - 1]].round(3)) for path in units.get_paths()]
-    assert spans == list(pairwise(CUTS))
-    assert [side(colour) for colour in units.get_facecolors()] == signs(SPEECH)
-    ends = [(path.vertices[:, 0].min().round(3), path.vertices[:, 0].max().round(3)) for path in trimmed.get_paths()]
-    assert ends == [(0.0, 0.5), (3.0, 3.5)]
+    figure = plots.plot(explanation, "speech")
+    above, below = figure.axes[:2]
+    trimmed, *units = (c for c in above.collections if isinstance(c, PolyCollection) and c.get_label() != "kept")
+
+    def span(part):
+        spans = [span_of(path) for path in part.get_paths()]
+        return min(a for a, _ in spans), max(b for _, b in spans)
+
+    stripe = 3.5 / 2400 + 0.016  # the places of the envelope, and half a frame
+    np.testing.assert_allclose([span(part) for part in units], list(pairwise(CUTS)), atol=stripe)
+    assert [side(unit.get_facecolor()[0]) for unit in units] == signs(SPEECH)
+    np.testing.assert_allclose([span_of(path) for path in trimmed.get_paths()], [(0, 0.5), (3, 3.5)], atol=stripe)
     assert above.get_xlim() == below.get_xlim() == (0, 3.5)
     assert below.get_xlabel() == "seconds in the file"
     kept = next(c for c in above.collections if c.get_label() == "kept")
-    starts = [(path.vertices[:, 0].min(), path.vertices[:, 0].max()) for path in kept.get_paths()]
-    assert starts == [(0.5, 1.0), (1.5, 2.0), (2.0, 3.0)]
-    words = {text.get_text(): text.xy[0] for text in above.texts}
+    assert [span_of(path) for path in kept.get_paths()] == [(0.5, 1.0), (1.5, 2.0), (2.0, 3.0)]
+    words = {label.get_text(): at for at, label in zip(above.get_xticks(), above.get_xticklabels(), strict=True)}
     assert words["not"] == pytest.approx(0.75)
-    assert set(WORDS) <= set(words)
+    assert set(WORDS) == set(words)
+
+
+def test_only_words_that_have_room_are_written_the_strongest_first():
+    n = 60
+    units = tuple(SpeechUnit(a, b, f"w{k}", a, b) for k, (a, b) in enumerate(pairwise(np.linspace(0, 3, n + 1))))
+    own = replace(explain().of_target, speech_units=tuple(0.001 * k for k in range(n)))
+    crowded = replace(explain(), speech_units=units, values={"happy": own}, kept=(True,) * n)
+    above = plots.plot(crowded, "speech").axes[0]
+    names = [label.get_text() for label in above.get_xticklabels()]
+    assert names[0] == "w59"
+    assert len(names) < 40
+    assert np.diff(sorted(above.get_xticks())).min() > 0.09  # seconds: a quarter of an inch, more than a slanted line
 
 
 def test_spectrogram_lies_where_its_frames_are():
     explanation = explain()
-    image = plots.speech_plot(explanation).axes[1].images[0]
+    image = plots.plot(explanation, "speech").axes[1].images[0]
     pixels, (left, right, _, top) = image.get_array(), image.get_extent()
     assert (left, right, top) == pytest.approx((0.5 - 0.016, 0.5 + 95.5 * 0.032, 128))
     middles = [round((0.5 * (a + b) - 0.5) / 0.032) for a, b in pairwise(CUTS)]
     assert [side(pixels[64, frame]) for frame in middles] == signs(SPEECH)
     assert pixels[64, -1].tolist() == [1, 1, 1]  # after the last unit: no shade
     loud = replace(explanation, material=replace(explanation.material, log_mel=np.ones((128, 96), np.float32)))
-    assert plots.speech_plot(loud).axes[1].images[0].get_array()[64, 5].max() < 0.3
+    assert plots.plot(loud, "speech").axes[1].images[0].get_array()[64, 5].max() < 0.3
 
 
 def test_bands_have_patches_of_their_own():
     explanation = explain()
     bands = ((0.1, -0.1), (-0.1, -0.1), (0.0, 0.1), (0.1, 0.1))
     values = {"happy": replace(explanation.of_target, speech_bands=bands)}
-    pixels = plots.speech_plot(replace(explanation, values=values, mel_bands=2)).axes[1].images[0].get_array()
+    pixels = plots.plot(replace(explanation, values=values, mel_bands=2), "speech").axes[1].images[0].get_array()
     frames = [round((a + 0.2 - 0.5) / 0.032) for a in CUTS[:-1]]
     assert [(side(pixels[0, f]), side(pixels[127, f])) for f in frames] == [(1, -1), (-1, -1), (0, 1), (1, 1)]
 
 
 def test_words_stand_on_their_shades_over_their_seconds():
-    figure = plots.words_plot(explain())
-    ax = figure.axes[0]
-    boxes = labelled(ax, FancyBboxPatch)
-    assert [box.get_label() for box in boxes] == list(WORDS)
-    assert [side(box.get_facecolor()) for box in boxes] == signs(SPEECH)
-    drawn = [text.get_text() for text in ax.texts if text.get_text() != "happy: what each word did"]
-    assert drawn[:8] == ["not", "0.60", "a$b$", "1.10", "x_1^2", "1.60", "so", "2.10"]
-    assert len(ax.lines) == 1  # one word is not kept
-    edges = [(box.get_x(), box.get_x() + box.get_width()) for box in boxes]
-    assert all(a[1] < b[0] for a, b in pairwise(edges))
-    assert boxes[1].get_x() <= ax.lines[0].get_xdata()[0] <= edges[1][1]
+    figure = plots.plot(explain(), "words")
+    words = boxes_of(figure)
+    assert [word.get_text() for word in words] == list(WORDS)
+    assert [paint_of(word) for word in words] == signs(SPEECH)
+    assert {"0.60", "1.10", "1.60", "2.10"} <= set(texts(figure))
+    assert [word.get_bbox_patch().get_linestyle() for word in words] == ["solid", ":", "solid", "solid"]  # kept or not
+    assert any(said.startswith("dotted: below the 30th percentile") for said in texts(figure))
 
 
-def test_long_texts_get_lines_and_shrink_into_a_given_place():
-    n = 60
+@pytest.mark.parametrize("word", ["emotion", "WWWWWWWW", "\u65e5\u672c\u8a9e", "\u05e9\u05dc\u05d5\u05dd", "i"])
+@pytest.mark.parametrize("n", [1, 7, 60])
+def test_words_get_lines_and_never_touch(n, word):
     times = np.linspace(0, 3, n + 1)
     explanation = replace(
         explain(),
-        speech_units=tuple(SpeechUnit(a, b, "emotion", a, b) for a, b in pairwise(times)),
+        speech_units=tuple(SpeechUnit(a, b, word, a, b) for a, b in pairwise(times)),
         values={"happy": replace(explain().of_target, speech_units=(0.1,) * n)},
         kept=(True,) * n,
     )
-    figure = Figure(figsize=(6, 1.5))
-    ax = figure.add_axes((0, 0, 1, 1))
-    assert plots.words_plot(explanation, ax, bar=False) is figure
-    boxes = labelled(ax, FancyBboxPatch)
-    assert len({box.get_y() for box in boxes}) > 2
-    assert max(box.get_x() + box.get_width() for box in boxes) <= 6 * 72 + 1e-6
-    assert max(box.get_y() + box.get_height() for box in boxes) <= 1.5 * 72
-    wide = plots.words_plot(explanation)
-    assert wide.get_size_inches()[1] > plots.words_plot(explain()).get_size_inches()[1]
+    figure = plots.plot(explanation, "words")
+    places = [text.get_bbox_patch().get_window_extent() for text in boxes_of(figure)]
+    assert max(place.x1 for place in places) <= figure.bbox.x1
+    assert all(a.x1 < b.x0 or a.y0 > b.y1 for a, b in pairwise(places))
+    assert min(place.y0 for place in places) > figure.axes[1].get_window_extent().y1  # above the scale
+    lines = len({round(place.y0) for place in places})
+    assert (lines > 2) == (n == 60)
 
 
 def test_picture_cells_have_the_shades_of_their_values_in_the_box():
     explanation = explain()
-    figure = plots.picture_plot(explanation)
+    figure = plots.plot(explanation, "picture")
     ax = figure.axes[0]
-    whole, cells = ax.images
+    whole, seen, cells = ax.images
     assert whole.get_array().shape == (60, 90, 3)
-    assert cells.get_extent() == [30, 75, 50, 10]
-    paint = cells.get_array()
+    assert whole.get_alpha() == 0.5  # pale, but for what the model saw
+    assert seen.get_extent() == cells.get_extent() == [30, 75, 50, 10]
+    paint = cells.get_array()[32::64, 21::43]  # one pixel of each cell
     assert paint.shape == (2, 3, 4)
     assert [side(colour) for colour in paint.reshape(6, 4)] == signs(PICTURE)
     opacity = paint[..., 3].ravel()
     assert opacity.max() == opacity[0] == pytest.approx(0.65)
     assert list(np.argsort(opacity)) == list(np.argsort(np.abs(PICTURE)))
     assert opacity[4] == 0  # what does nothing hides nothing
-    seen = next(patch for patch in ax.patches if patch.get_label() == "seen")
-    assert seen.get_bbox().bounds == (30, 10, 45, 40)
-    strong = [patch.get_bbox().bounds for patch in ax.patches if patch.get_label() == "strong"]
-    assert strong == [(30, 10, 15, 20), (60, 30, 15, 20), (45, 10, 15, 20)]
-    assert [text.get_text() for text in ax.texts if text.get_text()[0] in "+\N{MINUS SIGN}"] == [
-        "+0.300",
-        "+0.130",
-        "\N{MINUS SIGN}0.100",
-    ]
+    (frame,) = ax.patches
+    assert frame.get_bbox().bounds == (30, 10, 45, 40)
+    # By size; each stands in its cell.
+    found = {text.get_text(): text.get_position() for text in ax.texts}
+    middles = {"+0.300": (37.5, 20), "+0.130": (67.5, 40), "\N{MINUS SIGN}0.100": (52.5, 20)}
+    assert list(found) == list(middles)
+    for said, middle in middles.items():
+        assert found[said] == pytest.approx(middle, abs=0.4)  # half a pixel of the model's square
+
+
+def test_values_of_neighbours_do_not_touch():
+    picture = tuple(0.3 if k in (17, 18, 33) else 0.0 for k in range(256))
+    figure = plots.plot(explain(picture=picture, grid=(16, 16)), "picture")
+    figure.draw_without_rendering()
+    places = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(places) == 3
+    assert not any(a.overlaps(b) for k, a in enumerate(places) for b in places[:k])
 
 
 def test_picture_goes_near_to_a_small_box():
     explanation = replace(explain(), image_box=(40, 20, 9, 9))
-    figure = plots.picture_plot(explanation)
+    figure = plots.plot(explanation, "picture")
     ax = figure.axes[0]
     assert ax.get_xlim() == pytest.approx((37.3, 51.7))
     assert ax.get_ylim() == pytest.approx((31.7, 17.3))
     finder = next(child for child in ax.child_axes if child.images)
     assert [patch.get_bbox().bounds for patch in finder.patches] == [(40, 20, 9, 9)] * 2
-    assert not any(child.images for child in plots.picture_plot(explanation, finder=False).axes[0].child_axes)
 
 
 def test_superpixels_are_mapped_into_the_box():
@@ -275,8 +302,8 @@ def test_superpixels_are_mapped_into_the_box():
     labels[:, 64:] = 1
     labels[64:, 64:] = 2
     explanation = explain(picture=(0.2, -0.1, 0.0), labels=tuple(labels.ravel().tolist()))
-    ax = plots.picture_plot(explanation).axes[0]
-    cells = ax.images[1]
+    ax = plots.plot(explanation, "picture").axes[0]
+    cells = ax.images[2]
     assert cells.get_extent() == [30, 75, 50, 10]
     paint = cells.get_array()
     assert paint.shape == (128, 128, 4)
@@ -287,16 +314,18 @@ def test_superpixels_are_mapped_into_the_box():
 
 
 def bars(figure):
-    return {
-        bar.get_label(): (bar[0].get_x(), bar[0].get_width(), bar[0].get_facecolor())
-        for bar in figure.axes[0].containers
-    }
+    """Return {name: (start, change, colour)} of the bars that are no levels."""
+    ax = figure.axes[0]
+    drawn = next(each for each in ax.containers if isinstance(each, BarContainer))
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    pairs = zip(names, drawn, strict=True)
+    return {name: (bar.get_x(), bar.get_width(), bar.get_facecolor()) for name, bar in pairs if bar.get_width()}
 
 
 def test_modalities_lead_from_base_to_the_whole():
     explanation = explain(speech=(0.1, -0.3, 0.0, 0.05))
     own = explanation.of_target
-    found = bars(plots.modality_plot(explanation))
+    found = bars(plots.plot(explanation, "modality"))
     changes = {
         "only the speech": (0.25, own.speech_alone - own.base),
         "only the picture": (own.speech_alone, own.image_alone - own.base),
@@ -317,118 +346,135 @@ def test_modalities_lead_from_base_to_the_whole():
 def test_one_modality_alone(gone, tmp_path):
     explanation = explain(**{gone: ()})
     left = "picture" if gone == "speech" else "speech"
-    assert list(bars(plots.modality_plot(explanation))) == [f"value of the {left}"]
+    assert list(bars(plots.plot(explanation, "modality"))) == [f"value of the {left}"]
     names = {path.stem for path in plots.save_all(explanation, tmp_path)}
     own = {"speech", "words"} if left == "speech" else {"picture"}
     assert names == {"explanation", "modality", "waterfall", "division"} | own
 
 
 def test_waterfall_leads_to_the_prediction_and_sums_the_rest():
-    explanation = explain()
-    figure = plots.waterfall_plot(explanation, k=3)
+    explanation = explain(picture=(*PICTURE, *PICTURE), grid=(4, 3))
+    figure = plots.plot(explanation, "waterfall")
     found = bars(figure)
-    assert list(found) == [
+    assert [list(found)[k] for k in (0, 1, 2, -1)] == [
         "picture: row 1, column 1",
+        "picture: row 3, column 1",
         "speech: a$b$ (1.10 s)",
-        "picture: row 2, column 3",
-        "7 other units",
+        "6 other parts",
     ]
+    assert len(found) == 10 + 1
     at = 0.25
     for start, change, colour in found.values():
-        assert start == pytest.approx(at)
+        assert start + min(change, 0) - min(change, 0) == pytest.approx(at)
         assert side(colour) == np.sign(change)
         at += change
     assert at == pytest.approx(explanation.full_value)
     drawn = [text.get_text() for text in figure.axes[0].texts]
     assert (drawn[0], drawn[-1]) == ("0.250", f"{explanation.full_value:.3f}")
-    assert "1 other unit" in bars(plots.waterfall_plot(explanation, k=9))
-    with pytest.raises(OptionError, match="k is 0; allowed: 1 or more"):
-        plots.waterfall_plot(explanation, k=0)
+    # One that is left over is named: a line of its own says no less.
+    assert not any(
+        "other" in name for name in bars(plots.plot(explain(picture=(*PICTURE, 0.1), grid=(1, 7)), "waterfall"))
+    )
+
+
+def test_waterfall_shows_twice_the_error_of_samples():
+    sampled = replace(explain().of_target, speech_errors=(0.01,) * 4, image_errors=(0.02,) * 6)
+    ax = plots.plot(replace(explain(), values={"happy": sampled}), "waterfall").axes[0]
+    errors = next(each for each in ax.containers if isinstance(each, ErrorbarContainer))
+    spans = [np.ptp(line[:, 0]) for line in errors[2][0].get_segments()]
+    assert spans[:3] == pytest.approx([0, 0.08, 0.04])  # the level, a cell, a word
 
 
 def test_waterfall_says_what_a_method_loses():
     explanation = explain()
     missing = replace(explanation.of_target, full=explanation.full_value + 0.05)
-    found = bars(plots.waterfall_plot(replace(explanation, values={"happy": missing})))
-    assert found["lost by the method"][1] == pytest.approx(0.05)
+    found = bars(plots.plot(replace(explanation, values={"happy": missing}), "waterfall"))
+    assert found["in no part"][1] == pytest.approx(0.05)
 
 
 def test_another_class_shows_its_own_values():
     explanation = explain()
-    boxes = labelled(plots.words_plot(explanation, target="sad").axes[0], FancyBboxPatch)
-    assert [side(box.get_facecolor()) for box in boxes] == signs(-np.array(SPEECH))
-    assert any("probability of sad" in said for said in texts(plots.words_plot(explanation, target="sad")))
+    boxes = boxes_of(plots.plot(explanation, "words", target="sad"))
+    assert [paint_of(box) for box in boxes] == signs(-np.array(SPEECH))
+    assert any("probability of sad" in said for said in texts(plots.plot(explanation, "words", target="sad")))
 
 
 def test_interactions_are_a_matrix_with_names():
     explanation = explain(method="exact")
-    figure = plots.interaction_plot(explanation)
+    figure = plots.plot(explanation, "interaction")
     ax = figure.axes[0]
     cells = ax.images[0].get_array()
     assert cells.shape == (4, 6, 4)
     table = np.array(explanation.interactions)
     assert [side(colour) for colour in cells.reshape(-1, 4)] == [
-        side(colour) for colour in drawing.shades("paper", *explanation.interactions).of(table).reshape(-1, 4)
+        side(colour) for colour in drawing.shades("paper", *explanation.interactions).to_rgba(table).reshape(-1, 4)
     ]
     assert (side(cells[1, 0]), side(cells[1, 1]), side(cells[0, 4])) == (-1, 1, 0)
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         f"{word} ({unit.start_s:.2f} s)" for word, unit in zip(WORDS, explanation.speech_units, strict=True)
     ]
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2", "3", "1", "2", "3"]
-    drawn = [text.get_text() for text in ax.texts]
-    assert {"row 1", "row 2", "+0.030", "\N{MINUS SIGN}0.060"} <= set(drawn)
-    maps = plots.interaction_plot(explanation, small_multiples=True).axes[0].child_axes
+    cells = [label.get_text() for label in ax.get_xticklabels()]
+    assert cells == ["1, 1", "1, 2", "1, 3", "2, 1", "2, 2", "2, 3"]
+    assert {"+0.030", "\N{MINUS SIGN}0.060"} <= {text.get_text() for text in ax.texts}
+    maps = plots.plot(explanation, "interaction_maps").axes
     assert [child.get_title() for child in maps[:4]] == list(WORDS)
-    assert maps[1].images[0].get_array().shape == (2, 3, 4)
+    assert maps[1].images[0].get_array()[32::64, 21::43].shape == (2, 3, 4)
 
 
 def test_what_has_no_interactions_or_division_is_refused():
     with pytest.raises(InputError, match=r"Method owen gives no interactions. Mend: .* --method exact"):
-        plots.interaction_plot(explain())
+        plots.plot(explain(), "interaction")
     with pytest.raises(InputError, match=r"Method exact divides nothing. Mend: .* --method owen or paper"):
-        plots.division_plot(explain(method="exact"))
+        plots.plot(explain(method="exact"), "division")
 
 
 def test_division_is_a_tree_of_boxes():
     explanation = explain()
-    ax = plots.division_plot(explanation).axes[0]
-    boxes = {int(box.get_label()): box for box in labelled(ax, FancyBboxPatch)}
+    speech, picture = plots.plot(explanation, "division").axes[:2]
+    assert (speech.get_title(loc="left"), picture.get_title(loc="left")) == ("speech", "picture")
+    boxes = {
+        place: box
+        for ax, nodes in ((speech, range(7)), (picture, range(7, 18)))
+        for place, box in zip(nodes, ax.containers[0], strict=True)
+    }
     assert len(boxes) == len(explanation.nodes) == 7 + 11
     for k, node in enumerate(explanation.nodes):
         value = explanation.of_target.nodes[k]
         assert side(boxes[k].get_facecolor()) in (int(np.sign(value)), 0 if abs(value) < 0.02 else 9)
         if node.parent >= 0:
             parent = boxes[node.parent]
-            assert parent.get_y() < boxes[k].get_y()
-            assert parent.get_x() - 1e-6 <= boxes[k].get_x()
-            assert boxes[k].get_x() + boxes[k].get_width() <= parent.get_x() + parent.get_width() + 1e-6
-    drawn = [text.get_text() for text in ax.texts]
-    assert {"speech", "picture", *WORDS, "1, 1", "2, 3", "+0.300"} <= set(drawn)
+            assert parent.get_y() + parent.get_height() < boxes[k].get_y()
+            assert parent.get_x() <= boxes[k].get_x()
+            assert boxes[k].get_x() + boxes[k].get_width() <= parent.get_x() + parent.get_width()
+    assert [label.get_text() for label in speech.get_xticklabels()] == list(WORDS)
+    assert {"1, 1", "2, 3"} <= {label.get_text() for label in picture.get_xticklabels()}
+    drawn = [text.get_text() for text in (*speech.texts, *picture.texts)]
+    assert "+0.300" in drawn
     assert not any("lost" in said for said in drawn)
-    paper = [text.get_text() for text in plots.division_plot(explain(method="paper")).axes[0].texts]
+    paper = texts(plots.plot(explain(method="paper"), "division"))
     assert sum("lost +0.010" in said for said in paper) == 3 + 5  # the parts that have halves
 
 
 def test_without_material_signals_are_refused_and_numbers_drawn(tmp_path):
     explanation = Explanation.from_json(explain().to_json())
-    for draw in (plots.speech_plot, plots.picture_plot):
+    for name in ("speech", "picture"):
         with pytest.raises(InputError, match=r"has no (waveform|picture) \(material\): it was read from JSON.* Mend: "):
-            draw(explanation)
+            plots.plot(explanation, name)
     names = [path.name for path in plots.save_all(explanation, tmp_path)]
     assert names == ["explanation.png", "words.png", "modality.png", "waterfall.png", "division.png"]
 
 
 def test_what_a_sample_lacks_is_refused():
     with pytest.raises(InputError, match="without speech: there is nothing to draw"):
-        plots.speech_plot(explain(speech=()))
+        plots.plot(explain(speech=()), "speech")
     with pytest.raises(InputError, match="without picture"):
-        plots.picture_plot(explain(picture=()))
+        plots.plot(explain(picture=()), "picture")
     with pytest.raises(InputError, match=r"The speech units are segments, not words. Mend: "):
-        plots.words_plot(explain(words=()))
+        plots.plot(explain(words=()), "words")
     with pytest.raises(OptionError, match=r"Unknown target 'hapy'. Did you mean 'happy'"):
-        plots.modality_plot(explain(), target="hapy")
+        plots.plot(explain(), "modality", target="hapy")
     with pytest.raises(OptionError, match=r"Unknown colours 'pink'. Available: paper, safe. See --colours"):
-        plots.words_plot(explain(), colours="pink")
+        plots.plot(explain(), "words", colours="pink")
 
 
 ODD = ("\u65e5\u672c\ud800", "\u05e9\u05dc\u05d5\u05dd", "\U0001f469\u200d\U0001f467\ufe0f\x00\n", "$\\frac{")
@@ -439,7 +485,7 @@ def test_any_text_is_drawn_as_text(method, tmp_path):
     # Warnings are errors here: a missing glyph would raise while the file is written.
     explanation = explain(words=ODD, method=method, emotion="$x_1$ \u65e5 <b>")
     assert len(plots.save_all(explanation, tmp_path)) == (7 if method == "owen" else 8)
-    figure = plots.words_plot(explanation)
+    figure = plots.plot(explanation, "words")
     drawn = texts(figure)
     assert "$\\frac{" in drawn
     assert any("$x_1$" in said and "<b>" in said for said in drawn)
@@ -463,50 +509,44 @@ def test_all_zero_and_all_negative(value, tmp_path):
     with Image.open(path) as picture:
         assert min(picture.size) > 200
         assert len(picture.convert("L").getcolors()) > 50  # shades: something was drawn
-    boxes = labelled(plots.words_plot(explanation).axes[0], FancyBboxPatch)
-    assert {side(box.get_facecolor()) for box in boxes} == {int(np.sign(value))}
+    assert {paint_of(box) for box in boxes_of(plots.plot(explanation, "words"))} == {int(np.sign(value))}
 
 
 def test_overview_has_the_parts_and_repeats(tmp_path):
     explanation = explain()
     figure = plots.overview(explanation)
     drawn = texts(figure)
-    assert {"happy", "a$b$", "seconds in the file", "only together", "everything present"} <= set(drawn)
+    told = {
+        "happy: 50% sure, from speech and picture",
+        "a$b$",
+        "seconds in the file",
+        "only together",
+        "everything present",
+    }
+    assert told <= set(drawn)
     line = "probability of happy: 0.250 with nothing present, 0.500 with everything (owen)"
     assert line in drawn
     first, again = (drawing.save(plots.overview(explanation), tmp_path / name) for name in ("a.png", "b.png"))
     assert first.read_bytes() == again.read_bytes()
 
 
-def test_figures_can_share_an_axes():
-    figure = Figure(figsize=(12, 12))
-    axes = figure.subplots(4, 2)
-    explanation = explain()
-    assert plots.speech_plot(explanation, (axes[0, 0], axes[1, 0])) is figure
-    drawers = (plots.words_plot, plots.picture_plot, plots.modality_plot, plots.waterfall_plot, plots.division_plot)
-    for draw, ax in zip(drawers, axes.ravel()[3:], strict=True):
-        assert draw(explanation, ax) is figure
-    assert plots.interaction_plot(explain(method="exact"), axes[0, 1]) is figure
-
-
 @pytest.mark.parametrize("grid", [(1, 1), (1, 8), (16, 16)])
 def test_grids_of_any_size(grid):
     n = grid[0] * grid[1]
     picture = tuple(np.linspace(-0.01, 0.02, n).tolist()) if n > 1 else (0.2,)
-    figure = plots.picture_plot(explain(picture=picture, grid=grid))
-    assert figure.axes[0].images[1].get_array().shape == (*grid, 4)
-    strong = [patch for patch in labelled(figure.axes[0], Rectangle) if patch.get_label() == "strong"]
-    assert len(strong) == min(3, n)
-    ax = plots.interaction_plot(explain(picture=picture, grid=grid, method="exact")).axes[0]
+    figure = plots.plot(explain(picture=picture, grid=grid), "picture")
+    assert len(np.unique(figure.axes[0].images[2].get_array().reshape(-1, 4), axis=0)) > (n > 1)
+    assert len(figure.axes[0].texts) == min(3, n)
+    ax = plots.plot(explain(picture=picture, grid=grid, method="exact"), "interaction").axes[0]
     assert ax.images[0].get_array().shape == (4, n, 4)
-    tree = plots.division_plot(explain(picture=picture, grid=grid)).axes[0]
-    assert len(labelled(tree, FancyBboxPatch)) == 7 + 2 * n - 1
+    tree = plots.plot(explain(picture=picture, grid=grid), "division").axes
+    assert [len(ax.containers[0]) for ax in tree[:2]] == [7, 2 * n - 1]
 
 
 def test_no_pyplot_and_nothing_at_import():
     code = (
         "import sys, parallelnet.report.explanation_plots as p; early = 'matplotlib' in sys.modules; "
-        "from parallelnet.report.drawing import shades, width_pt; shades('paper', [1.0]); width_pt('a', 9); "
+        "from parallelnet.report.drawing import plain, shades; shades('paper', [1.0]); plain('\u65e5'); "
         "print(early, 'matplotlib.pyplot' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..report import dataset_plots, drawing, numbers
+from ..report import drawing, numbers, plots
 from .draft import REASONS
 from .inspection import Inspection, inspect
 
@@ -98,14 +98,14 @@ def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return every figure that the card shows, by its name."""
     emotions, classes, tally = found["labels"] == "emotion", found["classes"], found["tally"]
     figures = {
-        "classes": dataset_plots.class_shares(_class_counts(found), PAPER_COUNTS if emotions else None),
-        "durations": dataset_plots.durations(tally["durations"]["seconds"]),
+        "classes": plots.class_shares(_class_counts(found), PAPER_COUNTS if emotions else None),
+        "durations": plots.durations(tally["durations"]["seconds"]),
     }
     if emotions and found["threshold_curve"]:
-        figures["threshold"] = dataset_plots.threshold_curve(
+        figures["threshold"] = plots.threshold_curve(
             found["threshold_curve"], found["threshold"], found["n_kept"], classes
         )
     if emotions and tally["named"]:
-        figures["teachers"] = dataset_plots.teacher_table(tally["named"], classes)
-        figures["confidences"] = dataset_plots.confidences(tally["confidences"], found["threshold"])
+        figures["teachers"] = plots.teacher_table(tally["named"], classes)
+        figures["confidences"] = plots.confidences(tally["confidences"], found["threshold"])
     return figures

@@ -11,13 +11,13 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from .html import render_page, script_json
-from .html_signals import jpeg, sound
+from .html_page import jpeg, render_page, script_json, sound
 
 MARKS: dict[str, str] = {
     "wrong-label": "wrong label",
@@ -72,9 +72,8 @@ class GalleryRow:
     @property
     def agreed(self) -> bool | None:
         """Whether both teachers find the same class most probable; None without both."""
-        if not self.speech_probs or not self.image_probs:
-            return None
-        return int(np.argmax(self.speech_probs)) == int(np.argmax(self.image_probs))
+        both = bool(self.speech_probs and self.image_probs)
+        return int(np.argmax(self.speech_probs)) == int(np.argmax(self.image_probs)) if both else None
 
     @property
     def n_bytes(self) -> int:
@@ -98,31 +97,17 @@ def sound_uri(flac: bytes, duration_s: float) -> str:
 def within(rows: Iterable[GalleryRow], most_bytes: int) -> tuple[GalleryRow, ...]:
     """Return the first rows, as many as one page of at most so many bytes holds; at least one."""
     kept: list[GalleryRow] = []
-    left = most_bytes - _MARGIN
     for row in rows:
-        left -= row.n_bytes
-        if kept and left < 0:
+        most_bytes -= row.n_bytes
+        if kept and most_bytes < _MARGIN:
             break
         kept.append(row)
     return tuple(kept)
 
 
-def write(
-    path: str | Path,
-    rows: Sequence[GalleryRow],
-    *,
-    title: str,
-    classes: Sequence[str],
-    fingerprint: str,
-    n_kept: int,
-    first: int = 0,
-    excluded: Sequence[str] = (),
-) -> Path:
-    """Write `render`'s page as UTF-8 and return its path."""
-    page = render(
-        rows, title=title, classes=classes, fingerprint=fingerprint, n_kept=n_kept, first=first, excluded=excluded
-    )
-    Path(path).write_text(page, encoding="utf-8", newline="\n")
+def write(path: str | Path, rows: Sequence[GalleryRow], **facts: Any) -> Path:
+    """Write `render`'s page of these rows and facts as UTF-8 and return its path."""
+    Path(path).write_text(render(rows, **facts), encoding="utf-8", newline="\n")
     return Path(path)
 
 
@@ -148,7 +133,6 @@ def render(
         excluded: ids that this build left out already by marks; they are exported again, so that the new csv does for
             the next build what both did.
     """
-    voices = {row.voice for row in rows if row.voice}
     return render_page(
         "gallery.html.j2",
         rows=rows,
@@ -158,7 +142,6 @@ def render(
         sources=[name for name in ("speech", "image") if any(row.source == name for row in rows)],
         judged=any(row.agreed is not None for row in rows),
         languages=sorted({row.language for row in rows if row.language}),
-        voices=len(voices),
         marks=MARKS,
         n_kept=n_kept,
         first=first,

@@ -1,35 +1,32 @@
-"""One explanation as one HTML file that needs nothing else: no network, no other file, no program but a browser.
+"""One explanation as one HTML file that needs nothing else, and the index of many.
 
 Everything that is shown is written into the page here, for the class that was explained; the page's script repaints it
 for the other classes, plays, and lights up. Without a script, and on paper, the essentials are still there.
-
-Names, transcripts and class names come from anywhere. Jinja escapes them, the script gets them in one JSON block and
-only ever writes them as text, and the page's content policy runs no script but its own, known by its hash.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from .. import records
+from ..audio import SAMPLE_RATE_HZ
 from ..errors import unknown
-from ..explanation.result import Explanation
-from .drawing import Colours
-from .html_signals import jpeg
-from .html_view import View, short
+from ..explanation.result import ClassValues, Explanation
+from . import drawing
+from .drawing import SMALLEST, Colours
+from .html_page import LONGEST_SIDE, jpeg, outline, render_page, script_json, short, sound, waves
+
+_STEPS = 12  # parts named one by one on the way from base to score
+_ROWS = 400  # of the table of all numbers; the JSON has them all
+_SEEN = 5e-4  # what is less is not spoken of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +54,9 @@ class IndexRow:
     thumbnail: str = ""
 
 
-def write(
-    explanation: Explanation,
-    path: str | Path,
-    *,
-    title: str = "",
-    speech_name: str = "",
-    image_name: str = "",
-    colours: Colours = "paper",
-) -> Path:
-    """Write `render`'s page as UTF-8 and return its path."""
-    page = render(explanation, title=title, speech_name=speech_name, image_name=image_name, colours=colours)
-    Path(path).write_text(page, encoding="utf-8")
+def write(explanation: Explanation, path: str | Path, **given: Any) -> Path:
+    """Write `render`'s page as UTF-8 and return its path; what is given beyond the path goes to `render`."""
+    Path(path).write_text(render(explanation, **given), encoding="utf-8")
     return Path(path)
 
 
@@ -100,18 +88,17 @@ def render(
     """
     if colours not in get_args(Colours):
         raise unknown("colours", colours, get_args(Colours), "colours")
-    view = View(explanation)
-    names = [name for name in (speech_name, image_name) if name]
-    data = {"explanation": explanation.to_dict(), "page": view.for_script()}
+    view = _View(explanation)
     return render_page(
         "report.html.j2",
         explanation=explanation,
         view=view,
-        title=title or " + ".join(names) or "Explanation",
+        title=title or " + ".join(filter(None, (speech_name, image_name))) or "Explanation",
         speech_name=speech_name,
         image_name=image_name,
         colours=colours,
-        data=script_json(data),
+        divisions=list(drawing.divisions(explanation)),
+        data=script_json({"explanation": explanation.to_dict(), "page": view.for_script()}),
     )
 
 
@@ -140,41 +127,214 @@ def thumbnail(picture: npt.NDArray[np.uint8], side: int = 72) -> str:
     return jpeg(picture, side, quality=70)
 
 
-# --- pages ------------------------------------------------------------------------------------------------------------
+class _View:
+    """An explanation in the terms of its page: shades, places in percent, outlines; what the template asks for.
+
+    Values have keys: s speech unit, i picture unit, x pair of them, n part of the division, l its loss, b mel band.
+    """
+
+    def __init__(self, explanation: Explanation) -> None:
+        self.of = explanation
+        self.points = explanation.score == "probability"  # shown in percent and percentage points, else as it is
+        self.classes = list(explanation.values)
+        self.target = self.classes.index(explanation.target)
+        self.said = Counter(unit.word for unit in explanation.speech_units)
+        self.keyed = [dict(_keyed(values)) for values in explanation.values.values()]
+        self.scales = [_scales(values, SMALLEST if self.points else 10 * SMALLEST) for values in self.keyed]
+        self.factor = 100 if self.points else 1
+        self.digits = 1 if self.factor * self.scales[self.target]["s"] >= 5 else 2
+
+    def for_script(self) -> dict[str, Any]:
+        """Return values and scales of every class by the keys that elements carry, and names for the readout."""
+        names = {key: self.name(key).striptags() for key in self.keyed[self.target] if key[0] in "si"}
+        names |= {f"n{k}": self.node_name(k) for k in range(len(self.of.nodes))}
+        return {
+            "names": {key: short(name) for key, name in names.items()},
+            "values": [{key: round(value, 7) for key, value in values.items()} for values in self.keyed],
+            "scales": self.scales,
+            "target": self.target,
+            "factor": self.factor,
+            "unit": "points" if self.points else "log-odds",
+            "digits": self.digits,
+        }
+
+    # --- numbers and names as text ------------------------------------------------------------------------------------
+
+    def score(self, value: float) -> str:
+        """Return a score: `96.1%`, or the log-odds."""
+        return f"{100 * value:.1f}%" if self.points else drawing.minus(f"{value:.2f}")
+
+    def signed(self, value: float, digits: int | None = None) -> str:
+        """Return a value with its sign, in points or log-odds; one that rounds to 0 has none."""
+        text = f"{value * self.factor:+.{self.digits if digits is None else digits}f}"
+        return drawing.minus(text) if float(text) else text.lstrip("+-")
+
+    def shade(self, key: str, style: str = "") -> Markup:
+        """Return the attributes of an element coloured by the value with this key; `style` is CSS of ours."""
+        value = self.keyed[self.target].get(key, 0.0)
+        part = min(1.0, abs(value) / self.scales[self.target][key[0]])
+        sign = "-" if value < 0 else "+"
+        return Markup('data-u="{}" data-sign="{}" style="{}--m:{:.3f}"').format(key, sign, style, part)
+
+    def name(self, key: str) -> Markup:
+        """Return a unit's name as it stands in text: a word between quotation marks, on one line.
+
+        A word is isolated from the direction of the text around; one that is said more than once has its second too.
+        """
+        place = int(key[1:])
+        if key[0] == "i":
+            return Markup("{}").format(self.of.image_unit_name(place).replace(" ", "\u00a0"))
+        unit = self.of.speech_units[place]
+        if not unit.word:
+            return Markup("{}").format(self.of.speech_unit_name(place).replace("-", "\u2013").replace(" ", "\u00a0"))
+        when = f" at\u00a0{unit.start_s:.1f}\u00a0s" if self.said[unit.word] > 1 else ""
+        return Markup("\u201c<bdi>{}</bdi>\u201d{}").format(short(unit.word), when)
+
+    def node_name(self, place: int) -> str:
+        """Return what a part of the division holds: seconds, words, or cells."""
+        node = self.of.nodes[place]
+        parts, bands = self.of.division_parts(node)
+        if node.modality == "speech":
+            units = self.of.speech_units
+            words = " ".join(short(units[k].word) for k in parts[:6]) + (" \u2026" if len(parts) > 6 else "")
+            said = (
+                words if units[parts[0]].word else f"{units[parts[0]].start_s:.2f}\u2013{units[parts[-1]].end_s:.2f} s"
+            )
+            return said if len(bands) in (0, self.of.mel_bands) else f"{said}, {_span('band', bands, '')}"
+        if len(node.units) == 1:
+            return self.of.image_unit_name(parts[0])
+        if self.of.image_grid is None:
+            return f"{len(node.units)} regions"
+        rows, columns = zip(*(divmod(k, self.of.image_grid[1]) for k in node.units), strict=True)
+        return f"{_span('row', rows)}, {_span('column', columns)}"
+
+    # --- speech -------------------------------------------------------------------------------------------------------
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of the speech, with the quiet that was left out; without material, up to the last unit's end."""
+        wave = getattr(self.of.material, "waveform", None)
+        if wave is not None:
+            return float(len(wave)) / SAMPLE_RATE_HZ
+        return max((unit.reach_end_s for unit in self.of.speech_units), default=0.0)
+
+    def players(self) -> Iterator[tuple[str, str, str, list[str]]]:
+        """Yield (kind, sound as data URI, outline of the whole waveform, outline of each unit)."""
+        material = self.of.material
+        if material is None or material.waveform is None:
+            return
+        loudest = float(np.abs(material.waveform).max(initial=0.0)) or 1.0
+        reaches = [(unit.reach_start_s, unit.reach_end_s) for unit in self.of.speech_units]
+        for kind in ("original", "kept", "silenced", "inverted"):
+            wave = material.waveform if kind == "original" else getattr(material, kind)
+            if wave is not None:
+                wave = np.asarray(wave, np.float32)
+                yield kind, sound(wave), *waves(wave, reaches, max(loudest, float(np.abs(wave).max(initial=0.0))))
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return (percent, text) of at most ten times under the waveform, none so late that its text sticks out."""
+        steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
+        step = next((step for step in steps if self.duration_s / step <= 9), 3600)
+        places = [k * step for k in range(int(self.duration_s / step) + 1)] if self.duration_s else []
+        return [(100 * at / self.duration_s, _clock(at, step)) for at in places if at <= 0.94 * self.duration_s]
+
+    # --- picture ------------------------------------------------------------------------------------------------------
+
+    def pictures(self) -> Iterator[tuple[str, float, float, float, float]]:
+        """Yield (data URI, left, top, width, height): the whole, and on top of it sharper what the model saw."""
+        picture = getattr(self.of.material, "picture", None)
+        if picture is None:
+            return
+        height, width = picture.shape[:2]
+        yield jpeg(picture, LONGEST_SIDE), 0, 0, width, height
+        box = self.of.image_box
+        if box is not None and max(height, width) > LONGEST_SIDE and max(box[2:]) < max(height, width):
+            left, top, wide, high = box
+            yield jpeg(picture[top : top + high, left : left + wide], 800), left, top, wide, high
+
+    def regions(self) -> list[str]:
+        """Return the outline of each picture unit, in the model's square of 128 x 128."""
+        count = len(self.of.of_target.image_units)
+        if self.of.image_grid is None:
+            labels = drawing.owners(self.of) if self.of.image_labels else np.empty(0)
+            return [outline(labels == unit) for unit in range(count) if labels.size]
+        rows, columns = self.of.image_grid
+        wide, high = 128 / columns, 128 / rows
+        places = (divmod(unit, columns) for unit in range(count))
+        return [f"M{column * wide:.5g} {row * high:.5g}h{wide:.5g}v{high:.5g}h-{wide:.5g}z" for row, column in places]
+
+    @property
+    def frame(self) -> tuple[float, float, float, float] | None:
+        """Left, top, width, height of what is shown of the picture: what the model saw with a little around it."""
+        if self.of.image_box is None or self.of.image_size is None:
+            return None
+        (left, top, width, height), (across, down) = self.of.image_box, self.of.image_size
+        margin = 0.12 * max(width, height)
+        x, y = max(0.0, left - margin), max(0.0, top - margin)
+        return x, y, min(across, left + width + margin) - x, min(down, top + height + margin) - y
+
+    # --- the way from base to score, and all numbers ------------------------------------------------------------------
+
+    def steps(self, name: str) -> list[tuple[str, Markup | str, float, float]]:
+        """Return (key, name, from, to) of the parts that move a class most, the rest as one, in order of size."""
+        at, found = self.of.values[name].base, []
+        for key, said, change in drawing.steps(self.of.values[name], _STEPS):
+            found.append((key, said or self.name(key), at, at + change))
+            at += change
+        return found
+
+    def axis(self, values: Iterable[float]) -> tuple[float, float]:
+        """Return the lowest value and the width of an axis that holds these with some air."""
+        low, high = min(values := list(values)), max(values)
+        air = 0.04 * max(high - low, SMALLEST)
+        return low - air, high - low + 2 * air
+
+    def rows(self) -> list[str]:
+        """Return the keys of the units in their order; of very many, the largest for the target."""
+        own = {key: abs(value) for key, value in self.keyed[self.target].items() if key[0] in "si"}
+        kept = set(sorted(own, key=lambda key: -own[key])[:_ROWS])
+        return [key for key in own if key in kept]
+
+    def telling(self, values: ClassValues) -> Iterator[tuple[str, float, list[tuple[Markup, str]]]]:
+        """Yield for each modality its name, value, and (name, signed value) of the two units that count most.
+
+        A sampled value within twice its standard error may as well be 0: it is not named.
+        """
+        for modality, prefix, value, of_units, errors in (
+            ("speech", "s", values.speech, values.speech_units, values.speech_errors),
+            ("picture", "i", values.image, values.image_units, values.image_errors),
+        ):
+            sure = [
+                (self.name(f"{prefix}{k}"), self.signed(own))
+                for k, own in sorted(enumerate(of_units), key=lambda each: -abs(each[1]))
+                if abs(own) > 2 * (errors[k] if errors else 0) and abs(own) >= _SEEN
+            ]
+            if of_units:
+                yield modality, value, sure[:2]
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("parallelnet", "report/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"short": short, "link": _link}
-    return environment
+def _span(what: str, places: Iterable[int], plural: str = "s") -> str:
+    first, last = min(places := list(places)) + 1, max(places) + 1
+    return f"{what} {first}" if first == last else f"{what}{plural} {first}\u2013{last}"
 
 
-def render_page(template: str, **content: Any) -> str:
-    """Return a page that needs nothing else: the template with its style and script inside, which alone may run."""
-    environment = _environment()
-    sources = {}
-    for kind in ("css", "js"):
-        name = f"{template.split('.')[0]}.{kind}"
-        assert environment.loader is not None
-        sources[kind] = Markup(environment.loader.get_source(environment, name)[0])
-    digest = base64.b64encode(hashlib.sha256(sources["js"].encode()).digest()).decode()
-    page = environment.get_template(template).render(**sources, script_hash=digest, **content)
-    return page.encode("utf-8", "replace").decode()  # file names may hold bytes that are no text
+def _clock(seconds: float, step: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{rest:.1f} s" if step < 1 else f"{seconds:.0f} s" if step < 30 else f"{minutes:.0f}:{rest:02.0f}"
 
 
-def script_json(data: Any) -> Markup:
-    """Return JSON that no HTML parser takes for markup, and no old script engine for the end of a line."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+def _keyed(values: ClassValues) -> Iterator[tuple[str, float]]:
+    columns = (values.speech_units, values.image_units, values.nodes, values.lost)
+    for letter, column in zip("sinl", columns, strict=True):
+        yield from ((f"{letter}{k}", value) for k, value in enumerate(column))
+    for letter, rows in (("x", values.interactions or ()), ("b", values.speech_bands)):
+        yield from ((f"{letter}{j}.{k}", value) for j, row in enumerate(rows) for k, value in enumerate(row))
 
 
-def _link(path: str) -> str:
-    """Return a relative path as an address; what would be a scheme (`javascript:`) is part of the path."""
-    return quote(path.encode("utf-8", "replace"), safe="/")
+def _scales(values: dict[str, float], smallest: float) -> dict[str, float]:
+    """Return for each letter the value of the strongest colour; speech and picture share one, to be compared."""
+    largest = dict.fromkeys("sixnlb", smallest)
+    for key, value in values.items():
+        largest[key[0]] = max(largest[key[0]], abs(value))
+    largest["s"] = largest["i"] = max(largest["s"], largest["i"])
+    return largest

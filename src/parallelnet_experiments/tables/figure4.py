@@ -17,9 +17,8 @@ from parallelnet.explanation.explaining import explain
 from parallelnet.explanation.parts import SpeechUnit
 from parallelnet.explanation.result import Explanation
 from parallelnet.predictor import load
-from parallelnet.report import explanation_plots
-from parallelnet.report.drawing import DARK, colour_bar, place, plain, save, score_name, text, unit_shades
-from parallelnet.report.signal_plots import words_height
+from parallelnet.report import sample_plots
+from parallelnet.report.drawing import DARK, Shown, heading, panels, save
 from parallelnet.types import Sample
 
 from .runner import Material, Outcome
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 ROW = "parallelnet"
 """The row whose network is explained."""
 N_WORDS = 3
-_WIDTH, _SIDE, _MARGIN, _HEAD, _SPEECH = 11.0, 2.6, 0.3, 0.65, 1.75  # inches
 
 
 def draw(outcomes: Sequence[Outcome], material: Material, per_class: int, seed: int, out: Path) -> dict[str, Any]:
@@ -103,7 +101,7 @@ def _modalities(explanation: Explanation) -> dict[str, float]:
 
 
 def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> Figure:
-    """Return the examples below one another: picture, P, GT, Score, words, waveform; each with its scale of shades.
+    """Return the examples below one another: P, GT, Score, waveform, words, picture; each with its scale of shades.
 
     Args:
         explanations: with their material.
@@ -111,38 +109,13 @@ def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    across = _WIDTH - _SIDE - 3 * _MARGIN
-    words = [words_height(e, across) if e.units == "words" else 0.0 for e in explanations]
-    heights = [max(_HEAD + each + _SPEECH, _SIDE) + _MARGIN for each in words]
-    total = sum(heights) + _MARGIN + 0.1
-    figure = Figure(figsize=(_WIDTH, total))
-    top = total - _MARGIN
-    for explanation, truth, words_in, height in zip(explanations, truths, words, heights, strict=True):
-        picture = place(figure, _MARGIN, top - _SIDE, _SIDE, _SIDE)
-        explanation_plots.picture_plot(explanation, picture, bar=False, finder=False)
-        left = _SIDE + 2 * _MARGIN
-        _write_heading(figure, explanation, truth, left, top)
-        if words_in:
-            lines = place(figure, left, top - _HEAD - words_in, across, words_in)
-            explanation_plots.words_plot(explanation, lines, bar=False)
-        below = top - _HEAD - words_in
-        axes = (
-            place(figure, left + 0.5, below - 0.7, across - 0.5, 0.65),
-            place(figure, left + 0.5, below - 1.5, across - 0.5, 0.75),
-        )
-        explanation_plots.speech_plot(explanation, axes, bar=False)
-        top -= height
+    examples = [Shown(explanation) for explanation in explanations]
+    parts = [("speech", "words", "picture")[:: 1 if each.of.units == "words" else 2] for each in examples]
+    heights = [0.5 + sample_plots.heights(each, shown)[0] for each, shown in zip(examples, parts, strict=True)]
+    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
+    for panel, each, shown, truth in zip(panels(figure, heights=heights), examples, parts, truths, strict=True):
+        said = each.of.prediction.emotion
+        line = f"P: {said}, GT: {truth}, Score: {each.of.prediction.probs[said]:.2f}"
+        heading(panel, line, color=DARK if said == truth else "#B00020")
+        sample_plots.draw_sample(panel, each, shown)
     return figure
-
-
-def _write_heading(figure: Figure, explanation: Explanation, truth: str, left: float, top: float) -> None:
-    said = explanation.prediction.emotion
-    score = explanation.prediction.probs[said]
-    line = plain(f"P: {said}, GT: {truth}, Score: {score:.2f}", 90)
-    up = figure.get_size_inches()[1]
-    weight: dict[str, Any] = {"fontsize": 11, "fontweight": "bold", "color": DARK if said == truth else "#B00020"}
-    figure.text(left / _WIDTH, (top - 0.2) / up, line, va="center", **weight, **text(line))
-    bar_at = place(figure, _WIDTH - _MARGIN - 2.3, top - 0.18, 2.2, 0.11)
-    bar_at.set_axis_off()
-    scale = unit_shades(explanation.values[explanation.target], "paper")
-    colour_bar(bar_at, scale, score_name(explanation, explanation.target), (0, 0, 1, 1))
