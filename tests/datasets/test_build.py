@@ -25,10 +25,11 @@ import pytest
 import soundfile
 from PIL import Image
 
+from parallelnet.data import shards
+from parallelnet.data.built import DATASET_JSON, WORK, BuildReport
 from parallelnet.data.dataset import open_data
-from parallelnet.datasets import build, shards
+from parallelnet.datasets import build
 from parallelnet.datasets.build import BUILD_LOG_JSON, Done, build_tweets, plan_tweets
-from parallelnet.datasets.record import DATASET_JSON, WORK, BuildReport
 from parallelnet.errors import ManifestError, MissingExtraError, OptionError, ParallelNetError
 from parallelnet.options.tweets import TweetsOptions
 from parallelnet.types import EMOTIONS

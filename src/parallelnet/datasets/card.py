@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+from ..data.built import BuildReport
+from ..data.shards import REASONS
 from ..report import dataset_plots, drawing
 from .card_text import FRONT_TAGS, LIMITS, LOADING, MADE, SENTIMENT_DIFFERS, code, escape
-from .draft import REASONS
 from .inspection import Inspection, inspect
 
 PAPER_COUNTS: dict[str, int] = {"anger": 19_913, "happy": 42_958, "hate": 4_401, "sad": 13_621}
@@ -27,19 +28,19 @@ _OWN_OPTIONS = ("out", "workers", "executor", "ray_address", "dry_run", "overwri
 _PATHS = ("tts_model", "label_map", "exclude", "speech_teacher", "image_teacher")
 
 
-def write_card(out: Path, *, manifest: Mapping[str, Any] | None = None) -> Path:
+def write_card(out: Path, *, report: BuildReport | None = None) -> Path:
     """Write `README.md` and its figures into a built data set and return the card's path.
 
     The same build gives the same bytes: nothing of the time or the place goes in.
 
     Args:
         out: folder that `build tweets` made.
-        manifest: what `dataset.json` will hold, where it is not written yet; read from the folder when left out.
+        report: what `dataset.json` will hold, where it is not written yet; read from the folder when left out.
 
     Raises:
         ManifestError: no build, a build that did not finish, or shards that do not bear the record out.
     """
-    found = inspect(out, examples=_EXAMPLES, manifest=manifest)
+    found = inspect(out, examples=_EXAMPLES, report=report)
     for name, figure in _figures(found).items():
         drawing.save(figure, out / FIGURES / f"{name}.png")
     path = out / "README.md"

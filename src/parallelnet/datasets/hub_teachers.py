@@ -17,6 +17,7 @@ from typing import Any
 import soxr
 
 from .. import audio, image
+from ..data.shards import file_sha256
 from ..errors import CheckpointError, InputError, MissingExtraError, OptionError
 from ..options import LimitOptions
 from ..types import Modality
@@ -27,9 +28,7 @@ _FILES = ("*.json", "*.safetensors", "*.txt")
 _TASKS = {"speech": "audio classification", "image": "image classification"}
 
 
-def open_hub_classifier(
-    source: str, modality: Modality, *, flag: str, limits: LimitOptions, n_threads: int = 1
-) -> HubClassifier:
+def open_hub_classifier(source: str, modality: Modality, *, flag: str, limits: LimitOptions) -> HubClassifier:
     """Return a classifier, ready to look at files.
 
     Args:
@@ -37,7 +36,6 @@ def open_hub_classifier(
         modality: what it is asked about.
         flag: that named it, for the error texts.
         limits: how large a file may be.
-        n_threads: CPU threads of torch while it computes.
 
     Raises:
         CheckpointError: it cannot be found, fetched or loaded, or has no trained head.
@@ -52,21 +50,17 @@ def open_hub_classifier(
         kind, reader = transformers.AutoModelForAudioClassification, transformers.AutoFeatureExtractor
     else:
         kind, reader = transformers.AutoModelForImageClassification, transformers.AutoImageProcessor
+    safe = {"local_files_only": True, "trust_remote_code": False}
     try:
         with _quiet(transformers):
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            config = transformers.AutoConfig.from_pretrained(folder, **safe)
             if type(config) not in kind._model_mapping:
                 raise OptionError(
                     f"{flag} hf-model:{source} is a {config.model_type} network, which is not for {_TASKS[modality]}."
                 )
-            prepare = reader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            prepare = reader.from_pretrained(folder, **safe)
             network, loaded = kind.from_pretrained(
-                folder,
-                config=config,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
+                folder, config=config, use_safetensors=True, output_loading_info=True, **safe
             )
     except OptionError:
         raise
@@ -79,23 +73,24 @@ def open_hub_classifier(
             f"{flag} hf-model:{source} has no trained weights for {', '.join(missing[:3])}. Mend: name a model that "
             f"was trained for {_TASKS[modality]}, not one that is to be trained for it."
         )
-    return HubClassifier(folder, modality, network.eval(), prepare, limits, n_threads)
+    name = folder.resolve().name if Path(source).is_dir() else source
+    return HubClassifier(name, folder, modality, network.eval(), prepare, limits)
 
 
 class HubClassifier:
     """One network of transformers with what prepares its input.
 
     Attributes:
+        name: of the model, or of its folder.
         classes: in the order of the probabilities, as the model's configuration names them.
     """
 
     def __init__(
-        self, folder: Path, modality: Modality, network: Any, prepare: Any, limits: LimitOptions, n_threads: int
+        self, name: str, folder: Path, modality: Modality, network: Any, prepare: Any, limits: LimitOptions
     ) -> None:
         """Take what `open_hub_classifier` loaded."""
-        self._folder, self._modality = folder, modality
+        self.name, self._folder, self._modality, self._limits = name, folder, modality, limits
         self._network, self._prepare = network, prepare
-        self._limits, self._n_threads = limits, n_threads
         names = network.config.id2label
         self.classes: tuple[str, ...] = tuple(str(names[k]) for k in range(network.config.num_labels))
         if len(set(self.classes)) < len(self.classes):
@@ -110,7 +105,7 @@ class HubClassifier:
         import torch
 
         inputs = self._inputs(file)
-        with _threads(self._n_threads), torch.inference_mode():
+        with _one_thread(), torch.inference_mode():
             try:
                 logits = self._network(**inputs).logits
             except (RuntimeError, ValueError, IndexError) as error:  # a signal shorter than a kernel, for instance
@@ -132,8 +127,7 @@ class HubClassifier:
         """Return what is known of it; `sha256` covers weights and configuration."""
         total = hashlib.sha256()
         for path in sorted((*self._folder.glob("*.safetensors"), *self._folder.glob("*config.json"))):
-            with path.open("rb") as stream:
-                total.update(f"{path.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
+            total.update(f"{path.name}\0{file_sha256(path)}\0".encode())
         return {"kind": "transformers", "network": type(self._network).__name__, "sha256": total.hexdigest()}
 
 
@@ -166,12 +160,12 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """Let torch compute on n threads: the sums, and so the last digits, depend on their number."""
+def _one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: the sums, and so the last digits, depend on their number."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(n)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

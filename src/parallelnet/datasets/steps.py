@@ -1,32 +1,96 @@
-"""Steps of `build tweets` from a text to checked speech; see `draft.Step` for what every step promises.
+"""Steps of `build tweets` from a row of the input to checked speech and picture.
 
-The other steps live with what they know: `pictures.CheckPicture`, `duplicates.Duplicates`, `teachers.Teach`,
-`decision.Decide`.
+The other steps live with what they know: `teachers.Teach`, `decision.Decide`.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
+from PIL import Image
 
-from .. import audio
-from ..errors import InputError, MissingExtraError
+from .. import audio, image
+from ..csv_cells import original
+from ..data.shards import Example
+from ..data.tables import read_table
+from ..errors import InputError, ManifestError, MissingExtraError, ParallelNetError, shown
 from ..options import LimitOptions
 from ..records import is_disk_full
 from ..synthesis.spoken import clean_for_speech, language_of
 from ..synthesis.tts import Engine, voice_of
-from .draft import Draft
 
 AUDIBLE = 10 ** (-40 / 20)  # of full scale: speech whose loudest sample is below cannot be heard
+
+MAX_BYTES = 64 << 20
+"""Largest picture file that is read: posted photos have a hundredth of it, and every byte ends up in the data set."""
+
 _ANY_LENGTH = LimitOptions(max_duration_s=24 * 3600)  # --max-characters limits it, not this
+_HASH_SIDE = 8  # bits a row and rows of the difference hash
+# What spreadsheets make of a tweet's 18 digits; its last ones are lost for good.
+_REWRITTEN = re.compile(r"\d([.,]\d+)?E\+\d+")
+
+
+class Step(Protocol):
+    """What every step of the build is: a row that was not rejected in, the row out, perhaps rejected now."""
+
+    name: str
+
+    def __call__(self, example: Example) -> Example:
+        """Return the row with what this step adds to it, or with the reason why it falls out."""
+        ...
+
+
+class Clock:
+    """Seconds of each step, by the clock on the wall and of the processor, children that have ended included.
+
+    Attributes:
+        spent: {name: [wall seconds, CPU seconds]}.
+    """
+
+    def __init__(self) -> None:
+        """Begin now."""
+        self.spent: dict[str, list[float]] = {}
+        self._since = _now()
+
+    def lap(self, name: str) -> None:
+        """Charge what has passed since the last lap to a name."""
+        now = _now()
+        spent = self.spent.setdefault(name, [0.0, 0.0])
+        spent[:] = (before + end - start for before, end, start in zip(spent, now, self._since, strict=True))
+        self._since = now
+
+
+def _now() -> tuple[float, float]:
+    if sys.platform == "win32":  # which has no resource module and tells nothing of children
+        return time.perf_counter(), time.process_time()
+    import resource
+
+    used = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return time.perf_counter(), sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def advanced(example: Example, steps: Iterable[Step], clock: Clock) -> Example:
+    """Return a row after the steps, or after the one that rejected it; a rejected row passes untouched."""
+    for step in steps:
+        if example.reason:
+            break
+        example = step(example)
+        clock.lap(step.name)
+    return example
 
 
 class CleanText:
@@ -44,25 +108,165 @@ class CleanText:
             raise MissingExtraError("Cleaning texts for speech", "tts")
         self._emoji, self._max_characters = emoji, max_characters
 
-    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """See `draft.Step`."""
-        for draft in drafts:
-            yield draft if draft.reason else self._cleaned(draft)
-
-    def _cleaned(self, draft: Draft) -> Draft:
+    def __call__(self, example: Example) -> Example:
+        """See `Step`."""
         try:
-            spoken = clean_for_speech(draft.text, emoji=self._emoji)
+            spoken = clean_for_speech(example.text, emoji=self._emoji)
             language = language_of(spoken) if spoken else ""
         except Exception as error:  # of ftfy, for instance: one stranger's text must not stop the build for ever
             if is_disk_full(error):  # no fault of the row: it would be lost for ever
                 raise
-            return draft.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
+            return example.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
         if not spoken:
-            return draft.reject("no-words")
-        cleaned = replace(draft, spoken_text=spoken, language=language)
+            return example.reject("no-words")
+        cleaned = replace(example, spoken_text=spoken, language=language)
         if len(spoken) > self._max_characters:
             return cleaned.reject("text-too-long", f"{len(spoken):,} characters; allowed: {self._max_characters:,}")
         return cleaned
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+class CheckPicture:
+    """Reads a picture, decodes it whole, and keeps its bytes as found and its difference hash.
+
+    An animation stands for its first frame: that is what is hashed and what teachers see.
+    """
+
+    name = "check-picture"
+
+    def __init__(self, max_pixels: int, folder: Path) -> None:
+        """Take what decides which pictures are refused.
+
+        Args:
+            max_pixels: pictures of more (width times height) are, from their header.
+            folder: pictures that a link leads to outside of it are: a table from a stranger must not read the files of
+                this machine into a data set. The folder itself may be a link.
+        """
+        self._limits = LimitOptions(max_pixels=max_pixels)
+        self._folder = os.path.realpath(folder)
+
+    def __call__(self, example: Example) -> Example:
+        """See `Step`."""
+        try:
+            content = self.read(example.image_path)
+            dhash = difference_hash(image.read(content, limits=self._limits))
+        except UnfitError as unfit:
+            return example.reject(unfit.reason, str(unfit))
+        except image.TooLargeError as error:
+            return example.reject("picture-too-large", str(error))
+        except Exception as error:  # whatever it is, one stranger's file must not stop the build for ever
+            if is_disk_full(error):  # no fault of the row: it would be lost for ever
+                raise
+            told = str(error) if isinstance(error, ParallelNetError) else f"{type(error).__name__}: {error}"
+            return example.reject("picture-unreadable", told)
+        return replace(example, image=content, image_dhash=dhash)
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a picture file.
+
+        Raises:
+            UnfitError: there is none, it is no file, a link leads out of the folder, or nobody would post one so large.
+        """
+        if not name:
+            raise UnfitError("picture-missing", "the row names no picture")
+        file = Path(name).name  # details end up in the data set: the folders of this machine do not belong there
+        try:
+            if not is_inside(name, self._folder):
+                raise UnfitError("picture-outside", f"{file!r} is a link, or behind one, that leads out; see --images")
+            state = Path(name).stat()
+            if not stat.S_ISREG(state.st_mode):  # a named pipe would be waited for, for ever
+                raise UnfitError("picture-unreadable", f"{file!r} is no regular file")
+            if state.st_size > MAX_BYTES:
+                size = f"{state.st_size:,} bytes; read are up to {MAX_BYTES:,}"
+                raise UnfitError("picture-too-large", f"{file!r} has {size}")
+            return Path(name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise UnfitError("picture-missing", f"there is no file {file!r}") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UnfitError("picture-unreadable", f"{file!r} cannot be opened: {reason}") from None
+
+
+class UnfitError(Exception):
+    """A picture file that is not read, and the key of `REASONS` for it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Take the reason and what exactly is wrong."""
+        super().__init__(detail)
+        self.reason = reason
+
+
+def is_inside(path: str | Path, folder: str) -> bool:
+    """Return whether a path stays in a folder (itself resolved) once its links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(folder)
+
+
+def difference_hash(rgb: image.Pixels) -> int:
+    """Return the 64-bit difference hash of a picture: does it get brighter from each column to the next, row by row.
+
+    Greys at 9 x 8 (Lanczos), as `imagehash.dhash` of ImageHash 4.3 does it, to the bit (tests hold values of it). That
+    package is not used because it needs SciPy and PyWavelets for its other hashes.
+
+    Args:
+        rgb: uint8 `[h, w, 3]`.
+
+    Returns:
+        0 to 2^64 - 1; the highest bit compares the first two pixels of the uppermost row.
+    """
+    grey = Image.fromarray(rgb).convert("L")
+    small = np.asarray(grey.resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.LANCZOS))
+    brighter = small[:, 1:] > small[:, :-1]
+    return int.from_bytes(np.packbits(brighter).tobytes(), "big")
+
+
+# --- rows that people marked ------------------------------------------------------------------------------------------
+
+
+def read_excluded(path: str | Path) -> frozenset[str]:
+    """Return the ids in the column `id` of what gallery.html exported, or of any table that has one.
+
+    Rows that people marked as wrong, broken or offensive are left out when the data set is built again (paper 3.1).
+
+    Args:
+        path: see `tables.open_table`.
+
+    Raises:
+        ManifestError: missing, empty, broken, without the column, or with ids that are blank or that a spreadsheet
+            rewrote.
+    """
+    table = read_table(path, known=("id",))
+    table.require("id")
+    ids = set()
+    for index, row in enumerate(table.rows):
+        said = "" if row.get("id") is None else original(str(row["id"]).strip())
+        ids.add(said)
+        if not said:
+            raise ManifestError(f"{table.where(index)} has no id. Mend: delete the row, or name the row to exclude.")
+        if isinstance(row["id"], str) and _REWRITTEN.fullmatch(said):
+            raise ManifestError(
+                f"{table.where(index)} has id {shown(said)}: a spreadsheet rewrote it and lost digits. "
+                "Mend: export it from gallery.html again and do not save it in a spreadsheet."
+            )
+    return frozenset(ids)
+
+
+class Exclude:
+    """Rejects, as `excluded`, the rows that people marked."""
+
+    name = "exclude"
+
+    def __init__(self, ids: frozenset[str]) -> None:
+        """Leave out the rows with these ids."""
+        self._ids = ids
+
+    def __call__(self, example: Example) -> Example:
+        """See `Step`."""
+        return example.reject("excluded") if example.id in self._ids else example
+
+
+# --- speech -----------------------------------------------------------------------------------------------------------
 
 
 class Speak:
@@ -84,29 +288,23 @@ class Speak:
         engine.check_voices(voices)
         self._engine, self._voices, self._seed = engine, tuple(voices) or engine.voices, seed
 
-    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """See `draft.Step`."""
-        for draft in drafts:
-            yield draft if draft.reason else self._spoken(draft)
-
-    def _spoken(self, draft: Draft) -> Draft:
-        engine, voice = self._engine, voice_of(self._voices, self._seed, draft.row)
-        draft = replace(
-            draft,
-            tts_engine=engine.name,
-            tts_version=engine.version,
-            tts_voice=f"{voice} {engine.settings}".strip(),
-        )
+    def __call__(self, example: Example) -> Example:
+        """See `Step`."""
+        engine, voice = self._engine, voice_of(self._voices, self._seed, example.row)
+        said = f"{voice} {engine.settings}".strip()
+        example = replace(example, tts_engine=engine.name, tts_version=engine.version, tts_voice=said)
         try:
-            spoken = engine.speak(draft.spoken_text, voice)
+            spoken = engine.speak(example.spoken_text, voice)
         except InputError as error:
-            return draft.reject("speech-failed", str(error))
-        waveform = _at_16_khz(spoken.waveform, spoken.sample_rate_hz)
+            return example.reject("speech-failed", str(error))
+        waveform = spoken.waveform
+        if spoken.sample_rate_hz != audio.SAMPLE_RATE_HZ:
+            waveform = soxr.resample(waveform, spoken.sample_rate_hz, audio.SAMPLE_RATE_HZ, quality="HQ")
         if not len(waveform):
-            return draft.reject("speech-failed", f"{engine.name} gave no sound")
+            return example.reject("speech-failed", f"{engine.name} gave no sound")
         duration_s = len(waveform) / audio.SAMPLE_RATE_HZ
         times = tuple((word, min(start, duration_s), min(end, duration_s)) for word, start, end in spoken.word_times)
-        return replace(draft, speech=flac(waveform), duration_s=duration_s, word_times=times)
+        return replace(example, speech=flac(waveform), duration_s=duration_s, word_times=times)
 
 
 class CheckSound:
@@ -114,22 +312,19 @@ class CheckSound:
 
     name = "check-sound"
 
-    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """See `draft.Step`."""
-        for draft in drafts:
-            yield draft if draft.reason else self._checked(draft)
-
-    def _checked(self, draft: Draft) -> Draft:
+    def __call__(self, example: Example) -> Example:
+        """See `Step`."""
         try:
-            waveform = audio.read(draft.speech, limits=_ANY_LENGTH)
+            waveform = audio.read(example.speech, limits=_ANY_LENGTH)
         except InputError as error:
-            return draft.reject("speech-silent", str(error))
+            return example.reject("speech-silent", str(error))
         if audio.is_silent(waveform):
-            return draft.reject("speech-silent", "nothing but zeros")
+            return example.reject("speech-silent", "nothing but zeros")
         loudest = float(np.abs(waveform).max())
         if loudest < AUDIBLE:
-            return draft.reject("speech-silent", f"the loudest sample is {20 * np.log10(loudest):.0f} dB of full scale")
-        return draft
+            detail = f"the loudest sample is {20 * np.log10(loudest):.0f} dB of full scale"
+            return example.reject("speech-silent", detail)
+        return example
 
 
 def flac(waveform: npt.NDArray[np.float32]) -> bytes:
@@ -142,10 +337,3 @@ def flac(waveform: npt.NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, audio.SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
     return file.getvalue()
-
-
-def _at_16_khz(waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> npt.NDArray[np.float32]:
-    if sample_rate_hz == audio.SAMPLE_RATE_HZ:
-        return waveform
-    resampled: npt.NDArray[np.float32] = soxr.resample(waveform, sample_rate_hz, audio.SAMPLE_RATE_HZ, quality="HQ")
-    return resampled

@@ -8,20 +8,19 @@ what it says of a sample depends on nothing but the sample: not on its neighbour
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from .. import checkpoint
+from ..data.shards import Example
 from ..errors import CheckpointError, InputError, OptionError, ParallelNetError
 from ..options import MAX_PIXELS, LimitOptions
 from ..predictor import Predictor
-from ..records import is_disk_full
 from ..types import EMOTIONS, Modality
-from .draft import Draft
+from .decision import classes_to_emotions, merge, read_label_map
 from .hub_teachers import HUB_PREFIX, open_hub_classifier
-from .merging import classes_to_emotions, merge, read_label_map
 
 _ANY_LENGTH_S = 24 * 3600.0  # --max-characters limits it, not this
 
@@ -30,9 +29,11 @@ class Classifier(Protocol):
     """What looks at a file, with classes of its own.
 
     Attributes:
+        name: of the checkpoint or model, without folders of this machine.
         classes: in the order of the probabilities.
     """
 
+    name: str
     classes: tuple[str, ...]
 
     def probs(self, file: bytes) -> Sequence[float]:
@@ -70,22 +71,20 @@ class Teacher:
         """The teacher's own classes, in its order."""
         return self._classifier.classes
 
-    def probs(self, files: Sequence[bytes]) -> list[tuple[float, ...] | ParallelNetError]:
-        """Return for each file one probability for each of `EMOTIONS`, or the error that kept it from them."""
-        return [self._of(file) for file in files]
+    def probs(self, file: bytes) -> tuple[float, ...]:
+        """Return one probability for each of `EMOTIONS`.
 
-    def _of(self, file: bytes) -> tuple[float, ...] | ParallelNetError:
+        Raises:
+            ParallelNetError: this file cannot be judged.
+            OSError: of this machine, not of the file.
+        """
         try:
             own = self._classifier.probs(file)
             return merge(dict(zip(self.classes, own, strict=True)), self.table, renormalise=self.renormalise)
-        except ParallelNetError as error:
-            return error
-        except OSError:  # of this machine, not of the file
+        except (ParallelNetError, OSError):
             raise
         except Exception as error:  # a runtime's own errors, no memory: one stranger's file must not stop the build
-            if is_disk_full(error):  # no fault of the row: it would be lost for ever
-                raise
-            return InputError(f"{self.name} failed on it ({type(error).__name__}: {error}).")
+            raise InputError(f"{self.name} failed on it ({type(error).__name__}: {error}).") from error
 
     def describe(self) -> dict[str, Any]:
         """Return what `dataset.json` and the data set card say of it: plain values, the same on every machine."""
@@ -102,16 +101,15 @@ class Teacher:
 
 def open_teacher(
     spec: str,
-    modality: str,
+    modality: Modality,
     *,
     label_map: str | None = None,
     renormalise: bool = True,
-    n_threads: int = 1,
     max_pixels: int = MAX_PIXELS,
 ) -> Teacher:
     """Return a teacher, ready to judge files.
 
-    It holds an open network: processes open their own from the same arguments instead of handing one over.
+    It computes on one thread, and holds an open network: processes open their own from the same arguments.
 
     Args:
         spec: bundled name, folder or `hf:OWNER/NAME` of a checkpoint of ours (one for both modalities serves with the
@@ -119,7 +117,6 @@ def open_teacher(
         modality: `speech` or `image`.
         label_map: JSON file {own class: our class or null}; goes before the tables here.
         renormalise: after merging, scale the probabilities of our classes to sum to 1.
-        n_threads: CPU threads of the network.
         max_pixels: of a picture.
 
     Raises:
@@ -127,41 +124,33 @@ def open_teacher(
         MissingExtraError: transformers is asked for and not installed.
         OptionError: it does not take the modality, or its classes cannot be mapped to ours.
     """
-    assert modality in ("speech", "image"), modality
-    taken: Modality = "speech" if modality == "speech" else "image"
-    flag = f"--{taken}-teacher"
+    flag = f"--{modality}-teacher"
     limits = LimitOptions(max_duration_s=_ANY_LENGTH_S, max_pixels=max_pixels)
     given = read_label_map(label_map) if label_map is not None else {}
     classifier: Classifier
     if spec.startswith(HUB_PREFIX):
-        source = spec.removeprefix(HUB_PREFIX)
-        name = Path(source).resolve().name if Path(source).is_dir() else source
-        classifier = open_hub_classifier(source, taken, flag=flag, limits=limits, n_threads=n_threads)
+        classifier = open_hub_classifier(spec.removeprefix(HUB_PREFIX), modality, flag=flag, limits=limits)
     else:
-        classifier = _OurClassifier(spec, taken, flag, limits, n_threads)
-        name = classifier.name
+        classifier = _OurClassifier(spec, modality, flag, limits)
     table = classes_to_emotions(classifier.classes, given, teacher=f"{flag} {spec}")
-    return Teacher(name, taken, table, renormalise, classifier)
+    return Teacher(classifier.name, modality, table, renormalise, classifier)
 
 
 class _OurClassifier:
     """A checkpoint of ours, on ONNX Runtime."""
 
-    def __init__(self, spec: str, modality: Modality, flag: str, limits: LimitOptions, n_threads: int) -> None:
-        opened = checkpoint.opened(spec, flag)
-        if modality not in opened.facts.modalities:
+    def __init__(self, spec: str, modality: Modality, flag: str, limits: LimitOptions) -> None:
+        self._opened, self._modality = checkpoint.opened(spec, flag), modality
+        if modality not in self._opened.facts.modalities:
             raise OptionError(
-                f"{flag} {spec} takes {' and '.join(opened.facts.modalities)}; needed: a checkpoint that takes "
+                f"{flag} {spec} takes {' and '.join(self._opened.facts.modalities)}; needed: a checkpoint that takes "
                 f"{modality}. See parallelnet list checkpoints."
             )
-        self._predictor = Predictor(opened, n_threads=n_threads, limits=limits)
-        self._modality = modality
-        self._opened = opened
-        self.name = self._predictor.name
-        self.classes = self._predictor.classes
+        self._predictor = Predictor(self._opened, n_threads=1, limits=limits)
+        self.name, self.classes = self._predictor.name, self._predictor.classes
 
     def probs(self, file: bytes) -> Sequence[float]:
-        speech, picture = (file if self._modality == name else None for name in ("speech", "image"))
+        speech, picture = (file, None) if self._modality == "speech" else (None, file)
         said = self._predictor.predict(speech, picture).probs
         return [said[name] for name in self.classes]
 
@@ -194,22 +183,18 @@ def files_sha256(folder: Path, names: Iterable[str]) -> str:
 
 
 class Teach:
-    """Sets `speech_probs` or `image_probs`; rejects `teacher-failed`."""
+    """Step: sets `speech_probs` or `image_probs`; rejects `teacher-failed`."""
 
-    def __init__(self, modality: str, teacher: Teacher) -> None:
-        """Take a teacher of this modality."""
-        assert teacher.modality == modality, (teacher.modality, modality)
-        self.name = f"teach-{modality}"
+    def __init__(self, teacher: Teacher) -> None:
+        """Take the teacher of one modality."""
+        self.name = f"teach-{teacher.modality}"
         self._teacher = teacher
 
-    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """See `draft.Step`."""
-        for draft in drafts:
-            yield draft if draft.reason else self._taught(draft)
-
-    def _taught(self, draft: Draft) -> Draft:
+    def __call__(self, example: Example) -> Example:
+        """See `steps.Step`."""
         modality = self._teacher.modality
-        (said,) = self._teacher.probs([draft.speech if modality == "speech" else draft.image])
-        if isinstance(said, ParallelNetError):
-            return draft.reject("teacher-failed", f"{modality}: {said}")
-        return replace(draft, speech_probs=said) if modality == "speech" else replace(draft, image_probs=said)
+        try:
+            said = self._teacher.probs(example.speech if modality == "speech" else example.image)
+        except ParallelNetError as error:
+            return example.reject("teacher-failed", f"{modality}: {error}")
+        return replace(example, speech_probs=said) if modality == "speech" else replace(example, image_probs=said)

@@ -1,9 +1,12 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
-from parallelnet.datasets import ranges
+from parallelnet.datasets import build, executors, jobs
 from parallelnet.errors import ManifestError
 from parallelnet.options.tweets import TweetsOptions
 
@@ -19,20 +22,19 @@ def options(tmp_path, table):
 
 
 def read_all(options, n_ranges):
-    paths = [ranges.range_path(options, index) for index in range(n_ranges)]
-    return [draft for path in paths for draft in ranges.read_range(path, options)]
+    return [row for index in range(n_ranges) for row in jobs.read_range(options, index)]
 
 
 def test_ranges_give_back_what_was_read(options):
-    assert ranges.split(options, format="csv") == 7
+    assert jobs.split(options) == 7
 
-    assert read_all(options, 3) == list(ranges.read_input(options, format="csv"))
-    assert not ranges.range_path(options, 3).exists()
-    assert [draft.row for draft in read_all(options, 3)] == list(range(7))
+    assert read_all(options, 3) == list(jobs.read_input(options))
+    assert not jobs.work_file(options, "rows/.jsonl", 3).exists()
+    assert [row.row for row in read_all(options, 3)] == list(range(7))
 
 
 def test_the_place_of_the_input_is_not_in_them(options, tmp_path):
-    ranges.split(options, format="csv")
+    jobs.split(options)
 
     for path in (tmp_path / "out").rglob("*.jsonl"):
         assert str(tmp_path) not in path.read_text()
@@ -42,26 +44,41 @@ def test_the_place_of_the_input_is_not_in_them(options, tmp_path):
 def test_a_limit_is_kept(options):
     limited = TweetsOptions(tweets=options.tweets, out=options.out, rows_per_shard=3, limit=4)
 
-    assert ranges.split(limited, format="csv") == 4
+    assert jobs.split(limited) == 4
     assert len(read_all(limited, 2)) == 4
 
 
 def test_a_finished_cut_is_not_done_again_and_an_unfinished_one_is(options, tmp_path):
-    ranges.split(options, format="csv")
+    jobs.split(options)
     done = tmp_path / "out" / ".build" / "rows.json"
     assert json.loads(done.read_text()) == {"n_rows": 7}
     before = read_all(options, 3)
-    ranges.range_path(options, 1).write_text("half")
+    jobs.work_file(options, "rows/.jsonl", 1).write_text("half")
 
     done.unlink()
-    assert ranges.split(options, format="csv") == 7
+    assert jobs.split(options) == 7
     assert read_all(options, 3) == before
     shutil.move(options.tweets, tmp_path / "gone.csv")
-    assert ranges.split(options, format="csv") == 7
+    assert jobs.split(options) == 7
 
 
 def test_an_input_without_rows_is_refused(tmp_path, table, options):
     empty = table(tmp_path / "in" / "empty.csv", [["id", "text", "image"]])
 
     with pytest.raises(ManifestError, match=r"empty\.csv has no rows"):
-        ranges.split(TweetsOptions(tweets=str(empty), out=options.out), format="csv")
+        jobs.check_input(TweetsOptions(tweets=str(empty), out=options.out))
+
+
+def test_the_peak_is_the_process_s_own():
+    big = bytearray(os.urandom(1)) * 300_000_000
+    assert jobs.peak_memory_bytes() > len(big)
+    program = "from parallelnet.datasets.jobs import peak_memory_bytes; print(peak_memory_bytes())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    del big
+
+    assert 5_000_000 < int(done.stdout) < 250_000_000  # not the 300 MB of the process that started it
+
+
+def test_the_machine_is_named():
+    assert executors.n_cores() >= 1
+    assert "\n" not in build._cpu_name()

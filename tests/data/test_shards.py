@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from parallelnet.datasets import shards
-from parallelnet.datasets.draft import Draft
+from parallelnet.data import shards
+from parallelnet.data.shards import Example
 from parallelnet.errors import ManifestError
 from parallelnet.types import EMOTIONS
 
@@ -35,8 +35,8 @@ def png(seed: int) -> bytes:
     return content.getvalue()
 
 
-def draft(row: int) -> Draft:
-    return Draft(
+def draft(row: int) -> Example:
+    return Example(
         row=row,
         id=f"id {row}",
         text="Übermorgen 😀\0\n",
@@ -84,7 +84,7 @@ def test_a_shard_gives_back_what_was_kept(tmp_path: Path, partials: Path) -> Non
     assert b"somebody" not in path.read_bytes()
     row = pq.read_table(path).to_pylist()[0]
     assert row["text_sha256"] == hashlib.sha256(drafts[0].text.encode()).hexdigest()
-    assert tuple(row) == shards.COLUMNS
+    assert tuple(row) == tuple(shards.COLUMNS)
 
 
 def test_a_shard_without_rows_has_the_same_schema(tmp_path: Path, partials: Path) -> None:
@@ -109,7 +109,7 @@ def test_row_groups_are_small_and_drafts_are_drawn_one_group_at_a_time(tmp_path:
     path = tmp_path / "shard.parquet"
     groups: list[int] = []
 
-    def drawn() -> Iterator[Draft]:
+    def drawn() -> Iterator[Example]:
         for row in range(2 * shards.ROWS_PER_GROUP + 1):
             yield draft(row)
             groups.append(next(partials.iterdir()).stat().st_size)
@@ -144,7 +144,7 @@ def test_rejected_rows_keep_their_reason_and_join_in_order(tmp_path: Path, parti
     rows = pq.read_table(tmp_path / "rejected.parquet").to_pylist()
     assert joined.n == len(rows) == 4
     assert [row["row"] for row in rows] == [0, 1, 20, 21]
-    assert tuple(rows[0]) == shards.REJECTED_COLUMNS
+    assert tuple(rows[0]) == tuple(shards.REJECTED_COLUMNS)
     assert {row["reason"] for row in rows} == {"low-confidence"}
     assert rows[0]["detail"] == "0.4 of 0.5"
     assert rows[0]["speech_probs"] == [0.1, 0.2, 0.3, 0.4]
@@ -154,7 +154,7 @@ def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path
     path = tmp_path / "shard.parquet"
     before = shards.write_shard(path, [draft(0)], partials=partials)
 
-    def broken() -> Iterator[Draft]:
+    def broken() -> Iterator[Example]:
         yield from map(draft, range(shards.ROWS_PER_GROUP + 1))
         raise KeyboardInterrupt
 
@@ -203,11 +203,12 @@ def test_the_fingerprint_is_what_two_commands_print(tmp_path: Path, partials: Pa
         shards.write_shard(tmp_path / "data" / name, [draft(n)], partials=partials).sha256
         for n, name in enumerate(names)
     ]
+    listed = [{"name": name, "sha256": digest} for name, digest in zip(names, digests, strict=True)]
     printed = subprocess.run(
         "sha256sum data/*.parquet | sha256sum", shell=True, cwd=tmp_path, capture_output=True, check=True, text=True
     ).stdout
 
-    assert shards.fingerprint(zip(names, digests, strict=True)) == printed.split()[0]
+    assert shards.fingerprint(listed) == printed.split()[0]
 
 
 def test_datasets_reads_it_with_sound_pictures_and_nothing_else(
