@@ -54,7 +54,7 @@ def make_built(folder: Path, parts: Sequence[Sequence[Example]]) -> BuildReport:
     listed = []
     for n, drafts in enumerate(parts):
         name = shards.shard_name(n, len(parts))
-        written = shards.write_shard(folder / "data" / name, drafts, partials=folder)
+        written = shards.write_shard(folder / "data" / name, drafts)
         listed.append({"name": name, "n": written.n, "sha256": written.sha256})
     n_kept = sum(len(part) for part in parts)
     report = BuildReport(
@@ -165,7 +165,7 @@ def test_unpacking_that_is_cut_off_leaves_nothing_that_looks_complete(
 def test_a_changed_or_missing_shard_is_named(folder: Path) -> None:
     shard = folder / "data" / shards.shard_name(2, 3)
     whole = shard.read_bytes()
-    shards.write_shard(shard, [replace(draft(5), label="sad")], partials=folder)
+    shards.write_shard(shard, [replace(draft(5), label="sad")])
     with pytest.raises(ManifestError, match=r"train-00002-of-00003\.parquet is not what was built"):
         open_data(folder)
     shard.unlink()

@@ -100,9 +100,9 @@ def build(
     listed = []
     for index, part in enumerate((kept[:half], kept[half:])):
         name = shards.shard_name(index, 2)
-        written = shards.write_shard(folder / "data" / name, part, partials=folder)
+        written = shards.write_shard(folder / "data" / name, part)
         listed.append({"name": name, "n": written.n, "sha256": written.sha256})
-    fallen = shards.write_rejected(folder / "rejected.parquet", rejected, partials=folder)
+    fallen = shards.write_rejected(folder / "rejected.parquet", rejected)
     taught = [d for d in (*kept, *rejected) if d.speech_probs]
     classes = EMOTIONS if labels == "emotion" else SENTIMENTS
     counts = Counter(d.label if labels == "emotion" else d.sentiment for d in kept)

@@ -17,7 +17,6 @@ def options(tmp_path, table):
     rows[5][2] = "../elsewhere.png"
     source = table(tmp_path / "in" / "tweets.csv", [["id", "text", "image", "sentiment"], *rows])
     (tmp_path / "out" / ".build" / "rows").mkdir(parents=True)
-    (tmp_path / "out" / ".build" / "partial").mkdir()
     return TweetsOptions(tweets=str(source), out=str(tmp_path / "out"), rows_per_shard=3)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from parallelnet import checkpoint, predictor
 from parallelnet.data.shards import Example
-from parallelnet.datasets import hub_teachers
+from parallelnet.datasets import teachers
 from parallelnet.datasets.decision import classes_to_emotions, merge, read_label_map
 from parallelnet.datasets.teachers import Teach, open_teacher
 from parallelnet.errors import CheckpointError, InputError, MissingExtraError, OptionError
@@ -202,7 +202,7 @@ def test_bundled_teachers_are_what_their_cards_and_results_say(name):
 
 
 def test_hub_models_need_their_extra(monkeypatch):
-    monkeypatch.setattr(hub_teachers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(teachers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"--speech-teacher hf-model:a/b needs .*parallelnet\[hf\]"):
         open_teacher("hf-model:a/b", "speech")
 

@@ -44,30 +44,22 @@ class BuildReport:
 
     Attributes:
         made_by: name of the command, by which its folders are known.
-        n_read: rows of the input.
-        n_kept: rows in the shards.
-        n_rejected: rows in rejected.parquet; `n_read = n_kept + n_rejected`.
+        n_read: rows of the input, `n_kept + n_rejected`: those in the shards and those in rejected.parquet.
         rejected: {reason: n}, in the order of the steps.
         class_counts: {class: n}, of emotions or, with `labels` sentiment, of sentiments.
         sentiment_counts: {the source's sentiment: n}; "" where it has none.
         label_source_counts: {`speech`, `image` or `source`: n}.
-        teacher_agreement: part of the rows judged by both teachers for which both find the same class most probable.
-        n_taught: rows judged by both.
+        teacher_agreement: part of the `n_taught` rows judged by both teachers for which both find the same class most
+            probable.
         threshold: smallest deciding probability that was kept.
-        rule: `max` or `agree`.
-        labels: `emotion` or `sentiment`.
         threshold_curve: (threshold, rows that would be kept, {class: n}); empty without teachers.
         tts: engine, version, voices {voice: n}.
-        languages: {ISO 639-1: n}.
         teachers: {`speech`, `image`: what each says of itself}; empty without teachers.
         duration_s: of all speech.
-        options: of the build that decide what is in it.
-        files: {option: sha256} of the files that options named.
+        options: of the build that decide what is in it; `files` {option: sha256} of the files that they named.
         input: name, format, sha256.
         versions: of the programs that made it.
-        shards: name, n and sha256 of each.
-        rejected_sha256: of rejected.parquet.
-        fingerprint: of all shards; see `shards.fingerprint`.
+        shards: name, n and sha256 of each; `fingerprint` is of all of them.
     """
 
     made_by: str
@@ -101,7 +93,7 @@ class BuildReport:
         return asdict(self)
 
     def to_json(self) -> str:
-        """Return the report as one JSON object, indented for people; the inverse of `from_json`."""
+        """Return the report as one JSON object, indented for people."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n"
 
     @classmethod

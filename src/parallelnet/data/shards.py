@@ -10,8 +10,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import ManifestError, MissingExtraError
 from ..records import write_whole
@@ -23,43 +24,22 @@ SAMPLE_RATE_HZ = 16_000
 ROWS_PER_GROUP = 32
 """Rows of one row group: about 2 MB of sound and pictures, what a reader must hold to get at one row."""
 
-COLUMNS: dict[str, str] = {
-    "row": "int64",
-    "id": "string",
-    "text": "string",
-    "spoken_text": "string",
-    "language": "string",
-    "speech": "audio",
-    "duration_s": "float64",
-    "word_times": "words",
-    "image": "image",
-    "image_dhash": "string",
-    "text_sha256": "string",
-    "label": "string",
-    "label_source": "string",
-    "confidence": "float64",
-    "speech_probs": "probs",
-    "image_probs": "probs",
-    "sentiment": "string",
-    "group": "string",
-    "image_group": "string",
-    "tts_engine": "string",
-    "tts_version": "string",
-    "tts_voice": "string",
+_KINDS = {
+    **{"row": "int64", "duration_s": "float64", "confidence": "float64", "speech": "audio", "image": "image"},
+    **{"word_times": "words", "speech_probs": "probs", "image_probs": "probs"},
 }
+_NAMES = (
+    *("row", "id", "text", "spoken_text", "language", "speech", "duration_s", "word_times", "image", "image_dhash"),
+    *("text_sha256", "label", "label_source", "confidence", "speech_probs", "image_probs", "sentiment", "group"),
+    *("image_group", "tts_engine", "tts_version", "tts_voice"),
+)
+_REJECTED_NAMES = ("row", "id", "text", "image", "reason", "detail", "speech_probs", "image_probs")
+
+COLUMNS: dict[str, str] = {name: _KINDS.get(name, "string") for name in _NAMES}
 """Columns of a shard, in order, and what each holds. Probabilities are null where no teacher was asked."""
 
-REJECTED_COLUMNS: dict[str, str] = {
-    "row": "int64",
-    "id": "string",
-    "text": "string",
-    "image": "string",
-    "reason": "string",
-    "detail": "string",
-    "speech_probs": "probs",
-    "image_probs": "probs",
-}
-"""Columns of `rejected.parquet`. Probabilities are null where no teacher was reached."""
+REJECTED_COLUMNS: dict[str, str] = {**{name: _KINDS.get(name, "string") for name in _REJECTED_NAMES}, "image": "string"}
+"""Columns of `rejected.parquet`: of the picture its path. Probabilities are null where no teacher was reached."""
 
 _REPEATING = ("language", "label", "label_source", "sentiment", "tts_engine", "tts_version", "tts_voice", "reason")
 
@@ -90,28 +70,21 @@ class Example:
     Attributes:
         row: 0-based number in the input.
         id: unique in the built data set.
-        text: as found.
-        image_path: path that can be opened; "" where the row names none.
+        text: as found; `spoken_text` is what is spoken of it, words separated by single spaces.
+        image_path: path that can be opened; "" where the row names none. `image`: its bytes as found.
         sentiment: the source's own, or "".
-        spoken_text: what is spoken: words separated by single spaces.
         language: code of the language of `spoken_text` (ISO 639-1), "" where it is not clear.
-        image: the picture's bytes as found.
         image_dhash: 64-bit difference hash of the picture.
-        group: component of rows that share text or picture, nearly or exactly.
-        image_group: component of rows that share the picture, nearly or exactly.
-        speech: the utterance, FLAC, 16 kHz, mono, 16 bit.
-        duration_s: its length in seconds.
+        group: component of rows that share text or picture, nearly or exactly; `image_group` of those that share the
+            picture.
+        speech: the utterance, FLAC, 16 kHz, mono, 16 bit; `duration_s` is its length in seconds.
         word_times: (word, start in s, end in s) of each word of `spoken_text`.
-        tts_engine: name of the engine.
-        tts_version: version of the engine.
         tts_voice: voice, with rate and pitch where they are not the engine's own.
-        speech_probs: the speech teacher's probabilities, merged to our classes.
-        image_probs: the image teacher's.
+        speech_probs: the speech teacher's probabilities, merged to our classes; `image_probs` the picture teacher's.
         label: emotion, or "" with --labels sentiment.
         label_source: `speech` or `image`: which teacher decided; `source` for the source's own label.
         confidence: the deciding probability; 1 for the source's own label.
-        reason: key of `REASONS` once it is rejected.
-        detail: one line on what exactly was wrong.
+        reason: key of `REASONS` once it is rejected; `detail` is one line on what exactly was wrong.
     """
 
     row: int
@@ -145,14 +118,8 @@ class Example:
         return replace(self, reason=reason, detail=" ".join(detail.split()), image=b"", speech=b"")
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A file that was written.
-
-    Attributes:
-        n: rows in it.
-        sha256: of its bytes.
-    """
+class Written(NamedTuple):
+    """A file that was written: the rows in it, and the sha256 of its bytes."""
 
     n: int
     sha256: str
@@ -207,30 +174,22 @@ def shard_name(index: int, n_shards: int) -> str:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_shard(path: Path, examples: Iterable[Example], *, partials: Path) -> Written:
-    """Write the kept ones of some rows as a shard; with none of them, a shard without rows.
-
-    Args:
-        path: the shard.
-        examples: consumed one row group at a time, so that memory does not grow with the shard.
-        partials: folder on the same disk for what is not whole yet.
-    """
-    kept = (_record(example) for example in examples if not example.reason)
-    return _write(path, kept, COLUMNS, partials)
+def write_shard(path: Path, examples: Iterable[Example]) -> Written:
+    """Write the kept ones of some rows as a shard, one row group in memory at a time; perhaps without any row."""
+    return _write(path, (_record(example) for example in examples if not example.reason), COLUMNS)
 
 
-def write_rejected(path: Path, examples: Iterable[Example], *, partials: Path) -> Written:
+def write_rejected(path: Path, examples: Iterable[Example]) -> Written:
     """Write the rejected ones of some rows, each with its reason."""
-    rejected = (
-        {**_record(example, REJECTED_COLUMNS), "image": example.image_path} for example in examples if example.reason
-    )
-    return _write(path, rejected, REJECTED_COLUMNS, partials)
+    rejected = (example for example in examples if example.reason)
+    records = ({**_record(example, REJECTED_COLUMNS), "image": example.image_path} for example in rejected)
+    return _write(path, records, REJECTED_COLUMNS)
 
 
-def join_rejected(path: Path, parts: Iterable[Path], *, partials: Path) -> Written:
+def join_rejected(path: Path, parts: Iterable[Path]) -> Written:
     """Write several files of rejected rows as one, in their order, one row group in memory at a time."""
     records = (record for part in parts for record in read_rows(part, REJECTED_COLUMNS, REJECTED_COLUMNS))
-    return _write(path, records, REJECTED_COLUMNS, partials, rows_per_group=8192)
+    return _write(path, records, REJECTED_COLUMNS, rows_per_group=8192)
 
 
 def _record(example: Example, columns: Mapping[str, str] = COLUMNS) -> dict[str, Any]:
@@ -248,35 +207,25 @@ def _record(example: Example, columns: Mapping[str, str] = COLUMNS) -> dict[str,
 
 
 def _write(
-    path: Path,
-    records: Iterable[dict[str, Any]],
-    columns: Mapping[str, str],
-    partials: Path,
-    rows_per_group: int = ROWS_PER_GROUP,
+    path: Path, records: Iterable[dict[str, Any]], columns: Mapping[str, str], rows_per_group: int = ROWS_PER_GROUP
 ) -> Written:
     pa, parquet = pyarrow_parquet()
-    schema, n = _schema(columns), 0
+    schema, rows, n = _schema(columns), iter(records), 0
+    leaves = _leaves(schema)
+    # FLAC and pictures are compressed already, and no two are alike.
+    compression = {name: "none" if name.endswith(".bytes") else "zstd" for name in leaves}
+    dictionary = [name for name in leaves if name in _REPEATING]
 
     def write(stream: BinaryIO) -> None:
         nonlocal n
-        leaves = _leaves(schema)
-        # FLAC and pictures are compressed already, and no two are alike.
-        compression = {name: "none" if name.endswith(".bytes") else "zstd" for name in leaves}
-        dictionary = [name for name in leaves if name in _REPEATING]
         with parquet.ParquetWriter(
             stream, schema, compression=compression, use_dictionary=dictionary, version="2.6"
         ) as writer:
-            group: list[dict[str, Any]] = []
-            for record in records:
-                group.append(record)
-                n += 1
-                if len(group) == rows_per_group:
-                    writer.write_table(pa.Table.from_pylist(group, schema=schema))
-                    group = []
-            if group:
+            while group := list(islice(rows, rows_per_group)):
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                n += len(group)
 
-    digest, _ = write_whole(path, write, partials=partials)
+    digest, _ = write_whole(path, write)
     return Written(n, digest)
 
 
@@ -298,10 +247,10 @@ def read_rows(
     columns: Mapping[str, str] = COLUMNS,
     made: Callable[[dict[str, Any]], Any] = dict,
 ) -> Iterator[Any]:
-    """Yield the rows of a file of a build, one row group in memory at a time.
+    """Yield the rows of a shard or a file of rejected rows, one row group in memory at a time.
 
     Args:
-        path: a shard, or a file of rejected rows.
+        path: the file.
         wanted: columns, or parts of them (`image.path`); the others are not read.
         columns: `COLUMNS` or `REJECTED_COLUMNS`: what the file must have.
         made: is given each row as {column: value}, and returns what is yielded.

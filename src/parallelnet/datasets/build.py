@@ -24,7 +24,7 @@ from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
 from ..data.shards import REJECTED_COLUMNS, fingerprint, join_rejected, pyarrow_parquet, read_rows
 from ..errors import ParallelNetError
 from ..options.tweets import TweetsOptions
-from ..records import is_disk_full, write_whole
+from ..records import is_disk_full, write_json, write_text
 from . import jobs, recipe
 from .counts import Counts
 from .duplicates import find_duplicates, save
@@ -168,7 +168,6 @@ class _Build:
     def __init__(self, options: TweetsOptions, made_from: Recipe, executor: Executor, progress: Progress) -> None:
         self._options, self._recipe, self._executor, self._progress = options, made_from, executor, progress
         self._folder = Path(options.out)
-        self._partials = self._folder / WORK / "partial"
         self._phases_s: dict[str, float] = {}
         self._made = {"shards": 0, "rows": 0}
         self._worker_peak_bytes = 0
@@ -188,7 +187,7 @@ class _Build:
         with self._phase("finish"):
             report = self._finish(n_shards)
         self._write_log(report, began, time.perf_counter() - started)
-        self._write(DATASET_JSON, report.to_json())
+        write_text(self._folder / DATASET_JSON, report.to_json())
         shutil.rmtree(self._folder / WORK, ignore_errors=True)
         return report
 
@@ -198,16 +197,13 @@ class _Build:
         yield
         self._phases_s[name] = time.perf_counter() - begun
 
-    def _write(self, name: str, text: str) -> None:
-        write_whole(self._folder / name, lambda stream: stream.write(text.encode()), partials=self._partials)
-
     def _left(self, name: str, n_shards: int) -> list[int]:
         """Return the ranges that lack the file which says that they are finished."""
         return [index for index in range(n_shards) if not jobs.work_file(self._options, name, index).is_file()]
 
     def _records(self, name: str, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
         for index in indices:
-            yield json.loads(jobs.work_file(self._options, name, index).read_text(encoding="ascii"))
+            yield json.loads(jobs.work_file(self._options, name, index).read_text(encoding="utf-8"))
 
     def _find_duplicates(self, n_shards: int) -> None:
         target = jobs.work_file(self._options, "duplicates.npy")
@@ -234,7 +230,7 @@ class _Build:
 
         options, tools = self._options, self._recipe.tools
         parts = (jobs.work_file(options, "rejected/.parquet", index) for index in range(n_shards))
-        rejected = join_rejected(self._folder / "rejected.parquet", parts, partials=self._partials)
+        rejected = join_rejected(self._folder / "rejected.parquet", parts)
         counts, listed = Counts(), []
         for made in self._records("made/.json", range(n_shards)):
             counts += Counts.from_record(made["counts"])
@@ -302,7 +298,7 @@ class _Build:
             "peak_memory_bytes": {"coordinator": jobs.peak_memory_bytes(), "worker": self._worker_peak_bytes},
             "machine": {"cpu": _cpu_name(), "n_cores": n_cores(), "platform": platform.platform()},
         }
-        self._write(BUILD_LOG_JSON, json.dumps(log, indent=2) + "\n")
+        write_json(self._folder / BUILD_LOG_JSON, log)
 
 
 def _cpu_name() -> str:

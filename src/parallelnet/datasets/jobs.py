@@ -7,8 +7,8 @@ of ranges. Every outcome is files below the work folder, the last of which says 
 from __future__ import annotations
 
 import json
+import re
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,10 +19,10 @@ import numpy as np
 
 from ..data.built import WORK
 from ..data.rows import storable
-from ..data.shards import Example, pyarrow_parquet, shard_name, write_rejected, write_shard
+from ..data.shards import Example, shard_name, write_rejected, write_shard
 from ..errors import ManifestError, ParallelNetError
 from ..options.tweets import TweetsOptions
-from ..records import write_whole
+from ..records import write_json, write_text
 from ..synthesis.synthesis import SynthesisError
 from ..synthesis.tts import Engine, open_engine
 from . import duplicates, tweets
@@ -48,26 +48,14 @@ def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Pa
     return path if index is None else path.with_name(f"{index:05d}{path.name}")
 
 
-def write_json(options: TweetsOptions, path: Path, record: Any) -> None:
-    """Write a record as JSON, whole or not at all."""
-    partials = Path(options.out) / WORK / "partial"
-    write_whole(path, lambda stream: stream.write(json.dumps(record).encode()), partials=partials)
-
-
 def peak_memory_bytes() -> int:
     """Return the most memory that this process has held, in bytes; 0 where the system does not tell."""
     status = Path("/proc/self/status")
-    if status.exists():
-        # Not ru_maxrss, which a process on Linux inherits from the one that started it.
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    # Not ru_maxrss, which a process on Linux inherits from the one that started it.
+    told = re.search(
+        r"VmHWM:\s*(\d+) kB", status.read_text(encoding="ascii", errors="replace") if status.exists() else ""
+    )
+    return int(told[1]) * 1024 if told else 0
 
 
 # --- the input, cut once into ranges ----------------------------------------------------------------------------------
@@ -112,7 +100,7 @@ def split(options: TweetsOptions) -> int:
     while part := list(islice(rows, options.rows_per_shard)):
         _write_range(options, n_rows // options.rows_per_shard, part)
         n_rows += len(part)
-    write_json(options, finished, {"n_rows": n_rows})
+    write_json(finished, {"n_rows": n_rows})
     return n_rows
 
 
@@ -123,9 +111,7 @@ def _write_range(options: TweetsOptions, index: int, rows: list[Example]) -> Non
         values = {name: getattr(row, name) for name in _FIELDS} | {"image_path": relative(row.image_path, root)}
         values = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
         lines.append(json.dumps(values) + "\n")
-    content = "".join(lines).encode("ascii")
-    target, partials = work_file(options, "rows/.jsonl", index), work_file(options, "partial")
-    write_whole(target, lambda stream: stream.write(content), partials=partials)
+    write_text(work_file(options, "rows/.jsonl", index), "".join(lines))
 
 
 def read_range(options: TweetsOptions, index: int) -> Iterator[Example]:
@@ -209,7 +195,7 @@ class LookOver:
 
     def open(self) -> Callable[[int], dict[str, Any]]:
         """Return the function that looks over the range of an index."""
-        steps = _warmed(*looking_steps(self.options))
+        steps = looking_steps(self.options)
         return lambda index: self._look(index, steps)
 
     def called(self, index: int) -> str:
@@ -228,7 +214,7 @@ class LookOver:
         duplicates.save(work_file(options, "surveyed/.npy", index), duplicates.signatures(looked()))
         clock.lap("sign")
         done = {"seconds": clock.spent, "peak_memory_bytes": peak_memory_bytes()}
-        write_json(options, work_file(options, "surveyed/.json", index), done)
+        write_json(work_file(options, "surveyed/.json", index), done)
         return done
 
 
@@ -246,7 +232,7 @@ class MakeShard(LookOver):
         """Open the engine and the teachers, and return the function that makes the shard of an index."""
         options = self.options
         text, picture = looking_steps(options)
-        steps = _warmed(text, picture, *making_steps(options))[2:]
+        steps = making_steps(options)
         found = np.load(work_file(options, "duplicates.npy"), mmap_mode="r", allow_pickle=False)
 
         def made(index: int, clock: Clock) -> Iterator[Example]:
@@ -270,8 +256,8 @@ class MakeShard(LookOver):
         return make
 
     def _write(self, index: int, made: Iterator[Example], clock: Clock) -> dict[str, Any]:
-        options, root, partials = self.options, root_of(self.options), work_file(self.options, "partial")
-        counts, rejected = Counts(), []
+        options, root, counts = self.options, root_of(self.options), Counts()
+        rejected: list[Example] = []
 
         def kept() -> Iterator[Example]:
             for row in made:
@@ -285,8 +271,8 @@ class MakeShard(LookOver):
                 clock.lap("write")
 
         name = shard_name(index, self.n_shards)
-        written = write_shard(Path(options.out) / "data" / name, kept(), partials=partials)
-        write_rejected(work_file(options, "rejected/.parquet", index), rejected, partials=partials)
+        written = write_shard(Path(options.out) / "data" / name, kept())
+        write_rejected(work_file(options, "rejected/.parquet", index), rejected)
         clock.lap("write")
         assert counts.n_kept == written.n
         done = {
@@ -295,15 +281,8 @@ class MakeShard(LookOver):
             "seconds": clock.spent,
             "peak_memory_bytes": peak_memory_bytes(),
         }
-        write_json(options, work_file(options, "made/.json", index), done)
+        write_json(work_file(options, "made/.json", index), done)
         return done
-
-
-def _warmed(*steps: Step) -> tuple[Step, ...]:
-    """Have the steps load what they load for their first row: no row's time, and no reason to stop half way."""
-    pyarrow_parquet()
-    advanced(Example(0, "", text="Hello, world"), steps, Clock())
-    return steps
 
 
 def _unchanged(row: Example, known: Any, picture: CheckPicture) -> Example:

@@ -23,7 +23,7 @@ from ..errors import ManifestError, OptionError
 from ..options.tweets import TweetsOptions
 from ..records import LOCK, differences, held, is_disk_full, read_json, sweep, write_json
 from . import tweets
-from .hub_teachers import HUB_PREFIX
+from .teachers import HUB_PREFIX
 
 _log = logging.getLogger(__name__)
 
@@ -238,10 +238,10 @@ def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
         _clear(folder)
         write_json(stored, {"made_by": MADE_BY, **asdict(recipe)})
         finished.unlink(missing_ok=True)
-    for name in ("partial", "rows", "surveyed", "rejected", "made"):
+    for name in ("rows", "surveyed", "rejected", "made"):
         (work / name).mkdir(exist_ok=True)
     (folder / "data").mkdir(exist_ok=True)
-    sweep(work)  # after runs that were killed
+    sweep(folder)  # after runs that were killed
     try:
         yield goes_on
     except BaseException:

@@ -10,7 +10,6 @@ import io
 import os
 import re
 import stat
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -58,29 +57,24 @@ class Clock:
     """Seconds of each step, by the clock on the wall and of the processor, children that have ended included.
 
     Attributes:
-        spent: {name: [wall seconds, CPU seconds]}.
+        spent: {name: (wall seconds, CPU seconds)}.
     """
 
     def __init__(self) -> None:
         """Begin now."""
-        self.spent: dict[str, list[float]] = {}
+        self.spent: dict[str, tuple[float, ...]] = {}
         self._since = _now()
 
     def lap(self, name: str) -> None:
         """Charge what has passed since the last lap to a name."""
         now = _now()
-        spent = self.spent.setdefault(name, [0.0, 0.0])
-        spent[:] = (before + end - start for before, end, start in zip(spent, now, self._since, strict=True))
+        before = self.spent.get(name, (0.0, 0.0))
+        self.spent[name] = tuple(s + end - start for s, end, start in zip(before, now, self._since, strict=True))
         self._since = now
 
 
 def _now() -> tuple[float, float]:
-    if sys.platform == "win32":  # which has no resource module and tells nothing of children
-        return time.perf_counter(), time.process_time()
-    import resource
-
-    used = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    return time.perf_counter(), sum(usage.ru_utime + usage.ru_stime for usage in used)
+    return time.perf_counter(), sum(os.times()[:4])  # user and system, of this process and its children
 
 
 def advanced(example: Example, steps: Iterable[Step], clock: Clock) -> Example:

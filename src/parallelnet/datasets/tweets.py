@@ -11,8 +11,9 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from ..data.image_corpora import (
     mvsa_lines,
     mvsa_sentiment,
 )
-from ..data.rows import OpenTable, listed
+from ..data.rows import listed
 from ..data.shards import Example
 from ..data.tables import format_of, inside, open_table
 from ..errors import ManifestError
@@ -49,115 +50,9 @@ _SENTIMENT_WORDS = {"neg": "negative", "neu": "neutral", "pos": "positive"} | {n
 _PLAIN_PATH = re.compile(r"(?:(?!\.\.?/)[^/\\:\0]+/)*(?!\.\.?$)[^/\\:\0]+")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
 
-Labels = Literal["emotion", "sentiment"]
-
-
-class UnusableError(Exception):
-    """What is wrong with a row."""
-
-
-class TweetColumns:
-    """Which columns of a table hold what, and rows made drafts by them."""
-
-    def __init__(self, table: OpenTable, labels: Labels) -> None:
-        """Find the columns of a table by their names.
-
-        Raises:
-            ManifestError: one that is needed is missing, or stands twice.
-        """
-        self._labels = labels
-        self._names = {kind: [name for name in allowed if name in table.columns] for kind, allowed in COLUMNS.items()}
-        table.refuse_twice(self.names())
-        for kind in ("text", "image", *(["sentiment"] if labels == "sentiment" else [])):
-            if not self._names[kind]:
-                raise ManifestError(
-                    f"{table.path} has no column with the {kind} of a tweet; it has: {listed(table.columns)}. "
-                    f"Allowed names: {', '.join(COLUMNS[kind])}. Mend: name the column in the header."
-                )
-
-    def names(self, kind: str = "") -> list[str]:
-        """Return the columns of a kind, or all that are used."""
-        kinds = [kind] if kind else list(COLUMNS)
-        return [name for each in kinds for name in self._names[each]]
-
-    def draft(self, row: int, values: Mapping[str, Any], folder: Path, where: str) -> Example:
-        """Return a row as a draft; `where` is how the detail of a rejected one names it."""
-        try:
-            found = {kind: self._value(kind, values) for kind in COLUMNS}
-        except UnusableError as error:
-            return unreadable(row, f"{where}: {error}")
-        # By its number; where others have ids, in a form that none of theirs keeps (see `duplicates.Duplicates`).
-        name = " ".join(found["id"].split()) or (f"#{row}" if self._names["id"] else str(row))
-        sentiment = _SENTIMENT_WORDS.get(found["sentiment"].lower(), "")
-        why_none = ""
-        if self._labels == "sentiment" and found["sentiment"] and not sentiment:
-            why_none = f"sentiment {found['sentiment'][:40]!r}; allowed: {', '.join(SENTIMENTS)}"
-        return tweet_draft(row, name, found["text"], found["image"], folder, where, sentiment, why_none)
-
-    def _value(self, kind: str, values: Mapping[str, Any]) -> str:
-        """Return the first value of a kind that is not empty; text as it is, all else without space around it."""
-        for name in self._names[kind]:
-            value = _string(values.get(name), kind)
-            if value.strip():
-                return value if kind == "text" else value.strip()
-        return ""
-
-
-def _string(value: object, kind: str) -> str:
-    """Return a value of a table as a string.
-
-    Raises:
-        UnusableError: it is none, or several.
-    """
-    if isinstance(value, list) and len(value) == 1 and kind == "image":
-        value = value[0]
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""  # how pandas writes that there is nothing
-    if isinstance(value, str):
-        return value
-    if kind in ("id", "sentiment") and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(int(value)) if value == value // 1 and math.isfinite(value) else str(value)
-    if isinstance(value, list) and kind == "image":
-        raise UnusableError(f"{len(value)} pictures; allowed: one a row")
-    raise UnusableError(f"the {kind} is {type(value).__name__}; allowed: a string")
-
-
-def unreadable(row: int, detail: str) -> Example:
-    """Return the draft of a row of which nothing can be used; its id is `#` and its number, as no other row's."""
-    return Example(row, f"#{row}").reject("unreadable-row", detail)
-
-
-def tweet_draft(
-    row: int, name: str, text: str, picture: str, folder: Path, where: str, sentiment: str, why_none: str = ""
-) -> Example:
-    """Return the draft of a row, rejected where its picture cannot be used or its sentiment is wanting.
-
-    Args:
-        row: number of the row.
-        name: the tweet's id.
-        text: as found.
-        picture: path as the source gives it, relative to `folder`.
-        folder: that paths must not leave.
-        where: how the detail names the row.
-        sentiment: one of ours, or "".
-        why_none: why there is no sentiment though one is needed, or "".
-    """
-    if not picture:
-        return Example(row, name, text, "", sentiment).reject("picture-missing", f"{where}: no picture")
-    if _ADDRESS.match(picture):
-        detail = f"{where}: {picture[:200]!r} is an address; nothing is fetched"
-        return Example(row, name, text, "", sentiment).reject("picture-missing", detail)
-    try:
-        # `inside` takes 50 microseconds, which is hours for a hundred million rows: it is asked where there is doubt.
-        path = f"{folder}{os.sep}{picture}" if _PLAIN_PATH.fullmatch(picture) else inside(folder, picture, where)
-    except ManifestError:
-        detail = f"{where}: {picture[:200]!r} leaves the folder of the pictures"
-        return Example(row, name, text, "", sentiment).reject("picture-outside", detail)
-    draft = Example(row, name, text, path, sentiment)
-    return draft.reject("no-sentiment", f"{where}: {why_none}") if why_none else draft
-
-
 _N_DIGITS = 19  # a number of fewer digits fits 64 bits, as the ids of tweets do
+
+Labels = Literal["emotion", "sentiment"]
 
 
 def detect_format(source: Path) -> str:
@@ -181,7 +76,7 @@ def detect_format(source: Path) -> str:
 
 
 def read_tweets(source: Path, format: str = "auto", *, images: Path | None = None, labels: Labels) -> Iterator[Example]:
-    """Yield a row each, numbered from 0 on, in the order of the source.
+    """Yield the rows of a source, numbered from 0 on, in its order.
 
     Text and ids are as found; a row without an id is called by its number. A row that cannot be read is rejected as
     `unreadable-row`, one whose picture lies outside the folder as `picture-outside`, one that has an address for a
@@ -217,24 +112,97 @@ def read_tweets(source: Path, format: str = "auto", *, images: Path | None = Non
         yield from _read_table(source, given, folder, labels)
 
 
+def _unreadable(row: int, detail: str) -> Example:
+    """Return a row of which nothing can be used; its id is `#` and its number, as no other row's."""
+    return Example(row, f"#{row}").reject("unreadable-row", detail)
+
+
+def _tweet(tweet: Example, picture: str, folder: Path, where: str, why_none: str) -> Example:
+    """Return a row with the path of its picture, or rejected where that or the sentiment cannot be used.
+
+    Args:
+        tweet: what else is known of it.
+        picture: path as the source gives it, relative to `folder`.
+        folder: that paths must not leave.
+        where: how the detail names the row.
+        why_none: why there is no sentiment though one is needed, or "".
+    """
+    if not picture:
+        return tweet.reject("picture-missing", f"{where}: no picture")
+    if _ADDRESS.match(picture):
+        return tweet.reject("picture-missing", f"{where}: {picture[:200]!r} is an address; nothing is fetched")
+    try:
+        # `inside` takes 50 microseconds, which is hours for a hundred million rows: it is asked where there is doubt.
+        path = f"{folder}{os.sep}{picture}" if _PLAIN_PATH.fullmatch(picture) else inside(folder, picture, where)
+    except ManifestError:
+        return tweet.reject("picture-outside", f"{where}: {picture[:200]!r} leaves the folder of the pictures")
+    found = replace(tweet, image_path=path)
+    return found.reject("no-sentiment", f"{where}: {why_none}") if why_none else found
+
+
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def _read_table(source: Path, given: str, folder: Path, labels: Labels) -> Iterator[Example]:
     table = open_table(source, known=KNOWN, format=given)
-    columns = TweetColumns(table, labels)
-    inside = [name for name in columns.names("image") if name in table.binary]
-    if inside:
+    names = {kind: [name for name in allowed if name in table.columns] for kind, allowed in COLUMNS.items()}
+    used = [name for of_kind in names.values() for name in of_kind]
+    table.refuse_twice(used)
+    for kind in ("text", "image", *(["sentiment"] if labels == "sentiment" else [])):
+        if not names[kind]:
+            raise ManifestError(
+                f"{table.path} has no column with the {kind} of a tweet; it has: {listed(table.columns)}. "
+                f"Allowed names: {', '.join(COLUMNS[kind])}. Mend: name the column in the header."
+            )
+    files = [name for name in names["image"] if name in table.binary]
+    if files:
         raise ManifestError(
-            f"{source} holds the pictures themselves in its column {inside[0]!r}. Needed: paths of picture files. "
+            f"{source} holds the pictures themselves in its column {files[0]!r}. Needed: paths of picture files. "
             "Mend: write them as files, and their paths as the column."
         )
-    for row, found in enumerate(table.read(columns.names())):
+    for row, found in enumerate(table.read(used)):
         where = f"line {found.line}" if found.line else f"row {row}"
-        if found.problem:
-            yield unreadable(row, f"{where}: {found.problem}")
-        else:
-            yield columns.draft(row, found.values, folder, where)
+        try:
+            if found.problem:
+                raise ValueError(found.problem)
+            said = {kind: _value(kind, names[kind], found.values) for kind in COLUMNS}
+        except ValueError as error:
+            yield _unreadable(row, f"{where}: {error}")
+            continue
+        # By its number; where others have ids, in a form that none of theirs keeps (see `duplicates.settled`).
+        name = " ".join(said["id"].split()) or (f"#{row}" if names["id"] else str(row))
+        sentiment, why_none = _SENTIMENT_WORDS.get(said["sentiment"].lower(), ""), ""
+        if labels == "sentiment" and said["sentiment"] and not sentiment:
+            why_none = f"sentiment {said['sentiment'][:40]!r}; allowed: {', '.join(SENTIMENTS)}"
+        tweet = Example(row, name, said["text"], sentiment=sentiment)
+        yield _tweet(tweet, said["image"], folder, where, why_none)
+
+
+def _value(kind: str, names: Sequence[str], values: Mapping[str, Any]) -> str:
+    """Return the first value of a kind that is not empty; text as it is, all else without space around it.
+
+    Raises:
+        ValueError: it is no string, or several.
+    """
+    for name in names:
+        value = _string(values.get(name), kind)
+        if value.strip():
+            return value if kind == "text" else value.strip()
+    return ""
+
+
+def _string(value: object, kind: str) -> str:
+    if isinstance(value, list) and len(value) == 1 and kind == "image":
+        value = value[0]
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""  # how pandas writes that there is nothing
+    if isinstance(value, str):
+        return value
+    if kind in ("id", "sentiment") and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(int(value)) if value == value // 1 and math.isfinite(value) else str(value)
+    if isinstance(value, list) and kind == "image":
+        raise ValueError(f"{len(value)} pictures; allowed: one a row")
+    raise ValueError(f"the {kind} is {type(value).__name__}; allowed: a string")
 
 
 # --- corpora ----------------------------------------------------------------------------------------------------------
@@ -247,19 +215,20 @@ def _read_mvsa(source: Path, folder: Path, labels: Labels) -> Iterator[Example]:
         where = f"line {row + 2}"
         words = source / "data" / f"{number}.txt"
         if not number.isdigit():
-            yield unreadable(row, f"{where}: {number[:40]!r} is no number of a tweet")
+            yield _unreadable(row, f"{where}: {number[:40]!r} is no number of a tweet")
             continue
         if words.is_symlink() and not is_inside(words, root):
-            yield unreadable(row, f"{where}: data/{words.name} is a link that leads out")
+            yield _unreadable(row, f"{where}: data/{words.name} is a link that leads out")
             continue
         try:
             text = any_text(words.read_bytes()).strip()
         except OSError as error:
-            yield unreadable(row, f"{where}: no text data/{words.name} ({error.strerror})")
+            yield _unreadable(row, f"{where}: no text data/{words.name} ({error.strerror})")
             continue
         sentiment, why_none = mvsa_sentiment(votes[0], votes[1])
         why_none = why_none if labels == "sentiment" else ""
-        yield tweet_draft(row, number, text, f"data/{number}.jpg", folder, where, sentiment, why_none)
+        tweet = Example(row, number, text, sentiment=sentiment)
+        yield _tweet(tweet, f"data/{number}.jpg", folder, where, why_none)
 
 
 def _read_b_t4sa(source: Path, folder: Path, labels: Labels) -> Iterator[Example]:
@@ -276,12 +245,12 @@ def _read_b_t4sa(source: Path, folder: Path, labels: Labels) -> Iterator[Example
             stem = name.rpartition("/")[2].partition(".")[0]
             tweet = stem.partition("-")[0]
             if not (tweet.isdecimal() and tweet.isascii() and len(tweet) < _N_DIGITS):
-                yield unreadable(row, f"{where}: {name[:200]!r} is no picture of a tweet")
+                yield _unreadable(row, f"{where}: {name[:200]!r} is no picture of a tweet")
                 continue
             sentiment, why_none = B_T4SA_SENTIMENTS.get(number, ""), ""
             if labels == "sentiment" and not sentiment:
                 why_none = f"sentiment {number[:40]!r}; allowed: {', '.join(B_T4SA_SENTIMENTS)}"
-            yield tweet_draft(row, stem, texts.of(int(tweet)), name, folder, where, sentiment, why_none)
+            yield _tweet(Example(row, stem, texts.of(int(tweet)), sentiment=sentiment), name, folder, where, why_none)
 
 
 class _Texts:
@@ -292,6 +261,7 @@ class _Texts:
 
     def __init__(self, source: Path, scratch: str) -> None:
         self._database = sqlite3.connect(Path(scratch) / "texts.sqlite")
+        self.close = self._database.close
         # The file lives as long as this object: nothing needs to survive a crash.
         self._database.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; CREATE TABLE texts (id, text);"
@@ -306,7 +276,3 @@ class _Texts:
         """Return the text of a tweet (of the last line that has it), "" where there is none."""
         found = self._database.execute("SELECT text FROM texts WHERE id = ? ORDER BY rowid DESC LIMIT 1", (tweet,))
         return str(next(found, ("",))[0])
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._database.close()
