@@ -1,13 +1,17 @@
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+from PIL import Image
 
+from parallelnet.data.shards import Example
 from parallelnet.datasets import build, executors, jobs
-from parallelnet.errors import ManifestError
+from parallelnet.errors import ManifestError, MissingExtraError
 from parallelnet.options.tweets import TweetsOptions
 
 
@@ -81,3 +85,16 @@ def test_the_peak_is_the_process_s_own():
 def test_the_machine_is_named():
     assert executors.n_cores() >= 1
     assert "\n" not in build._cpu_name()
+
+
+def test_cleaning_needs_its_packages(options, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"Cleaning texts for speech needs .*parallelnet\[tts\]"):
+        jobs.looking_steps(options)
+
+
+def test_the_folder_of_the_pictures_may_be_a_link_to_another_disk(options, tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "own.png")
+    (tmp_path / "linked").symlink_to(tmp_path)
+    check = jobs.looking_steps(replace(options, images=str(tmp_path / "linked")))["check-picture"]
+    assert check(Example(0, "0", image_path=f"{tmp_path}/linked/own.png")).reason == ""

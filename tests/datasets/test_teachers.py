@@ -12,7 +12,7 @@ from parallelnet import checkpoint, predictor
 from parallelnet.data.shards import Example
 from parallelnet.datasets import teachers
 from parallelnet.datasets.decision import classes_to_emotions, merge, read_label_map
-from parallelnet.datasets.teachers import Teach, open_teacher
+from parallelnet.datasets.teachers import open_teacher, taught
 from parallelnet.errors import CheckpointError, InputError, MissingExtraError, OptionError
 from parallelnet.training.card import model_card
 from parallelnet.types import EMOTIONS
@@ -164,11 +164,9 @@ def test_describe_is_plain_and_tells_other_weights_apart(make_checkpoint, tmp_pa
 
 def test_teach_step(toy_checkpoint):
     teacher = open_teacher(str(toy_checkpoint.path), "speech")
-    step = Teach(teacher)
-    assert step.name == "teach-speech"
-    taught = step(Example(0, "a", speech=SPEECH, image=PICTURE))
-    assert (taught.speech_probs, taught.image_probs, taught.image) == (teacher.probs(SPEECH), (), PICTURE)
-    failed = step(Example(2, "b", speech=b"noise"))
+    judged = taught(Example(0, "a", speech=SPEECH, image=PICTURE), teacher=teacher)
+    assert (judged.speech_probs, judged.image_probs, judged.image) == (teacher.probs(SPEECH), (), PICTURE)
+    failed = taught(Example(2, "b", speech=b"noise"), teacher=teacher)
     assert (failed.id, failed.reason) == ("b", "teacher-failed")
     assert failed.detail.startswith("speech: Speech (bytes) is no sound")
 

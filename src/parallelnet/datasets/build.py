@@ -138,11 +138,10 @@ def _tools(options: TweetsOptions) -> dict[str, Any]:
     if options.exclude:
         read_excluded(options.exclude)
     engine = jobs.open_speaker(options)
-    engine.check_voices(options.voices)
     voices = list(options.voices or engine.voices)
     return {
         "tts": {"engine": engine.name, "version": engine.version, "settings": engine.settings, "voices": voices},
-        "teachers": {teacher.modality: teacher.describe() for teacher in jobs.open_teachers(options)},
+        "teachers": {modality: teacher.describe() for modality, teacher in jobs.open_teachers(options).items()},
         "versions": recipe.versions(),
     }
 

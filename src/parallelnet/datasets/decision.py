@@ -176,41 +176,21 @@ def decide(
     return Decision(EMOTIONS[seen], "image", max2, reason)
 
 
-class Decide:
-    """Step: sets `label`, `label_source` and `confidence`; rejects `low-confidence` and `teachers-disagree`."""
-
-    name = "decide"
-
-    def __init__(self, threshold: float = 0.5, rule: str = "max") -> None:
-        """See `decide`.
-
-        Raises:
-            OptionError: no such rule.
-        """
-        if rule not in RULES:
-            raise unknown("rule", rule, RULES, "--rule")
-        self._threshold, self._rule = threshold, rule
-
-    def __call__(self, example: Example) -> Example:
-        """See `steps.Step`."""
-        found = decide(example.speech_probs, example.image_probs, threshold=self._threshold, rule=self._rule)
-        if found.reason == "low-confidence":
-            return example.reject(found.reason, f"{found.label} by {found.source} with {found.confidence:.3f}")
-        if found.reason:
-            other = example.image_probs if found.source == "speech" else example.speech_probs
-            second = EMOTIONS[other.index(max(other))]
-            detail = f"{found.source} says {found.label} ({found.confidence:.3f}), the other teacher {second}"
-            return example.reject(found.reason, detail)
-        return replace(example, label=found.label, label_source=found.source, confidence=found.confidence)
+def decided(example: Example, *, threshold: float, rule: str) -> Example:
+    """Set `label`, `label_source` and `confidence`; reject `low-confidence` and `teachers-disagree`; see `decide`."""
+    found = decide(example.speech_probs, example.image_probs, threshold=threshold, rule=rule)
+    if found.reason == "low-confidence":
+        return example.reject(found.reason, f"{found.label} by {found.source} with {found.confidence:.3f}")
+    if found.reason:
+        other = example.image_probs if found.source == "speech" else example.speech_probs
+        second = EMOTIONS[other.index(max(other))]
+        detail = f"{found.source} says {found.label} ({found.confidence:.3f}), the other teacher {second}"
+        return example.reject(found.reason, detail)
+    return replace(example, label=found.label, label_source=found.source, confidence=found.confidence)
 
 
-class OwnLabel:
-    """Step: keeps the source's own sentiment as what is learnt, without teachers; rejects `no-sentiment`."""
-
-    name = "own-label"
-
-    def __call__(self, example: Example) -> Example:
-        """See `steps.Step`."""
-        if not example.sentiment:
-            return example.reject("no-sentiment")
-        return replace(example, label="", label_source="source", confidence=1.0)
+def own_label(example: Example) -> Example:
+    """Keep the source's own sentiment as what is learnt, without teachers; reject `no-sentiment`."""
+    if not example.sentiment:
+        return example.reject("no-sentiment")
+    return replace(example, label="", label_source="source", confidence=1.0)

@@ -58,26 +58,20 @@ class Job(Hashable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a task failed, in a form that travels between processes.
-
-    Attributes:
-        kind: class of an error that a caller can mend or of the system; `RuntimeError` for a defect.
-        arguments: of that error.
-    """
+    """Why a task failed, in a form that travels between processes: class and arguments of what is to be raised."""
 
     kind: type[Exception]
     arguments: tuple[Any, ...]
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """Return the failure that an exception is; of a defect with its traceback."""
+        """Return the failure that an exception is: as it is where a caller or the system can mend it, else a defect."""
         if isinstance(error, ParallelNetError):
             return cls(type(error), (str(error),))
         if isinstance(error, OSError):
             return cls(OSError, (error.errno, error.strerror or str(error), error.filename))
         trace = "".join(traceback.format_exception(error))
-        said = f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}"
-        return cls(RuntimeError, (said,))
+        return cls(RuntimeError, (f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}",))
 
     def error(self) -> Exception:
         """Return the exception again, to be raised where the outcomes are awaited."""
@@ -105,15 +99,14 @@ def attempt(job: Job, task: Any) -> Any:
 @contextmanager
 def _one_thread_in_children() -> Iterator[None]:
     """Have processes that start meanwhile begin with one thread for each numerical library."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    before = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+        for name in THREAD_VARIABLES:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 # --- processes of this machine ----------------------------------------------------------------------------------------
@@ -136,9 +129,11 @@ class LocalExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let the processes end."""
+        """Let the processes end by themselves: they have nothing to do any more."""
+        for worker in self._idle:
+            worker.connection.close()
         while self._idle:
-            self._idle.pop().dismiss()
+            self._idle.pop().process.join()
 
     def run(self, job: Job, tasks: Iterable[Any]) -> Iterator[Any]:
         """Yield the outcome of every task, as they are finished.
@@ -152,8 +147,10 @@ class LocalExecutor:
         busy: dict[Connection, _Worker] = {}
 
         def give(worker: _Worker, task: Any, tries: int = 1) -> None:
-            worker.give(job, task, tries)
+            worker.task, worker.tries = task, tries
             busy[worker.connection] = worker
+            with suppress(BrokenPipeError, ConnectionResetError):  # it is dead already, as waiting for it will show
+                worker.connection.send((job, task))
 
         try:
             for task in islice(waiting, self.n_workers):
@@ -163,18 +160,16 @@ class LocalExecutor:
                 for ready in cast(list[Connection], wait(list(busy))):
                     worker = busy.pop(ready)
                     try:
-                        outcome = worker.connection.recv()
+                        outcome = ready.recv()
                     except (EOFError, ConnectionResetError):
-                        _blame(worker, job.called(worker.task))
+                        worker.blame(job.called(worker.task))
                         give(_Worker(), worker.task, worker.tries + 1)
                         continue
-                    following = () if isinstance(outcome, Failure) else tuple(islice(waiting, 1))
-                    if following:
-                        give(worker, *following)
-                    else:
-                        self._idle.append(worker)
+                    self._idle.append(worker)
                     if isinstance(outcome, Failure):
                         raise outcome.error()
+                    for task in islice(waiting, 1):
+                        give(self._idle.pop(), task)
                     yield outcome
         finally:
             for worker in busy.values():
@@ -182,61 +177,47 @@ class LocalExecutor:
 
 
 class _Worker:
-    """One process of the local executor, seen from outside."""
+    """One process of the local executor, seen from outside, and the task that it has for the `tries`-th time."""
+
+    task: Any = None
+    tries = 0
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         # Not a daemon: those may have no children, and speaking takes one an utterance.
-        self._process = context.Process(target=_serve, args=(theirs,), name="parallelnet-worker")
+        self.process = context.Process(target=_serve, args=(theirs,), name="parallelnet-worker")
         with _one_thread_in_children():
-            self._process.start()
+            self.process.start()
         theirs.close()  # or its end would stay open here when the process dies
 
-    def give(self, job: Job, task: Any, tries: int) -> None:
-        """Hand over a task, for the `tries`-th time; if the process is dead already, `connection` says so."""
-        self.task, self.tries = task, tries
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self.connection.send((job, task))
+    def blame(self, task: str) -> None:
+        """Say how it died. Its task is tried once more, since memory may have been short for a moment.
 
-    def death(self) -> str:
-        """Return how the process ended."""
-        self._process.join()
-        code = self._process.exitcode
-        if code is None or code >= 0:
-            return f"ended with status {code}"
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        return f"was ended by signal {name}{' (out of memory, most often)' if name == 'SIGKILL' else ''}"
-
-    def dismiss(self) -> None:
-        """Let the process end by itself: it has nothing to do any more."""
-        self.connection.close()
-        self._process.join()
+        Raises:
+            ParallelNetError: the task has ended two workers.
+        """
+        self.process.join()
+        code = self.process.exitcode or 0
+        name = next((each.name for each in signal.Signals if each == -code), f"{-code}")
+        death = f"was ended by signal {name}" if code < 0 else f"ended with status {code}"
+        death += " (out of memory, most often)" if name == "SIGKILL" else ""
+        if self.tries > 1:
+            raise ParallelNetError(
+                f"A worker process {death} in the middle of its task, {task}, twice. What was finished is kept. Mend: "
+                "start the same command line again, with fewer --workers if memory is short. If it always ends there, "
+                "one of these rows does it: take its picture away."
+            ) from None
+        told = "A worker process %s in the middle of its task, %s; that is tried once more."
+        _log.warning(told, death, task)
 
     def stop(self) -> None:
         """End the process now, in the middle of its task."""
-        self._process.terminate()
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self.process.terminate()
+        self.process.join(5)
+        self.process.kill()  # nothing where it has ended
+        self.process.join()
         self.connection.close()
-
-
-def _blame(dead: _Worker, task: str) -> None:
-    """Say that a worker died. Its task is tried once more, since memory may have been short for a moment.
-
-    Raises:
-        ParallelNetError: the task has ended two workers.
-    """
-    if dead.tries > 1:
-        raise ParallelNetError(
-            f"A worker process {dead.death()} in the middle of its task, {task}, twice. What was finished is kept. "
-            "Mend: start the same command line again, with fewer --workers if memory is short. If it always ends "
-            "there, one of these rows does it: take its picture away."
-        ) from None
-    told = "A worker process %s in the middle of its task, %s; that is tried once more."
-    _log.warning(told, dead.death(), task)
 
 
 def _serve(connection: Connection) -> None:
@@ -317,13 +298,7 @@ class RayExecutor:
             self._ray.shutdown()
 
     def run(self, job: Job, tasks: Iterable[Any]) -> Iterator[Any]:
-        """Yield the outcome of every task, as they are finished.
-
-        Raises:
-            ParallelNetError: what a task raised, or its workers died again and again.
-            OSError: what a task raised.
-            RuntimeError: a defect in a task, with its traceback.
-        """
+        """Yield the outcome of every task, and raise, as `LocalExecutor.run` does."""
         ray = self._ray
         # Bytes are the same whoever does it, so a task that was lost with its node may be done again.
         remote = ray.remote(num_cpus=1, max_retries=RAY_RETRIES)(attempt)

@@ -6,11 +6,14 @@ of ranges. Every outcome is files below the work folder, the last of which says 
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any
@@ -20,17 +23,30 @@ import numpy as np
 from ..data.built import WORK
 from ..data.rows import storable
 from ..data.shards import Example, shard_name, write_rejected, write_shard
-from ..errors import ManifestError, ParallelNetError
+from ..errors import ManifestError, MissingExtraError, ParallelNetError
 from ..options.tweets import TweetsOptions
 from ..records import write_json, write_text
 from ..synthesis.synthesis import SynthesisError
 from ..synthesis.tts import Engine, open_engine
+from ..types import Modality
 from . import duplicates, tweets
 from .counts import Counts
-from .decision import Decide, OwnLabel
+from .decision import decided, own_label
 from .recipe import relative, root_of
-from .steps import CheckPicture, CheckSound, CleanText, Clock, Exclude, Speak, Step, UnfitError, advanced, read_excluded
-from .teachers import Teach, Teacher, open_teacher
+from .steps import (
+    Clock,
+    Step,
+    UnfitError,
+    advanced,
+    check_picture,
+    check_sound,
+    clean_text,
+    exclude,
+    picture_bytes,
+    read_excluded,
+    speak,
+)
+from .teachers import Teacher, open_teacher, taught
 
 _FIELDS = ("row", "id", "text", "image_path", "sentiment", "reason", "detail")
 
@@ -137,47 +153,57 @@ def read_range(options: TweetsOptions, index: int) -> Iterator[Example]:
 # --- what is opened once in a process ---------------------------------------------------------------------------------
 
 
-def looking_steps(options: TweetsOptions) -> tuple[CleanText, CheckPicture]:
-    """Return the steps that need neither engine nor teachers: what duplicates are known by."""
-    return CleanText(options.emoji, options.max_characters), CheckPicture(options.max_pixels, root_of(options))
+def looking_steps(options: TweetsOptions) -> dict[str, Step]:
+    """Return the steps that need neither engine nor teachers: what duplicates are known by.
+
+    Raises:
+        MissingExtraError: the packages that mend texts, know emoji and languages are not installed.
+    """
+    if not all(importlib.util.find_spec(package) for package in ("ftfy", "emoji", "py3langid")):
+        raise MissingExtraError("Cleaning texts for speech", "tts")
+    folder = os.path.realpath(root_of(options))  # it may be a link itself
+    return {
+        "clean-text": partial(clean_text, emoji=options.emoji, max_characters=options.max_characters),
+        "check-picture": partial(check_picture, max_pixels=options.max_pixels, folder=folder),
+    }
 
 
 def open_speaker(options: TweetsOptions) -> Engine:
     """Return the engine that speaks.
 
     Raises:
-        OptionError: no such engine, or options that it does not have.
+        OptionError: no such engine, or options or voices that it does not have.
         MissingExtraError: it is not installed.
     """
-    return open_engine(options.tts, model=options.tts_model, rate=options.rate, pitch=options.pitch)
+    engine = open_engine(options.tts, model=options.tts_model, rate=options.rate, pitch=options.pitch)
+    engine.check_voices(options.voices)
+    return engine
 
 
-def open_teachers(options: TweetsOptions) -> tuple[Teacher, ...]:
+def open_teachers(options: TweetsOptions) -> dict[Modality, Teacher]:
     """Return the teachers, speech first; none where the source's own labels are kept.
 
     Raises:
         CheckpointError: one cannot be opened.
         OptionError: its classes cannot be mapped to ours.
     """
-    if options.labels == "sentiment":
-        return ()
+    specs: dict[Modality, str] = {"speech": options.speech_teacher, "image": options.image_teacher}
     shared: dict[str, Any] = {name: getattr(options, name) for name in ("label_map", "renormalise", "max_pixels")}
-    return (
-        open_teacher(options.speech_teacher, "speech", **shared),
-        open_teacher(options.image_teacher, "image", **shared),
-    )
+    asked = specs if options.labels == "emotion" else {}
+    return {modality: open_teacher(spec, modality, **shared) for modality, spec in asked.items()}
 
 
-def making_steps(options: TweetsOptions) -> list[Step]:
+def making_steps(options: TweetsOptions) -> dict[str, Step]:
     """Return the steps from a row that is no duplicate to a labelled sample."""
-    teachers = open_teachers(options)
-    return [
-        *([Exclude(read_excluded(options.exclude))] if options.exclude else []),
-        Speak(open_speaker(options), options.voices, options.seed),
-        CheckSound(),
-        *map(Teach, teachers),
-        Decide(options.threshold, options.rule) if teachers else OwnLabel(),
-    ]
+    teachers, steps = open_teachers(options), dict[str, Step]()
+    if options.exclude:
+        steps["exclude"] = partial(exclude, ids=read_excluded(options.exclude))
+    steps["speak"] = partial(speak, engine=open_speaker(options), voices=options.voices, seed=options.seed)
+    steps["check-sound"] = check_sound
+    steps |= {f"teach-{modality}": partial(taught, teacher=teacher) for modality, teacher in teachers.items()}
+    if not teachers:
+        return steps | {"own-label": own_label}
+    return steps | {"decide": partial(decided, threshold=options.threshold, rule=options.rule)}
 
 
 # --- the two jobs -----------------------------------------------------------------------------------------------------
@@ -203,7 +229,7 @@ class LookOver:
         first = index * self.options.rows_per_shard
         return f"rows {first} to {first + self.options.rows_per_shard - 1} of the input (the first is row 0)"
 
-    def _look(self, index: int, steps: tuple[Step, ...]) -> dict[str, Any]:
+    def _look(self, index: int, steps: Mapping[str, Step]) -> dict[str, Any]:
         options, clock = self.options, Clock()
 
         def looked() -> Iterator[Example]:
@@ -231,20 +257,21 @@ class MakeShard(LookOver):
     def open(self) -> Callable[[int], dict[str, Any]]:
         """Open the engine and the teachers, and return the function that makes the shard of an index."""
         options = self.options
-        text, picture = looking_steps(options)
-        steps = making_steps(options)
+        looking, making = looking_steps(options), making_steps(options)
+        text = {"clean-text": looking["clean-text"]}
+        folder = os.path.realpath(root_of(options))
         found = np.load(work_file(options, "duplicates.npy"), mmap_mode="r", allow_pickle=False)
 
         def made(index: int, clock: Clock) -> Iterator[Example]:
             signatures = np.load(work_file(options, "surveyed/.npy", index), allow_pickle=False)
             for row, known in zip(read_range(options, index), signatures, strict=True):
                 clock.lap("read")
-                cleaned = advanced(row, [text], clock)
-                seen = _unchanged(cleaned, known, picture)
+                cleaned = advanced(row, text, clock)
+                seen = _unchanged(cleaned, known, looking["check-picture"], folder)
                 clock.lap("check-picture")
                 settled = duplicates.settled(seen, found)
                 clock.lap("duplicates")
-                yield advanced(settled, steps, clock)
+                yield advanced(settled, making, clock)
 
         def make(index: int) -> dict[str, Any]:
             clock = Clock()
@@ -285,15 +312,16 @@ class MakeShard(LookOver):
         return done
 
 
-def _unchanged(row: Example, known: Any, picture: CheckPicture) -> Example:
+def _unchanged(row: Example, known: Any, check: Step, folder: str) -> Example:
     """Return a row with its picture, or rejected, as it was when duplicates were looked for.
 
     A build may go on weeks after it was stopped. The same bytes are not decoded again.
 
     Args:
-        row: after `CleanText`.
+        row: with its cleaned text.
         known: its signature.
-        picture: the step that checked its picture then.
+        check: the step that checked its picture then.
+        folder: see `picture_bytes`.
 
     Raises:
         ManifestError: the picture has changed, appeared or gone since.
@@ -302,13 +330,13 @@ def _unchanged(row: Example, known: Any, picture: CheckPicture) -> Example:
         return row
     if known["usable"]:
         try:
-            content = picture.read(row.image_path)
+            content = picture_bytes(row.image_path, folder)
         except UnfitError:
             content = b""
         seen = replace(row, image=content, image_dhash=int(known["dhash"]))
         same = duplicates.head_of_hash(content) == known["picture_key"]
     else:
-        seen = picture(row)
+        seen = check(row)
         same = bool(seen.reason)
     if not same:
         raise ManifestError(

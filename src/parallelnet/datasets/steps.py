@@ -1,20 +1,20 @@
 """Steps of `build tweets` from a row of the input to checked speech and picture.
 
-The other steps live with what they know: `teachers.Teach`, `decision.Decide`.
+A step is a function: a row that was not rejected in, the row out, with what was found out or with the reason why it
+falls out. The other steps live with what they know: `teachers.taught`, `decision.decided`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from .. import audio, image
 from ..csv_cells import original
 from ..data.shards import Example
 from ..data.tables import read_table
-from ..errors import InputError, ManifestError, MissingExtraError, ParallelNetError, shown
+from ..errors import InputError, ManifestError, ParallelNetError, shown
 from ..options import LimitOptions
 from ..records import is_disk_full
 from ..synthesis.spoken import clean_for_speech, language_of
@@ -43,14 +43,7 @@ _HASH_SIDE = 8  # bits a row and rows of the difference hash
 _REWRITTEN = re.compile(r"\d([.,]\d+)?E\+\d+")
 
 
-class Step(Protocol):
-    """What every step of the build is: a row that was not rejected in, the row out, perhaps rejected now."""
-
-    name: str
-
-    def __call__(self, example: Example) -> Example:
-        """Return the row with what this step adds to it, or with the reason why it falls out."""
-        ...
+Step = Callable[[Example], Example]
 
 
 class Clock:
@@ -77,110 +70,96 @@ def _now() -> tuple[float, float]:
     return time.perf_counter(), sum(os.times()[:4])  # user and system, of this process and its children
 
 
-def advanced(example: Example, steps: Iterable[Step], clock: Clock) -> Example:
-    """Return a row after the steps, or after the one that rejected it; a rejected row passes untouched."""
-    for step in steps:
+def advanced(example: Example, steps: Mapping[str, Step], clock: Clock) -> Example:
+    """Return a row after the steps, or after the one that rejected it; a rejected row passes untouched.
+
+    Args:
+        example: the row.
+        steps: by their names.
+        clock: is told of each.
+    """
+    for name, step in steps.items():
         if example.reason:
             break
         example = step(example)
-        clock.lap(step.name)
+        clock.lap(name)
     return example
 
 
-class CleanText:
-    """Sets `spoken_text` and `language`; rejects `no-words` and `text-too-long`."""
-
-    name = "clean-text"
-
-    def __init__(self, emoji: Literal["name", "drop"] = "name", max_characters: int = 1_000) -> None:
-        """See `spoken.clean_for_speech`; `max_characters` counts the cleaned text.
-
-        Raises:
-            MissingExtraError: the packages that mend texts, know emoji and languages are not installed.
-        """
-        if not all(importlib.util.find_spec(package) for package in ("ftfy", "emoji", "py3langid")):
-            raise MissingExtraError("Cleaning texts for speech", "tts")
-        self._emoji, self._max_characters = emoji, max_characters
-
-    def __call__(self, example: Example) -> Example:
-        """See `Step`."""
-        try:
-            spoken = clean_for_speech(example.text, emoji=self._emoji)
-            language = language_of(spoken) if spoken else ""
-        except Exception as error:  # of ftfy, for instance: one stranger's text must not stop the build for ever
-            if is_disk_full(error):  # no fault of the row: it would be lost for ever
-                raise
-            return example.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
-        if not spoken:
-            return example.reject("no-words")
-        cleaned = replace(example, spoken_text=spoken, language=language)
-        if len(spoken) > self._max_characters:
-            return cleaned.reject("text-too-long", f"{len(spoken):,} characters; allowed: {self._max_characters:,}")
-        return cleaned
+def clean_text(example: Example, *, emoji: Literal["name", "drop"], max_characters: int) -> Example:
+    """Set `spoken_text` and `language`; reject `no-words` and, of the cleaned text, `text-too-long`."""
+    try:
+        spoken = clean_for_speech(example.text, emoji=emoji)
+        language = language_of(spoken) if spoken else ""
+    except Exception as error:  # of ftfy, for instance: one stranger's text must not stop the build for ever
+        if is_disk_full(error):  # no fault of the row: it would be lost for ever
+            raise
+        return example.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
+    if not spoken:
+        return example.reject("no-words")
+    cleaned = replace(example, spoken_text=spoken, language=language)
+    if len(spoken) > max_characters:
+        return cleaned.reject("text-too-long", f"{len(spoken):,} characters; allowed: {max_characters:,}")
+    return cleaned
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-class CheckPicture:
-    """Reads a picture, decodes it whole, and keeps its bytes as found and its difference hash.
+def check_picture(example: Example, *, max_pixels: int, folder: str) -> Example:
+    """Read a picture, decode it whole, and keep its bytes as found and its difference hash, or reject the row.
 
     An animation stands for its first frame: that is what is hashed and what teachers see.
+
+    Args:
+        example: the row.
+        max_pixels: a picture of more (width times height) is refused, from its header.
+        folder: see `picture_bytes`.
     """
+    try:
+        content = picture_bytes(example.image_path, folder)
+        dhash = difference_hash(image.read(content, limits=LimitOptions(max_pixels=max_pixels)))
+    except UnfitError as unfit:
+        return example.reject(unfit.reason, str(unfit))
+    except image.TooLargeError as error:
+        return example.reject("picture-too-large", str(error))
+    except Exception as error:  # whatever it is, one stranger's file must not stop the build for ever
+        if is_disk_full(error):  # no fault of the row: it would be lost for ever
+            raise
+        told = str(error) if isinstance(error, ParallelNetError) else f"{type(error).__name__}: {error}"
+        return example.reject("picture-unreadable", told)
+    return replace(example, image=content, image_dhash=dhash)
 
-    name = "check-picture"
 
-    def __init__(self, max_pixels: int, folder: Path) -> None:
-        """Take what decides which pictures are refused.
+def picture_bytes(name: str, folder: str) -> bytes:
+    """Return the bytes of a picture file.
 
-        Args:
-            max_pixels: pictures of more (width times height) are, from their header.
-            folder: pictures that a link leads to outside of it are: a table from a stranger must not read the files of
-                this machine into a data set. The folder itself may be a link.
-        """
-        self._limits = LimitOptions(max_pixels=max_pixels)
-        self._folder = os.path.realpath(folder)
+    Args:
+        name: its path.
+        folder: itself resolved. A picture that a link leads to outside of it is refused: a table from a stranger must
+            not read the files of this machine into a data set.
 
-    def __call__(self, example: Example) -> Example:
-        """See `Step`."""
-        try:
-            content = self.read(example.image_path)
-            dhash = difference_hash(image.read(content, limits=self._limits))
-        except UnfitError as unfit:
-            return example.reject(unfit.reason, str(unfit))
-        except image.TooLargeError as error:
-            return example.reject("picture-too-large", str(error))
-        except Exception as error:  # whatever it is, one stranger's file must not stop the build for ever
-            if is_disk_full(error):  # no fault of the row: it would be lost for ever
-                raise
-            told = str(error) if isinstance(error, ParallelNetError) else f"{type(error).__name__}: {error}"
-            return example.reject("picture-unreadable", told)
-        return replace(example, image=content, image_dhash=dhash)
-
-    def read(self, name: str) -> bytes:
-        """Return the bytes of a picture file.
-
-        Raises:
-            UnfitError: there is none, it is no file, a link leads out of the folder, or nobody would post one so large.
-        """
-        if not name:
-            raise UnfitError("picture-missing", "the row names no picture")
-        file = Path(name).name  # details end up in the data set: the folders of this machine do not belong there
-        try:
-            if not is_inside(name, self._folder):
-                raise UnfitError("picture-outside", f"{file!r} is a link, or behind one, that leads out; see --images")
-            state = Path(name).stat()
-            if not stat.S_ISREG(state.st_mode):  # a named pipe would be waited for, for ever
-                raise UnfitError("picture-unreadable", f"{file!r} is no regular file")
-            if state.st_size > MAX_BYTES:
-                size = f"{state.st_size:,} bytes; read are up to {MAX_BYTES:,}"
-                raise UnfitError("picture-too-large", f"{file!r} has {size}")
-            return Path(name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            raise UnfitError("picture-missing", f"there is no file {file!r}") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UnfitError("picture-unreadable", f"{file!r} cannot be opened: {reason}") from None
+    Raises:
+        UnfitError: there is none, it is no file, a link leads out of the folder, or nobody would post one so large.
+    """
+    if not name:
+        raise UnfitError("picture-missing", "the row names no picture")
+    file = Path(name).name  # details end up in the data set: the folders of this machine do not belong there
+    try:
+        if not is_inside(name, folder):
+            raise UnfitError("picture-outside", f"{file!r} is a link, or behind one, that leads out; see --images")
+        state = Path(name).stat()
+        if not stat.S_ISREG(state.st_mode):  # a named pipe would be waited for, for ever
+            raise UnfitError("picture-unreadable", f"{file!r} is no regular file")
+        if state.st_size > MAX_BYTES:
+            size = f"{state.st_size:,} bytes; read are up to {MAX_BYTES:,}"
+            raise UnfitError("picture-too-large", f"{file!r} has {size}")
+        return Path(name).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnfitError("picture-missing", f"there is no file {file!r}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnfitError("picture-unreadable", f"{file!r} cannot be opened: {reason}") from None
 
 
 class UnfitError(Exception):
@@ -246,79 +225,53 @@ def read_excluded(path: str | Path) -> frozenset[str]:
     return frozenset(ids)
 
 
-class Exclude:
-    """Rejects, as `excluded`, the rows that people marked."""
-
-    name = "exclude"
-
-    def __init__(self, ids: frozenset[str]) -> None:
-        """Leave out the rows with these ids."""
-        self._ids = ids
-
-    def __call__(self, example: Example) -> Example:
-        """See `Step`."""
-        return example.reject("excluded") if example.id in self._ids else example
+def exclude(example: Example, *, ids: frozenset[str]) -> Example:
+    """Reject, as `excluded`, the rows that people marked."""
+    return example.reject("excluded") if example.id in ids else example
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------
 
 
-class Speak:
-    """Sets `speech`, `duration_s`, `word_times` and what spoke; rejects `speech-failed`."""
+def speak(example: Example, *, engine: Engine, voices: Sequence[str] = (), seed: int = 0) -> Example:
+    """Set `speech`, `duration_s`, `word_times` and what spoke; reject `speech-failed`.
 
-    name = "speak"
-
-    def __init__(self, engine: Engine, voices: Sequence[str] = (), seed: int = 0) -> None:
-        """Check the voices, so that a build stops before its first tweet.
-
-        Args:
-            engine: that speaks.
-            voices: of the engine, spread over the rows by the seed; its usual ones where there is none.
-            seed: of the spread.
-
-        Raises:
-            OptionError: the engine does not have one of the voices.
-        """
-        engine.check_voices(voices)
-        self._engine, self._voices, self._seed = engine, tuple(voices) or engine.voices, seed
-
-    def __call__(self, example: Example) -> Example:
-        """See `Step`."""
-        engine, voice = self._engine, voice_of(self._voices, self._seed, example.row)
-        said = f"{voice} {engine.settings}".strip()
-        example = replace(example, tts_engine=engine.name, tts_version=engine.version, tts_voice=said)
-        try:
-            spoken = engine.speak(example.spoken_text, voice)
-        except InputError as error:
-            return example.reject("speech-failed", str(error))
-        waveform = spoken.waveform
-        if spoken.sample_rate_hz != audio.SAMPLE_RATE_HZ:
-            waveform = soxr.resample(waveform, spoken.sample_rate_hz, audio.SAMPLE_RATE_HZ, quality="HQ")
-        if not len(waveform):
-            return example.reject("speech-failed", f"{engine.name} gave no sound")
-        duration_s = len(waveform) / audio.SAMPLE_RATE_HZ
-        times = tuple((word, min(start, duration_s), min(end, duration_s)) for word, start, end in spoken.word_times)
-        return replace(example, speech=flac(waveform), duration_s=duration_s, word_times=times)
+    Args:
+        example: the row.
+        engine: that speaks.
+        voices: of the engine, spread over the rows by the seed; its usual ones where there is none.
+        seed: of the spread.
+    """
+    voice = voice_of(tuple(voices) or engine.voices, seed, example.row)
+    said = f"{voice} {engine.settings}".strip()
+    example = replace(example, tts_engine=engine.name, tts_version=engine.version, tts_voice=said)
+    try:
+        spoken = engine.speak(example.spoken_text, voice)
+    except InputError as error:
+        return example.reject("speech-failed", str(error))
+    waveform = spoken.waveform
+    if spoken.sample_rate_hz != audio.SAMPLE_RATE_HZ:
+        waveform = soxr.resample(waveform, spoken.sample_rate_hz, audio.SAMPLE_RATE_HZ, quality="HQ")
+    if not len(waveform):
+        return example.reject("speech-failed", f"{engine.name} gave no sound")
+    duration_s = len(waveform) / audio.SAMPLE_RATE_HZ
+    times = tuple((word, min(start, duration_s), min(end, duration_s)) for word, start, end in spoken.word_times)
+    return replace(example, speech=flac(waveform), duration_s=duration_s, word_times=times)
 
 
-class CheckSound:
-    """Rejects, as `speech-silent`, speech that cannot be decoded again, is silent or too soft to be heard."""
-
-    name = "check-sound"
-
-    def __call__(self, example: Example) -> Example:
-        """See `Step`."""
-        try:
-            waveform = audio.read(example.speech, limits=_ANY_LENGTH)
-        except InputError as error:
-            return example.reject("speech-silent", str(error))
-        if audio.is_silent(waveform):
-            return example.reject("speech-silent", "nothing but zeros")
-        loudest = float(np.abs(waveform).max())
-        if loudest < AUDIBLE:
-            detail = f"the loudest sample is {20 * np.log10(loudest):.0f} dB of full scale"
-            return example.reject("speech-silent", detail)
-        return example
+def check_sound(example: Example) -> Example:
+    """Reject, as `speech-silent`, speech that cannot be decoded again, is silent or too soft to be heard."""
+    try:
+        waveform = audio.read(example.speech, limits=_ANY_LENGTH)
+    except InputError as error:
+        return example.reject("speech-silent", str(error))
+    if audio.is_silent(waveform):
+        return example.reject("speech-silent", "nothing but zeros")
+    loudest = float(np.abs(waveform).max())
+    if loudest < AUDIBLE:
+        detail = f"the loudest sample is {20 * np.log10(loudest):.0f} dB of full scale"
+        return example.reject("speech-silent", detail)
+    return example
 
 
 def flac(waveform: npt.NDArray[np.float32]) -> bytes:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import soxr
 
@@ -42,43 +42,19 @@ _HUB_KINDS = {
 }
 
 
-class Classifier(Protocol):
-    """What looks at a file, with classes of its own.
-
-    Attributes:
-        name: of the checkpoint or model, without folders of this machine.
-        classes: in the order of the probabilities.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-
-    def probs(self, file: bytes) -> Sequence[float]:
-        """Return one probability a class, summing to 1.
-
-        Raises:
-            InputError: the file cannot be used.
-        """
-        ...
-
-    def facts(self) -> dict[str, Any]:
-        """Return what is known of it, `sha256` of all that decides its answers among it."""
-        ...
-
-
 @dataclass(frozen=True)
 class Teacher:
     """A classifier whose probabilities are merged to `EMOTIONS`; `open_teacher` makes one.
 
     Attributes:
         modality: what it is asked about.
-        classifier: with classes of its own.
+        classifier: what looks at a file, with a name without folders of this machine, and classes of its own.
         table: own class to ours; None for one that is dropped.
         renormalise: scale what is left to sum to 1.
     """
 
     modality: Modality
-    classifier: Classifier
+    classifier: _OurClassifier | _HubClassifier
     table: Mapping[str, str | None]
     renormalise: bool
 
@@ -142,28 +118,22 @@ def open_teacher(
     return Teacher(modality, classifier, table, renormalise)
 
 
-class Teach:
-    """Step: sets `speech_probs` or `image_probs`; rejects `teacher-failed`."""
-
-    def __init__(self, teacher: Teacher) -> None:
-        """Take the teacher of one modality."""
-        self.name = f"teach-{teacher.modality}"
-        self._teacher = teacher
-
-    def __call__(self, example: Example) -> Example:
-        """See `steps.Step`."""
-        modality = self._teacher.modality
-        try:
-            said = self._teacher.probs(example.speech if modality == "speech" else example.image)
-        except ParallelNetError as error:
-            return example.reject("teacher-failed", f"{modality}: {error}")
-        return replace(example, speech_probs=said) if modality == "speech" else replace(example, image_probs=said)
+def taught(example: Example, *, teacher: Teacher) -> Example:
+    """Set `speech_probs` or `image_probs`; reject `teacher-failed`."""
+    modality = teacher.modality
+    try:
+        said = teacher.probs(example.speech if modality == "speech" else example.image)
+    except ParallelNetError as error:
+        return example.reject("teacher-failed", f"{modality}: {error}")
+    return replace(example, speech_probs=said) if modality == "speech" else replace(example, image_probs=said)
 
 
 # --- a checkpoint of ours, on ONNX Runtime ----------------------------------------------------------------------------
 
 
 class _OurClassifier:
+    """What gives one probability a class of its own, summing to 1, and knows what decides its answers."""
+
     def __init__(self, spec: str, modality: Modality, flag: str, limits: LimitOptions) -> None:
         self._opened, self._modality = checkpoint.opened(spec, flag), modality
         if modality not in self._opened.facts.modalities:
@@ -212,6 +182,8 @@ def files_sha256(folder: Path, names: Iterable[str]) -> str:
 
 
 class _HubClassifier:
+    """The same; see `_OurClassifier`."""
+
     def __init__(self, spec: str, modality: Modality, flag: str, limits: LimitOptions) -> None:
         if not all(importlib.util.find_spec(package) for package in ("transformers", "torch", "torchvision")):
             raise MissingExtraError(f"{flag} {spec}", "hf")
