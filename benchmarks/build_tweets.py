@@ -34,35 +34,27 @@ ROWS_PER_SHARD = 64
 
 def plain_loop(tweets: str, limit: int, out: str) -> dict[str, Any]:
     """Do the steps over all rows in this thread, and write one shard; duplicates are found in between, as they must."""
-    from parallelnet.datasets import jobs, ranges, shards
-    from parallelnet.datasets.clock import peak_memory_bytes
-    from parallelnet.datasets.decision import Decide
-    from parallelnet.datasets.duplicates import Duplicates, Signatures, find_duplicates
-    from parallelnet.datasets.steps import CheckSound, Speak
-    from parallelnet.datasets.teachers import Teach
+    from parallelnet.data.shards import write_shard
+    from parallelnet.datasets import jobs
+    from parallelnet.datasets.duplicates import find_duplicates, save, settled, signatures
+    from parallelnet.datasets.steps import Clock, advanced
     from parallelnet.options.tweets import TweetsOptions
 
     options = TweetsOptions(tweets=tweets, out=out, limit=limit)
     folder = Path(out)
     folder.mkdir()
-    begun = time.perf_counter()
+    begun, clock = time.perf_counter(), Clock()
+    looking, making = jobs.looking_steps(options), jobs.making_steps(options)
 
-    def after(steps: list[Any]) -> Any:
-        flowing = ranges.read_input(options, format="csv")
-        for step in steps:
-            flowing = step(flowing)
-        return flowing
+    def looked() -> Any:
+        return (advanced(row, looking, clock) for row in jobs.read_input(options))
 
-    looking = jobs.looking_steps(options)
-    signatures = folder / "signatures.npy"
-    Signatures.of(after(looking)).save(signatures)
-    found = find_duplicates([signatures], mode=options.duplicates, near_bits=options.near_bits)
-    steps = [*looking, Duplicates(found), Speak(jobs.open_speaker(options), (), options.seed), CheckSound()]
-    steps += [Teach(modality, teacher) for modality, teacher in jobs.open_teachers(options).items()]
-    steps.append(Decide(options.threshold, options.rule))
-    written = shards.write_shard(folder / "shard.parquet", after(steps), partials=folder)
+    save(folder / "signatures.npy", signatures(looked()))
+    found = find_duplicates([folder / "signatures.npy"], mode=options.duplicates, near_bits=options.near_bits)
+    made = (advanced(settled(row, found), making, clock) for row in looked())
+    written = write_shard(folder / "shard.parquet", made)
     wall_s = time.perf_counter() - begun
-    return {"wall_s": wall_s, "n_kept": written.n, "peak_memory_bytes": peak_memory_bytes()}
+    return {"wall_s": wall_s, "n_kept": written.n, "peak_memory_bytes": jobs.peak_memory_bytes()}
 
 
 def build(tweets: str, limit: int, out: str, workers: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from parallelnet import image
 from parallelnet.data.dataset import open_data
-from parallelnet.datasets.pictures import difference_hash
+from parallelnet.datasets.steps import difference_hash
 from parallelnet.errors import ParallelNetError
 from parallelnet.types import Sample
 

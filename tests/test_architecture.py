@@ -69,7 +69,6 @@ ALLOWED = {
 }
 # More than their part may, and only these modules.
 EXCEPTIONS = {
-    "parallelnet/data/dataset.py": {"datasets"},
     "parallelnet/datasets/teachers.py": {"checkpoint", "predictor"},
     "parallelnet/explanation/explaining.py": {"predictor"},
     "parallelnet/explanation/batch.py": {"batches", "predictor", "report"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from parallelnet.datasets import shards
-from parallelnet.datasets.draft import Draft
-from parallelnet.datasets.record import MADE_BY, BuildReport
+from parallelnet.data import shards
+from parallelnet.data.built import MADE_BY, BuildReport
+from parallelnet.data.shards import Example
 from parallelnet.types import EMOTIONS, SENTIMENTS
 
 VOICES = ("en-us", "en-gb-x-rp")
@@ -35,10 +34,12 @@ def png(seed: int) -> bytes:
     return file.getvalue()
 
 
-def draft(row: int, label: str, source: str, confidence: float, *, labels: str = "emotion", **changes: object) -> Draft:
+def draft(
+    row: int, label: str, source: str, confidence: float, *, labels: str = "emotion", **changes: object
+) -> Example:
     """Return a kept row; the teacher that did not decide finds `sad` most probable, with 0.4."""
     k = EMOTIONS.index(label) if labels == "emotion" else 0
-    sure = [confidence if j == k else (1 - confidence) / 3 for j in range(4)]
+    best = [confidence if j == k else (1 - confidence) / 3 for j in range(4)]
     other = [0.4 if j == 3 else 0.2 for j in range(4)]
     emotions = labels == "emotion"
     words = ("good", "day", f"number{row}")
@@ -60,16 +61,16 @@ def draft(row: int, label: str, source: str, confidence: float, *, labels: str =
         "tts_engine": "espeak-ng",
         "tts_version": "1.52.0",
         "tts_voice": VOICES[row % 2],
-        "speech_probs": tuple(sure if source == "speech" else other) if emotions else (),
-        "image_probs": tuple(sure if source == "image" else other) if emotions else (),
+        "speech_probs": tuple(best if source == "speech" else other) if emotions else (),
+        "image_probs": tuple(best if source == "image" else other) if emotions else (),
         "label": label if emotions else "",
         "label_source": source,
         "confidence": confidence,
     }
-    return Draft(**(facts | changes))
+    return Example(**(facts | changes))
 
 
-def kept_drafts(labels: str = "emotion") -> list[Draft]:
+def kept_drafts(labels: str = "emotion") -> list[Example]:
     """Return 12 rows: 5 happy, 3 anger, 1 hate, 3 sad; or, of sentiments, 4 each."""
     if labels == "sentiment":
         return [draft(row, SENTIMENTS[row % 3], "source", 1.0, labels=labels) for row in range(12)]
@@ -77,19 +78,19 @@ def kept_drafts(labels: str = "emotion") -> list[Draft]:
     return [draft(row, name, "speech" if row % 2 else "image", 0.55 + 0.03 * row) for row, name in enumerate(names)]
 
 
-def rejected_drafts(first_row: int) -> list[Draft]:
+def rejected_drafts(first_row: int) -> list[Example]:
     """Return 4 rows that fell out: two unsure, one without words, one that was marked."""
     unsure = draft(first_row, "sad", "speech", 0.45)
     return [
         unsure.reject("low-confidence", "0.45"),
         draft(first_row + 1, "sad", "image", 0.45).reject("low-confidence", "0.45"),
-        Draft(row=first_row + 2, id=f"t{first_row + 2}").reject("no-words"),
+        Example(row=first_row + 2, id=f"t{first_row + 2}").reject("no-words"),
         draft(first_row + 3, "sad", "image", 0.9, speech_probs=(), image_probs=()).reject("excluded"),
     ]
 
 
 def build(
-    folder: Path, labels: str = "emotion", kept: list[Draft] | None = None, *, finished: bool = True
+    folder: Path, labels: str = "emotion", kept: list[Example] | None = None, *, finished: bool = True
 ) -> BuildReport:
     """Write a data set of two shards and return its record; without `dataset.json` unless it is finished."""
     kept = kept_drafts(labels) if kept is None else kept
@@ -99,9 +100,9 @@ def build(
     listed = []
     for index, part in enumerate((kept[:half], kept[half:])):
         name = shards.shard_name(index, 2)
-        written = shards.write_shard(folder / "data" / name, part, partials=folder)
+        written = shards.write_shard(folder / "data" / name, part)
         listed.append({"name": name, "n": written.n, "sha256": written.sha256})
-    fallen = shards.write_rejected(folder / "rejected.parquet", rejected, partials=folder)
+    fallen = shards.write_rejected(folder / "rejected.parquet", rejected)
     taught = [d for d in (*kept, *rejected) if d.speech_probs]
     classes = EMOTIONS if labels == "emotion" else SENTIMENTS
     counts = Counter(d.label if labels == "emotion" else d.sentiment for d in kept)
@@ -136,20 +137,14 @@ def build(
         versions={"parallelnet": "0.1.0"},
         shards=tuple(listed),
         rejected_sha256=fallen.sha256,
-        fingerprint=shards.fingerprint((shard["name"], shard["sha256"]) for shard in listed),
+        fingerprint=shards.fingerprint(listed),
     )
     if finished:
         (folder / "dataset.json").write_text(report.to_json(), encoding="utf-8")
     return report
 
 
-def facts_of(report: BuildReport) -> dict[str, object]:
-    """Return the record as `dataset.json` holds it."""
-    facts: dict[str, object] = json.loads(report.to_json())
-    return facts
-
-
-def _point(threshold: float, taught: list[Draft]) -> tuple[float, int, dict[str, int]]:
+def _point(threshold: float, taught: list[Example]) -> tuple[float, int, dict[str, int]]:
     counts = Counter()
     for each in taught:
         surer = max(each.speech_probs, each.image_probs, key=max)

@@ -25,10 +25,11 @@ import pytest
 import soundfile
 from PIL import Image
 
+from parallelnet.data import shards
+from parallelnet.data.built import DATASET_JSON, WORK, BuildReport
 from parallelnet.data.dataset import open_data
-from parallelnet.datasets import build, shards
+from parallelnet.datasets import build
 from parallelnet.datasets.build import BUILD_LOG_JSON, Done, build_tweets, plan_tweets
-from parallelnet.datasets.record import DATASET_JSON, WORK, BuildReport
 from parallelnet.errors import ManifestError, MissingExtraError, OptionError, ParallelNetError
 from parallelnet.options.tweets import TweetsOptions
 from parallelnet.types import EMOTIONS
@@ -287,8 +288,7 @@ def test_a_build_killed_in_each_phase_goes_on_to_the_same_bytes(world: World, tm
         assert not (out / DATASET_JSON).exists(), "too late: it was complete"
     made = {path: path.stat().st_mtime_ns for path in out.glob("data/*.parquet")}
     assert len(made) >= 2
-    stale = out / WORK / "partial" / "train-00000-of-00005.parquet.x.partial"
-    stale.write_bytes(b"half")
+    (out / "data" / "train-00000-of-00005.parquet.x.partial").write_bytes(b"half")
 
     report = build_tweets(options)
 
@@ -505,7 +505,7 @@ def test_a_full_disk_stops_clearly_and_the_build_goes_on_later(world: World, tmp
     message = errors.strip().splitlines()[-1]
     assert message.startswith("parallelnet.errors.ParallelNetError: The disk of")
     assert "is full (File too large). Nothing is half-written" in message
-    assert list((out / WORK / "partial").iterdir()) == list((out / "data").iterdir()) == []
+    assert list(out.rglob("*.partial")) == list((out / "data").iterdir()) == []
     assert build_tweets(options) == world.report
     assert hashes(out) == hashes(Path(world.options.out))
 

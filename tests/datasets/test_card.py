@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from parallelnet.data.shards import REASONS
 from parallelnet.datasets.card import PAPER_COUNTS, card, write_card
-from parallelnet.datasets.draft import REASONS
 from parallelnet.datasets.inspection import inspect
 from parallelnet.types import EMOTIONS
 
@@ -81,14 +81,14 @@ def test_every_figure_is_there_and_nothing_else(folder):
 
 def test_a_threshold_between_the_curves_points_has_its_row(tmp_path):
     report = dataclasses.replace(built.build(tmp_path), threshold=0.525)
-    text = card(inspect(tmp_path, manifest=built.facts_of(report)))
+    text = card(inspect(tmp_path, report=report))
     assert cells(text, "**0.525**")[1] == "**12**"
     assert cells(text, "0.5")[1] == "12"
 
 
 def test_the_same_build_is_the_same_card(folder, tmp_path):
     report = built.build(tmp_path, finished=False)  # as `build tweets` does: dataset.json comes last
-    write_card(tmp_path, manifest=built.facts_of(report))
+    write_card(tmp_path, report=report)
     for path in [folder / "README.md", *(folder / "figures").iterdir()]:
         assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes()
     assert not re.search(r"\b20[2-9]\d-\d\d", (folder / "README.md").read_text(encoding="utf-8"))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from parallelnet.datasets.decision import Decide, Decision, OwnLabel, decide
-from parallelnet.datasets.draft import Draft
+from parallelnet.data.shards import Example
+from parallelnet.datasets.decision import Decision, decide, decided, own_label
 from parallelnet.errors import OptionError
 
 FLAT = (0.25, 0.25, 0.25, 0.25)
@@ -51,23 +51,23 @@ def test_the_papers_threshold_and_rule_are_the_defaults():
     assert decide(HATE_07, HAPPY_08).reason == ""
 
 
-def test_an_unknown_rule_is_refused_before_the_first_draft():
+def test_an_unknown_rule_is_refused():
     with pytest.raises(OptionError, match=r"Unknown rule 'agrees'.*Did you mean 'agree'.*--rule"):
-        Decide(0.5, "agrees")
+        decide(FLAT, FLAT, rule="agrees")
     with pytest.raises(OptionError, match="--rule"):
         decide(FLAT, FLAT, rule="min")
 
 
-def drafts(*probs):
-    return [Draft(n, f"t{n}", speech_probs=s, image_probs=i, speech=b"s", image=b"i") for n, (s, i) in enumerate(probs)]
+def examples(*probs):
+    return [
+        Example(n, f"t{n}", speech_probs=s, image_probs=i, speech=b"s", image=b"i") for n, (s, i) in enumerate(probs)
+    ]
 
 
-def test_decide_step_keeps_order_and_says_why():
-    given = drafts((HATE_07, HAPPY_08), (FLAT, FLAT), (SAD_05, FLAT))
-    given.insert(1, Draft(9, "gone").reject("duplicate"))
-    kept, gone, unsure, sad = Decide(0.5, "max")(iter(given))
+def test_decide_step_says_why():
+    given = examples((HATE_07, HAPPY_08), (FLAT, FLAT), (SAD_05, FLAT))
+    kept, unsure, sad = (decided(row, threshold=0.5, rule="max") for row in given)
     assert (kept.label, kept.label_source, kept.confidence, kept.speech) == ("happy", "image", 0.8, b"s")
-    assert gone is given[1]
     assert (unsure.reason, unsure.label, unsure.speech) == ("low-confidence", "", b"")
     assert unsure.detail == "anger by speech with 0.250"
     assert unsure.speech_probs == FLAT  # the threshold curve counts rejected rows, too
@@ -75,14 +75,12 @@ def test_decide_step_keeps_order_and_says_why():
 
 
 def test_decide_step_names_both_opinions():
-    (differ,) = Decide(0.5, "agree")(drafts((HATE_07, HAPPY_08)))
+    (differ,) = (decided(row, threshold=0.5, rule="agree") for row in examples((HATE_07, HAPPY_08)))
     assert differ.reason == "teachers-disagree"
     assert differ.detail == "image says happy (0.800), the other teacher hate"
 
 
 def test_own_label():
-    given = [Draft(0, "a", sentiment="negative"), Draft(1, "b"), Draft(2, "c", sentiment="positive").reject("excluded")]
-    kept, without, gone = OwnLabel()(iter(given))
+    kept, without = map(own_label, [Example(0, "a", sentiment="negative"), Example(1, "b")])
     assert (kept.sentiment, kept.label, kept.label_source, kept.confidence) == ("negative", "", "source", 1.0)
     assert without.reason == "no-sentiment"
-    assert gone is given[2]

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallelnet.datasets import duplicates
-from parallelnet.datasets.draft import Draft
-from parallelnet.datasets.duplicates import Duplicates, Found, Signatures, find_duplicates, is_flat, text_key
+from parallelnet.data.shards import Example
+from parallelnet.datasets import hamming
+from parallelnet.datasets.duplicates import find_duplicates, is_flat, save, settled, signatures, text_key
 
 FIELDS = [("id_key", "<u8"), ("text_key", "<u8"), ("picture_key", "<u8"), ("dhash", "<u8"), ("usable", "?")]
 BASE = 0x123456789ABCDEF0  # no flat hash
@@ -28,7 +28,7 @@ def saved(folder: Path, rows: Sequence[Row], *cuts: int) -> list[Path]:
     paths = []
     for number, part in enumerate(np.split(table, cuts)):
         paths.append(folder / f"{number}.npy")
-        Signatures(part).save(paths[-1])
+        save(paths[-1], part)
     return paths
 
 
@@ -75,9 +75,9 @@ def some_rows(draw: st.DrawFn) -> list[Row]:
     ]
 
 
-@pytest.mark.parametrize("large", [4096, 2], ids=["classes compared", "classes searched"])
-def test_finds_what_comparing_all_pairs_finds(tmp_path: Path, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "_LARGE_CLASS", large)
+@pytest.mark.parametrize("at_once", [8192, 2], ids=["at once", "in slices"])
+def test_finds_what_comparing_all_pairs_finds(tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hamming, "SLICE", at_once)
 
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(rows=some_rows(), near_bits=st.sampled_from([0, 1, 4, 7]), cut=st.integers(0, 14))
@@ -86,12 +86,11 @@ def test_finds_what_comparing_all_pairs_finds(tmp_path: Path, large: int, monkey
         parts = saved(tmp_path, rows, min(cut, len(rows)))
         for mode, survivors in (("sample", "sample"), ("any", "group"), ("keep", None)):
             found = find_duplicates(parts, mode=mode, near_bits=near_bits)
-            assert found.survivor.tolist() == (expected[survivors] if survivors else list(range(len(rows))))
-            assert found.group.tolist() == expected["group"]
-            assert found.image_group.tolist() == expected["image_group"]
-            assert found.drop.tolist() == [row != stays for row, stays in enumerate(found.survivor)]
+            assert found["survivor"].tolist() == (expected[survivors] if survivors else list(range(len(rows))))
+            assert found["group"].tolist() == expected["group"]
+            assert found["image_group"].tolist() == expected["image_group"]
             first = {row[0]: number for number, row in reversed(list(enumerate(rows)))}
-            assert found.table["id_taken"].tolist() == [first[row[0]] != number for number, row in enumerate(rows)]
+            assert found["id_taken"].tolist() == [first[row[0]] != number for number, row in enumerate(rows)]
 
     check()
 
@@ -101,24 +100,24 @@ def test_a_chain_counts_as_one_and_its_lowest_row_stays(tmp_path: Path) -> None:
     rows = [(number, 1, number, dhash, True) for number, dhash in enumerate(chain)]
     shuffled = [rows[number] for number in (4, 0, 2, 3, 1)]
     found = find_duplicates(saved(tmp_path, shuffled), mode="sample", near_bits=4)
-    assert found.survivor.tolist() == [0] * 5
+    assert found["survivor"].tolist() == [0] * 5
     without_a_link = [row for row in shuffled if row[0] != 2]
     found = find_duplicates(saved(tmp_path, without_a_link), mode="sample", near_bits=4)
-    assert found.survivor.tolist() == [0, 1, 0, 1]
+    assert found["survivor"].tolist() == [0, 1, 0, 1]
 
 
 def test_a_link_by_another_text_is_none_for_samples(tmp_path: Path) -> None:
     ends = [BASE, BASE ^ 0b111, BASE ^ 0b111111]  # first and last are linked only by the one between
     rows = [(0, 1, 0, ends[0], True), (1, 2, 1, ends[1], True), (2, 1, 2, ends[2], True)]
     found = find_duplicates(saved(tmp_path, rows), mode="sample", near_bits=4)
-    assert found.image_group.tolist() == [0, 0, 0]
-    assert found.survivor.tolist() == [0, 1, 2]
+    assert found["image_group"].tolist() == [0, 0, 0]
+    assert found["survivor"].tolist() == [0, 1, 2]
 
 
 def test_flat_pictures_are_near_by_their_bytes_only(tmp_path: Path) -> None:
     rows = [(0, 1, 7, 0, True), (1, 1, 8, 0, True), (2, 1, 7, 0, True)]
     found = find_duplicates(saved(tmp_path, rows), mode="sample", near_bits=16)
-    assert found.survivor.tolist() == [0, 1, 0]
+    assert found["survivor"].tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -139,41 +138,39 @@ def test_hashes_that_say_too_little(dhash: int, flat: bool) -> None:
     assert is_flat(np.array([dhash], dtype=np.uint64)).tolist() == [flat]
 
 
-def test_no_rows_at_all(tmp_path: Path) -> None:
-    assert find_duplicates([], mode="sample", near_bits=4).table.size == 0
+def test_no_row_that_is_usable(tmp_path: Path) -> None:
     nothing_usable = saved(tmp_path, [(0, 0, 0, 0, False)] * 3)
-    assert find_duplicates(nothing_usable, mode="any", near_bits=4).group.tolist() == [0, 1, 2]
+    assert find_duplicates(nothing_usable, mode="any", near_bits=4)["group"].tolist() == [0, 1, 2]
 
 
-def draft(row: int, **facts: object) -> Draft:
-    return replace(Draft(row, id=f"t{row}", spoken_text="good day", image=b"picture", image_dhash=BASE), **facts)
+def example(row: int, **facts: object) -> Example:
+    return replace(Example(row, id=f"t{row}", spoken_text="good day", image=b"picture", image_dhash=BASE), **facts)
 
 
-def test_signatures_of_drafts_and_the_step(tmp_path: Path) -> None:
-    drafts = [
-        draft(0),
-        draft(1, spoken_text="another thing", image=b"other", image_dhash=BASE ^ 2**64 - 1),
-        draft(2, id="t0").reject("no-words"),
-        draft(3, spoken_text="Good day!", image=b"scaled", image_dhash=BASE ^ 1),
-        draft(4, spoken_text="good day", image=b"x", image_dhash=~BASE & 2**64 - 1, id="t1"),
+def test_signatures_of_examples_and_the_step(tmp_path: Path) -> None:
+    examples = [
+        example(0),
+        example(1, spoken_text="another thing", image=b"other", image_dhash=BASE ^ 2**64 - 1),
+        example(2, id="t0").reject("no-words"),
+        example(3, spoken_text="Good day!", image=b"scaled", image_dhash=BASE ^ 1),
+        example(4, spoken_text="good day", image=b"x", image_dhash=~BASE & 2**64 - 1, id="t1"),
     ]
     paths = [tmp_path / "a.npy", tmp_path / "b.npy"]
-    Signatures.of(drafts[:2]).save(paths[0])
-    Signatures.of(drafts[2:]).save(paths[1])
-    find_duplicates(paths, mode="sample", near_bits=4).save(tmp_path / "found.npy")
+    save(paths[0], signatures(examples[:2]))
+    save(paths[1], signatures(examples[2:]))
+    save(tmp_path / "found.npy", find_duplicates(paths, mode="sample", near_bits=4))
     assert not list(tmp_path.glob("*.partial"))
-    found = Found.load(tmp_path / "found.npy")
-    assert isinstance(found.table, np.memmap)
-    first, other, rejected, again, same_id = Duplicates(found)(drafts)
+    found = np.load(tmp_path / "found.npy", mmap_mode="r")
+    first, other, rejected, again, same_id = (settled(each, found) for each in examples)
     assert (first.group, first.image_group, first.reason, first.id) == ("0", "0", "", "t0")
     assert (other.group, other.image_group, other.id) == ("0", "1", "t1")  # linked by the picture of row 4
-    assert rejected == replace(drafts[2], id="t0#2")
+    assert rejected == replace(examples[2], id="t0#2")
     assert (again.reason, again.detail, again.image) == ("duplicate", "of row 0", b"")
     assert (same_id.group, same_id.image_group, same_id.id) == ("0", "1", "t1#4")
 
 
 def test_texts_without_a_normal_form_are_told_apart() -> None:
-    marks = [draft(0, spoken_text=text) for text in ("...", "!!!", "good  day", "good day")]
+    marks = [example(0, spoken_text=text) for text in ("...", "!!!", "good  day", "good day")]
     keys = [text_key(each) for each in marks]
     assert keys[0] != keys[1]
     assert keys[2] == keys[3]
@@ -186,14 +183,14 @@ def test_texts_without_a_normal_form_are_told_apart() -> None:
 )
 def test_ids_end_up_unique(names: list[str | None], rejected: set[int], tmp_path: Path) -> None:
     names = [f"#{row}" if name is None else name for row, name in enumerate(names)]  # as a row without an id is called
-    drafts = [
-        draft(row, id=name, image=bytes([row]), spoken_text=f"number {row}", image_dhash=0)
+    examples = [
+        example(row, id=name, image=bytes([row]), spoken_text=f"number {row}", image_dhash=0)
         for row, name in enumerate(names)
     ]
-    drafts = [each.reject("no-words") if each.row in rejected else each for each in drafts]
-    Signatures.of(drafts).save(tmp_path / "part.npy")
+    examples = [each.reject("no-words") if each.row in rejected else each for each in examples]
+    save(tmp_path / "part.npy", signatures(examples))
     found = find_duplicates([tmp_path / "part.npy"], mode="sample", near_bits=4)
-    ids = [each.id for each in Duplicates(found)(drafts)]
+    ids = [settled(each, found).id for each in examples]
     assert len(set(ids)) == len(ids)
     for name, given_id in zip(ids, names, strict=True):
         assert name == given_id or name.startswith(f"{given_id}#")
@@ -227,7 +224,7 @@ def test_memory_stays_below_64_bytes_a_row(tmp_path: Path, kind: str) -> None:
     parts = []
     for start in range(0, n_rows, 10_000):
         parts.append(tmp_path / f"{start}.npy")
-        Signatures(table[start : start + 10_000]).save(parts[-1])
+        save(parts[-1], table[start : start + 10_000])
     del table
     near_bits = 1 if kind == "one text" else 4  # what is compared takes seconds there, whatever the memory
     find_duplicates(parts[:1], mode="sample", near_bits=near_bits)  # what is loaded only once is not counted
@@ -235,5 +232,5 @@ def test_memory_stays_below_64_bytes_a_row(tmp_path: Path, kind: str) -> None:
     found = find_duplicates(parts, mode="sample", near_bits=near_bits)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found.drop.sum() > 0
+    assert (found["survivor"] != np.arange(n_rows)).any()
     assert peak <= 64 * n_rows

@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from parallelnet.datasets.executors import EXECUTORS, open_executor
-from parallelnet.datasets.local_executor import LocalExecutor
-from parallelnet.datasets.tasks import THREAD_VARIABLES
+from parallelnet.datasets.executors import EXECUTORS, THREAD_VARIABLES, LocalExecutor, open_executor
 from parallelnet.errors import CheckpointError, MissingExtraError, OptionError, ParallelNetError
 
 
@@ -138,7 +136,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import executor_jobs
-from parallelnet.datasets.local_executor import LocalExecutor
+from parallelnet.datasets.executors import LocalExecutor
 if __name__ == "__main__":
     with LocalExecutor(2) as executor:
         print(list(executor.run(executor_jobs.Linger(sys.argv[2], 60.0), range(2))))

@@ -74,7 +74,7 @@ def test_components_are_those_of_the_graph_and_named_by_their_lowest_row(
         lowest = [low if root == high else root for root in lowest]
     order = np.random.default_rng(seed).permutation(len(edges))
     pairs = np.array(edges, dtype=np.int64).reshape(-1, 2)[order]
-    components = Components(20)
+    components = Components(np.arange(20))
     for part in np.array_split(pairs, 3):
         components.join(part[:, 0], part[:, 1])
     assert components.flatten().tolist() == lowest
@@ -82,7 +82,7 @@ def test_components_are_those_of_the_graph_and_named_by_their_lowest_row(
 
 @pytest.mark.parametrize("order", [1, -1], ids=["upwards", "downwards"])
 def test_a_chain_of_a_hundred_thousand_is_joined_in_few_rounds(order: int) -> None:
-    components = Components(100_000)
+    components = Components(np.arange(100_000))
     rows = np.arange(99_999)[::order]
     for part in np.array_split(rows, 20):
         components.join(part, part + 1)

@@ -2,15 +2,14 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from parallelnet.datasets import excerpt
+from parallelnet.data.shards import REASONS
 from parallelnet.datasets.card import PAPER_COUNTS
-from parallelnet.datasets.draft import REASONS
-from parallelnet.datasets.inspection import inspect, shard_paths
-from parallelnet.datasets.tally import cramers_v
+from parallelnet.datasets.inspection import choose, inspect, load
 from parallelnet.errors import ManifestError
 from parallelnet.report.terminal import show_inspection
 from parallelnet.types import EMOTIONS, SENTIMENTS
@@ -79,22 +78,21 @@ def test_examples_of_each_class_do_not_depend_on_the_shards(folder, tmp_path):
     # Two of each, one of hate (there is no other), and one more in its turn.
     assert {name: labels.count(name) for name in EMOTIONS}["hate"] == 1
     report = built.build(tmp_path, kept=list(reversed(built.kept_drafts())))
-    paths = shard_paths(folder, inspect(folder).report)
-    chosen = excerpt.choose(paths, EMOTIONS, "emotion", 8)
-    assert excerpt.choose(shard_paths(tmp_path, report), EMOTIONS, "emotion", 8) == chosen
-    assert excerpt.choose(paths, EMOTIONS, "emotion", 4, skip=4) == chosen[4:]
-    everything = excerpt.choose(paths, EMOTIONS, "emotion", 100)
+    paths = found.report.paths(folder)
+    chosen = choose(paths, found.report, 8)
+    assert choose(report.paths(tmp_path), report, 8) == chosen
+    everything = choose(paths, found.report, 100)
     assert sorted(everything) == sorted(d.id for d in built.kept_drafts())
     assert everything[:8] == chosen
 
 
 def test_rows_are_loaded_in_the_order_that_was_asked(folder):
-    paths = shard_paths(folder, inspect(folder).report)
-    rows = list(excerpt.load(paths, ("t11", "t0"), signals=True))
+    paths = inspect(folder).report.paths(folder)
+    rows = list(load(paths, ("t11", "t0"), with_bytes=True))
     assert [row.id for row in rows] == ["t11", "t0"]
     assert rows[1].speech == built.kept_drafts()[0].speech
     assert rows[1].image == built.kept_drafts()[0].image
-    assert next(excerpt.load(paths, ("t0",))).speech == b""
+    assert next(load(paths, ("t0",), with_bytes=False)).speech == b""
 
 
 def test_sentiment_needs_no_teachers(tmp_path):
@@ -173,28 +171,18 @@ def test_what_is_no_build_is_said_so(tmp_path, wreck, said):
 
 def test_shards_must_bear_the_record_out(tmp_path):
     report = built.build(tmp_path)
-    shard = shard_paths(tmp_path, report)[1]
+    shard = report.paths(tmp_path)[1]
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ManifestError, match=r"train-00001-of-00002\.parquet is not what was built"):
         inspect(tmp_path)
-    with pytest.raises(ManifestError, match="no whole Parquet file"):
-        inspect(tmp_path, manifest=built.facts_of(report))
+    with pytest.raises(ManifestError, match="no whole shard"):
+        inspect(tmp_path, report=report)
     shard.unlink()
     with pytest.raises(ManifestError, match=r"lacks its file data/train-00001"):
         inspect(tmp_path)
     with pytest.raises(ManifestError, match="is missing"):
-        inspect(tmp_path, manifest=built.facts_of(report))
-    shard.write_bytes(shard_paths(tmp_path, report)[0].read_bytes())
-    facts = built.facts_of(report) | {"n_kept": 13}
+        inspect(tmp_path, report=report)
+    shard.write_bytes(report.paths(tmp_path)[0].read_bytes())
     with pytest.raises(ManifestError, match="hold 12 rows, but"):
-        inspect(tmp_path, manifest=facts)
-
-
-def test_cramers_v():
-    assert cramers_v({"a": {"x": 50}, "b": {"y": 50}}) == pytest.approx(1, abs=0.01)
-    assert cramers_v({"a": {"x": 25, "y": 25}, "b": {"x": 25, "y": 25}}) == 0
-    assert cramers_v({"a": {"x": 25, "y": 25}}) is None
-    assert cramers_v({"a": {"x": 3}, "b": {"x": 3}}) is None
-    assert cramers_v({}) is None
-    assert 0.4 < cramers_v({"a": {"x": 75, "y": 25}, "b": {"x": 25, "y": 75}}) < 0.5
+        inspect(tmp_path, report=replace(report, n_kept=13))

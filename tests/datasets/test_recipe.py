@@ -1,4 +1,5 @@
 import importlib.util
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -66,24 +67,24 @@ def test_differences_name_flags(options):
     assert told == ["--near-bits was 4, is 2", "--rows-per-shard was 256, is 9"]
 
 
-@pytest.mark.parametrize("when", ["before the recipe", "while another is cleared"])
+@pytest.mark.parametrize("when", ["before the recipe", "while another is cleared", "before that is done"])
 def test_a_start_that_was_killed_early_can_be_done_again(options, tmp_path, when):
     out = tmp_path / "out"
     made_from = recipe.write_recipe(options)
-    if when == "before the recipe":
-        (out / ".build").mkdir(parents=True)
-    else:
-        with recipe.claimed(out, made_from, overwrite=False):
-            pass
-        (out / ".build" / "recipe.json").unlink()
-        (out / ".build" / "clearing").touch()
-        (out / "data" / "train-00000-of-00001.parquet").write_text("of the other build")
+    if when != "before the recipe":
+        built.build(out)
+    (out / ".build").mkdir(parents=True)
+    if when == "while another is cleared":
+        (out / "data" / "train-00000-of-00002.parquet").unlink()
+    if when == "before that is done":
+        (out / ".build" / "recipe.json").write_text(json.dumps({"made_by": "x", **asdict(made_from)}))
 
-    with recipe.claimed(out, made_from, overwrite=False) as how:
-        assert how == "new"
+    with recipe.claimed(out, made_from, overwrite=True) as goes_on:
+        assert not goes_on
         assert list((out / "data").iterdir()) == []
-    with recipe.claimed(out, made_from, overwrite=False) as how:
-        assert how == "continued"
+        assert not (out / "dataset.json").exists()
+    with recipe.claimed(out, made_from, overwrite=False) as goes_on:
+        assert goes_on
 
 
 def test_a_folder_that_is_claimed_twice_at_once_is_refused(options, tmp_path):
@@ -160,8 +161,8 @@ def test_what_is_cut_into_rows_already_stays_after_an_error(options, tmp_path):
     ):
         raise ManifestError("later")
 
-    with recipe.claimed(tmp_path / "out", made_from, overwrite=False) as how:
-        assert how == "continued"
+    with recipe.claimed(tmp_path / "out", made_from, overwrite=False) as goes_on:
+        assert goes_on
 
 
 def test_a_folder_that_cannot_be_made_is_said_to_be_so(options, tmp_path):

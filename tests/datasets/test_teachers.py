@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from parallelnet import checkpoint, predictor
-from parallelnet.datasets import hub_teachers
-from parallelnet.datasets.draft import Draft
-from parallelnet.datasets.merging import classes_to_emotions, merge, read_label_map
-from parallelnet.datasets.teachers import Teach, open_teacher
+from parallelnet.data.shards import Example
+from parallelnet.datasets import teachers
+from parallelnet.datasets.decision import classes_to_emotions, merge, read_label_map
+from parallelnet.datasets.teachers import open_teacher, taught
 from parallelnet.errors import CheckpointError, InputError, MissingExtraError, OptionError
 from parallelnet.training.card import model_card
 from parallelnet.types import EMOTIONS
@@ -102,7 +102,7 @@ def test_label_maps_that_cannot_be_used(tmp_path, content, message):
 def test_a_checkpoint_for_both_says_what_predict_says_of_one(toy_checkpoint, modality):
     teacher = open_teacher(str(toy_checkpoint.path), modality)
     expected = predictor.load(toy_checkpoint.path).predict(**{modality: FILES[modality]}).probs
-    (said,) = teacher.probs([FILES[modality]])
+    said = teacher.probs(FILES[modality])
     assert dict(zip(EMOTIONS, said, strict=True)) == pytest.approx(expected, abs=SAME)
     assert len(set(said)) > 1
 
@@ -117,10 +117,10 @@ def test_own_classes_are_merged_and_dropped_mass_may_stay_dropped(make_checkpoin
         open_teacher(path, "image")
     kept = open_teacher(path, "image", label_map=str(label_map), renormalise=False)
     expected = (0.0, own["excitement"] + own["joy"], own["odd"], 0.0)
-    assert kept.probs([PICTURE]) == [pytest.approx(expected, abs=SAME)]
+    assert kept.probs(PICTURE) == pytest.approx(expected, abs=SAME)
     scaled = open_teacher(path, "image", label_map=str(label_map))
-    assert scaled.probs([PICTURE]) == [pytest.approx(tuple(p / sum(expected) for p in expected), abs=SAME)]
-    assert sum(scaled.probs([PICTURE])[0]) == pytest.approx(1)
+    assert scaled.probs(PICTURE) == pytest.approx(tuple(p / sum(expected) for p in expected), abs=SAME)
+    assert sum(scaled.probs(PICTURE)) == pytest.approx(1)
     told = scaled.describe()
     assert told["map"] == {"excitement": "happy", "odd": "hate", "joy": "happy"}
     assert (told["dropped"], told["never_named"], told["renormalise"]) == (["neutral"], ["anger", "sad"], True)
@@ -128,11 +128,11 @@ def test_own_classes_are_merged_and_dropped_mass_may_stay_dropped(make_checkpoin
 
 def test_one_bad_file_is_its_own_error_and_changes_nothing_for_the_others(toy_checkpoint):
     teacher = open_teacher(str(toy_checkpoint.path), "image")
-    (alone,) = teacher.probs([PICTURE])
-    first, bad, empty, last = teacher.probs([PICTURE, PICTURE[:3000], b"", PICTURE])
-    assert first == last == alone  # to the bit: each file is judged alone, by the same calls (design, section 8)
-    assert isinstance(bad, InputError)
-    assert isinstance(empty, InputError)
+    alone = teacher.probs(PICTURE)
+    for bad in (PICTURE[:3000], b""):
+        with pytest.raises(InputError):
+            teacher.probs(bad)
+    assert teacher.probs(PICTURE) == alone  # to the bit: each file is judged alone, by the same calls
 
 
 def test_wrong_modality_is_refused(make_checkpoint):
@@ -164,28 +164,11 @@ def test_describe_is_plain_and_tells_other_weights_apart(make_checkpoint, tmp_pa
 
 def test_teach_step(toy_checkpoint):
     teacher = open_teacher(str(toy_checkpoint.path), "speech")
-    gone = Draft(1, "gone").reject("duplicate")
-    given = [
-        Draft(0, "a", speech=SPEECH, image=PICTURE),
-        gone,
-        Draft(2, "b", speech=b"noise"),
-        Draft(3, "c", speech=SPEECH),
-    ]
-    step = Teach("speech", teacher)
-    assert step.name == "teach-speech"
-    first, second, third, fourth = step(iter(given))
-    assert (first.speech_probs, first.image_probs, first.image) == (teacher.probs([SPEECH])[0], (), PICTURE)
-    assert second is gone
-    assert (third.id, third.reason) == ("b", "teacher-failed")
-    assert third.detail.startswith("speech: Speech (bytes) is no sound")
-    assert fourth.speech_probs == first.speech_probs
-
-
-def test_teach_is_lazy(toy_checkpoint):
-    drafts = iter([Draft(0, "a", image=PICTURE), Draft(1, "b", image=PICTURE)])
-    taught = Teach("image", open_teacher(str(toy_checkpoint.path), "image"))(drafts)
-    assert next(taught).image_probs
-    assert next(drafts).id == "b"  # not read ahead: memory stays flat
+    judged = taught(Example(0, "a", speech=SPEECH, image=PICTURE), teacher=teacher)
+    assert (judged.speech_probs, judged.image_probs, judged.image) == (teacher.probs(SPEECH), (), PICTURE)
+    failed = taught(Example(2, "b", speech=b"noise"), teacher=teacher)
+    assert (failed.id, failed.reason) == ("b", "teacher-failed")
+    assert failed.detail.startswith("speech: Speech (bytes) is no sound")
 
 
 @pytest.mark.parametrize(("modality", "variant"), [("speech", "compact-ser-only"), ("image", "compact-ier-only")])
@@ -195,7 +178,7 @@ def test_bundled_teachers(modality, variant):
     assert (told["name"], told["variant"]) == (f"teacher-{modality}", variant)
     assert (told["classes"], told["dropped"], told["started_from"]) == (list(EMOTIONS), [], ["compact"])
     assert told.get("face") == ("auto" if modality == "image" else None)
-    (said,) = teacher.probs([FILES[modality]])
+    said = teacher.probs(FILES[modality])
     assert sum(said) == pytest.approx(1)
     assert EMOTIONS[int(np.argmax(said))] == "happy"  # an acted happy voice, a smiling astronaut
 
@@ -217,7 +200,7 @@ def test_bundled_teachers_are_what_their_cards_and_results_say(name):
 
 
 def test_hub_models_need_their_extra(monkeypatch):
-    monkeypatch.setattr(hub_teachers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(teachers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"--speech-teacher hf-model:a/b needs .*parallelnet\[hf\]"):
         open_teacher("hf-model:a/b", "speech")
 
@@ -265,7 +248,11 @@ def test_hub_speech_model(hub_models):
     folder = hub_models["speech"]
     teacher = open_teacher(f"hf-model:{folder}", "speech", renormalise=False)
     threads = torch.get_num_threads()
-    first, short, bad, last = teacher.probs([SPEECH, short_wav(), b"noise", SPEECH])
+    first = teacher.probs(SPEECH)
+    with pytest.raises(InputError, match="cannot take it"):
+        teacher.probs(short_wav())
+    with pytest.raises(InputError):
+        teacher.probs(b"noise")
     assert torch.get_num_threads() == threads
     # The same by hand, from what transformers documents: 8 kHz as its feature extractor asks, softmax of the logits.
     waveform = soxr.resample(audio.read(SPEECH), 16_000, 8_000)
@@ -276,10 +263,7 @@ def test_hub_speech_model(hub_models):
     neutral, happy, anger, sad = logits[0].softmax(-1).tolist()
     assert first == pytest.approx((anger, happy, 0.0, sad), abs=1e-6)
     assert sum(first) == pytest.approx(1 - neutral, abs=1e-6)
-    assert first == last
-    assert isinstance(short, InputError)
-    assert "cannot take it" in str(short)
-    assert isinstance(bad, InputError)
+    assert teacher.probs(SPEECH) == first
     told = teacher.describe()
     assert (told["name"], told["kind"], told["dropped"]) == ("speech", "transformers", ["neu"])
     assert folder not in json.dumps(told)
@@ -304,7 +288,7 @@ def test_hub_image_model(hub_models):
 
     folder = hub_models["image"]
     teacher = open_teacher(f"hf-model:{folder}", "image", renormalise=False)
-    (said,) = teacher.probs([PICTURE])
+    said = teacher.probs(PICTURE)
     prepare = transformers.AutoImageProcessor.from_pretrained(folder)
     network = transformers.AutoModelForImageClassification.from_pretrained(folder)
     with torch.inference_mode():

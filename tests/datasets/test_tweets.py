@@ -13,12 +13,12 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from parallelnet.datasets.draft import Draft
+from parallelnet.data.shards import Example
 from parallelnet.datasets.tweets import detect_format, read_tweets
 from parallelnet.errors import ManifestError
 
 
-def read(source: Path, labels: str = "emotion", **options: object) -> list[Draft]:
+def read(source: Path, labels: str = "emotion", **options: object) -> list[Example]:
     return list(read_tweets(source, labels=labels, **options))
 
 
@@ -28,8 +28,8 @@ def written(path: Path, content: str, encoding: str = "utf-8") -> Path:
     return path
 
 
-def brief(drafts: list[Draft]) -> list[tuple[str, str, str]]:
-    return [(draft.id, draft.text, draft.reason) for draft in drafts]
+def brief(rows: list[Example]) -> list[tuple[str, str, str]]:
+    return [(row.id, row.text, row.reason) for row in rows]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ def test_csv_with_any_separator(tmp_path: Path, delimiter: str, encoding: str) -
     ]
     source = written(tmp_path / "x.csv", "\n".join(map(delimiter.join, rows)), encoding)
     first, second = read(source)
-    assert first == Draft(
+    assert first == Example(
         0, "7", f"héllo{delimiter} world", image_path=str(tmp_path / "pics" / "a.jpg"), sentiment="positive"
     )
     assert (second.row, second.sentiment) == (1, "neutral")
@@ -53,13 +53,13 @@ def test_csv_with_any_separator(tmp_path: Path, delimiter: str, encoding: str) -
 
 def test_rows_of_a_table_without_ids_are_called_by_their_number(tmp_path: Path) -> None:
     source = written(tmp_path / "x.csv", "text,image\rone,a.jpg\rshort\rthree,c.jpg\r")
-    assert [(draft.id, draft.reason) for draft in read(source)] == [("0", ""), ("#1", "unreadable-row"), ("2", "")]
+    assert [(row.id, row.reason) for row in read(source)] == [("0", ""), ("#1", "unreadable-row"), ("2", "")]
 
 
 def test_images_folder_is_what_paths_are_relative_to(tmp_path: Path) -> None:
     source = written(tmp_path / "x.csv", "text,image\nhello,a.jpg\n")
-    (draft,) = read(source, images=tmp_path / "elsewhere")
-    assert draft.image_path == str(tmp_path / "elsewhere" / "a.jpg")
+    (row,) = read(source, images=tmp_path / "elsewhere")
+    assert row.image_path == str(tmp_path / "elsewhere" / "a.jpg")
 
 
 def test_broken_rows_are_drafts_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_broken_rows_are_drafts_and_the_rest_goes_on(tmp_path: Path) -> None:
         tmp_path / "x.csv",
         'id,text,image\n1,"open,a.jpg\n2,fine,b.jpg\n3,short\n4,nu\0l,d.jpg\n5,"br"oken,e.jpg\n6,"two\nlines",f.jpg\n',
     )
-    drafts = read(source)
-    assert [(draft.row, draft.reason) for draft in drafts] == [
+    rows = read(source)
+    assert [(row.row, row.reason) for row in rows] == [
         (0, "unreadable-row"),
         (1, ""),
         (2, "unreadable-row"),
@@ -76,15 +76,15 @@ def test_broken_rows_are_drafts_and_the_rest_goes_on(tmp_path: Path) -> None:
         (4, "unreadable-row"),
         (5, ""),
     ]
-    assert drafts[2].detail == "line 4: 2 fields where the header has 3"
-    assert drafts[5].text == "two\nlines"
-    assert [draft.id for draft in drafts] == ["#0", "2", "#2", "#3", "#4", "6"]
+    assert rows[2].detail == "line 4: 2 fields where the header has 3"
+    assert rows[5].text == "two\nlines"
+    assert [row.id for row in rows] == ["#0", "2", "#2", "#3", "#4", "6"]
 
 
 def test_a_line_that_is_not_utf8_loses_nothing(tmp_path: Path) -> None:
     source = tmp_path / "x.csv"
     source.write_bytes(b"text,image\ncaf\xe9,a.jpg\n" + "日本,b.jpg\n".encode())
-    assert [draft.text for draft in read(source)] == ["café", "日本"]
+    assert [row.text for row in read(source)] == ["café", "日本"]
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_a_line_that_is_not_utf8_loses_nothing(tmp_path: Path) -> None:
 )
 def test_paths_of_pictures(tmp_path: Path, picture: str, reason: str, detail: str) -> None:
     source = written(tmp_path / "x.csv", f"text,image\nhello,{picture}\n")
-    (draft,) = read(source)
-    assert draft.reason == reason
-    assert detail in draft.detail
-    assert str(tmp_path) not in draft.detail
-    assert draft.image_path == ("" if reason else str(tmp_path / picture))
+    (row,) = read(source)
+    assert row.reason == reason
+    assert detail in row.detail
+    assert str(tmp_path) not in row.detail
+    assert row.image_path == ("" if reason else str(tmp_path / picture))
 
 
 def test_sentiments_are_words_and_never_numbers(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_sentiments_are_words_and_never_numbers(tmp_path: Path) -> None:
         "line 3: sentiment '0'; allowed: negative, neutral, positive",
     )
     assert (none.sentiment, none.reason) == ("", "")  # the label step says it
-    assert [draft.reason for draft in read(source)] == ["", "", ""]
+    assert [row.reason for row in read(source)] == ["", "", ""]
 
 
 def test_json_lines_of_mixed_shape(tmp_path: Path) -> None:
@@ -135,9 +135,9 @@ def test_json_lines_of_mixed_shape(tmp_path: Path) -> None:
         '{"text": "no picture"}',
         '{"id": {"a": 1}, "text": "x", "image": "a.jpg"}',
     ]
-    drafts = read(written(tmp_path / "x.jsonl", "\n".join(rows)))
+    rows = read(written(tmp_path / "x.jsonl", "\n".join(rows)))
     bad = "unreadable-row"
-    assert brief(drafts) == [
+    assert brief(rows) == [
         ("758014713804587008", "héllo", ""),
         ("#1", "other \N{GRINNING FACE}", ""),
         ("#2", "half \N{REPLACEMENT CHARACTER}", ""),
@@ -145,7 +145,7 @@ def test_json_lines_of_mixed_shape(tmp_path: Path) -> None:
         ("#9", "no picture", "picture-missing"),
         ("#10", "", bad),
     ]
-    details = [draft.detail for draft in drafts]
+    details = [row.detail for row in rows]
     assert details[3] == "line 5: 2 pictures; allowed: one a row"
     assert details[4] == "line 6: the text is int; allowed: a string"
     assert details[5].startswith("line 7: broken JSON: ")
@@ -165,9 +165,9 @@ def test_parquet(tmp_path: Path) -> None:
         "image": ["a.jpg", "b.jpg", None],
         "more": [1, 2, 3],
     }
-    drafts = read(parquet_file(tmp_path / "x.parquet", table))
-    assert brief(drafts) == [("1", "a", ""), ("#1", "", ""), ("#2", "c", "picture-missing")]
-    assert drafts == read((tmp_path / "x.parquet").rename(tmp_path / "no-ending"))
+    rows = read(parquet_file(tmp_path / "x.parquet", table))
+    assert brief(rows) == [("1", "a", ""), ("#1", "", ""), ("#2", "c", "picture-missing")]
+    assert rows == read((tmp_path / "x.parquet").rename(tmp_path / "no-ending"))
 
 
 def test_a_damaged_row_group_costs_its_rows_only(tmp_path: Path) -> None:
@@ -178,11 +178,11 @@ def test_a_damaged_row_group_costs_its_rows_only(tmp_path: Path) -> None:
     content = bytearray(source.read_bytes())
     content[place : place + 400] = bytes(400)
     source.write_bytes(content)
-    drafts = read(source)
-    assert [draft.row for draft in drafts] == list(range(n_rows))
-    assert {draft.reason for draft in drafts[:1000] + drafts[2000:]} == {""}
-    assert {draft.reason for draft in drafts[1000:2000]} == {"unreadable-row"}
-    assert drafts[1500].detail.startswith("row 1500: row group 1 is damaged: ")
+    rows = read(source)
+    assert [row.row for row in rows] == list(range(n_rows))
+    assert {row.reason for row in rows[:1000] + rows[2000:]} == {""}
+    assert {row.reason for row in rows[1000:2000]} == {"unreadable-row"}
+    assert rows[1500].detail.startswith("row 1500: row group 1 is damaged: ")
 
 
 def test_parquet_with_pictures_inside_is_refused(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_mvsa(tmp_path: Path) -> None:
     written(tmp_path / "data" / "2.txt", "second\n")
     assert detect_format(tmp_path) == "mvsa"
     first, against, wordless, foreign = read(tmp_path)
-    assert first == Draft(0, "1", "RT @a: café", image_path=str(tmp_path / "data/1.jpg"), sentiment="positive")
+    assert first == Example(0, "1", "RT @a: café", image_path=str(tmp_path / "data/1.jpg"), sentiment="positive")
     assert (against.reason, against.sentiment) == ("", "")
     assert (wordless.reason, foreign.reason) == ("unreadable-row", "unreadable-row")
     assert wordless.detail == "line 4: no text data/3.txt (No such file or directory)"
@@ -260,9 +260,9 @@ def test_b_t4sa(tmp_path: Path, above: bool) -> None:
     texts = 'id,text\n100001,"hello, ""world"""\nbroken "row\n100002,"never closed\n100009,other\n'
     written((tmp_path if above else root) / "raw_tweets_text.csv", texts)
     assert detect_format(root) == "b-t4sa"
-    drafts = read(root, labels="sentiment")
-    assert [draft.row for draft in drafts] == list(range(6))
-    assert brief(drafts) == [
+    rows = read(root, labels="sentiment")
+    assert [row.row for row in rows] == list(range(6))
+    assert brief(rows) == [
         ("100001-1", 'hello, "world"', ""),
         ("100001-2", 'hello, "world"', ""),
         ("100001-3", 'hello, "world"', "picture-outside"),
@@ -270,9 +270,9 @@ def test_b_t4sa(tmp_path: Path, above: bool) -> None:
         ("100002-1", "", "no-sentiment"),
         ("100009-1", "other", ""),
     ]
-    assert [draft.sentiment for draft in drafts] == ["positive", "negative", "neutral", "", "", "neutral"]
-    assert drafts[0].image_path == str(root / "data/10000/100001-1.jpg")
-    assert drafts[3].detail == "b-t4sa_train.txt, row 4: 'lost.jpg' is no picture of a tweet"
+    assert [row.sentiment for row in rows] == ["positive", "negative", "neutral", "", "", "neutral"]
+    assert rows[0].image_path == str(root / "data/10000/100001-1.jpg")
+    assert rows[3].detail == "b-t4sa_train.txt, row 4: 'lost.jpg' is no picture of a tweet"
 
 
 # --- size -------------------------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_memory_does_not_grow_with_the_source(tmp_path: Path, kind: str) -> None
     for n_rows in (1000, 1000, 6000):  # the first loads what is loaded once
         path = source(n_rows)
         tracemalloc.start()
-        assert sum(not draft.reason for draft in read_tweets(path, labels="emotion")) == n_rows
+        assert sum(not row.reason for row in read_tweets(path, labels="emotion")) == n_rows
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < peaks[1] + 50_000  # 5,000 rows more, of which 100 bytes each would be half a million
@@ -307,7 +307,7 @@ _READ = """
 import re, sys
 from pathlib import Path
 from parallelnet.datasets.tweets import read_tweets
-n = sum(1 for draft in read_tweets(Path(sys.argv[1]), labels="emotion"))
+n = sum(1 for row in read_tweets(Path(sys.argv[1]), labels="emotion"))
 print(n, int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
 """
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parallelnet.datasets import gallery as of_data
-from parallelnet.datasets.inspection import open_report
+from parallelnet.datasets.inspection import write_gallery
 from parallelnet.report import gallery
 
 TESTS = Path(__file__).parents[1]
@@ -125,7 +124,7 @@ def test_what_takes_space_is_counted():
 
 def test_a_built_set_becomes_a_page(tmp_path):
     report = built.build(tmp_path)
-    path = of_data.write_gallery(tmp_path)
+    path = write_gallery(tmp_path)
     assert path == tmp_path / "gallery.html"
     text = path.read_text(encoding="utf-8")
     page = Page(text)
@@ -139,42 +138,31 @@ def test_a_built_set_becomes_a_page(tmp_path):
     assert "all <b>12</b> samples" in text
 
 
-def test_pages_go_through_the_whole_set_without_repeating(tmp_path):
-    report = built.build(tmp_path, finished=False)
-    seen = []
-    for skip in (0, 5, 10):
-        facts = built.facts_of(report)
-        path = of_data.write_gallery(tmp_path, tmp_path / f"{skip}.html", manifest=facts, n=5, skip=skip)
-        seen += [attributes["data-id"] for tag, attributes in Page(path.read_text()).elements if tag == "article"]
-    assert len(seen) == len(set(seen)) == 12
-
-
 def test_the_same_set_is_the_same_page(tmp_path):
     texts = []
     for name in ("a", "b"):
         built.build(tmp_path / name)
-        texts.append(of_data.write_gallery(tmp_path / name).read_bytes())
+        texts.append(write_gallery(tmp_path / name).read_bytes())
     assert texts[0] == texts[1]
     assert str(tmp_path).encode() not in texts[0]
 
 
 def test_sentiment_has_no_teachers(tmp_path):
     built.build(tmp_path, "sentiment")
-    page = Page(of_data.write_gallery(tmp_path).read_text(encoding="utf-8"))
+    page = Page(write_gallery(tmp_path).read_text(encoding="utf-8"))
     assert not [a for tag, a in page.elements if tag == "table"]
     ids = {attributes.get("id") for tag, attributes in page.elements if tag == "select"}
     assert ids == {"class", "language", "mark"}
-    assert open_report(tmp_path).labels == "sentiment"
 
 
 def test_a_picture_that_cannot_be_read_leaves_a_card(tmp_path):
     built.build(tmp_path, kept=[built.draft(0, "sad", "speech", 0.9, image=b"no picture")])
-    text = of_data.write_gallery(tmp_path).read_text(encoding="utf-8")
+    text = write_gallery(tmp_path).read_text(encoding="utf-8")
     assert "no picture that can be shown" in text
 
 
 def test_nothing_was_kept(tmp_path):
     built.build(tmp_path, kept=[])
-    text = of_data.write_gallery(tmp_path).read_text(encoding="utf-8")
+    text = write_gallery(tmp_path).read_text(encoding="utf-8")
     assert "No sample was kept." in text
     assert json.loads(json.dumps(data_of(text)))["marks"] == gallery.MARKS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parallelnet.datasets.exclusion import read_excluded
+from parallelnet.datasets.steps import read_excluded
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

@@ -16,8 +16,8 @@ from ..report import terminal
 from .console import Console, extra
 
 if TYPE_CHECKING:
+    from ..data.built import BuildReport
     from ..datasets.build import Done
-    from ..datasets.record import BuildReport
 
 
 def build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, Any]) -> None:
@@ -69,7 +69,7 @@ def build_tweets(chosen: options.TweetsOptions, console: Console, _: Mapping[str
 
 
 def _none_kept(chosen: options.TweetsOptions, report: BuildReport) -> ManifestError:
-    from ..datasets.draft import REASONS
+    from ..data.shards import REASONS
 
     reason, n = max(report.rejected.items(), key=lambda each: each[1])
     return ManifestError(
@@ -91,8 +91,8 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, An
 
 
 def _show(folder: str, examples: int) -> None:
+    from ..data.shards import REASONS
     from ..datasets.card import PAPER_COUNTS
-    from ..datasets.draft import REASONS
     from ..datasets.inspection import inspect as look
 
     terminal.show_inspection(look(Path(folder), examples=examples).to_dict(), REASONS, PAPER_COUNTS)

@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from ..datasets import built
-from ..datasets.record import read_report
 from ..errors import ManifestError
 from ..types import Sample
+from . import built
 from .corpora import CORPORA, CorpusContent, read_corpus
 from .generic_corpora import read_own
 from .manifest import MANIFEST_CSV, read_manifest, write_manifest
@@ -106,7 +105,7 @@ def digest(spec: str | os.PathLike[str]) -> str:
     if path.is_dir() and (path / MANIFEST_CSV).is_file():
         path /= MANIFEST_CSV
     elif built.is_built(path):
-        return read_report(path).fingerprint
+        return built.read_report(path).fingerprint
     return file_hashes([str(path)])[str(path)]
 
 

@@ -10,30 +10,34 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
+from ..data.shards import REJECTED_COLUMNS, fingerprint, join_rejected, pyarrow_parquet, read_rows
 from ..errors import ParallelNetError
 from ..options.tweets import TweetsOptions
-from ..records import is_disk_full, write_whole
-from . import jobs, ranges, recipe, shards
-from .clock import Seconds, cpu_name, n_cores, peak_memory_bytes
-from .exclusion import read_excluded
-from .executors import Executor, open_executor
+from ..records import is_disk_full, write_json, write_text
+from . import jobs, recipe
+from .counts import Counts
+from .duplicates import find_duplicates, save
+from .executors import Executor, n_cores, open_executor
 from .recipe import Recipe
-from .record import DATASET_JSON, MADE_BY, WORK, BuildReport
-from .summary import ShardSummary, total
+from .steps import read_excluded
 
 BUILD_LOG_JSON = "build-log.json"
 """What differs between runs: seconds, memory, machine. No part of the data set."""
 
 DRY_RUN_ROWS = 20
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,6 @@ class Done:
 
 Progress = Callable[[Done], object]
 """Called whenever a range is finished, and first with what earlier runs finished."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Plan:
     trial: BuildReport
 
 
-def build_tweets(options: TweetsOptions, *, progress: Progress | None = None) -> BuildReport:
+def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: None) -> BuildReport:
     """Build the data set, or go on with it, and return what it is. A finished one is left as it is.
 
     Args:
@@ -93,22 +95,22 @@ def build_tweets(options: TweetsOptions, *, progress: Progress | None = None) ->
         ParallelNetError: the disk is full, a worker died, or another process builds there. What was finished is kept.
     """
     started = time.perf_counter()
-    shards.pyarrow_parquet()  # first of all: without it hours of work could not be written
+    pyarrow_parquet()  # first of all: without it hours of work could not be written
     options = recipe.absolute(options)
     folder = Path(options.out)
     plain = recipe.write_recipe(options)
     if recipe.is_finished(folder, plain, overwrite=options.overwrite):
         done = "what a run that was ended left in it was removed" if recipe.tidy(folder) else "nothing was done"
         _log.info("%s is complete already; %s.", folder, done)
-        return BuildReport.from_json((folder / DATASET_JSON).read_text(encoding="utf-8"))
-    ranges.check_input(options, format=plain.input["format"])
+        return read_report(folder)
+    jobs.check_input(options)
     complete = replace(plain, tools=_tools(options))
     with (
         _disk_errors(folder),
         open_executor(options.executor, options.workers, options.ray_address) as executor,
         recipe.claimed(folder, complete, overwrite=options.overwrite),
     ):
-        return _Build(options, complete, executor, progress or _silent).run(started)
+        return _Build(options, complete, executor, progress).run(started)
 
 
 def plan_tweets(options: TweetsOptions) -> Plan:
@@ -118,21 +120,17 @@ def plan_tweets(options: TweetsOptions) -> Plan:
         ParallelNetError: as `build_tweets`.
     """
     whole = recipe.absolute(options)
-    plain = recipe.write_recipe(whole)
-    n_rows = sum(1 for _ in ranges.read_input(whole, format=plain.input["format"]))
+    recipe.write_recipe(whole)  # refuses what cannot be read
+    n_rows = sum(1 for _ in jobs.read_input(whole))
     folder = tempfile.mkdtemp(prefix="parallelnet-dry-run-")
     trial = replace(options, out=folder, limit=min(DRY_RUN_ROWS, n_rows), workers=1, executor="local", ray_address=None)
     report = build_tweets(trial)
     log = json.loads((Path(folder) / BUILD_LOG_JSON).read_text(encoding="utf-8"))
     with open_executor(options.executor, options.workers, options.ray_address) as executor:
         n_workers = executor.n_workers
-    per_row_s = sum(step["wall_s"] for step in log["steps"].values()) / report.n_read
     n_shards = -(-n_rows // options.rows_per_shard)
-    return Plan(n_rows, n_shards, n_workers, n_rows * per_row_s / min(n_workers, n_shards), folder, report)
-
-
-def _silent(done: Done) -> None:
-    """Show nothing."""
+    estimated_s = n_rows * log["step_wall_s_per_row"] / min(n_workers, n_shards)
+    return Plan(n_rows, n_shards, n_workers, estimated_s, folder, report)
 
 
 def _tools(options: TweetsOptions) -> dict[str, Any]:
@@ -140,7 +138,6 @@ def _tools(options: TweetsOptions) -> dict[str, Any]:
     if options.exclude:
         read_excluded(options.exclude)
     engine = jobs.open_speaker(options)
-    engine.check_voices(options.voices)
     voices = list(options.voices or engine.voices)
     return {
         "tts": {"engine": engine.name, "version": engine.version, "settings": engine.settings, "voices": voices},
@@ -155,15 +152,12 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if is_disk_full(error):
-            raise ParallelNetError(
-                f"The disk of {folder} is full ({error.strerror}). Nothing is half-written, and what is finished is "
-                "kept. Mend: make room and start the same command line again; it goes on from here."
-            ) from error
-        where = f" {error.filename}" if error.filename else ""
+        told, mend = f"The disk of {folder} is full ({error.strerror}). Nothing is half-written, and what", "make room"
+        if not is_disk_full(error):
+            where = f" {error.filename}" if error.filename else ""
+            told, mend = f"The build in {folder} stopped: {error.strerror or error}{where}. What", "put that right"
         raise ParallelNetError(
-            f"The build in {folder} stopped: {error.strerror or error}{where}. What is finished is kept. Mend: put "
-            "that right and start the same command line again; it goes on from here."
+            f"{told} is finished is kept. Mend: {mend} and start the same command line again; it goes on from here."
         ) from error
 
 
@@ -174,34 +168,27 @@ class _Build:
         self._options, self._recipe, self._executor, self._progress = options, made_from, executor, progress
         self._folder = Path(options.out)
         self._phases_s: dict[str, float] = {}
-        self._worker_peak_bytes = 0
         self._made = {"shards": 0, "rows": 0}
+        self._worker_peak_bytes = 0
 
     def run(self, started: float) -> BuildReport:
-        options = self._options
         began = datetime.now(UTC).isoformat(timespec="seconds")
         with self._phase("split"):
-            n_rows = ranges.split(options, format=self._recipe.input["format"])
-        n_shards = -(-n_rows // options.rows_per_shard)
+            n_rows = jobs.split(self._options)
+        n_shards = -(-n_rows // self._options.rows_per_shard)
         with self._phase("look over"):
-            left = [index for index in range(n_shards) if not jobs.look_path(options, index).is_file()]
-            for done in self._executor.run(jobs.LookOver(options), left):
-                self._worker_peak_bytes = max(self._worker_peak_bytes, done.peak_memory_bytes)
+            for done in self._executor.run(jobs.LookOver(self._options), self._left("surveyed/.json", n_shards)):
+                self._worker_peak_bytes = max(self._worker_peak_bytes, done["peak_memory_bytes"])
         with self._phase("find duplicates"):
             self._find_duplicates(n_shards)
         with self._phase("make shards"):
             self._make_shards(n_shards, n_rows)
         with self._phase("finish"):
             report = self._finish(n_shards)
-        self._write_log(report, n_shards, began, time.perf_counter() - started)
-        text = report.to_json()
-        write_whole(self._folder / DATASET_JSON, lambda s: s.write(text.encode()), partials=self._work / "partial")
-        recipe.remove_work(self._folder)
+        self._write_log(report, began, time.perf_counter() - started)
+        write_text(self._folder / DATASET_JSON, report.to_json())
+        shutil.rmtree(self._folder / WORK, ignore_errors=True)
         return report
-
-    @property
-    def _work(self) -> Path:
-        return self._folder / WORK
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
@@ -209,123 +196,112 @@ class _Build:
         yield
         self._phases_s[name] = time.perf_counter() - begun
 
-    def _find_duplicates(self, n_shards: int) -> None:
-        from .duplicates import find_duplicates
+    def _left(self, name: str, n_shards: int) -> list[int]:
+        """Return the ranges that lack the file which says that they are finished."""
+        return [index for index in range(n_shards) if not jobs.work_file(self._options, name, index).is_file()]
 
-        target = jobs.found_path(self._options)
-        if target.is_file():
-            return
-        parts = [jobs.signatures_path(self._options, index) for index in range(n_shards)]
-        found = find_duplicates(parts, mode=self._options.duplicates, near_bits=self._options.near_bits)
-        found.save(target)
+    def _records(self, name: str, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
+        for index in indices:
+            yield json.loads(jobs.work_file(self._options, name, index).read_text(encoding="utf-8"))
+
+    def _find_duplicates(self, n_shards: int) -> None:
+        target = jobs.work_file(self._options, "duplicates.npy")
+        if not target.is_file():
+            parts = [jobs.work_file(self._options, "surveyed/.npy", index) for index in range(n_shards)]
+            save(target, find_duplicates(parts, mode=self._options.duplicates, near_bits=self._options.near_bits))
 
     def _make_shards(self, n_shards: int, n_rows: int) -> None:
+        left = self._left("made/.json", n_shards)
         n_read = n_kept = 0
-        left = []
-        for index in range(n_shards):
-            path = jobs.summary_path(self._options, index)
-            if path.is_file():
-                summary = ShardSummary.from_json(path.read_text(encoding="utf-8"))
-                n_read, n_kept = n_read + summary.n_read, n_kept + summary.n_kept
-            else:
-                left.append(index)
+        for earlier in self._records("made/.json", sorted(set(range(n_shards)) - set(left))):
+            n_read, n_kept = n_read + earlier["counts"]["n_read"], n_kept + earlier["shard"]["n"]
         self._progress(Done(n_rows, n_read, n_kept))
         for done in self._executor.run(jobs.MakeShard(self._options, n_shards), left):
-            n_read, n_kept = n_read + done.n_read, n_kept + done.n_kept
+            n_read, n_kept = n_read + done["counts"]["n_read"], n_kept + done["shard"]["n"]
             self._made["shards"] += 1
-            self._made["rows"] += done.n_read
-            self._worker_peak_bytes = max(self._worker_peak_bytes, done.peak_memory_bytes)
+            self._made["rows"] += done["counts"]["n_read"]
+            self._worker_peak_bytes = max(self._worker_peak_bytes, done["peak_memory_bytes"])
             self._progress(Done(n_rows, n_read, n_kept))
-
-    def _summaries(self, n_shards: int) -> Iterator[ShardSummary]:
-        for index in range(n_shards):
-            yield ShardSummary.from_json(jobs.summary_path(self._options, index).read_text(encoding="utf-8"))
 
     def _finish(self, n_shards: int) -> BuildReport:
         from .card import write_card
-        from .gallery import write_gallery
+        from .inspection import write_gallery
 
         options, tools = self._options, self._recipe.tools
-        parts = (jobs.rejected_path(options, index) for index in range(n_shards))
-        rejected = shards.join_rejected(self._folder / "rejected.parquet", parts, partials=self._work / "partial")
-        listed: tuple[dict[str, Any], ...] = tuple(
-            {"name": made.name, "n": made.n_kept, "sha256": made.sha256} for made in self._summaries(n_shards)
-        )
-        counts = total(self._summaries(n_shards), options.labels)
-        voices = counts.pop("voices")
+        parts = (jobs.work_file(options, "rejected/.parquet", index) for index in range(n_shards))
+        rejected = join_rejected(self._folder / "rejected.parquet", parts)
+        counts, listed = Counts(), []
+        for made in self._records("made/.json", range(n_shards)):
+            counts += Counts.from_record(made["counts"])
+            listed.append(made["shard"])
         report = BuildReport(
             made_by=MADE_BY,
-            **counts,
+            **counts.facts(options.labels, options.rule),
             threshold=options.threshold,
             rule=options.rule,
             labels=options.labels,
-            tts={**tools["tts"], "voices": voices},
+            tts={**tools["tts"], "voices": counts.by("tts_voice")},
             teachers=tools["teachers"],
             options=self._recipe.options,
             files=self._recipe.files,
             input=self._recipe.input,
             versions=tools["versions"],
-            shards=listed,
+            shards=tuple(listed),
             rejected_sha256=rejected.sha256,
-            fingerprint=shards.fingerprint((shard["name"], shard["sha256"]) for shard in listed),
+            fingerprint=fingerprint(listed),
         )
-        assert report.n_rejected == rejected.n == sum(report.rejected.values())
+        assert report.n_rejected == rejected.n == counts.rejected.total()
         if options.exclude:
             self._warn_of_unknown(read_excluded(options.exclude))
-        facts = json.loads(report.to_json())
         try:
-            write_card(self._folder, manifest=facts)
-            write_gallery(self._folder, manifest=facts)
+            write_card(self._folder, report=report)
+            write_gallery(self._folder, report=report)
         except OSError:  # a full disk: they are not written as one
-            recipe.remove_pages(self._folder)
+            recipe.remove(self._folder, recipe.PAGES)
             raise
         return report
 
     def _warn_of_unknown(self, excluded: frozenset[str]) -> None:
         """Tell how many of the ids to exclude no row has: every row that has one is among the rejected."""
-        _, parquet = shards.pyarrow_parquet()
-        with parquet.ParquetFile(self._folder / "rejected.parquet") as source:
-            for batch in source.iter_batches(columns=["id"]):
-                excluded -= set(batch.column(0).to_pylist())
+        excluded -= {row["id"] for row in read_rows(self._folder / "rejected.parquet", ("id",), REJECTED_COLUMNS)}
         if excluded:
-            _log.warning(
-                "%d of the ids in --exclude %s match no row (%s, ...): are they of another input?",
-                len(excluded),
-                self._options.exclude,
-                min(excluded),
-            )
+            told = "%d of the ids in --exclude %s match no row (%s, ...): are they of another input?"
+            _log.warning(told, len(excluded), self._options.exclude, min(excluded))
 
-    def _write_log(self, report: BuildReport, n_shards: int, began: str, wall_s: float) -> None:
-        steps: dict[str, Seconds] = {}
-        for index in range(n_shards):
-            looked = json.loads(jobs.look_path(self._options, index).read_text(encoding="utf-8"))
-            made = ShardSummary.from_json(jobs.summary_path(self._options, index).read_text(encoding="utf-8"))
-            for prefix, seconds in (("look over: ", looked), ("", made.seconds)):
-                for step, spent in seconds.items():
-                    name = prefix + step
-                    steps[name] = steps.get(name, Seconds()) + Seconds(*spent)
+    def _write_log(self, report: BuildReport, began: str, wall_s: float) -> None:
+        spent: dict[str, list[float]] = {}
+        for prefix, name in (("look over: ", "surveyed/.json"), ("", "made/.json")):
+            for record in self._records(name, range(len(report.shards))):
+                for step, seconds in record["seconds"].items():
+                    so_far = spent.get(prefix + step, (0.0, 0.0))
+                    spent[prefix + step] = [a + b for a, b in zip(so_far, seconds, strict=True)]
+        # Seconds of work a second of speech; of a whole build only.
+        is_whole = report.duration_s and self._made["shards"] == len(report.shards)
         log = {
             "began": began,
             "executor": self._options.executor,
             "workers": self._executor.n_workers,
             "wall_s": wall_s,
             "phases_s": self._phases_s,
-            "n_shards": n_shards,
+            "n_shards": len(report.shards),
             "n_shards_made_in_this_run": self._made["shards"],
             "n_rows_made_in_this_run": self._made["rows"],
             "rows_per_s": self._made["rows"] / wall_s,
             "speech_s": report.duration_s,
-            # Seconds of work a second of speech; of a whole build only.
-            "real_time_factor": wall_s / report.duration_s
-            if report.duration_s and self._made["shards"] == n_shards
-            else None,
+            "real_time_factor": wall_s / report.duration_s if is_whole else None,
             "steps": {
-                name: {**asdict(spent), "wall_s_per_row": spent.wall_s / report.n_read} for name, spent in steps.items()
+                name: {"wall_s": each_s, "cpu_s": cpu_s, "wall_s_per_row": each_s / report.n_read}
+                for name, (each_s, cpu_s) in spent.items()
             },
-            "step_wall_s_per_row": sum(spent.wall_s for spent in steps.values()) / report.n_read,
-            "peak_memory_bytes": {"coordinator": peak_memory_bytes(), "worker": self._worker_peak_bytes},
-            "machine": {"cpu": cpu_name(), "n_cores": n_cores(), "platform": platform.platform()},
+            "step_wall_s_per_row": sum(each_s for each_s, _ in spent.values()) / report.n_read,
+            "peak_memory_bytes": {"coordinator": jobs.peak_memory_bytes(), "worker": self._worker_peak_bytes},
+            "machine": {"cpu": _cpu_name(), "n_cores": n_cores(), "platform": platform.platform()},
         }
-        text = json.dumps(log, indent=2) + "\n"
-        target = self._folder / BUILD_LOG_JSON
-        write_whole(target, lambda stream: stream.write(text.encode()), partials=self._work / "partial")
+        write_json(self._folder / BUILD_LOG_JSON, log)
+
+
+def _cpu_name() -> str:
+    """Return the name of the processor, or "" where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from ..data.built import BuildReport
+from ..data.shards import REASONS
 from ..report import drawing, numbers, plots
-from .draft import REASONS
 from .inspection import Inspection, inspect
 
 PAPER_COUNTS: dict[str, int] = {"anger": 19_913, "happy": 42_958, "hate": 4_401, "sad": 13_621}
@@ -24,19 +25,19 @@ _PATHS = ("tts_model", "label_map", "exclude", "speech_teacher", "image_teacher"
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 
 
-def write_card(out: Path, *, manifest: Mapping[str, Any] | None = None) -> Path:
+def write_card(out: Path, *, report: BuildReport | None = None) -> Path:
     """Write `README.md` and its figures into a built data set and return the card's path.
 
     The same build gives the same bytes: nothing of the time or the place goes in.
 
     Args:
         out: folder that `build tweets` made.
-        manifest: what `dataset.json` will hold, where it is not written yet; read from the folder when left out.
+        report: what `dataset.json` will hold, where it is not written yet; read from the folder when left out.
 
     Raises:
         ManifestError: no build, a build that did not finish, or shards that do not bear the record out.
     """
-    found = inspect(out, examples=_EXAMPLES, manifest=manifest)
+    found = inspect(out, examples=_EXAMPLES, report=report)
     for name, figure in _figures(found.to_dict()).items():
         drawing.save(figure, out / FIGURES / f"{name}.png")
     path = out / "README.md"

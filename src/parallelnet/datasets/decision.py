@@ -1,20 +1,122 @@
-"""Which of two teachers names the emotion of a sample (paper section 3.1)."""
+"""From what two teachers say to the label of a sample (paper section 3.1): their classes made ours, and who decides.
+
+The paper's teachers know excitement and disgust; Plutchik's wheel makes them happy and hate.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
-from ..errors import unknown
+from ..data.corpora import EMOTION_WORDS
+from ..data.shards import Example
+from ..errors import InputError, OptionError, unknown
 from ..types import EMOTIONS
-from .draft import Draft
 
-Rule = Literal["max", "agree"]
 RULES: dict[str, str] = {
     "max": "the teacher whose largest probability is the larger one decides",
     "agree": "the same, but only where the largest probability of both is of the same class",
 }
+
+# fmt: off
+DROPPED_WORDS: frozenset[str] = frozenset((
+    "neutral", "neu", "calm", "boredom", "bored", "other", "unknown", "unk", "<unk>",
+    "fear", "fearful", "fea", "afraid", "surprise", "surprised", "sur", "awe", "contempt", "frustration", "fru",
+))
+# fmt: on
+"""What teachers call what is none of the paper's four; its probability is dropped."""
+
+
+# --- a teacher's classes become ours ----------------------------------------------------------------------------------
+
+
+def read_label_map(path: str) -> dict[str, str | None]:
+    """Return {own class: our class, or None to drop it} from a JSON file.
+
+    Raises:
+        OptionError: no such file, no JSON object, or a class that is not ours.
+    """
+    form = f'allowed: a JSON object {{"own class": one of {", ".join(EMOTIONS)}, or null}}'
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"--label-map {path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:  # bad JSON or bad UTF-8
+        raise OptionError(f"--label-map {path} is no JSON ({error}); {form}.") from None
+    if not isinstance(found, dict):
+        raise OptionError(f"--label-map {path} holds {type(found).__name__}; {form}.")
+    for own, ours in found.items():
+        if ours is not None and ours not in EMOTIONS:
+            raise OptionError(f"--label-map {path} maps {own!r} to {ours!r}; {form}.")
+    return found
+
+
+def classes_to_emotions(
+    classes: Sequence[str], label_map: Mapping[str, str | None] | None = None, *, teacher: str = "The teacher"
+) -> dict[str, str | None]:
+    """Return which of `EMOTIONS` each class of a teacher is merged into; None for one that is dropped.
+
+    The user's map goes first, then `corpora.EMOTION_WORDS` (excitement is happy, disgust is hate), then
+    `DROPPED_WORDS`; capitals do not count. The map may name classes that this teacher does not have, for one map serves
+    both.
+
+    Args:
+        classes: the teacher's own.
+        label_map: own class to ours.
+        teacher: begins the error text.
+
+    Raises:
+        OptionError: a class that no table knows, or none that becomes one of ours.
+    """
+    given = {own.strip().casefold(): ours for own, ours in (label_map or {}).items()}
+    known: dict[str, str | None] = {**dict.fromkeys(DROPPED_WORDS), **EMOTION_WORDS, **given}
+    words = {own: own.strip().casefold() for own in classes}
+    strange = [own for own, word in words.items() if word not in known]
+    if strange:
+        raise OptionError(
+            f"{teacher} has classes that no table names: {', '.join(map(repr, strange))}. Mend: name them in a file "
+            f'for --label-map, {{"{strange[0]}": one of {", ".join(EMOTIONS)}, or null to drop it}}.'
+        )
+    table = {own: known[word] for own, word in words.items()}
+    if not any(table.values()):
+        raise OptionError(
+            f"{teacher} tells {', '.join(classes)} apart, none of which is one of {', '.join(EMOTIONS)}. "
+            "Mend: another teacher, or --label-map."
+        )
+    return table
+
+
+def merge(own: Mapping[str, float], table: Mapping[str, str | None], *, renormalise: bool = True) -> tuple[float, ...]:
+    """Return one probability for each of `EMOTIONS`: the sum over the teacher's classes that are merged into it.
+
+    Args:
+        own: the teacher's class to its probability.
+        table: the teacher's class to ours, or None to drop it.
+        renormalise: scale the sums to sum to 1; else they sum to 1 less what was dropped.
+
+    Raises:
+        InputError: the probabilities are not finite, or all of them fall on classes that are dropped.
+    """
+    if not all(map(math.isfinite, own.values())):
+        raise InputError("The teacher gave probabilities that are not finite.")
+    sums = dict.fromkeys(EMOTIONS, 0.0)
+    for name, p in own.items():
+        ours = table[name]
+        if ours is not None:
+            sums[ours] += float(p)
+    total = math.fsum(sums.values())
+    if total <= 0:
+        raise InputError("The teacher gave all its probability to classes that are dropped.")
+    # Without dropped classes the sum is 1 but for rounding, which is left alone.
+    scale = total if renormalise and any(ours is None for ours in table.values()) else 1.0
+    return tuple(p / scale for p in sums.values())
+
+
+# --- who decides ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +147,7 @@ def decide(
     one teacher finds equally probable, the first in index order counts.
 
     The paper renames excitement and disgust (happy and hate, Plutchik) once samples are labelled. Here that is done
-    before (`merging.merge`), so that joy spread over two classes of a teacher is not smaller for it.
+    before (`merge`), so that joy spread over two classes of a teacher is not smaller for it.
 
     Rule `agree` is the alternative of paper section 5.4: the same decision, but dropped unless both teachers find the
     same class most probable. The threshold still holds for the larger probability, and is looked at first.
@@ -64,59 +166,31 @@ def decide(
     assert len(speech_probs) == len(image_probs) == len(EMOTIONS), (speech_probs, image_probs)
     max1, max2 = max(speech_probs), max(image_probs)
     heard, seen = speech_probs.index(max1), image_probs.index(max2)
-    label, source, confidence = (heard, "speech", max1) if max1 >= max2 else (seen, "image", max2)
     reason: Literal["", "low-confidence", "teachers-disagree"] = ""
-    if confidence < threshold:
+    if max(max1, max2) < threshold:
         reason = "low-confidence"
     elif rule == "agree" and heard != seen:
         reason = "teachers-disagree"
-    return Decision(EMOTIONS[label], "speech" if source == "speech" else "image", confidence, reason)
+    if max1 >= max2:
+        return Decision(EMOTIONS[heard], "speech", max1, reason)
+    return Decision(EMOTIONS[seen], "image", max2, reason)
 
 
-class Decide:
-    """Sets `label`, `label_source` and `confidence`; rejects `low-confidence` and `teachers-disagree`."""
-
-    name = "decide"
-
-    def __init__(self, threshold: float = 0.5, rule: str = "max") -> None:
-        """See `decide`.
-
-        Raises:
-            OptionError: no such rule.
-        """
-        if rule not in RULES:
-            raise unknown("rule", rule, RULES, "--rule")
-        self._threshold, self._rule = threshold, rule
-
-    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """See `draft.Step`."""
-        for draft in drafts:
-            yield draft if draft.reason else self._decided(draft)
-
-    def _decided(self, draft: Draft) -> Draft:
-        found = decide(draft.speech_probs, draft.image_probs, threshold=self._threshold, rule=self._rule)
-        if found.reason == "low-confidence":
-            return draft.reject(found.reason, f"{found.label} by {found.source} with {found.confidence:.3f}")
-        if found.reason:
-            other = draft.image_probs if found.source == "speech" else draft.speech_probs
-            second = EMOTIONS[other.index(max(other))]
-            return draft.reject(
-                found.reason, f"{found.source} says {found.label} ({found.confidence:.3f}), the other teacher {second}"
-            )
-        return replace(draft, label=found.label, label_source=found.source, confidence=found.confidence)
+def decided(example: Example, *, threshold: float, rule: str) -> Example:
+    """Set `label`, `label_source` and `confidence`; reject `low-confidence` and `teachers-disagree`; see `decide`."""
+    found = decide(example.speech_probs, example.image_probs, threshold=threshold, rule=rule)
+    if found.reason == "low-confidence":
+        return example.reject(found.reason, f"{found.label} by {found.source} with {found.confidence:.3f}")
+    if found.reason:
+        other = example.image_probs if found.source == "speech" else example.speech_probs
+        second = EMOTIONS[other.index(max(other))]
+        detail = f"{found.source} says {found.label} ({found.confidence:.3f}), the other teacher {second}"
+        return example.reject(found.reason, detail)
+    return replace(example, label=found.label, label_source=found.source, confidence=found.confidence)
 
 
-class OwnLabel:
-    """Keeps the source's own sentiment as what is learnt, without teachers; rejects `no-sentiment`."""
-
-    name = "own-label"
-
-    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """See `draft.Step`."""
-        for draft in drafts:
-            if draft.reason:
-                yield draft
-            elif not draft.sentiment:
-                yield draft.reject("no-sentiment")
-            else:
-                yield replace(draft, label="", label_source="source", confidence=1.0)
+def own_label(example: Example) -> Example:
+    """Keep the source's own sentiment as what is learnt, without teachers; reject `no-sentiment`."""
+    if not example.sentiment:
+        return example.reject("no-sentiment")
+    return replace(example, label="", label_source="source", confidence=1.0)

@@ -2,43 +2,364 @@
 
 An executor takes a `Job` and its tasks and gives their outcomes as they come, in no order that may be relied on. What
 is done knows nothing of where: every task is a pure function of itself and the job, so the bytes are the same anywhere.
+
+Not loky: one worker that dies breaks its whole pool, and it cannot say whose task it was, which is tried once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, Self
+import functools
+import logging
+import multiprocessing
+import os
+import pickle
+import re
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol, Self, cast
 
-from ..errors import unknown
-from .local_executor import LocalExecutor
-from .ray_executor import RayExecutor
-from .tasks import Job
+from ..errors import MissingExtraError, ParallelNetError, unknown
+
+THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes."""
+
+RAY_RETRIES = 4
+"""Times that Ray does a task again whose worker or node died, before the build stops."""
+
+_log = logging.getLogger(__name__)
 
 
-class Executor(Protocol):
-    """A place where tasks are worked on.
+def n_cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    Attributes:
-        n_workers: how many at the same time, at most.
+
+# --- a job and its tasks, whoever does them ---------------------------------------------------------------------------
+
+
+class Job(Hashable, Protocol):
+    """What is to be done with each task: small, hashable and to be pickled; `open` makes what is costly."""
+
+    def open(self) -> Callable[[Any], Any]:
+        """Return the function of one task. Called once in each worker process."""
+        ...
+
+    def called(self, task: Any) -> str:
+        """Return how errors name a task, for instance `rows 0 to 255`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task failed, in a form that travels between processes: class and arguments of what is to be raised."""
+
+    kind: type[Exception]
+    arguments: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Return the failure that an exception is: as it is where a caller or the system can mend it, else a defect."""
+        if isinstance(error, ParallelNetError):
+            return cls(type(error), (str(error),))
+        if isinstance(error, OSError):
+            return cls(OSError, (error.errno, error.strerror or str(error), error.filename))
+        trace = "".join(traceback.format_exception(error))
+        return cls(RuntimeError, (f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}",))
+
+    def error(self) -> Exception:
+        """Return the exception again, to be raised where the outcomes are awaited."""
+        # Not through __init__: MissingExtraError's takes other arguments than its text.
+        return self.kind.__new__(self.kind, *self.arguments)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(job: Job) -> Callable[[Any], Any]:
+    """Return the opened job; the next task of the same job in this process finds it open."""
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(1)  # for what was imported before the variables could be set
+    return job.open()
+
+
+def attempt(job: Job, task: Any) -> Any:
+    """Return the outcome of a task, or the `Failure` that it ended in."""
+    try:
+        return _opened(job)(task)
+    except Exception as error:
+        return Failure.of(error)
+
+
+@contextmanager
+def _one_thread_in_children() -> Iterator[None]:
+    """Have processes that start meanwhile begin with one thread for each numerical library."""
+    before = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name in THREAD_VARIABLES:
+            del os.environ[name]
+        os.environ.update(before)
+
+
+# --- processes of this machine ----------------------------------------------------------------------------------------
+
+
+class LocalExecutor:
+    """Processes of this machine, one task at a time in each.
+
+    They are fresh interpreters (spawn): nothing of the caller, no thread and no lock, is copied into them. They stay
+    for the next `run` of the same context, and end with the process that started them, whatever ends it.
     """
 
-    n_workers: int
+    def __init__(self, workers: int = 0, address: str | None = None) -> None:
+        """Set how many work at the same time; 0 takes one for each CPU core. There is no address."""
+        self.n_workers = workers or n_cores()
+        self._idle: list[_Worker] = []
 
     def __enter__(self) -> Self:
-        """Make the place ready."""
-        ...
+        """Start nothing yet."""
+        return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop whatever still works there."""
-        ...
+        """Let the processes end by themselves: they have nothing to do any more."""
+        for worker in self._idle:
+            worker.connection.close()
+        while self._idle:
+            self._idle.pop().process.join()
 
     def run(self, job: Job, tasks: Iterable[Any]) -> Iterator[Any]:
-        """Yield the outcome of every task, as they are finished."""
-        ...
+        """Yield the outcome of every task, as they are finished.
 
+        Raises:
+            ParallelNetError: what a task raised, or two worker processes died at one task.
+            OSError: what a task raised.
+            RuntimeError: a defect in a task, with its traceback.
+        """
+        waiting = iter(tasks)
+        busy: dict[Connection, _Worker] = {}
+
+        def give(worker: _Worker, task: Any, tries: int = 1) -> None:
+            worker.task, worker.tries = task, tries
+            busy[worker.connection] = worker
+            with suppress(BrokenPipeError, ConnectionResetError):  # it is dead already, as waiting for it will show
+                worker.connection.send((job, task))
+
+        try:
+            for task in islice(waiting, self.n_workers):
+                give(self._idle.pop() if self._idle else _Worker(), task)
+            while busy:
+                # A process that dies closes its end, so waiting for the connections misses no death.
+                for ready in cast(list[Connection], wait(list(busy))):
+                    worker = busy.pop(ready)
+                    try:
+                        outcome = ready.recv()
+                    except (EOFError, ConnectionResetError):
+                        worker.blame(job.called(worker.task))
+                        give(_Worker(), worker.task, worker.tries + 1)
+                        continue
+                    self._idle.append(worker)
+                    if isinstance(outcome, Failure):
+                        raise outcome.error()
+                    for task in islice(waiting, 1):
+                        give(self._idle.pop(), task)
+                    yield outcome
+        finally:
+            for worker in busy.values():
+                worker.stop()
+
+
+class _Worker:
+    """One process of the local executor, seen from outside, and the task that it has for the `tries`-th time."""
+
+    task: Any = None
+    tries = 0
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        # Not a daemon: those may have no children, and speaking takes one an utterance.
+        self.process = context.Process(target=_serve, args=(theirs,), name="parallelnet-worker")
+        with _one_thread_in_children():
+            self.process.start()
+        theirs.close()  # or its end would stay open here when the process dies
+
+    def blame(self, task: str) -> None:
+        """Say how it died. Its task is tried once more, since memory may have been short for a moment.
+
+        Raises:
+            ParallelNetError: the task has ended two workers.
+        """
+        self.process.join()
+        code = self.process.exitcode or 0
+        name = next((each.name for each in signal.Signals if each == -code), f"{-code}")
+        death = f"was ended by signal {name}" if code < 0 else f"ended with status {code}"
+        death += " (out of memory, most often)" if name == "SIGKILL" else ""
+        if self.tries > 1:
+            raise ParallelNetError(
+                f"A worker process {death} in the middle of its task, {task}, twice. What was finished is kept. Mend: "
+                "start the same command line again, with fewer --workers if memory is short. If it always ends there, "
+                "one of these rows does it: take its picture away."
+            ) from None
+        told = "A worker process %s in the middle of its task, %s; that is tried once more."
+        _log.warning(told, death, task)
+
+    def stop(self) -> None:
+        """End the process now, in the middle of its task."""
+        self.process.terminate()
+        self.process.join(5)
+        self.process.kill()  # nothing where it has ended
+        self.process.join()
+        self.connection.close()
+
+
+def _serve(connection: Connection) -> None:
+    """Be a worker process: take tasks until nobody gives any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator ends us in order
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, ConnectionResetError, BrokenPipeError):
+        while True:
+            outcome = attempt(*connection.recv())
+            try:
+                connection.send(outcome)
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                connection.send(Failure.of(error))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)  # nobody is left to write for
+
+
+# --- a Ray cluster, which is nobody's but the user's: nothing here calls out ------------------------------------------
+
+
+class RayExecutor:
+    """A Ray cluster: one that runs, or one of this machine's processes that is started and stopped with us.
+
+    Every node must see the input, the output and the teachers under the same paths, and have the same packages. The
+    tasks of a node that dies are done again on another.
+    """
+
+    def __init__(self, workers: int = 0, address: str | None = None) -> None:
+        """Set which cluster.
+
+        Args:
+            workers: tasks at the same time, at most; 0 takes one for each CPU core of the cluster.
+            address: of the head node, `HOST:PORT` or `auto`; None starts a cluster of this machine alone.
+
+        Raises:
+            MissingExtraError: Ray is not installed.
+        """
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read on import and by what it starts: nothing of ours calls out
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the coming default; else it warns
+        if address is None:  # all on the loopback address, without asking a name server abroad which is ours
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        try:
+            import ray
+        except ImportError:
+            raise MissingExtraError("--executor ray", "ray") from None
+        self._ray, self._address, self.n_workers = ray, address, workers
+        self._ours = False
+
+    def __enter__(self) -> Self:
+        """Join or start the cluster."""
+        ray = self._ray
+        if not ray.is_initialized():
+            started: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "address": self._address}
+            if self._address is None:
+                cores = self.n_workers or n_cores()
+                started |= {"num_cpus": cores, "include_dashboard": False, "address": "local"}
+            try:
+                _refuse_silence(self._address)
+                with _one_thread_in_children(), _without_usage_process(ray):
+                    ray.init(**started)
+            except (OSError, RuntimeError, ValueError) as error:
+                raise ParallelNetError(
+                    f"No Ray cluster can be joined at --ray-address {self._address}: {_plain(error)} Mend: HOST:PORT "
+                    "as `ray start --head` prints it, or leave it out."
+                ) from None
+            self._ours = True
+        self.n_workers = self.n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the cluster; one that we started stops."""
+        if self._ours:
+            self._ray.shutdown()
+
+    def run(self, job: Job, tasks: Iterable[Any]) -> Iterator[Any]:
+        """Yield the outcome of every task, and raise, as `LocalExecutor.run` does."""
+        ray = self._ray
+        # Bytes are the same whoever does it, so a task that was lost with its node may be done again.
+        remote = ray.remote(num_cpus=1, max_retries=RAY_RETRIES)(attempt)
+        waiting = iter(tasks)
+        pending = {remote.remote(job, task) for task in islice(waiting, self.n_workers)}
+        try:
+            while pending:
+                (ready, *_), _ = ray.wait(list(pending), num_returns=1)
+                pending.remove(ready)
+                try:
+                    outcome = ray.get(ready)
+                except ray.exceptions.RayError as error:
+                    raise ParallelNetError(
+                        f"The Ray cluster could not do a task ({type(error).__name__}: {_plain(error)}). It is tried "
+                        f"again {RAY_RETRIES} times where a worker or node died. What was finished is kept. Mend: see "
+                        "that every node has the same packages and the same paths, and start the same line again."
+                    ) from None
+                if isinstance(outcome, Failure):
+                    raise outcome.error()
+                pending.update(remote.remote(job, task) for task in islice(waiting, 1))
+                yield outcome
+        finally:
+            for reference in pending:
+                ray.cancel(reference, force=True)
+
+
+@contextmanager
+def _without_usage_process(ray: Any) -> Iterator[None]:
+    """Have a cluster that starts meanwhile start no API server.
+
+    Without a dashboard its one module is the report of usage. That is switched off, but Ray 2.60 asks the metadata
+    services of three clouds whose machine this is before it looks at the switch (seen by strace). Ray goes on without
+    the server, as it does where the server cannot be started.
+    """
+    services = ray._private.services
+    original = services.start_api_server
+    services.start_api_server = lambda *_, **__: (None, None)
+    try:
+        yield
+    finally:
+        services.start_api_server = original
+
+
+def _refuse_silence(address: str | None) -> None:
+    """Raise `OSError` where nobody answers at HOST:PORT; Ray itself would go on asking for ten minutes and more."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal() and "//" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def _plain(error: Exception) -> str:
+    """Return the gist of Ray's errors, which are pages long and in colour, on one line."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return " ".join(text.split())[:400]
+
+
+Executor = LocalExecutor | RayExecutor
+"""A place where tasks are worked on: used as a context manager, with `n_workers` at most at the same time."""
 
 EXECUTORS: dict[str, type[LocalExecutor] | type[RayExecutor]] = {"local": LocalExecutor, "ray": RayExecutor}
-"""Each is made with `(workers, address)` and used as a context manager."""
+"""Each is made with `(workers, address)`."""
 
 
 def open_executor(name: str, workers: int, address: str | None) -> Executor:

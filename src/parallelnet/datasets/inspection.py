@@ -1,24 +1,39 @@
-"""What a built data set holds, as one record: for the terminal, for machines, and for its card."""
+"""A built data set as people see it: counted anew, with examples by a fixed rule, and as a page to mark rows in.
+
+The rule for what is shown: the smallest SHA-256 of their ids in each class, the classes taking turns. It looks like
+chance, needs no seed, and does not depend on shards, so the same data set always shows the same rows.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePath
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
-from ..errors import ManifestError
-from ..types import EMOTIONS, SENTIMENTS
-from . import excerpt
-from .draft import Draft
-from .record import DATASET_JSON, WORK, BuildReport, read_report
-from .shards import refuse_damaged
-from .tally import Tally, tally
+from .. import image
+from ..data.built import DATASET_JSON, BuildReport, read_report, refuse_damaged
+from ..data.shards import REJECTED_COLUMNS, Example, read_rows, read_shard
+from ..errors import InputError, ManifestError
+from ..options.signals import LimitOptions
+from ..report import gallery
+from .counts import Counts, Tally, tally
+
+GALLERY_ROWS = 60
+"""Rows of `gallery.html`, as long as they fit into it."""
+
+GALLERY_BYTES = 14_000_000
+"""Largest page: what a browser opens and a mail program sends without complaint."""
+
+_EXCLUDED = 20_000  # ids of earlier marks that a page carries along
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ShownExample:
     """One row that was kept, without sound and picture.
 
     Attributes:
@@ -44,7 +59,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a built data set holds.
+    """What a built data set holds, as one record: for the terminal, for machines, and for its card.
 
     Attributes:
         report: `dataset.json`.
@@ -54,25 +69,21 @@ class Inspection:
 
     report: BuildReport
     tally: Tally
-    examples: tuple[Example, ...]
+    examples: tuple[ShownExample, ...]
 
     @property
     def name(self) -> str:
         """Name of the input without its ending."""
-        return name_of(self.report)
+        return self.report.name
 
     @property
     def classes(self) -> tuple[str, ...]:
         """In index order."""
-        return classes_of(self.report)
+        return self.report.classes
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON: `dataset.json`, and `name`, `classes`, `tally`, `examples`."""
-        tallied = asdict(self.tally) | {
-            "voice_association": self.tally.voice_association,
-            "teacher_kappa": self.tally.teacher_kappa,
-        }
-        own = {"name": self.name, "classes": list(self.classes), "tally": tallied}
+        own = {"name": self.name, "classes": list(self.classes), "tally": asdict(self.tally)}
         return {**self.report.to_dict(), **own, "examples": [asdict(example) for example in self.examples]}
 
     def to_json(self) -> str:
@@ -80,85 +91,135 @@ class Inspection:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
-def inspect(out: Path, *, examples: int = 3, manifest: Mapping[str, Any] | None = None) -> Inspection:
+def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) -> Inspection:
     """Return what a built data set holds; its files must be those that were built, and are counted anew.
 
     Args:
         out: folder that `build tweets` made.
         examples: rows to show of each class.
-        manifest: what `dataset.json` will hold, where it is not written yet; read from the folder when left out.
+        report: what `dataset.json` will hold, where it is not written yet.
 
     Raises:
         ManifestError: no build, a build that did not finish, or files that are missing or not what was built.
     """
-    report = open_report(out, manifest)
-    if manifest is None:  # else they were written a moment ago
-        refuse_damaged(out, report.files_sha256())
-    classes = classes_of(report)
-    shards = shard_paths(out, report)
-    counted = tally(shards, classes, report.labels)
-    if counted.n != report.n_kept:
+    if report is None:  # else the files were written a moment ago
+        report = read_report(out)
+        refuse_damaged(out, report.damaged(out))
+    counts, shards = Counts(), report.paths(out)
+    for shard in shards:
+        for example in read_shard(shard, with_bytes=False):
+            counts.add(example)
+    if counts.n_kept != report.n_kept:
         raise ManifestError(
-            f"The shards of {out} hold {counted.n:,} rows, but {DATASET_JSON} says {report.n_kept:,}. "
+            f"The shards of {out} hold {counts.n_kept:,} rows, but {DATASET_JSON} says {report.n_kept:,}. "
             "Mend: copy the folder again, or build again with --overwrite."
         )
-    ids = excerpt.choose(shards, classes, report.labels, examples * len(classes))
-    shown = (_example(row, report.labels) for row in excerpt.load(shards, ids))
-    return Inspection(report, counted, tuple(sorted(shown, key=lambda example: classes.index(example.label))))
+    classes = report.classes
+    shown = [
+        ShownExample(
+            id=row.id,
+            label=_class_of(row, report),
+            spoken_text=row.spoken_text,
+            source=row.label_source,
+            confidence=row.confidence,
+            voice=row.tts_voice,
+            language=row.language,
+            duration_s=row.duration_s,
+        )
+        for row in load(shards, choose(shards, report, examples * len(classes)), with_bytes=False)
+    ]
+    shown.sort(key=lambda example: classes.index(example.label))
+    return Inspection(report, tally(counts, report.labels), tuple(shown))
 
 
-def open_report(out: Path, manifest: Mapping[str, Any] | None = None) -> BuildReport:
-    """Return the record of a built data set.
+def _class_of(row: Example, report: BuildReport) -> str:
+    return row.label if report.labels == "emotion" else row.sentiment
 
-    Args:
-        out: its folder.
-        manifest: what `dataset.json` will hold, where it is not written yet.
+
+def choose(shards: Sequence[Path], report: BuildReport, n: int) -> tuple[str, ...]:
+    """Return the ids of at most `n` rows to show, in the order of showing.
 
     Raises:
-        ManifestError: no folder, no build, a build that did not finish, or one of another make.
+        ManifestError: a shard is missing, cut off, or none of ours.
     """
-    if manifest is not None:
-        return BuildReport.from_json(json.dumps(dict(manifest)))
-    if not out.is_dir():
-        what = "is a file" if out.exists() else "does not exist"
-        raise ManifestError(f"{out} {what}. Needed: the folder that `build tweets --out` made.")
-    path = out / DATASET_JSON
-    if not path.is_file():
-        if (out / WORK).is_dir() or (out / "data").is_dir():
-            raise ManifestError(
-                f"The build in {out} did not finish: {DATASET_JSON}, which is written last, is missing. "
-                "Mend: start the same `build tweets` again; it goes on where it stopped."
-            )
-        raise ManifestError(
-            f"{out} is no built data set: it has no {DATASET_JSON}. Needed: the folder that `build tweets --out` made."
-        )
-    return read_report(out)
+    # As a heap of the negated digest the largest is at hand, to be pushed out: memory for n ids a class.
+    best: dict[str, list[tuple[int, str]]] = {name: [] for name in report.classes}
+    column = "label" if report.labels == "emotion" else "sentiment"
+    for record in (record for path in shards for record in read_rows(path, ("id", column)) if n):
+        heap = best.get(record[column])
+        if heap is not None:  # rows of no class are never chosen
+            id_ = record["id"]
+            digest = -int.from_bytes(hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest()[:16])
+            (heapq.heappush if len(heap) < n else heapq.heappushpop)(heap, (digest, id_))
+    ranked = [[id_ for _, id_ in sorted(heap, reverse=True)] for heap in best.values()]
+    return tuple(id_ for turn in zip_longest(*ranked) for id_ in turn if id_ is not None)[:n]
 
 
-def name_of(report: BuildReport) -> str:
-    """Return the name of the input without its ending."""
-    name = str(report.input.get("name", ""))
-    return PurePath(name).stem or name or "tweets"
+def load(shards: Sequence[Path], ids: Sequence[str], *, with_bytes: bool) -> Iterator[Example]:
+    """Yield the rows with these ids, in the order of the ids, with their sound and picture or without.
+
+    Raises:
+        ManifestError: a shard is missing, cut off, or none of ours.
+    """
+    wanted = set(ids)
+    found: dict[str, Example] = {}
+    for path in shards if wanted else ():
+        # Most shards of a large data set hold none of them: their sounds and pictures are not read at all.
+        if any(record["id"] in wanted for record in read_rows(path, ("id",))):
+            found |= {row.id: row for row in read_shard(path, with_bytes=with_bytes) if row.id in wanted}
+    yield from (found[id_] for id_ in ids)
 
 
-def classes_of(report: BuildReport) -> tuple[str, ...]:
-    """Return the classes of a data set in index order."""
-    return EMOTIONS if report.labels == "emotion" else SENTIMENTS
+def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
+    """Write `gallery.html`, a page of rows to look at, listen to and mark, spread over the classes; return its path.
+
+    Args:
+        out: folder that `build tweets` made.
+        report: what `dataset.json` will hold, where it is not written yet.
+
+    Raises:
+        ManifestError: no build, a build that did not finish, or shards that are missing or cut off.
+    """
+    report = report or read_report(out)
+    shards = report.paths(out)
+    limits = LimitOptions(max_pixels=int(report.options.get("max_pixels", LimitOptions().max_pixels)))
+    rows = load(shards, choose(shards, report, GALLERY_ROWS), with_bytes=True)
+    return gallery.write(
+        out / "gallery.html",
+        gallery.within((_card(row, report, limits) for row in rows), GALLERY_BYTES),
+        title=f"{report.name}: speech + picture {report.labels}",
+        classes=report.classes,
+        fingerprint=report.fingerprint,
+        n_kept=report.n_kept,
+        excluded=tuple(_excluded(out / "rejected.parquet")),
+    )
 
 
-def shard_paths(out: Path, report: BuildReport) -> list[Path]:
-    """Return the shards of a data set, in order."""
-    return [out / "data" / str(shard["name"]) for shard in report.shards]
+def _excluded(rejected: Path) -> list[str]:
+    """Return the ids that marks left out of this build, where they are few enough to go along."""
+    records = read_rows(rejected, ("id", "reason"), REJECTED_COLUMNS) if rejected.is_file() else ()
+    found = [record["id"] for record in records if record["reason"] == "excluded"]
+    return found if len(found) <= _EXCLUDED else []
 
 
-def _example(row: Draft, labels: str) -> Example:
-    return Example(
+def _card(row: Example, report: BuildReport, limits: LimitOptions) -> gallery.GalleryRow:
+    try:
+        picture = gallery.picture_uri(image.read(row.image, limits=limits))
+    except InputError:  # it was read when the set was built; a newer Pillow may think otherwise
+        picture = ""
+    return gallery.GalleryRow(
         id=row.id,
-        label=row.label if labels == "emotion" else row.sentiment,
-        spoken_text=row.spoken_text,
-        source=row.label_source,
-        confidence=row.confidence,
+        label=_class_of(row, report),
+        text=row.text,
+        words=row.word_times or tuple((word, 0.0, 0.0) for word in row.spoken_text.split()),
+        picture=picture,
+        sound=gallery.sound_uri(row.speech, row.duration_s) if row.speech else "",
+        duration_s=row.duration_s,
         voice=row.tts_voice,
         language=row.language,
-        duration_s=row.duration_s,
+        sentiment=row.sentiment,
+        speech_probs=row.speech_probs,
+        image_probs=row.image_probs,
+        source=row.label_source,
+        confidence=row.confidence,
     )

@@ -1,92 +1,212 @@
-"""What is done with each range of the input, in whatever process: looked over first, made into a shard later.
+"""What is done with each range of the input, in whatever process: cut out, looked over, later made into a shard.
 
-Both are jobs of `executors`: small, hashable, opened once in each process. Their tasks are indices of ranges. Every
-outcome is files below the work folder, the last of which says that the range is finished.
+Looking over and making are jobs of `executors`: small, hashable, opened once in each process. Their tasks are indices
+of ranges. Every outcome is files below the work folder, the last of which says that the range is finished.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import Any
 
-from ..errors import ManifestError, ParallelNetError
+import numpy as np
+
+from ..data.built import WORK
+from ..data.rows import storable
+from ..data.shards import Example, shard_name, write_rejected, write_shard
+from ..errors import ManifestError, MissingExtraError, ParallelNetError
 from ..options.tweets import TweetsOptions
-from ..records import write_whole
+from ..records import write_json, write_text
 from ..synthesis.synthesis import SynthesisError
 from ..synthesis.tts import Engine, open_engine
-from . import ranges, shards
-from .clock import Seconds, StepClock, peak_memory_bytes
-from .decision import Decide, OwnLabel
-from .draft import Draft, Step
-from .duplicates import Duplicates, Found, Signatures, Unchanged
-from .exclusion import Exclude, read_excluded
-from .pictures import CheckPicture
+from ..types import Modality
+from . import duplicates, tweets
+from .counts import Counts
+from .decision import decided, own_label
 from .recipe import relative, root_of
-from .record import WORK
-from .steps import CheckSound, CleanText, Speak
-from .summary import Counting, ShardSummary
-from .teachers import Teach, Teacher, open_teacher
+from .steps import (
+    Clock,
+    Step,
+    UnfitError,
+    advanced,
+    check_picture,
+    check_sound,
+    clean_text,
+    exclude,
+    picture_bytes,
+    read_excluded,
+    speak,
+)
+from .teachers import Teacher, open_teacher, taught
+
+_FIELDS = ("row", "id", "text", "image_path", "sentiment", "reason", "detail")
 
 
-@dataclass(frozen=True, slots=True)
-class RangeDone:
-    """What a task tells of the range that it finished.
+def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Path:
+    """Return a file below the work folder.
 
-    Attributes:
-        index: of the range.
-        n_read: its rows.
-        n_kept: rows that were kept; of a range that was only looked over, rows without a reason yet.
-        peak_memory_bytes: of the process.
+    Args:
+        options: of the build.
+        name: of the file; of that of a range: its folder, and what it ends in.
+        index: of the range: `rows/.jsonl` as cut; `surveyed/.npy` signatures; `surveyed/.json` what looking it over
+            took, which says that it is done; `rejected/.parquet`; `made/.json` what its shard is, which says likewise.
     """
-
-    index: int
-    n_read: int
-    n_kept: int
-    peak_memory_bytes: int
+    path = Path(options.out) / WORK / name
+    return path if index is None else path.with_name(f"{index:05d}{path.name}")
 
 
-def chained(steps: Iterable[Step], drafts: Iterable[Draft], clock: StepClock) -> Iterator[Draft]:
-    """Return the drafts after all steps, each step's time charged to its name."""
-    flowing = clock.timed("read", drafts)
-    for step in steps:
-        flowing = clock.timed(step.name, step(flowing))
-    return flowing
+def peak_memory_bytes() -> int:
+    """Return the most memory that this process has held, in bytes; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    # Not ru_maxrss, which a process on Linux inherits from the one that started it.
+    told = re.search(
+        r"VmHWM:\s*(\d+) kB", status.read_text(encoding="ascii", errors="replace") if status.exists() else ""
+    )
+    return int(told[1]) * 1024 if told else 0
 
 
-def looking_steps(options: TweetsOptions) -> list[Step]:
-    """Return the steps that need neither engine nor teachers: what duplicates are known by."""
-    return [CleanText(options.emoji, options.max_characters), CheckPicture(options.max_pixels, root_of(options))]
+# --- the input, cut once into ranges ----------------------------------------------------------------------------------
+
+
+def read_input(options: TweetsOptions) -> Iterator[Example]:
+    """Return the rows of the input that are to be read, numbered from 0.
+
+    Raises:
+        ManifestError: the input cannot be read.
+    """
+    images = Path(options.images) if options.images else None
+    rows = tweets.read_tweets(Path(options.tweets), options.format, images=images, labels=options.labels)
+    return islice(rows, options.limit or None)
+
+
+def check_input(options: TweetsOptions) -> None:
+    """Read the first row, so that an input that is none stops a build before it touches a folder.
+
+    Raises:
+        ManifestError: the input cannot be read, or has no rows.
+    """
+    if next(read_input(options), None) is None:
+        raise ManifestError(f"--tweets {options.tweets} has no rows. Needed: at least one.")
+
+
+def split(options: TweetsOptions) -> int:
+    """Cut the input into files of `rows_per_shard` rows below the work folder, and return how many rows it has.
+
+    Done once: `rows.json`, written last, says so.
+
+    Args:
+        options: with absolute paths.
+
+    Raises:
+        ManifestError: the input cannot be read.
+    """
+    finished = work_file(options, "rows.json")
+    if finished.is_file():
+        return int(json.loads(finished.read_text(encoding="ascii"))["n_rows"])
+    rows, n_rows = read_input(options), 0
+    while part := list(islice(rows, options.rows_per_shard)):
+        _write_range(options, n_rows // options.rows_per_shard, part)
+        n_rows += len(part)
+    write_json(finished, {"n_rows": n_rows})
+    return n_rows
+
+
+def _write_range(options: TweetsOptions, index: int, rows: list[Example]) -> None:
+    """Write rows as files can hold them, the paths of their pictures relative to the input's folder."""
+    root, lines = root_of(options), []
+    for row in rows:
+        values = {name: getattr(row, name) for name in _FIELDS} | {"image_path": relative(row.image_path, root)}
+        values = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
+        lines.append(json.dumps(values) + "\n")
+    write_text(work_file(options, "rows/.jsonl", index), "".join(lines))
+
+
+def read_range(options: TweetsOptions, index: int) -> Iterator[Example]:
+    """Yield the rows of a range, ready for the first step.
+
+    Raises:
+        ManifestError: this machine does not see the work folder.
+    """
+    root, work = root_of(options), work_file(options, "")
+    if not work.is_dir():
+        raise ManifestError(
+            f"{socket.gethostname()} sees no folder {work}. Mend: every node of the cluster needs --out, --tweets and "
+            "the pictures under the same paths, on a shared disk."
+        )
+    with work_file(options, "rows/.jsonl", index).open(encoding="ascii") as stream:
+        for line in stream:
+            values = json.loads(line)
+            if values["image_path"] and not values["reason"]:
+                values["image_path"] = str(root / values["image_path"])
+            yield Example(**values)
+
+
+# --- what is opened once in a process ---------------------------------------------------------------------------------
+
+
+def looking_steps(options: TweetsOptions) -> dict[str, Step]:
+    """Return the steps that need neither engine nor teachers: what duplicates are known by.
+
+    Raises:
+        MissingExtraError: the packages that mend texts, know emoji and languages are not installed.
+    """
+    if not all(importlib.util.find_spec(package) for package in ("ftfy", "emoji", "py3langid")):
+        raise MissingExtraError("Cleaning texts for speech", "tts")
+    folder = os.path.realpath(root_of(options))  # it may be a link itself
+    return {
+        "clean-text": partial(clean_text, emoji=options.emoji, max_characters=options.max_characters),
+        "check-picture": partial(check_picture, max_pixels=options.max_pixels, folder=folder),
+    }
 
 
 def open_speaker(options: TweetsOptions) -> Engine:
     """Return the engine that speaks.
 
     Raises:
-        OptionError: no such engine, or options that it does not have.
+        OptionError: no such engine, or options or voices that it does not have.
         MissingExtraError: it is not installed.
     """
-    return open_engine(options.tts, model=options.tts_model, rate=options.rate, pitch=options.pitch)
+    engine = open_engine(options.tts, model=options.tts_model, rate=options.rate, pitch=options.pitch)
+    engine.check_voices(options.voices)
+    return engine
 
 
-def open_teachers(options: TweetsOptions) -> dict[str, Teacher]:
-    """Return the teachers by modality, speech first; none where the source's own labels are kept.
+def open_teachers(options: TweetsOptions) -> dict[Modality, Teacher]:
+    """Return the teachers, speech first; none where the source's own labels are kept.
 
     Raises:
         CheckpointError: one cannot be opened.
         OptionError: its classes cannot be mapped to ours.
     """
-    if options.labels == "sentiment":
-        return {}
-    specs = {"speech": options.speech_teacher, "image": options.image_teacher}
-    return {
-        modality: open_teacher(
-            spec, modality, label_map=options.label_map, renormalise=options.renormalise, max_pixels=options.max_pixels
-        )
-        for modality, spec in specs.items()
-    }
+    specs: dict[Modality, str] = {"speech": options.speech_teacher, "image": options.image_teacher}
+    shared: dict[str, Any] = {name: getattr(options, name) for name in ("label_map", "renormalise", "max_pixels")}
+    asked = specs if options.labels == "emotion" else {}
+    return {modality: open_teacher(spec, modality, **shared) for modality, spec in asked.items()}
+
+
+def making_steps(options: TweetsOptions) -> dict[str, Step]:
+    """Return the steps from a row that is no duplicate to a labelled sample."""
+    teachers, steps = open_teachers(options), dict[str, Step]()
+    if options.exclude:
+        steps["exclude"] = partial(exclude, ids=read_excluded(options.exclude))
+    steps["speak"] = partial(speak, engine=open_speaker(options), voices=options.voices, seed=options.seed)
+    steps["check-sound"] = check_sound
+    steps |= {f"teach-{modality}": partial(taught, teacher=teacher) for modality, teacher in teachers.items()}
+    if not teachers:
+        return steps | {"own-label": own_label}
+    return steps | {"decide": partial(decided, threshold=options.threshold, rule=options.rule)}
+
+
+# --- the two jobs -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -99,155 +219,129 @@ class LookOver:
 
     options: TweetsOptions
 
-    def open(self) -> Callable[[int], RangeDone]:
+    def open(self) -> Callable[[int], dict[str, Any]]:
         """Return the function that looks over the range of an index."""
         steps = looking_steps(self.options)
-        _warm(steps)
-
-        def look(index: int) -> RangeDone:
-            return self._look(index, steps)
-
-        return look
+        return lambda index: self._look(index, steps)
 
     def called(self, index: int) -> str:
         """Return how errors name the range of an index."""
-        return _rows(self.options, index)
+        first = index * self.options.rows_per_shard
+        return f"rows {first} to {first + self.options.rows_per_shard - 1} of the input (the first is row 0)"
 
-    def _look(self, index: int, steps: list[Step]) -> RangeDone:
-        work = _work(self.options)
-        clock = StepClock("sign")
-        drafts = ranges.read_range(ranges.range_path(self.options, index), self.options)
-        signatures = Signatures.of(chained(steps, drafts, clock))
-        signatures.save(signatures_path(self.options, index))
-        _finish(look_path(self.options, index), work, json.dumps(_plain(clock.seconds())))
-        table = signatures.table
-        return RangeDone(index, len(table), int(table["usable"].sum()), peak_memory_bytes())
+    def _look(self, index: int, steps: Mapping[str, Step]) -> dict[str, Any]:
+        options, clock = self.options, Clock()
+
+        def looked() -> Iterator[Example]:
+            for row in read_range(options, index):
+                clock.lap("read")
+                yield advanced(row, steps, clock)
+
+        duplicates.save(work_file(options, "surveyed/.npy", index), duplicates.signatures(looked()))
+        clock.lap("sign")
+        done = {"seconds": clock.spent, "peak_memory_bytes": peak_memory_bytes()}
+        write_json(work_file(options, "surveyed/.json", index), done)
+        return done
 
 
 @dataclass(frozen=True)
-class MakeShard:
-    """Job: the shard of a range, with its rejected rows and its summary.
+class MakeShard(LookOver):
+    """Job: the shard of a range, its rejected rows, and the record of both.
 
     Attributes:
-        options: with absolute paths.
         n_shards: how many there are, for their names.
     """
 
-    options: TweetsOptions
     n_shards: int
 
-    def open(self) -> Callable[[int], RangeDone]:
+    def open(self) -> Callable[[int], dict[str, Any]]:
         """Open the engine and the teachers, and return the function that makes the shard of an index."""
         options = self.options
-        teachers = open_teachers(options)
-        steps = looking_steps(options)
-        if options.exclude:
-            steps.append(Exclude(read_excluded(options.exclude)))
-        steps += [Speak(open_speaker(options), options.voices, options.seed), CheckSound()]
-        for modality, teacher in teachers.items():
-            steps.append(Teach(modality, teacher))
-        steps.append(Decide(options.threshold, options.rule) if teachers else OwnLabel())
-        _warm(steps)
-        steps.insert(2, Duplicates(Found.load(found_path(options))))
+        looking, making = looking_steps(options), making_steps(options)
+        text = {"clean-text": looking["clean-text"]}
+        folder = os.path.realpath(root_of(options))
+        found = np.load(work_file(options, "duplicates.npy"), mmap_mode="r", allow_pickle=False)
 
-        def make(index: int) -> RangeDone:
+        def made(index: int, clock: Clock) -> Iterator[Example]:
+            signatures = np.load(work_file(options, "surveyed/.npy", index), allow_pickle=False)
+            for row, known in zip(read_range(options, index), signatures, strict=True):
+                clock.lap("read")
+                cleaned = advanced(row, text, clock)
+                seen = _unchanged(cleaned, known, looking["check-picture"], folder)
+                clock.lap("check-picture")
+                settled = duplicates.settled(seen, found)
+                clock.lap("duplicates")
+                yield advanced(settled, making, clock)
+
+        def make(index: int) -> dict[str, Any]:
+            clock = Clock()
             try:
-                return self._make(index, steps)
+                return self._write(index, made(index, clock), clock)
             except SynthesisError as error:
                 raise ParallelNetError(f"{error} What was finished is kept. Mend: start the same line again.") from None
 
         return make
 
-    def called(self, index: int) -> str:
-        """Return how errors name the range of an index."""
-        return _rows(self.options, index)
+    def _write(self, index: int, made: Iterator[Example], clock: Clock) -> dict[str, Any]:
+        options, root, counts = self.options, root_of(self.options), Counts()
+        rejected: list[Example] = []
 
-    def _make(self, index: int, steps: list[Step]) -> RangeDone:
-        work, root = _work(self.options), root_of(self.options)
-        clock, counting = StepClock("write"), Counting(self.options.rule)
-        rejected: list[Draft] = []
-
-        def counted() -> Iterator[Draft]:
-            drafts = ranges.read_range(ranges.range_path(self.options, index), self.options)
-            unchanged = Unchanged(Signatures.load(signatures_path(self.options, index)))
-            for draft in chained([*steps[:2], unchanged, *steps[2:]], drafts, clock):
-                counting.add(draft)
-                if draft.reason:
+        def kept() -> Iterator[Example]:
+            for row in made:
+                counts.add(row)
+                if row.reason:
                     # As the input names it: where the input lies on this machine is nobody's business.
-                    detail = draft.detail.replace(f"{root}/", "")
-                    rejected.append(replace(draft, image_path=relative(draft.image_path, root), detail=detail))
+                    detail = row.detail.replace(f"{root}/", "")
+                    rejected.append(replace(row, image_path=relative(row.image_path, root), detail=detail))
                 else:
-                    yield draft
+                    yield row
+                clock.lap("write")
 
-        name = shards.shard_name(index, self.n_shards)
-        written = shards.write_shard(Path(self.options.out) / "data" / name, counted(), partials=work / "partial")
-        shards.write_rejected(rejected_path(self.options, index), rejected, partials=work / "partial")
-        summary = ShardSummary.of(
-            counting,
-            index=index,
-            name=name,
-            sha256=written.sha256,
-            seconds=clock.seconds(),
-            peak_memory_bytes=peak_memory_bytes(),
-        )
-        assert summary.n_kept == written.n
-        _finish(summary_path(self.options, index), work, summary.to_json())
-        return RangeDone(index, summary.n_read, summary.n_kept, summary.peak_memory_bytes)
-
-
-def _rows(options: TweetsOptions, index: int) -> str:
-    first = index * options.rows_per_shard
-    return f"rows {first} to {first + options.rows_per_shard - 1} of the input (the first is row 0)"
+        name = shard_name(index, self.n_shards)
+        written = write_shard(Path(options.out) / "data" / name, kept())
+        write_rejected(work_file(options, "rejected/.parquet", index), rejected)
+        clock.lap("write")
+        assert counts.n_kept == written.n
+        done = {
+            "shard": {"name": name, "n": written.n, "sha256": written.sha256},
+            "counts": counts.to_record(),
+            "seconds": clock.spent,
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+        write_json(work_file(options, "made/.json", index), done)
+        return done
 
 
-def _warm(steps: list[Step]) -> None:
-    """Have the steps load what they load for their first row: no row's time, and no reason to stop half way."""
-    shards.pyarrow_parquet()
-    flowing: Iterable[Draft] = [Draft(0, "", text="Hello, world")]
-    for step in steps:
-        flowing = step(flowing)
-    for _ in flowing:
-        pass
+def _unchanged(row: Example, known: Any, check: Step, folder: str) -> Example:
+    """Return a row with its picture, or rejected, as it was when duplicates were looked for.
 
+    A build may go on weeks after it was stopped. The same bytes are not decoded again.
 
-def _work(options: TweetsOptions) -> Path:
-    work = Path(options.out) / WORK
-    if not work.is_dir():
+    Args:
+        row: with its cleaned text.
+        known: its signature.
+        check: the step that checked its picture then.
+        folder: see `picture_bytes`.
+
+    Raises:
+        ManifestError: the picture has changed, appeared or gone since.
+    """
+    if row.reason:
+        return row
+    if known["usable"]:
+        try:
+            content = picture_bytes(row.image_path, folder)
+        except UnfitError:
+            content = b""
+        seen = replace(row, image=content, image_dhash=int(known["dhash"]))
+        same = duplicates.head_of_hash(content) == known["picture_key"]
+    else:
+        seen = check(row)
+        same = bool(seen.reason)
+    if not same:
         raise ManifestError(
-            f"{socket.gethostname()} sees no folder {work}. Mend: every node of the cluster needs --out, --tweets and "
-            "the pictures under the same paths, on a shared disk."
+            f"The picture of row {row.row} ({PurePath(row.image_path).name!r}) is not what it was when this build "
+            "looked for duplicates. What was finished is kept. Mend: put the picture of then back, or build anew into "
+            "another --out."
         )
-    return work
-
-
-def _finish(path: Path, work: Path, text: str) -> None:
-    write_whole(path, lambda stream: stream.write(text.encode()), partials=work / "partial")
-
-
-def _plain(seconds: Mapping[str, Seconds]) -> dict[str, tuple[float, float]]:
-    return {step: (spent.wall_s, spent.cpu_s) for step, spent in seconds.items()}
-
-
-def signatures_path(options: TweetsOptions, index: int) -> Path:
-    """Return where the signatures of a range are."""
-    return Path(options.out) / WORK / "surveyed" / f"{index:05d}.npy"
-
-
-def look_path(options: TweetsOptions, index: int) -> Path:
-    """Return the file that says that a range was looked over, and how long each step took."""
-    return Path(options.out) / WORK / "surveyed" / f"{index:05d}.json"
-
-
-def found_path(options: TweetsOptions) -> Path:
-    """Return where the duplicates are that were found across all ranges."""
-    return Path(options.out) / WORK / "duplicates.npy"
-
-
-def rejected_path(options: TweetsOptions, index: int) -> Path:
-    """Return where the rejected rows of a range are."""
-    return Path(options.out) / WORK / "rejected" / f"{index:05d}.parquet"
-
-
-def summary_path(options: TweetsOptions, index: int) -> Path:
-    """Return the file that says that a range's shard is finished, and what is in it."""
-    return Path(options.out) / WORK / "made" / f"{index:05d}.json"
+    return seen

@@ -10,23 +10,25 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from ..data.built import DATASET_JSON, MADE_BY, WORK, read_report
+from ..data.shards import file_sha256
 from ..errors import ManifestError, OptionError
 from ..options.tweets import TweetsOptions
-from ..records import LOCK, differences, held, is_disk_full, read_json, write_json
-from . import shards, tweets
-from .hub_teachers import HUB_PREFIX
-from .record import DATASET_JSON, MADE_BY, WORK, read_report
+from ..records import LOCK, differences, held, is_disk_full, read_json, sweep, write_json
+from . import tweets
+from .teachers import HUB_PREFIX
 
 _log = logging.getLogger(__name__)
 
 PAGES: tuple[str, ...] = ("README.md", "figures", "gallery.html")
+"""What people read of a data set; written last, and not gone on with."""
 
 PARTS: tuple[str, ...] = ("data", "rejected.parquet", *PAGES, "build-log.json")
 """What a build makes, besides `dataset.json`; --overwrite removes nothing else."""
@@ -37,6 +39,7 @@ FREE_OPTIONS: tuple[str, ...] = ("out", "workers", "executor", "ray_address", "d
 PATH_OPTIONS: tuple[str, ...] = (
     *("tweets", "out", "images", "exclude", "label_map", "tts_model", "speech_teacher", "image_teacher"),
 )
+TEACHER_OPTIONS = ("speech_teacher", "image_teacher", "label_map", "renormalise", "rule", "threshold")
 
 VERSIONED: tuple[str, ...] = (
     *("parallelnet", "numpy", "pyarrow", "pillow", "soundfile", "soxr", "onnxruntime", "scikit-image", "scipy"),
@@ -62,30 +65,22 @@ class Recipe:
     tools: Mapping[str, Any] = field(default_factory=dict)
 
     def differences(self, stored: Mapping[str, Any]) -> list[str]:
-        """Return, a phrase each, where a stored recipe says something else."""
-        own = json.loads(json.dumps(asdict(self)))
-        found = []
-        for part in ("options", "files", "input", "tools"):
-            if part in stored:
-                found += differences(stored[part], own[part], prefix="--" if part == "options" else f"{part}.")
-        return [_as_flag(phrase) if phrase.startswith("--") else phrase for phrase in found]
+        """Return, a phrase each, where a stored recipe, perhaps without tools, says something else."""
 
+        def told(record: Mapping[str, Any]) -> dict[str, Any]:
+            flags = {f"--{name.replace('_', '-')}": value for name, value in record["options"].items()}
+            return flags | {part: record[part] for part in ("files", "input", "tools") if part in stored}
 
-def _as_flag(phrase: str) -> str:
-    name, _, said = phrase.partition(" ")
-    return f"{name.replace('_', '-')} {said}"
+        return differences(told(stored), told(json.loads(json.dumps(asdict(self)))))
 
 
 def absolute(options: TweetsOptions) -> TweetsOptions:
     """Return the options with absolute paths, so that they mean the same in processes with another working folder."""
     changed: dict[str, Any] = {}
     for name in PATH_OPTIONS:
-        value = getattr(options, name)
-        if value is None:
-            continue
-        kind, path = _local(value)
+        kind, path = _local(getattr(options, name) or "")
         # A teacher or a voice may be a name instead.
-        if name in ("tweets", "out", "images") or Path(path).exists():
+        if path and (name in ("tweets", "out", "images") or Path(path).exists()):
             changed[name] = kind + os.path.abspath(path)  # noqa: PTH100  (not resolved: links may be meant)
     return replace(options, **changed)
 
@@ -101,6 +96,12 @@ def root_of(options: TweetsOptions) -> Path:
     return Path(options.images) if options.images else source if source.is_dir() else source.parent
 
 
+def relative(path: str, root: Path) -> str:
+    """Return a path without the folder that all pictures lie in; another path as it is."""
+    prefix = f"{root}{os.sep}"
+    return path.removeprefix(prefix).replace(os.sep, "/") if path.startswith(prefix) else path
+
+
 def write_recipe(options: TweetsOptions) -> Recipe:
     """Return the recipe of these options, without tools.
 
@@ -113,17 +114,16 @@ def write_recipe(options: TweetsOptions) -> Recipe:
             f"--images {options.images} is no folder. Needed: the folder that picture paths are relative to; left out, "
             "it is the folder of --tweets."
         )
-    listed = {name: value for name, value in asdict(options).items() if name not in FREE_OPTIONS}
+    # Where labels are the source's own, no teacher is asked.
+    free = (*FREE_OPTIONS, *(TEACHER_OPTIONS if options.labels == "sentiment" else ()))
+    listed = {name: value for name, value in asdict(options).items() if name not in free}
     listed["voices"] = list(options.voices)  # as it comes back from JSON
     for name in PATH_OPTIONS:
         kind, path = _local(listed.get(name) or "")
         if path and Path(path).exists():
             listed[name] = kind + Path(path).name
-    if options.labels == "sentiment":  # no teacher is asked
-        for name in ("speech_teacher", "image_teacher", "label_map", "renormalise", "rule", "threshold"):
-            listed.pop(name)
-    named = {name: getattr(options, name) for name in ("exclude", "label_map", "tts_model")}
-    files = {name: _sha256(Path(value)) for name, value in named.items() if value and Path(value).is_file()}
+    named = {name: Path(getattr(options, name) or "") for name in ("exclude", "label_map", "tts_model")}
+    files = {name: file_sha256(path) for name, path in named.items() if path.is_file()}
     return Recipe(listed, files, _input(options))
 
 
@@ -131,39 +131,26 @@ def _input(options: TweetsOptions) -> dict[str, Any]:
     source = Path(options.tweets)
     given = tweets.detect_format(source) if options.format == "auto" else options.format
     if source.is_file():
-        return {"name": source.name, "format": given, "sha256": _sha256(source)}
+        return {"name": source.name, "format": given, "sha256": file_sha256(source)}
     # Of a folder: of the rows that are read from it.
     total = hashlib.sha256()
     root = root_of(options)
-    for draft in tweets.read_tweets(source, given, images=root if options.images else None, labels=options.labels):
-        row = [draft.id, draft.text, relative(draft.image_path, root), draft.sentiment, draft.reason]
-        total.update(json.dumps(row).encode() + b"\n")
+    for row in tweets.read_tweets(source, given, images=root if options.images else None, labels=options.labels):
+        said = [row.id, row.text, relative(row.image_path, root), row.sentiment, row.reason]
+        total.update(json.dumps(said).encode() + b"\n")
     return {"name": source.name, "format": given, "sha256": total.hexdigest()}
-
-
-def relative(path: str, root: Path) -> str:
-    """Return a path without the folder that all pictures lie in; another path as it is."""
-    prefix = f"{root}{os.sep}"
-    return path.removeprefix(prefix).replace(os.sep, "/") if path.startswith(prefix) else path
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise ManifestError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def versions() -> dict[str, str]:
     """Return the releases of `VERSIONED` that are installed."""
     found = {}
     for name in VERSIONED:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
 
 
 def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
@@ -185,18 +172,11 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
         raise _another(folder, found)
     if found or not stored.n_kept:
         return False
-    damaged = shards.damaged(folder, stored.files_sha256())
+    damaged = list(stored.damaged(folder))
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         _log.warning("%s: %s%s is missing or not what was built; the set is built again.", folder, damaged[0], more)
     return not damaged
-
-
-def _stored(source: Path) -> dict[str, Any]:
-    stored = read_json(source, mend="another folder for --out.")
-    if stored.get("made_by") != MADE_BY:
-        raise ManifestError(f"{source} was not made by build tweets. Mend: another folder for --out.")
-    return stored
 
 
 def _another(folder: Path, found: list[str]) -> OptionError:
@@ -205,24 +185,25 @@ def _another(folder: Path, found: list[str]) -> OptionError:
 
 
 @contextmanager
-def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[Literal["new", "continued"]]:
+def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
     """Make the folder ours while the context lasts: empty, the same build unfinished, or another to be replaced.
+
+    Yields:
+        Whether it is the same build, which goes on.
 
     Raises:
         OptionError: it holds another build, and --overwrite is not given; or it cannot be written to.
         ManifestError: it holds something that no build made.
         ParallelNetError: another process builds there.
     """
-    work, clearing = folder / WORK, folder / WORK / "clearing"
-    stored, finished = work / "recipe.json", folder / DATASET_JSON
-    if folder.exists() and not folder.is_dir():
+    was_there, marks = folder.is_dir(), (folder / DATASET_JSON, folder / WORK / "recipe.json")
+    if folder.exists() and not was_there:
         raise ManifestError(f"--out {folder} is a file. Needed: a folder, or a name that is free.")
-    was_there = folder.is_dir()
-    holds = {path.name for path in folder.iterdir()} - {LOCK} if was_there else set()
-    if holds - {WORK} and not any(path.is_file() for path in (finished, stored, clearing)):
+    holds = {path.name for path in folder.iterdir()} - {LOCK, WORK} if was_there else set()
+    if holds and not any(path.is_file() for path in marks):
         raise ManifestError(f"--out {folder} is not empty and was not made by build tweets. Mend: another folder.")
     try:
-        work.mkdir(parents=True, exist_ok=True)
+        (folder / WORK).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if is_disk_full(error):
             raise
@@ -241,29 +222,28 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[Litera
         raise
 
 
-def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[Literal["new", "continued"]]:
+def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
     """Do what `claimed` promises in a folder that is held."""
-    work, clearing = folder / WORK, folder / WORK / "clearing"
-    stored, finished = work / "recipe.json", folder / DATASET_JSON
+    work, stored, finished = folder / WORK, folder / WORK / "recipe.json", folder / DATASET_JSON
     work.mkdir(exist_ok=True)  # who held it before has removed it
-    goes_on = stored.is_file() and not finished.is_file() and not clearing.is_file()
-    found = recipe.differences(_stored(stored)) if goes_on else []
-    if found and not overwrite:
-        raise _another(folder, found)
-    goes_on = goes_on and not found
+    goes_on = stored.is_file() and not finished.is_file()
+    if goes_on:
+        needed = ("made_by", "options", "files", "input", "tools")
+        found = recipe.differences(read_json(stored, needed=needed, mend="another folder for --out."))
+        if found and not overwrite:
+            raise _another(folder, found)
+        goes_on = not found
     if not goes_on:
-        clearing.touch()  # until the recipe is written the folder would else be nobody's, were we killed
+        # What marks the folder as ours goes last: killed in between, it is a damaged build or one to be replaced.
         _clear(folder)
-    for name in ("partial", "rows", "surveyed", "rejected", "made"):
+        write_json(stored, {"made_by": MADE_BY, **asdict(recipe)})
+        finished.unlink(missing_ok=True)
+    for name in ("rows", "surveyed", "rejected", "made"):
         (work / name).mkdir(exist_ok=True)
     (folder / "data").mkdir(exist_ok=True)
-    for partial in work.rglob("*.partial"):  # of runs that were killed
-        partial.unlink(missing_ok=True)
-    if not goes_on:
-        write_json(stored, {"made_by": MADE_BY, **asdict(recipe)})
-        clearing.unlink()
+    sweep(folder)  # after runs that were killed
     try:
-        yield "continued" if goes_on else "new"
+        yield goes_on
     except BaseException:
         # Nothing to go on with: what is left would only bar the way for another try.
         if not finished.is_file() and not (work / "rows.json").is_file():
@@ -282,33 +262,19 @@ def tidy(folder: Path) -> bool:
         return False
     with held(folder):
         if (folder / DATASET_JSON).is_file():  # else another build has begun in between
-            remove_work(folder)
+            shutil.rmtree(folder / WORK, ignore_errors=True)
     return True
 
 
-def remove_work(folder: Path) -> None:
-    """Remove what is needed only until a data set is complete."""
-    shutil.rmtree(folder / WORK, ignore_errors=True)
-
-
 def _clear(folder: Path) -> None:
-    # First: without it nobody takes the rest for complete.
-    (folder / DATASET_JSON).unlink(missing_ok=True)
-    (folder / WORK / "recipe.json").unlink(missing_ok=True)
-    for inner in (folder / WORK).iterdir():
-        if inner.is_dir():
-            shutil.rmtree(inner)
-        elif inner.name != "clearing":
-            inner.unlink()
-    _remove(folder, PARTS)
+    """Remove what a build made, but for what says that it did."""
+    inner = [path.name for path in (folder / WORK).iterdir() if path.name != "recipe.json"]
+    remove(folder / WORK, inner)
+    remove(folder, PARTS)
 
 
-def remove_pages(folder: Path) -> None:
-    """Remove what people read of a data set; it is written last and cannot be gone on with."""
-    _remove(folder, PAGES)
-
-
-def _remove(folder: Path, names: tuple[str, ...]) -> None:
+def remove(folder: Path, names: Iterable[str]) -> None:
+    """Remove files and folders of these names, where they are there."""
     for path in (folder / name for name in names):
         if path.is_dir():
             shutil.rmtree(path)

@@ -1,135 +1,277 @@
-"""Steps of `build tweets` from a text to checked speech; see `draft.Step` for what every step promises.
+"""Steps of `build tweets` from a row of the input to checked speech and picture.
 
-The other steps live with what they know: `pictures.CheckPicture`, `duplicates.Duplicates`, `teachers.Teach`,
-`decision.Decide`.
+A step is a function: a row that was not rejected in, the row out, with what was found out or with the reason why it
+falls out. The other steps live with what they know: `teachers.taught`, `decision.decided`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
+from PIL import Image
 
-from .. import audio
-from ..errors import InputError, MissingExtraError
+from .. import audio, image
+from ..csv_cells import original
+from ..data.shards import Example
+from ..data.tables import read_table
+from ..errors import InputError, ManifestError, ParallelNetError, shown
 from ..options import LimitOptions
 from ..records import is_disk_full
 from ..synthesis.spoken import clean_for_speech, language_of
 from ..synthesis.tts import Engine, voice_of
-from .draft import Draft
 
 AUDIBLE = 10 ** (-40 / 20)  # of full scale: speech whose loudest sample is below cannot be heard
+
+MAX_BYTES = 64 << 20
+"""Largest picture file that is read: posted photos have a hundredth of it, and every byte ends up in the data set."""
+
 _ANY_LENGTH = LimitOptions(max_duration_s=24 * 3600)  # --max-characters limits it, not this
+_HASH_SIDE = 8  # bits a row and rows of the difference hash
+# What spreadsheets make of a tweet's 18 digits; its last ones are lost for good.
+_REWRITTEN = re.compile(r"\d([.,]\d+)?E\+\d+")
 
 
-class CleanText:
-    """Sets `spoken_text` and `language`; rejects `no-words` and `text-too-long`."""
-
-    name = "clean-text"
-
-    def __init__(self, emoji: Literal["name", "drop"] = "name", max_characters: int = 1_000) -> None:
-        """See `spoken.clean_for_speech`; `max_characters` counts the cleaned text.
-
-        Raises:
-            MissingExtraError: the packages that mend texts, know emoji and languages are not installed.
-        """
-        if not all(importlib.util.find_spec(package) for package in ("ftfy", "emoji", "py3langid")):
-            raise MissingExtraError("Cleaning texts for speech", "tts")
-        self._emoji, self._max_characters = emoji, max_characters
-
-    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """See `draft.Step`."""
-        for draft in drafts:
-            yield draft if draft.reason else self._cleaned(draft)
-
-    def _cleaned(self, draft: Draft) -> Draft:
-        try:
-            spoken = clean_for_speech(draft.text, emoji=self._emoji)
-            language = language_of(spoken) if spoken else ""
-        except Exception as error:  # of ftfy, for instance: one stranger's text must not stop the build for ever
-            if is_disk_full(error):  # no fault of the row: it would be lost for ever
-                raise
-            return draft.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
-        if not spoken:
-            return draft.reject("no-words")
-        cleaned = replace(draft, spoken_text=spoken, language=language)
-        if len(spoken) > self._max_characters:
-            return cleaned.reject("text-too-long", f"{len(spoken):,} characters; allowed: {self._max_characters:,}")
-        return cleaned
+Step = Callable[[Example], Example]
 
 
-class Speak:
-    """Sets `speech`, `duration_s`, `word_times` and what spoke; rejects `speech-failed`."""
+class Clock:
+    """Seconds of each step, by the clock on the wall and of the processor, children that have ended included.
 
-    name = "speak"
+    Attributes:
+        spent: {name: (wall seconds, CPU seconds)}.
+    """
 
-    def __init__(self, engine: Engine, voices: Sequence[str] = (), seed: int = 0) -> None:
-        """Check the voices, so that a build stops before its first tweet.
+    def __init__(self) -> None:
+        """Begin now."""
+        self.spent: dict[str, tuple[float, ...]] = {}
+        self._since = _now()
 
-        Args:
-            engine: that speaks.
-            voices: of the engine, spread over the rows by the seed; its usual ones where there is none.
-            seed: of the spread.
-
-        Raises:
-            OptionError: the engine does not have one of the voices.
-        """
-        engine.check_voices(voices)
-        self._engine, self._voices, self._seed = engine, tuple(voices) or engine.voices, seed
-
-    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """See `draft.Step`."""
-        for draft in drafts:
-            yield draft if draft.reason else self._spoken(draft)
-
-    def _spoken(self, draft: Draft) -> Draft:
-        engine, voice = self._engine, voice_of(self._voices, self._seed, draft.row)
-        draft = replace(
-            draft,
-            tts_engine=engine.name,
-            tts_version=engine.version,
-            tts_voice=f"{voice} {engine.settings}".strip(),
-        )
-        try:
-            spoken = engine.speak(draft.spoken_text, voice)
-        except InputError as error:
-            return draft.reject("speech-failed", str(error))
-        waveform = _at_16_khz(spoken.waveform, spoken.sample_rate_hz)
-        if not len(waveform):
-            return draft.reject("speech-failed", f"{engine.name} gave no sound")
-        duration_s = len(waveform) / audio.SAMPLE_RATE_HZ
-        times = tuple((word, min(start, duration_s), min(end, duration_s)) for word, start, end in spoken.word_times)
-        return replace(draft, speech=flac(waveform), duration_s=duration_s, word_times=times)
+    def lap(self, name: str) -> None:
+        """Charge what has passed since the last lap to a name."""
+        now = _now()
+        before = self.spent.get(name, (0.0, 0.0))
+        self.spent[name] = tuple(s + end - start for s, end, start in zip(before, now, self._since, strict=True))
+        self._since = now
 
 
-class CheckSound:
-    """Rejects, as `speech-silent`, speech that cannot be decoded again, is silent or too soft to be heard."""
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), sum(os.times()[:4])  # user and system, of this process and its children
 
-    name = "check-sound"
 
-    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """See `draft.Step`."""
-        for draft in drafts:
-            yield draft if draft.reason else self._checked(draft)
+def advanced(example: Example, steps: Mapping[str, Step], clock: Clock) -> Example:
+    """Return a row after the steps, or after the one that rejected it; a rejected row passes untouched.
 
-    def _checked(self, draft: Draft) -> Draft:
-        try:
-            waveform = audio.read(draft.speech, limits=_ANY_LENGTH)
-        except InputError as error:
-            return draft.reject("speech-silent", str(error))
-        if audio.is_silent(waveform):
-            return draft.reject("speech-silent", "nothing but zeros")
-        loudest = float(np.abs(waveform).max())
-        if loudest < AUDIBLE:
-            return draft.reject("speech-silent", f"the loudest sample is {20 * np.log10(loudest):.0f} dB of full scale")
-        return draft
+    Args:
+        example: the row.
+        steps: by their names.
+        clock: is told of each.
+    """
+    for name, step in steps.items():
+        if example.reason:
+            break
+        example = step(example)
+        clock.lap(name)
+    return example
+
+
+def clean_text(example: Example, *, emoji: Literal["name", "drop"], max_characters: int) -> Example:
+    """Set `spoken_text` and `language`; reject `no-words` and, of the cleaned text, `text-too-long`."""
+    try:
+        spoken = clean_for_speech(example.text, emoji=emoji)
+        language = language_of(spoken) if spoken else ""
+    except Exception as error:  # of ftfy, for instance: one stranger's text must not stop the build for ever
+        if is_disk_full(error):  # no fault of the row: it would be lost for ever
+            raise
+        return example.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
+    if not spoken:
+        return example.reject("no-words")
+    cleaned = replace(example, spoken_text=spoken, language=language)
+    if len(spoken) > max_characters:
+        return cleaned.reject("text-too-long", f"{len(spoken):,} characters; allowed: {max_characters:,}")
+    return cleaned
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def check_picture(example: Example, *, max_pixels: int, folder: str) -> Example:
+    """Read a picture, decode it whole, and keep its bytes as found and its difference hash, or reject the row.
+
+    An animation stands for its first frame: that is what is hashed and what teachers see.
+
+    Args:
+        example: the row.
+        max_pixels: a picture of more (width times height) is refused, from its header.
+        folder: see `picture_bytes`.
+    """
+    try:
+        content = picture_bytes(example.image_path, folder)
+        dhash = difference_hash(image.read(content, limits=LimitOptions(max_pixels=max_pixels)))
+    except UnfitError as unfit:
+        return example.reject(unfit.reason, str(unfit))
+    except image.TooLargeError as error:
+        return example.reject("picture-too-large", str(error))
+    except Exception as error:  # whatever it is, one stranger's file must not stop the build for ever
+        if is_disk_full(error):  # no fault of the row: it would be lost for ever
+            raise
+        told = str(error) if isinstance(error, ParallelNetError) else f"{type(error).__name__}: {error}"
+        return example.reject("picture-unreadable", told)
+    return replace(example, image=content, image_dhash=dhash)
+
+
+def picture_bytes(name: str, folder: str) -> bytes:
+    """Return the bytes of a picture file.
+
+    Args:
+        name: its path.
+        folder: itself resolved. A picture that a link leads to outside of it is refused: a table from a stranger must
+            not read the files of this machine into a data set.
+
+    Raises:
+        UnfitError: there is none, it is no file, a link leads out of the folder, or nobody would post one so large.
+    """
+    if not name:
+        raise UnfitError("picture-missing", "the row names no picture")
+    file = Path(name).name  # details end up in the data set: the folders of this machine do not belong there
+    try:
+        if not is_inside(name, folder):
+            raise UnfitError("picture-outside", f"{file!r} is a link, or behind one, that leads out; see --images")
+        state = Path(name).stat()
+        if not stat.S_ISREG(state.st_mode):  # a named pipe would be waited for, for ever
+            raise UnfitError("picture-unreadable", f"{file!r} is no regular file")
+        if state.st_size > MAX_BYTES:
+            size = f"{state.st_size:,} bytes; read are up to {MAX_BYTES:,}"
+            raise UnfitError("picture-too-large", f"{file!r} has {size}")
+        return Path(name).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnfitError("picture-missing", f"there is no file {file!r}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnfitError("picture-unreadable", f"{file!r} cannot be opened: {reason}") from None
+
+
+class UnfitError(Exception):
+    """A picture file that is not read, and the key of `REASONS` for it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Take the reason and what exactly is wrong."""
+        super().__init__(detail)
+        self.reason = reason
+
+
+def is_inside(path: str | Path, folder: str) -> bool:
+    """Return whether a path stays in a folder (itself resolved) once its links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(folder)
+
+
+def difference_hash(rgb: image.Pixels) -> int:
+    """Return the 64-bit difference hash of a picture: does it get brighter from each column to the next, row by row.
+
+    Greys at 9 x 8 (Lanczos), as `imagehash.dhash` of ImageHash 4.3 does it, to the bit (tests hold values of it). That
+    package is not used because it needs SciPy and PyWavelets for its other hashes.
+
+    Args:
+        rgb: uint8 `[h, w, 3]`.
+
+    Returns:
+        0 to 2^64 - 1; the highest bit compares the first two pixels of the uppermost row.
+    """
+    grey = Image.fromarray(rgb).convert("L")
+    small = np.asarray(grey.resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.LANCZOS))
+    brighter = small[:, 1:] > small[:, :-1]
+    return int.from_bytes(np.packbits(brighter).tobytes(), "big")
+
+
+# --- rows that people marked ------------------------------------------------------------------------------------------
+
+
+def read_excluded(path: str | Path) -> frozenset[str]:
+    """Return the ids in the column `id` of what gallery.html exported, or of any table that has one.
+
+    Rows that people marked as wrong, broken or offensive are left out when the data set is built again (paper 3.1).
+
+    Args:
+        path: see `tables.open_table`.
+
+    Raises:
+        ManifestError: missing, empty, broken, without the column, or with ids that are blank or that a spreadsheet
+            rewrote.
+    """
+    table = read_table(path, known=("id",))
+    table.require("id")
+    ids = set()
+    for index, row in enumerate(table.rows):
+        said = "" if row.get("id") is None else original(str(row["id"]).strip())
+        ids.add(said)
+        if not said:
+            raise ManifestError(f"{table.where(index)} has no id. Mend: delete the row, or name the row to exclude.")
+        if isinstance(row["id"], str) and _REWRITTEN.fullmatch(said):
+            raise ManifestError(
+                f"{table.where(index)} has id {shown(said)}: a spreadsheet rewrote it and lost digits. "
+                "Mend: export it from gallery.html again and do not save it in a spreadsheet."
+            )
+    return frozenset(ids)
+
+
+def exclude(example: Example, *, ids: frozenset[str]) -> Example:
+    """Reject, as `excluded`, the rows that people marked."""
+    return example.reject("excluded") if example.id in ids else example
+
+
+# --- speech -----------------------------------------------------------------------------------------------------------
+
+
+def speak(example: Example, *, engine: Engine, voices: Sequence[str] = (), seed: int = 0) -> Example:
+    """Set `speech`, `duration_s`, `word_times` and what spoke; reject `speech-failed`.
+
+    Args:
+        example: the row.
+        engine: that speaks.
+        voices: of the engine, spread over the rows by the seed; its usual ones where there is none.
+        seed: of the spread.
+    """
+    voice = voice_of(tuple(voices) or engine.voices, seed, example.row)
+    said = f"{voice} {engine.settings}".strip()
+    example = replace(example, tts_engine=engine.name, tts_version=engine.version, tts_voice=said)
+    try:
+        spoken = engine.speak(example.spoken_text, voice)
+    except InputError as error:
+        return example.reject("speech-failed", str(error))
+    waveform = spoken.waveform
+    if spoken.sample_rate_hz != audio.SAMPLE_RATE_HZ:
+        waveform = soxr.resample(waveform, spoken.sample_rate_hz, audio.SAMPLE_RATE_HZ, quality="HQ")
+    if not len(waveform):
+        return example.reject("speech-failed", f"{engine.name} gave no sound")
+    duration_s = len(waveform) / audio.SAMPLE_RATE_HZ
+    times = tuple((word, min(start, duration_s), min(end, duration_s)) for word, start, end in spoken.word_times)
+    return replace(example, speech=flac(waveform), duration_s=duration_s, word_times=times)
+
+
+def check_sound(example: Example) -> Example:
+    """Reject, as `speech-silent`, speech that cannot be decoded again, is silent or too soft to be heard."""
+    try:
+        waveform = audio.read(example.speech, limits=_ANY_LENGTH)
+    except InputError as error:
+        return example.reject("speech-silent", str(error))
+    if audio.is_silent(waveform):
+        return example.reject("speech-silent", "nothing but zeros")
+    loudest = float(np.abs(waveform).max())
+    if loudest < AUDIBLE:
+        detail = f"the loudest sample is {20 * np.log10(loudest):.0f} dB of full scale"
+        return example.reject("speech-silent", detail)
+    return example
 
 
 def flac(waveform: npt.NDArray[np.float32]) -> bytes:
@@ -142,10 +284,3 @@ def flac(waveform: npt.NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, audio.SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
     return file.getvalue()
-
-
-def _at_16_khz(waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> npt.NDArray[np.float32]:
-    if sample_rate_hz == audio.SAMPLE_RATE_HZ:
-        return waveform
-    resampled: npt.NDArray[np.float32] = soxr.resample(waveform, sample_rate_hz, audio.SAMPLE_RATE_HZ, quality="HQ")
-    return resampled

@@ -1,51 +1,45 @@
 """Teachers of `build tweets`: what gives each utterance and each picture its class probabilities (paper section 3.1).
 
-A teacher is a checkpoint of ours or a classifier of Hugging Face transformers. It looks at one file at a time, so that
-what it says of a sample depends on nothing but the sample: not on its neighbours, the shard, or the number of workers.
-(Measured for the bundled teachers on one core: blocks of 32 are at most 15 percent faster, 6 ms a file either way.)
+A teacher is a checkpoint of ours or an audio or image classifier of Hugging Face transformers (extra: hf). Of the
+latter only what cannot run is read: safetensors weights and JSON, no pickles, no code of the repository. A folder is
+read where it lies; a name is fetched once into the hub's cache, and from there with `HF_HUB_OFFLINE=1`.
+
+It looks at one file at a time, on one thread, so that what it says of a sample depends on nothing but the sample: not
+on its neighbours, the shard, or the number of workers. (Measured for the bundled teachers on one core: blocks of 32 are
+at most 15 percent faster, 6 ms a file either way.)
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.util
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from .. import checkpoint
-from ..errors import CheckpointError, InputError, OptionError, ParallelNetError
+import soxr
+
+from .. import audio, checkpoint, image
+from ..data.shards import Example, file_sha256
+from ..errors import CheckpointError, InputError, MissingExtraError, OptionError, ParallelNetError
 from ..options import MAX_PIXELS, LimitOptions
 from ..predictor import Predictor
-from ..records import is_disk_full
 from ..types import EMOTIONS, Modality
-from .draft import Draft
-from .hub_teachers import HUB_PREFIX, open_hub_classifier
-from .merging import classes_to_emotions, merge, read_label_map
+from .decision import classes_to_emotions, merge, read_label_map
+
+HUB_PREFIX = "hf-model:"
+"""Before the name or folder of a Hugging Face model, where a teacher is named."""
 
 _ANY_LENGTH_S = 24 * 3600.0  # --max-characters limits it, not this
-
-
-class Classifier(Protocol):
-    """What looks at a file, with classes of its own.
-
-    Attributes:
-        classes: in the order of the probabilities.
-    """
-
-    classes: tuple[str, ...]
-
-    def probs(self, file: bytes) -> Sequence[float]:
-        """Return one probability a class, summing to 1.
-
-        Raises:
-            InputError: the file cannot be used.
-        """
-        ...
-
-    def facts(self) -> dict[str, Any]:
-        """Return what is known of it, `sha256` of all that decides its answers among it."""
-        ...
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt"]
+# What a teacher of transformers is made of: the classes of its network and of what prepares its input.
+_HUB_KINDS = {
+    "speech": ("audio classification", "AutoModelForAudioClassification", "AutoFeatureExtractor"),
+    "image": ("image classification", "AutoModelForImageClassification", "AutoImageProcessor"),
+}
 
 
 @dataclass(frozen=True)
@@ -53,65 +47,54 @@ class Teacher:
     """A classifier whose probabilities are merged to `EMOTIONS`; `open_teacher` makes one.
 
     Attributes:
-        name: of the checkpoint or model, without folders of this machine.
         modality: what it is asked about.
+        classifier: what looks at a file, with a name without folders of this machine, and classes of its own.
         table: own class to ours; None for one that is dropped.
         renormalise: scale what is left to sum to 1.
     """
 
-    name: str
     modality: Modality
+    classifier: _OurClassifier | _HubClassifier
     table: Mapping[str, str | None]
     renormalise: bool
-    _classifier: Classifier
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The teacher's own classes, in its order."""
-        return self._classifier.classes
+    def probs(self, file: bytes) -> tuple[float, ...]:
+        """Return one probability for each of `EMOTIONS`.
 
-    def probs(self, files: Sequence[bytes]) -> list[tuple[float, ...] | ParallelNetError]:
-        """Return for each file one probability for each of `EMOTIONS`, or the error that kept it from them."""
-        return [self._of(file) for file in files]
-
-    def _of(self, file: bytes) -> tuple[float, ...] | ParallelNetError:
+        Raises:
+            ParallelNetError: this file cannot be judged.
+            OSError: of this machine, not of the file.
+        """
         try:
-            own = self._classifier.probs(file)
-            return merge(dict(zip(self.classes, own, strict=True)), self.table, renormalise=self.renormalise)
-        except ParallelNetError as error:
-            return error
-        except OSError:  # of this machine, not of the file
+            own = dict(zip(self.classifier.classes, self.classifier.probs(file), strict=True))
+            return merge(own, self.table, renormalise=self.renormalise)
+        except (ParallelNetError, OSError):
             raise
         except Exception as error:  # a runtime's own errors, no memory: one stranger's file must not stop the build
-            if is_disk_full(error):  # no fault of the row: it would be lost for ever
-                raise
-            return InputError(f"{self.name} failed on it ({type(error).__name__}: {error}).")
+            raise InputError(f"{self.classifier.name} failed on it ({type(error).__name__}: {error}).") from error
 
     def describe(self) -> dict[str, Any]:
         """Return what `dataset.json` and the data set card say of it: plain values, the same on every machine."""
         return {
-            "name": self.name,
-            "classes": list(self.classes),
+            "name": self.classifier.name,
+            "classes": list(self.classifier.classes),
             "map": {own: ours for own, ours in self.table.items() if ours is not None},
             "dropped": [own for own, ours in self.table.items() if ours is None],
             "never_named": [ours for ours in EMOTIONS if ours not in self.table.values()],
             "renormalise": self.renormalise,
-            **self._classifier.facts(),
+            **self.classifier.facts(),
         }
 
 
 def open_teacher(
     spec: str,
-    modality: str,
+    modality: Modality,
     *,
     label_map: str | None = None,
     renormalise: bool = True,
-    n_threads: int = 1,
     max_pixels: int = MAX_PIXELS,
 ) -> Teacher:
-    """Return a teacher, ready to judge files.
-
-    It holds an open network: processes open their own from the same arguments instead of handing one over.
+    """Return a teacher, ready to judge files; processes open their own instead of handing one over.
 
     Args:
         spec: bundled name, folder or `hf:OWNER/NAME` of a checkpoint of ours (one for both modalities serves with the
@@ -119,7 +102,6 @@ def open_teacher(
         modality: `speech` or `image`.
         label_map: JSON file {own class: our class or null}; goes before the tables here.
         renormalise: after merging, scale the probabilities of our classes to sum to 1.
-        n_threads: CPU threads of the network.
         max_pixels: of a picture.
 
     Raises:
@@ -127,53 +109,56 @@ def open_teacher(
         MissingExtraError: transformers is asked for and not installed.
         OptionError: it does not take the modality, or its classes cannot be mapped to ours.
     """
-    assert modality in ("speech", "image"), modality
-    taken: Modality = "speech" if modality == "speech" else "image"
-    flag = f"--{taken}-teacher"
-    limits = LimitOptions(max_duration_s=_ANY_LENGTH_S, max_pixels=max_pixels)
+    flag, limits = f"--{modality}-teacher", LimitOptions(max_duration_s=_ANY_LENGTH_S, max_pixels=max_pixels)
     given = read_label_map(label_map) if label_map is not None else {}
-    classifier: Classifier
-    if spec.startswith(HUB_PREFIX):
-        source = spec.removeprefix(HUB_PREFIX)
-        name = Path(source).resolve().name if Path(source).is_dir() else source
-        classifier = open_hub_classifier(source, taken, flag=flag, limits=limits, n_threads=n_threads)
-    else:
-        classifier = _OurClassifier(spec, taken, flag, limits, n_threads)
-        name = classifier.name
+    kind: type[_HubClassifier] | type[_OurClassifier]
+    kind = _HubClassifier if spec.startswith(HUB_PREFIX) else _OurClassifier
+    classifier = kind(spec, modality, flag, limits)
     table = classes_to_emotions(classifier.classes, given, teacher=f"{flag} {spec}")
-    return Teacher(name, taken, table, renormalise, classifier)
+    return Teacher(modality, classifier, table, renormalise)
+
+
+def taught(example: Example, *, teacher: Teacher) -> Example:
+    """Set `speech_probs` or `image_probs`; reject `teacher-failed`."""
+    modality = teacher.modality
+    try:
+        said = teacher.probs(example.speech if modality == "speech" else example.image)
+    except ParallelNetError as error:
+        return example.reject("teacher-failed", f"{modality}: {error}")
+    return replace(example, speech_probs=said) if modality == "speech" else replace(example, image_probs=said)
+
+
+# --- a checkpoint of ours, on ONNX Runtime ----------------------------------------------------------------------------
 
 
 class _OurClassifier:
-    """A checkpoint of ours, on ONNX Runtime."""
+    """What gives one probability a class of its own, summing to 1, and knows what decides its answers."""
 
-    def __init__(self, spec: str, modality: Modality, flag: str, limits: LimitOptions, n_threads: int) -> None:
-        opened = checkpoint.opened(spec, flag)
-        if modality not in opened.facts.modalities:
+    def __init__(self, spec: str, modality: Modality, flag: str, limits: LimitOptions) -> None:
+        self._opened, self._modality = checkpoint.opened(spec, flag), modality
+        if modality not in self._opened.facts.modalities:
             raise OptionError(
-                f"{flag} {spec} takes {' and '.join(opened.facts.modalities)}; needed: a checkpoint that takes "
+                f"{flag} {spec} takes {' and '.join(self._opened.facts.modalities)}; needed: a checkpoint that takes "
                 f"{modality}. See parallelnet list checkpoints."
             )
-        self._predictor = Predictor(opened, n_threads=n_threads, limits=limits)
-        self._modality = modality
-        self._opened = opened
-        self.name = self._predictor.name
-        self.classes = self._predictor.classes
+        self._predictor = Predictor(self._opened, n_threads=1, limits=limits)
+        self.name, self.classes = self._predictor.name, self._predictor.classes
 
     def probs(self, file: bytes) -> Sequence[float]:
-        speech, picture = (file if self._modality == name else None for name in ("speech", "image"))
+        speech, picture = (file, None) if self._modality == "speech" else (None, file)
         said = self._predictor.predict(speech, picture).probs
         return [said[name] for name in self.classes]
 
     def facts(self) -> dict[str, Any]:
         facts = self._opened.facts
-        found: dict[str, Any] = {"kind": "parallelnet", "variant": facts.variant}
-        if self._modality == "image":
-            found["face"] = self._predictor.signals.face
-        found["started_from"] = list(facts.training.get("started_from", ()))
-        # The graphs are the weights that answer; model.json holds temperatures and how files become tensors.
-        found["sha256"] = files_sha256(self._opened.path, (checkpoint.MODEL_JSON, *facts.graphs))
-        return found
+        return {
+            "kind": "parallelnet",
+            "variant": facts.variant,
+            **({"face": self._predictor.signals.face} if self._modality == "image" else {}),
+            "started_from": list(facts.training.get("started_from", ())),
+            # The graphs are the weights that answer; model.json holds temperatures and how files become tensors.
+            "sha256": files_sha256(self._opened.path, (checkpoint.MODEL_JSON, *facts.graphs)),
+        }
 
 
 def files_sha256(folder: Path, names: Iterable[str]) -> str:
@@ -193,23 +178,120 @@ def files_sha256(folder: Path, names: Iterable[str]) -> str:
     return total.hexdigest()
 
 
-class Teach:
-    """Sets `speech_probs` or `image_probs`; rejects `teacher-failed`."""
+# --- a classifier of Hugging Face transformers ------------------------------------------------------------------------
 
-    def __init__(self, modality: str, teacher: Teacher) -> None:
-        """Take a teacher of this modality."""
-        assert teacher.modality == modality, (teacher.modality, modality)
-        self.name = f"teach-{modality}"
-        self._teacher = teacher
 
-    def __call__(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
-        """See `draft.Step`."""
-        for draft in drafts:
-            yield draft if draft.reason else self._taught(draft)
+class _HubClassifier:
+    """The same; see `_OurClassifier`."""
 
-    def _taught(self, draft: Draft) -> Draft:
-        modality = self._teacher.modality
-        (said,) = self._teacher.probs([draft.speech if modality == "speech" else draft.image])
-        if isinstance(said, ParallelNetError):
-            return draft.reject("teacher-failed", f"{modality}: {said}")
-        return replace(draft, speech_probs=said) if modality == "speech" else replace(draft, image_probs=said)
+    def __init__(self, spec: str, modality: Modality, flag: str, limits: LimitOptions) -> None:
+        if not all(importlib.util.find_spec(package) for package in ("transformers", "torch", "torchvision")):
+            raise MissingExtraError(f"{flag} {spec}", "hf")
+        source = Path(spec.removeprefix(HUB_PREFIX))
+        self.name = source.resolve().name if source.is_dir() else spec.removeprefix(HUB_PREFIX)
+        self._folder = source if source.is_dir() else _fetched(spec, flag)
+        self._modality, self._limits = modality, limits
+        self._network, self._prepare = _opened(self._folder, spec, modality, flag)
+        names = self._network.config.id2label
+        self.classes = tuple(str(names[k]) for k in range(self._network.config.num_labels))
+        if len(set(self.classes)) < len(self.classes):
+            raise CheckpointError(f"{self.name} names the same class twice: {', '.join(self.classes)}.")
+
+    def probs(self, file: bytes) -> Sequence[float]:
+        import torch
+
+        inputs = self._inputs(file)
+        with _one_thread(), torch.inference_mode():
+            try:
+                logits = self._network(**inputs).logits
+            except (RuntimeError, ValueError, IndexError) as error:  # a signal shorter than a kernel, for instance
+                raise InputError(f"{type(self._network).__name__} cannot take it: {_first_line(error)}") from None
+            found: list[float] = logits[0].double().softmax(-1).tolist()
+        return found
+
+    def _inputs(self, file: bytes) -> Any:
+        if self._modality == "image":
+            return self._prepare(images=image.read(file, limits=self._limits), return_tensors="pt")
+        waveform = audio.read(file, limits=self._limits)
+        rate_hz = int(self._prepare.sampling_rate)
+        if rate_hz != audio.SAMPLE_RATE_HZ:
+            waveform = soxr.resample(waveform, audio.SAMPLE_RATE_HZ, rate_hz)
+        return self._prepare(waveform, sampling_rate=rate_hz, return_tensors="pt")
+
+    def facts(self) -> dict[str, Any]:
+        total = hashlib.sha256()  # of weights and configuration
+        for path in sorted((*self._folder.glob("*.safetensors"), *self._folder.glob("*config.json"))):
+            total.update(f"{path.name}\0{file_sha256(path)}\0".encode())
+        return {"kind": "transformers", "network": type(self._network).__name__, "sha256": total.hexdigest()}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _fetched(spec: str, flag: str) -> Path:
+    # Only on the explicit `hf-model:` prefix: nothing here calls out unless it was asked to.
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(spec.removeprefix(HUB_PREFIX), allow_patterns=_HUB_FILES))
+    except (OSError, ValueError) as error:  # the hub's own errors derive from these
+        said = f"{flag} {spec} is no folder and could not be fetched: {_first_line(error)}"
+        raise CheckpointError(said) from None
+
+
+def _opened(folder: Path, spec: str, modality: Modality, flag: str) -> tuple[Any, Any]:
+    """Return a network of transformers, and what prepares its input."""
+    transformers: Any = importlib.import_module("transformers")
+    task, *names = _HUB_KINDS[modality]
+    kind, reader = (getattr(transformers, name) for name in names)
+    safe = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with _quiet(transformers):
+            config = transformers.AutoConfig.from_pretrained(folder, **safe)
+            if type(config) not in kind._model_mapping:
+                raise OptionError(f"{flag} {spec} is a {config.model_type} network, which is not for {task}.")
+            prepare = reader.from_pretrained(folder, **safe)
+            network, loaded = kind.from_pretrained(
+                folder, config=config, use_safetensors=True, output_loading_info=True, **safe
+            )
+    except OptionError:
+        raise
+    except Exception as error:  # transformers raises OSError, ValueError, KeyError, SafetensorError, RuntimeError...
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{flag} {spec} cannot be loaded: {reason}") from None
+    missing = sorted(map(str, (*loaded["missing_keys"], *loaded["mismatched_keys"])))
+    if missing:
+        raise CheckpointError(
+            f"{flag} {spec} has no trained weights for {', '.join(missing[:3])}. Mend: name a model that was trained "
+            f"for {task}, not one that is to be trained for it."
+        )
+    return network.eval(), prepare
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Keep transformers from writing progress and load reports on standard error; what matters becomes an error."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: the sums, and so the last digits, depend on their number."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,17 +1,21 @@
 """Tweets as others keep them, row by row: a table, or a folder of MVSA or B-T4SA.
 
-Nothing of a source is held but the row that is being read, whatever its size. A row that cannot be used is a draft that
-says so, and the next one is read. Which ids stand twice is found later, with the duplicates.
+Nothing of a source is held but the row that is being read, whatever its size. A row that cannot be used says so, and
+the next one is read. Which ids stand twice is found later, with the duplicates.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 from ..data.csv_rows import any_text, csv_rows, read_lines
 from ..data.image_corpora import (
@@ -23,13 +27,32 @@ from ..data.image_corpora import (
     mvsa_lines,
     mvsa_sentiment,
 )
-from ..data.tables import format_of, open_table
+from ..data.rows import listed
+from ..data.shards import Example
+from ..data.tables import format_of, inside, open_table
 from ..errors import ManifestError
-from .draft import Draft
-from .pictures import is_inside
-from .tweet_columns import KNOWN, Labels, TweetColumns, tweet_draft, unreadable
+from ..types import SENTIMENTS
+from .steps import is_inside
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "id": ("id", "tweet_id", "id_str", "status_id", "post_id"),
+    "text": ("text", "tweet", "full_text", "tweet_text", "content", "caption"),
+    "image": ("image", "image_path", "picture", "photo", "media", "image_file", "file_name", "filename"),
+    "sentiment": ("sentiment", "sentiment_label"),
+}
+"""What a column may be called, in any case, words joined by `_`, `-` or spaces. Where a table has several of a kind, a
+row's value is that of the first that is not empty."""
+
+KNOWN: frozenset[str] = frozenset(name for allowed in COLUMNS.values() for name in allowed)
+
+_SENTIMENT_WORDS = {"neg": "negative", "neu": "neutral", "pos": "positive"} | {name: name for name in SENTIMENTS}
+# Names joined by "/", none of them "." or "..": what any system takes for a relative path that stays below.
+_PLAIN_PATH = re.compile(r"(?:(?!\.\.?/)[^/\\:\0]+/)*(?!\.\.?$)[^/\\:\0]+")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
 
 _N_DIGITS = 19  # a number of fewer digits fits 64 bits, as the ids of tweets do
+
+Labels = Literal["emotion", "sentiment"]
 
 
 def detect_format(source: Path) -> str:
@@ -52,8 +75,8 @@ def detect_format(source: Path) -> str:
     return format_of(source)
 
 
-def read_tweets(source: Path, format: str = "auto", *, images: Path | None = None, labels: Labels) -> Iterator[Draft]:
-    """Yield a draft a row, numbered from 0 on, in the order of the source.
+def read_tweets(source: Path, format: str = "auto", *, images: Path | None = None, labels: Labels) -> Iterator[Example]:
+    """Yield the rows of a source, numbered from 0 on, in its order.
 
     Text and ids are as found; a row without an id is called by its number. A row that cannot be read is rejected as
     `unreadable-row`, one whose picture lies outside the folder as `picture-outside`, one that has an address for a
@@ -89,52 +112,126 @@ def read_tweets(source: Path, format: str = "auto", *, images: Path | None = Non
         yield from _read_table(source, given, folder, labels)
 
 
+def _unreadable(row: int, detail: str) -> Example:
+    """Return a row of which nothing can be used; its id is `#` and its number, as no other row's."""
+    return Example(row, f"#{row}").reject("unreadable-row", detail)
+
+
+def _tweet(tweet: Example, picture: str, folder: Path, where: str, why_none: str) -> Example:
+    """Return a row with the path of its picture, or rejected where that or the sentiment cannot be used.
+
+    Args:
+        tweet: what else is known of it.
+        picture: path as the source gives it, relative to `folder`.
+        folder: that paths must not leave.
+        where: how the detail names the row.
+        why_none: why there is no sentiment though one is needed, or "".
+    """
+    if not picture:
+        return tweet.reject("picture-missing", f"{where}: no picture")
+    if _ADDRESS.match(picture):
+        return tweet.reject("picture-missing", f"{where}: {picture[:200]!r} is an address; nothing is fetched")
+    try:
+        # `inside` takes 50 microseconds, which is hours for a hundred million rows: it is asked where there is doubt.
+        path = f"{folder}{os.sep}{picture}" if _PLAIN_PATH.fullmatch(picture) else inside(folder, picture, where)
+    except ManifestError:
+        return tweet.reject("picture-outside", f"{where}: {picture[:200]!r} leaves the folder of the pictures")
+    found = replace(tweet, image_path=path)
+    return found.reject("no-sentiment", f"{where}: {why_none}") if why_none else found
+
+
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _read_table(source: Path, given: str, folder: Path, labels: Labels) -> Iterator[Draft]:
+def _read_table(source: Path, given: str, folder: Path, labels: Labels) -> Iterator[Example]:
     table = open_table(source, known=KNOWN, format=given)
-    columns = TweetColumns(table, labels)
-    inside = [name for name in columns.names("image") if name in table.binary]
-    if inside:
+    names = {kind: [name for name in allowed if name in table.columns] for kind, allowed in COLUMNS.items()}
+    used = [name for of_kind in names.values() for name in of_kind]
+    table.refuse_twice(used)
+    for kind in ("text", "image", *(["sentiment"] if labels == "sentiment" else [])):
+        if not names[kind]:
+            raise ManifestError(
+                f"{table.path} has no column with the {kind} of a tweet; it has: {listed(table.columns)}. "
+                f"Allowed names: {', '.join(COLUMNS[kind])}. Mend: name the column in the header."
+            )
+    files = [name for name in names["image"] if name in table.binary]
+    if files:
         raise ManifestError(
-            f"{source} holds the pictures themselves in its column {inside[0]!r}. Needed: paths of picture files. "
+            f"{source} holds the pictures themselves in its column {files[0]!r}. Needed: paths of picture files. "
             "Mend: write them as files, and their paths as the column."
         )
-    for row, found in enumerate(table.read(columns.names())):
+    for row, found in enumerate(table.read(used)):
         where = f"line {found.line}" if found.line else f"row {row}"
-        if found.problem:
-            yield unreadable(row, f"{where}: {found.problem}")
-        else:
-            yield columns.draft(row, found.values, folder, where)
+        try:
+            if found.problem:
+                raise ValueError(found.problem)
+            said = {kind: _value(kind, names[kind], found.values) for kind in COLUMNS}
+        except ValueError as error:
+            yield _unreadable(row, f"{where}: {error}")
+            continue
+        # By its number; where others have ids, in a form that none of theirs keeps (see `duplicates.settled`).
+        name = " ".join(said["id"].split()) or (f"#{row}" if names["id"] else str(row))
+        sentiment, why_none = _SENTIMENT_WORDS.get(said["sentiment"].lower(), ""), ""
+        if labels == "sentiment" and said["sentiment"] and not sentiment:
+            why_none = f"sentiment {said['sentiment'][:40]!r}; allowed: {', '.join(SENTIMENTS)}"
+        tweet = Example(row, name, said["text"], sentiment=sentiment)
+        yield _tweet(tweet, said["image"], folder, where, why_none)
+
+
+def _value(kind: str, names: Sequence[str], values: Mapping[str, Any]) -> str:
+    """Return the first value of a kind that is not empty; text as it is, all else without space around it.
+
+    Raises:
+        ValueError: it is no string, or several.
+    """
+    for name in names:
+        value = _string(values.get(name), kind)
+        if value.strip():
+            return value if kind == "text" else value.strip()
+    return ""
+
+
+def _string(value: object, kind: str) -> str:
+    if isinstance(value, list) and len(value) == 1 and kind == "image":
+        value = value[0]
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""  # how pandas writes that there is nothing
+    if isinstance(value, str):
+        return value
+    if kind in ("id", "sentiment") and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(int(value)) if value == value // 1 and math.isfinite(value) else str(value)
+    if isinstance(value, list) and kind == "image":
+        raise ValueError(f"{len(value)} pictures; allowed: one a row")
+    raise ValueError(f"the {kind} is {type(value).__name__}; allowed: a string")
 
 
 # --- corpora ----------------------------------------------------------------------------------------------------------
 
 
-def _read_mvsa(source: Path, folder: Path, labels: Labels) -> Iterator[Draft]:
+def _read_mvsa(source: Path, folder: Path, labels: Labels) -> Iterator[Example]:
     """MVSA, in the order of its label file; where annotators disagree there is no sentiment (see `read_mvsa`)."""
     root = os.path.realpath(source)
     for row, (number, *votes) in enumerate(mvsa_lines(source)):
         where = f"line {row + 2}"
         words = source / "data" / f"{number}.txt"
         if not number.isdigit():
-            yield unreadable(row, f"{where}: {number[:40]!r} is no number of a tweet")
+            yield _unreadable(row, f"{where}: {number[:40]!r} is no number of a tweet")
             continue
         if words.is_symlink() and not is_inside(words, root):
-            yield unreadable(row, f"{where}: data/{words.name} is a link that leads out")
+            yield _unreadable(row, f"{where}: data/{words.name} is a link that leads out")
             continue
         try:
             text = any_text(words.read_bytes()).strip()
         except OSError as error:
-            yield unreadable(row, f"{where}: no text data/{words.name} ({error.strerror})")
+            yield _unreadable(row, f"{where}: no text data/{words.name} ({error.strerror})")
             continue
         sentiment, why_none = mvsa_sentiment(votes[0], votes[1])
         why_none = why_none if labels == "sentiment" else ""
-        yield tweet_draft(row, number, text, f"data/{number}.jpg", folder, where, sentiment, why_none)
+        tweet = Example(row, number, text, sentiment=sentiment)
+        yield _tweet(tweet, f"data/{number}.jpg", folder, where, why_none)
 
 
-def _read_b_t4sa(source: Path, folder: Path, labels: Labels) -> Iterator[Draft]:
+def _read_b_t4sa(source: Path, folder: Path, labels: Labels) -> Iterator[Example]:
     """B-T4SA, a row a picture: train, then validation, then test."""
     texts_file = b_t4sa_texts(source)
     lines = b_t4sa_lines(source)
@@ -148,12 +245,12 @@ def _read_b_t4sa(source: Path, folder: Path, labels: Labels) -> Iterator[Draft]:
             stem = name.rpartition("/")[2].partition(".")[0]
             tweet = stem.partition("-")[0]
             if not (tweet.isdecimal() and tweet.isascii() and len(tweet) < _N_DIGITS):
-                yield unreadable(row, f"{where}: {name[:200]!r} is no picture of a tweet")
+                yield _unreadable(row, f"{where}: {name[:200]!r} is no picture of a tweet")
                 continue
             sentiment, why_none = B_T4SA_SENTIMENTS.get(number, ""), ""
             if labels == "sentiment" and not sentiment:
                 why_none = f"sentiment {number[:40]!r}; allowed: {', '.join(B_T4SA_SENTIMENTS)}"
-            yield tweet_draft(row, stem, texts.of(int(tweet)), name, folder, where, sentiment, why_none)
+            yield _tweet(Example(row, stem, texts.of(int(tweet)), sentiment=sentiment), name, folder, where, why_none)
 
 
 class _Texts:
@@ -164,6 +261,7 @@ class _Texts:
 
     def __init__(self, source: Path, scratch: str) -> None:
         self._database = sqlite3.connect(Path(scratch) / "texts.sqlite")
+        self.close = self._database.close
         # The file lives as long as this object: nothing needs to survive a crash.
         self._database.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; CREATE TABLE texts (id, text);"
@@ -178,7 +276,3 @@ class _Texts:
         """Return the text of a tweet (of the last line that has it), "" where there is none."""
         found = self._database.execute("SELECT text FROM texts WHERE id = ? ORDER BY rowid DESC LIMIT 1", (tweet,))
         return str(next(found, ("",))[0])
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._database.close()

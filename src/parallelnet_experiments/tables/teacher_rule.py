@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from parallelnet import checkpoint
-from parallelnet.datasets.built import is_built
+from parallelnet.data.built import is_built, read_report
+from parallelnet.data.shards import read_shard
 from parallelnet.datasets.decision import decide
-from parallelnet.datasets.record import read_report
-from parallelnet.datasets.shards import read_shard
 from parallelnet.datasets.teachers import files_sha256
 from parallelnet.errors import OptionError
 from parallelnet.types import EMOTIONS

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from parallelnet import checkpoint
-from parallelnet.datasets.record import BuildReport
+from parallelnet.data.built import BuildReport
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.evaluation import evaluate
 from parallelnet.options import PRESETS

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from parallelnet.datasets import shards
-from parallelnet.datasets.draft import Draft
+from parallelnet.data import shards
+from parallelnet.data.shards import Example
 from parallelnet.errors import ManifestError
 from parallelnet.types import EMOTIONS
 
@@ -35,8 +35,8 @@ def png(seed: int) -> bytes:
     return content.getvalue()
 
 
-def draft(row: int) -> Draft:
-    return Draft(
+def draft(row: int) -> Example:
+    return Example(
         row=row,
         id=f"id {row}",
         text="Übermorgen 😀\0\n",
@@ -62,59 +62,52 @@ def draft(row: int) -> Draft:
     )
 
 
-@pytest.fixture
-def partials(tmp_path: Path) -> Path:
-    folder = tmp_path / "partials"
-    folder.mkdir()
-    return folder
-
-
-def test_a_shard_gives_back_what_was_kept(tmp_path: Path, partials: Path) -> None:
+def test_a_shard_gives_back_what_was_kept(tmp_path: Path) -> None:
     drafts = [draft(0), draft(1).reject("duplicate"), replace(draft(2), word_times=(), speech_probs=(), image_probs=())]
     path = tmp_path / "shard.parquet"
 
-    written = shards.write_shard(path, drafts, partials=partials)
+    written = shards.write_shard(path, drafts)
 
     kept = [replace(d, image_path=f"{d.row}.png") for d in (drafts[0], drafts[2])]
     assert list(shards.read_shard(path)) == kept
     assert list(shards.read_shard(path, with_bytes=False)) == [replace(d, speech=b"", image=b"") for d in kept]
     assert written.n == 2
     assert written.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert list(partials.iterdir()) == []
+    assert list(tmp_path.rglob("*.partial")) == []
     assert b"somebody" not in path.read_bytes()
     row = pq.read_table(path).to_pylist()[0]
     assert row["text_sha256"] == hashlib.sha256(drafts[0].text.encode()).hexdigest()
-    assert tuple(row) == shards.COLUMNS
+    assert tuple(row) == tuple(shards.COLUMNS)
 
 
-def test_a_shard_without_rows_has_the_same_schema(tmp_path: Path, partials: Path) -> None:
+def test_a_shard_without_rows_has_the_same_schema(tmp_path: Path) -> None:
     full, empty = tmp_path / "full.parquet", tmp_path / "empty.parquet"
-    shards.write_shard(full, [draft(0)], partials=partials)
+    shards.write_shard(full, [draft(0)])
 
-    assert shards.write_shard(empty, [draft(1).reject("duplicate")], partials=partials).n == 0
+    assert shards.write_shard(empty, [draft(1).reject("duplicate")]).n == 0
 
     assert list(shards.read_shard(empty)) == []
     assert pq.read_schema(empty).equals(pq.read_schema(full), check_metadata=True)
 
 
-def test_the_same_drafts_give_the_same_bytes(tmp_path: Path, partials: Path) -> None:
+def test_the_same_drafts_give_the_same_bytes(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.parquet", "b.parquet")]
-    digests = {shards.write_shard(path, map(draft, range(40)), partials=partials).sha256 for path in paths}
+    digests = {shards.write_shard(path, map(draft, range(40))).sha256 for path in paths}
 
     assert len(digests) == 1
-    assert digests != {shards.write_shard(paths[0], map(draft, range(39)), partials=partials).sha256}
+    assert digests != {shards.write_shard(paths[0], map(draft, range(39))).sha256}
 
 
-def test_row_groups_are_small_and_drafts_are_drawn_one_group_at_a_time(tmp_path: Path, partials: Path) -> None:
+def test_row_groups_are_small_and_drafts_are_drawn_one_group_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "shard.parquet"
     groups: list[int] = []
 
-    def drawn() -> Iterator[Draft]:
+    def drawn() -> Iterator[Example]:
         for row in range(2 * shards.ROWS_PER_GROUP + 1):
             yield draft(row)
-            groups.append(next(partials.iterdir()).stat().st_size)
+            groups.append(next(tmp_path.glob("*.partial")).stat().st_size)
 
-    shards.write_shard(path, drawn(), partials=partials)
+    shards.write_shard(path, drawn())
 
     metadata = pq.ParquetFile(path).metadata
     assert groups[0] == groups[shards.ROWS_PER_GROUP - 2] < groups[shards.ROWS_PER_GROUP + 1]
@@ -122,9 +115,9 @@ def test_row_groups_are_small_and_drafts_are_drawn_one_group_at_a_time(tmp_path:
     assert rows == [shards.ROWS_PER_GROUP, shards.ROWS_PER_GROUP, 1]
 
 
-def test_sound_and_pictures_are_stored_as_they_are(tmp_path: Path, partials: Path) -> None:
+def test_sound_and_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "shard.parquet"
-    shards.write_shard(path, map(draft, range(5)), partials=partials)
+    shards.write_shard(path, map(draft, range(5)))
 
     group = pq.ParquetFile(path).metadata.row_group(0)
     kinds = {group.column(i).path_in_schema: group.column(i).compression for i in range(group.num_columns)}
@@ -133,94 +126,92 @@ def test_sound_and_pictures_are_stored_as_they_are(tmp_path: Path, partials: Pat
     assert draft(3).speech in path.read_bytes()
 
 
-def test_rejected_rows_keep_their_reason_and_join_in_order(tmp_path: Path, partials: Path) -> None:
+def test_rejected_rows_keep_their_reason_and_join_in_order(tmp_path: Path) -> None:
     parts = [tmp_path / f"{n}.parquet" for n in range(3)]
     for n, part in enumerate(parts):
         rows = [draft(10 * n + k).reject("low-confidence", "0.4\nof 0.5") for k in range(2 * (n != 1))]
-        assert shards.write_rejected(part, [draft(99), *rows], partials=partials).n == len(rows)
+        assert shards.write_rejected(part, [draft(99), *rows]).n == len(rows)
 
-    joined = shards.join_rejected(tmp_path / "rejected.parquet", parts, partials=partials)
+    joined = shards.join_rejected(tmp_path / "rejected.parquet", parts)
 
     rows = pq.read_table(tmp_path / "rejected.parquet").to_pylist()
     assert joined.n == len(rows) == 4
     assert [row["row"] for row in rows] == [0, 1, 20, 21]
-    assert tuple(rows[0]) == shards.REJECTED_COLUMNS
+    assert tuple(rows[0]) == tuple(shards.REJECTED_COLUMNS)
     assert {row["reason"] for row in rows} == {"low-confidence"}
     assert rows[0]["detail"] == "0.4 of 0.5"
     assert rows[0]["speech_probs"] == [0.1, 0.2, 0.3, 0.4]
 
 
-def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path, partials: Path) -> None:
+def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "shard.parquet"
-    before = shards.write_shard(path, [draft(0)], partials=partials)
+    before = shards.write_shard(path, [draft(0)])
 
-    def broken() -> Iterator[Draft]:
+    def broken() -> Iterator[Example]:
         yield from map(draft, range(shards.ROWS_PER_GROUP + 1))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        shards.write_shard(path, broken(), partials=partials)
+        shards.write_shard(path, broken())
 
     assert hashlib.sha256(path.read_bytes()).hexdigest() == before.sha256
-    assert list(partials.iterdir()) == []
+    assert list(tmp_path.rglob("*.partial")) == []
 
 
-def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path: Path, partials: Path) -> None:
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            shards.write_shard(tmp_path / "shard.parquet", map(draft, range(40)), partials=partials)
+            shards.write_shard(tmp_path / "shard.parquet", map(draft, range(40)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    assert list(partials.iterdir()) == []
+    assert list(tmp_path.rglob("*.partial")) == []
     assert not (tmp_path / "shard.parquet").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"no parquet", None], ids=["empty", "foreign", "cut"])
-def test_what_is_no_shard_is_refused(tmp_path: Path, partials: Path, content: bytes | None) -> None:
+def test_what_is_no_shard_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "shard.parquet"
-    shards.write_shard(path, [draft(0)], partials=partials)
+    shards.write_shard(path, [draft(0)])
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
 
     with pytest.raises(ManifestError, match=r"shard\.parquet is no whole shard"):
         list(shards.read_shard(path))
 
 
-def test_a_table_of_other_columns_is_no_shard(tmp_path: Path, partials: Path) -> None:
+def test_a_table_of_other_columns_is_no_shard(tmp_path: Path) -> None:
     path = tmp_path / "rejected.parquet"
-    shards.write_rejected(path, [draft(0).reject("duplicate")], partials=partials)
+    shards.write_rejected(path, [draft(0).reject("duplicate")])
 
     with pytest.raises(ManifestError, match="is no whole shard"):
         list(shards.read_shard(path))
 
 
-def test_the_fingerprint_is_what_two_commands_print(tmp_path: Path, partials: Path) -> None:
+def test_the_fingerprint_is_what_two_commands_print(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     names = [shards.shard_name(n, 3) for n in range(3)]
-    digests = [
-        shards.write_shard(tmp_path / "data" / name, [draft(n)], partials=partials).sha256
-        for n, name in enumerate(names)
-    ]
+    digests = [shards.write_shard(tmp_path / "data" / name, [draft(n)]).sha256 for n, name in enumerate(names)]
+    listed = [{"name": name, "sha256": digest} for name, digest in zip(names, digests, strict=True)]
     printed = subprocess.run(
         "sha256sum data/*.parquet | sha256sum", shell=True, cwd=tmp_path, capture_output=True, check=True, text=True
     ).stdout
 
-    assert shards.fingerprint(zip(names, digests, strict=True)) == printed.split()[0]
+    assert shards.fingerprint(listed) == printed.split()[0]
 
 
 def test_datasets_reads_it_with_sound_pictures_and_nothing_else(
-    tmp_path: Path, partials: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     datasets = pytest.importorskip("datasets")
     # Or it would count this at the hub: no test calls out.
     monkeypatch.setattr(datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", False)
     (tmp_path / "set" / "data").mkdir(parents=True)
     for n, rows in enumerate([[0, 1], [], [2]]):
-        shards.write_shard(tmp_path / "set" / "data" / shards.shard_name(n, 3), map(draft, rows), partials=partials)
+        shards.write_shard(tmp_path / "set" / "data" / shards.shard_name(n, 3), map(draft, rows))
     rejected = [draft(7).reject("duplicate")]
-    shards.write_rejected(tmp_path / "set" / "rejected.parquet", rejected, partials=partials)
+    shards.write_rejected(tmp_path / "set" / "rejected.parquet", rejected)
     (tmp_path / "set" / "dataset.json").write_text(json.dumps({}))
 
     found = datasets.load_dataset("parquet", data_dir=str(tmp_path / "set"), cache_dir=str(tmp_path / "cache"))

@@ -14,19 +14,19 @@ import pytest
 import soundfile
 from PIL import Image
 
+from parallelnet.data import built, shards
+from parallelnet.data.built import DATASET_JSON, MADE_BY, BuildReport
 from parallelnet.data.dataset import check_files, digest, fingerprint, open_content, open_data
-from parallelnet.datasets import built, shards
-from parallelnet.datasets.draft import Draft
-from parallelnet.datasets.record import DATASET_JSON, MADE_BY, BuildReport
+from parallelnet.data.shards import Example
 from parallelnet.errors import ManifestError
 
 
-def draft(row: int) -> Draft:
+def draft(row: int) -> Example:
     speech, image = io.BytesIO(), io.BytesIO()
     rng = np.random.default_rng(row)
     soundfile.write(speech, 0.1 * rng.normal(size=800), 16_000, format="FLAC", subtype="PCM_16")
     Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(image, format="PNG")
-    return Draft(
+    return Example(
         row=row,
         id=f"../{row}",  # an id is no file name
         text=f"Tweet {row}!",
@@ -48,13 +48,13 @@ def draft(row: int) -> Draft:
     )
 
 
-def make_built(folder: Path, parts: Sequence[Sequence[Draft]]) -> BuildReport:
+def make_built(folder: Path, parts: Sequence[Sequence[Example]]) -> BuildReport:
     """Write what `build tweets` leaves, as far as readers need it."""
     (folder / "data").mkdir(parents=True)
     listed = []
     for n, drafts in enumerate(parts):
         name = shards.shard_name(n, len(parts))
-        written = shards.write_shard(folder / "data" / name, drafts, partials=folder)
+        written = shards.write_shard(folder / "data" / name, drafts)
         listed.append({"name": name, "n": written.n, "sha256": written.sha256})
     n_kept = sum(len(part) for part in parts)
     report = BuildReport(
@@ -82,7 +82,7 @@ def make_built(folder: Path, parts: Sequence[Sequence[Draft]]) -> BuildReport:
         versions={},
         shards=tuple(listed),
         rejected_sha256="",
-        fingerprint=shards.fingerprint((part["name"], part["sha256"]) for part in listed),
+        fingerprint=shards.fingerprint(listed),
     )
     (folder / DATASET_JSON).write_text(report.to_json(), encoding="utf-8")
     return report
@@ -165,7 +165,7 @@ def test_unpacking_that_is_cut_off_leaves_nothing_that_looks_complete(
 def test_a_changed_or_missing_shard_is_named(folder: Path) -> None:
     shard = folder / "data" / shards.shard_name(2, 3)
     whole = shard.read_bytes()
-    shards.write_shard(shard, [replace(draft(5), label="sad")], partials=folder)
+    shards.write_shard(shard, [replace(draft(5), label="sad")])
     with pytest.raises(ManifestError, match=r"train-00002-of-00003\.parquet is not what was built"):
         open_data(folder)
     shard.unlink()
@@ -180,7 +180,7 @@ def test_a_build_that_is_not_complete_is_refused(folder: Path) -> None:
     (folder / DATASET_JSON).unlink()
 
     assert built.is_built(folder)
-    with pytest.raises(ManifestError, match=r"is not complete.*start the same .*build tweets"):
+    with pytest.raises(ManifestError, match=r"did not finish.*start the same .*build tweets"):
         open_data(folder)
 
 

@@ -1,12 +1,12 @@
+import json
 from dataclasses import replace
 
 import pytest
 
-from parallelnet.datasets.clock import Seconds
-from parallelnet.datasets.draft import Draft
-from parallelnet.datasets.summary import THRESHOLDS, Counting, ShardSummary, total
+from parallelnet.data.shards import Example
+from parallelnet.datasets.counts import THRESHOLDS, Counts, cramers_v
 
-TAUGHT = Draft(
+TAUGHT = Example(
     0,
     "a",
     sentiment="positive",
@@ -21,13 +21,11 @@ TAUGHT = Draft(
 )
 
 
-def summary(drafts, rule="max", index=0):
-    counting = Counting(rule)
-    for draft in drafts:
-        counting.add(draft)
-    return ShardSummary.of(
-        counting, index=index, name=f"{index}", sha256="x", seconds={"speak": Seconds(1.0, 0.5)}, peak_memory_bytes=7
-    )
+def counted(rows):
+    counts = Counts()
+    for row in rows:
+        counts.add(row)
+    return counts
 
 
 def test_rejected_rows_count_by_reason_and_nowhere_else():
@@ -35,7 +33,7 @@ def test_rejected_rows_count_by_reason_and_nowhere_else():
         "low-confidence"
     )
 
-    found = total([summary([TAUGHT, Draft(1, "b").reject("duplicate"), unsure])], "emotion")
+    found = counted([TAUGHT, Example(1, "b").reject("duplicate"), unsure]).facts("emotion", "max")
 
     assert (found["n_read"], found["n_kept"], found["n_rejected"]) == (3, 1, 2)
     assert found["rejected"] == {"duplicate": 1, "low-confidence": 1}
@@ -51,7 +49,7 @@ def test_agreement_and_curve_are_of_all_rows_that_both_teachers_judged():
     )
     untaught = replace(TAUGHT, image_probs=()).reject("teacher-failed")
 
-    found = total([summary([TAUGHT, unsure, untaught])], "emotion")
+    found = counted([TAUGHT, unsure, untaught]).facts("emotion", "max")
 
     assert found["n_taught"] == 2
     assert found["teacher_agreement"] == 0.5
@@ -63,7 +61,7 @@ def test_agreement_and_curve_are_of_all_rows_that_both_teachers_judged():
 
 
 def test_the_curve_follows_the_rule():
-    found = total([summary([TAUGHT], rule="agree")], "emotion")
+    found = counted([TAUGHT]).facts("emotion", "agree")
 
     assert [n for _, n, _ in found["threshold_curve"]] == [0] * len(THRESHOLDS)
 
@@ -71,22 +69,26 @@ def test_the_curve_follows_the_rule():
 def test_without_teachers_there_is_no_agreement_and_classes_are_sentiments():
     kept = replace(TAUGHT, speech_probs=(), image_probs=(), label="", label_source="source", confidence=1.0)
 
-    found = total([summary([kept]), summary([], index=1)], "sentiment")
+    found = (counted([kept]) + counted([])).facts("sentiment", "max")
 
     assert found["teacher_agreement"] is None
     assert found["threshold_curve"] == ()
     assert found["class_counts"] == {"negative": 0, "neutral": 0, "positive": 1}
 
 
-def test_shards_add_up_in_any_cut():
-    drafts = [replace(TAUGHT, row=n, duration_s=0.1 * n) for n in range(9)]
-    whole = total([summary(drafts)], "emotion")
-    parts = total([summary(drafts[:4]), summary(drafts[4:], index=1)], "emotion")
+def test_parts_add_up_in_any_cut_and_come_back_from_json():
+    rows = [replace(TAUGHT, row=n, duration_s=0.1 * n) for n in range(9)] + [Example(9, "b").reject("duplicate")]
+    whole, parts = counted(rows), counted(rows[:4]) + counted(rows[4:])
 
-    assert parts == whole | {"duration_s": pytest.approx(whole["duration_s"])}
+    assert parts == replace(whole, duration_s=pytest.approx(whole.duration_s))
+    for counts in (whole, Counts()):
+        assert Counts.from_record(json.loads(json.dumps(counts.to_record()))) == counts
 
 
-def test_a_summary_comes_back_from_its_json():
-    made = summary([TAUGHT, Draft(1, "b").reject("duplicate")])
-
-    assert ShardSummary.from_json(made.to_json()) == made
+def test_cramers_v():
+    assert cramers_v({"a": {"x": 50}, "b": {"y": 50}}) == pytest.approx(1, abs=0.01)
+    assert cramers_v({"a": {"x": 25, "y": 25}, "b": {"x": 25, "y": 25}}) == 0
+    assert cramers_v({"a": {"x": 25, "y": 25}}) is None
+    assert cramers_v({"a": {"x": 3}, "b": {"x": 3}}) is None
+    assert cramers_v({}) is None
+    assert 0.4 < cramers_v({"a": {"x": 75, "y": 25}, "b": {"x": 25, "y": 75}}) < 0.5

@@ -1,0 +1,300 @@
+"""A data set that `build tweets` made: its `dataset.json`, and its rows as samples.
+
+Sounds and pictures are unpacked once, so that everything that takes files takes it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path, PurePath
+from typing import Any, Self
+
+from ..errors import ManifestError
+from ..types import EMOTIONS, SENTIMENTS, Sample
+from .image_corpora import IMAGE_SUFFIXES, cache_root
+from .shards import Example, file_sha256, fingerprint, read_shard
+
+DATASET_JSON = "dataset.json"
+"""Written last: where it is, the build is complete."""
+
+MADE_BY = "parallelnet build tweets"
+
+WORK = ".build"
+"""Folder, below the data set, of what is needed until the build is complete."""
+
+Counts = Mapping[str, int]
+
+_SHARD = re.compile(r"train-\d{5,9}-of-\d{5,9}\.parquet", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a built data set is: the content of `dataset.json`, the same for every build from the same input.
+
+    Attributes:
+        made_by: name of the command, by which its folders are known.
+        n_read: rows of the input, `n_kept + n_rejected`: those in the shards and those in rejected.parquet.
+        rejected: {reason: n}, in the order of the steps.
+        class_counts: {class: n}, of emotions or, with `labels` sentiment, of sentiments.
+        sentiment_counts: {the source's sentiment: n}; "" where it has none.
+        label_source_counts: {`speech`, `image` or `source`: n}.
+        teacher_agreement: part of the `n_taught` rows judged by both teachers for which both find the same class most
+            probable.
+        threshold: smallest deciding probability that was kept.
+        threshold_curve: (threshold, rows that would be kept, {class: n}); empty without teachers.
+        tts: engine, version, voices {voice: n}.
+        teachers: {`speech`, `image`: what each says of itself}; empty without teachers.
+        duration_s: of all speech.
+        options: of the build that decide what is in it; `files` {option: sha256} of the files that they named.
+        input: name, format, sha256.
+        versions: of the programs that made it.
+        shards: name, n and sha256 of each; `fingerprint` is of all of them.
+    """
+
+    made_by: str
+    n_read: int
+    n_kept: int
+    n_rejected: int
+    rejected: Counts
+    class_counts: Counts
+    sentiment_counts: Counts
+    label_source_counts: Counts
+    teacher_agreement: float | None
+    n_taught: int
+    threshold: float
+    rule: str
+    labels: str
+    threshold_curve: tuple[tuple[float, int, Counts], ...]
+    tts: Mapping[str, Any]
+    languages: Counts
+    teachers: Mapping[str, Any]
+    duration_s: float
+    options: Mapping[str, Any]
+    files: Mapping[str, str]
+    input: Mapping[str, Any]
+    versions: Mapping[str, str]
+    shards: tuple[Mapping[str, Any], ...]
+    rejected_sha256: str
+    fingerprint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts and lists, ready for JSON."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return the report as one JSON object, indented for people."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the report that `to_json` wrote."""
+        record = json.loads(text)
+        if not isinstance(record, dict) or record.get("made_by") != MADE_BY:
+            raise ValueError("it was not written by build tweets")
+        record = {item.name: record[item.name] for item in fields(cls)}
+        record["threshold_curve"] = tuple((at, n, counts) for at, n, counts in record["threshold_curve"])
+        record["shards"] = tuple(record["shards"])
+        return cls(**record)
+
+    @property
+    def name(self) -> str:
+        """Name of the input without its ending."""
+        name = str(self.input.get("name", ""))
+        return PurePath(name).stem or name or "tweets"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In index order."""
+        return EMOTIONS if self.labels == "emotion" else SENTIMENTS
+
+    def paths(self, folder: Path) -> list[Path]:
+        """Return the shards of the data set in a folder, in order."""
+        return [folder / "data" / str(shard["name"]) for shard in self.shards]
+
+    def damaged(self, folder: Path) -> Iterator[str]:
+        """Yield which files in a folder, shards first, are missing or not what was built: all of each is read.
+
+        Raises:
+            ManifestError: one is there and cannot be read.
+        """
+        listed = {f"data/{shard['name']}": str(shard["sha256"]) for shard in self.shards}
+        for name, sha256 in {**listed, "rejected.parquet": self.rejected_sha256}.items():
+            if file_sha256(folder / name) != sha256:
+                yield name
+
+
+def read_report(folder: Path) -> BuildReport:
+    """Return `dataset.json` of a built data set, whoever it comes from.
+
+    Names in it are used as paths: they are what a build makes. The fingerprint names the cache of what is unpacked, so
+    it is computed from the shards that are listed, whatever the file says.
+
+    Raises:
+        ManifestError: no folder, no build, one that did not finish, or a record that contradicts itself.
+    """
+    source, needed = folder / DATASET_JSON, "Needed: the folder that `build tweets --out` made."
+    if not folder.is_dir():
+        raise ManifestError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}. {needed}")
+    if not source.is_file():
+        if (folder / WORK).is_dir() or (folder / "data").is_dir():
+            raise ManifestError(
+                f"The build in {folder} did not finish: {DATASET_JSON}, which is written last, is missing. "
+                "Mend: start the same `build tweets` again; it goes on where it stopped."
+            )
+        raise ManifestError(f"{folder} is no built data set: it has no {DATASET_JSON}. {needed}")
+    try:
+        report = BuildReport.from_json(source.read_text(encoding="utf-8"))
+        _check(report)
+        own = fingerprint(report.shards)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        said = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise ManifestError(f"{source} cannot be used: {said}. Mend: copy the folder again, or build again.") from None
+    if report.fingerprint != own:
+        _log.warning("%s has a fingerprint that is not that of its shards; theirs is used.", source)
+    return replace(report, fingerprint=own)
+
+
+def _check(report: BuildReport) -> None:
+    for item in fields(report):
+        value, kind = getattr(report, item.name), str(item.type)
+        if item.name == "fingerprint":  # is computed anew
+            continue
+        wanted = _KINDS.get(kind, dict if kind.startswith(("Counts", "Mapping")) else object)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not object):
+            raise ValueError(f"its {item.name} is {str(value)[:40]!r}")
+        if kind == "Counts" and not all(isinstance(n, int) for n in value.values()):
+            raise ValueError(f"its {item.name} are no counts")
+    if report.labels not in ("emotion", "sentiment"):
+        raise ValueError(f"its labels are {report.labels[:40]!r}")
+    for shard in report.shards:
+        whole = _SHARD.fullmatch(str(shard["name"])) and _SHA256.fullmatch(str(shard["sha256"]))
+        if not whole or not isinstance(shard["n"], int):
+            raise ValueError(f"its shard {str(shard['name'])[:80]!r} is none that a build makes")
+    names = {shard["name"] for shard in report.shards}
+    if len(names) < len(report.shards) or sum(shard["n"] for shard in report.shards) != report.n_kept:
+        raise ValueError("its shards do not hold its rows")
+
+
+def refuse_damaged(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a data set with a file that is missing or not what was built: the first of these names.
+
+    Raises:
+        ManifestError: there is one.
+    """
+    mend = "Mend: copy it again, or start the same `parallelnet build tweets` again, which builds the data set anew."
+    for name in names:
+        if not (folder / name).is_file():
+            raise ManifestError(f"{folder} lacks its file {name}. {mend}")
+        raise ManifestError(f"{folder / name} is not what was built. {mend}")
+
+
+# --- as samples -------------------------------------------------------------------------------------------------------
+
+
+def is_built(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a folder that `build tweets` made, complete or not."""
+    folder = Path(path)
+    return (folder / DATASET_JSON).is_file() or (folder / WORK).is_dir()
+
+
+def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
+    """Return the samples of a built data set, in the order of the input.
+
+    `text` is the spoken text, to which `word_times` belong; the tweet itself is `extra["tweet"]`. The files lie below
+    `cache_root()/built/FINGERPRINT`, where they are put when the data set is opened for the first time.
+
+    Raises:
+        ManifestError: the build is not complete or kept no row, a shard is missing or not the one that was built, or
+            the files cannot be unpacked.
+    """
+    source = Path(path)
+    report = read_report(source)
+    if not report.n_kept:
+        raise ManifestError(
+            f"The data set in {path} has no rows: all {report.n_read:,} of its input fell out. "
+            "Mend: put right what rejected.parquet says, and build it again."
+        )
+    # Each time: ids and labels are read from the shards also where sounds and pictures are unpacked already, and the
+    # fingerprint, which names the cache, is that of these hashes: no other set can have put its files there.
+    refuse_damaged(source, (name for name in report.damaged(source) if name != "rejected.parquet"))
+    folder = cache_root() / "built" / report.fingerprint
+    if not folder.is_dir():
+        try:
+            _unpack(source, report, folder)
+        except OSError as error:
+            raise ManifestError(
+                f"The files of {path} cannot be unpacked into {folder}: {error.strerror}. Mend: make room there, or "
+                "set XDG_CACHE_HOME to a folder that has some."
+            ) from None
+    return tuple(
+        _sample(example, folder / shard.stem)
+        for shard in report.paths(source)
+        for example in read_shard(shard, with_bytes=False)
+    )
+
+
+def _sample(example: Example, folder: Path) -> Sample:
+    speech, image = _files(example, folder)
+    extra = {
+        "tweet": example.text,
+        "language": example.language,
+        "label_source": example.label_source,
+        "confidence": repr(example.confidence),
+        "tts_engine": example.tts_engine,
+        "tts_version": example.tts_version,
+        "tts_voice": example.tts_voice,
+        "image_dhash": f"{example.image_dhash:016x}",
+    }
+    if example.speech_probs and example.image_probs:
+        extra |= {name: json.dumps(getattr(example, name)) for name in ("speech_probs", "image_probs")}
+    return Sample(
+        id=example.id,
+        speech=str(speech),
+        image=str(image),
+        text=example.spoken_text,
+        label=example.label,
+        sentiment=example.sentiment,
+        group=example.group,
+        image_group=example.image_group,
+        word_times=example.word_times,
+        extra=extra,
+    )
+
+
+def _files(example: Example, folder: Path) -> tuple[Path, Path]:
+    """Return where speech and picture of a row are unpacked, with names that only we choose."""
+    suffix = PurePath(example.image_path).suffix.lower()
+    stem = f"{example.row:08d}"
+    return folder / f"{stem}.flac", folder / f"{stem}{suffix if suffix in IMAGE_SUFFIXES else '.image'}"
+
+
+def _unpack(source: Path, report: BuildReport, folder: Path) -> None:
+    """Write all sounds and pictures, and only then call the folder what it is called."""
+    _log.info("%s: %d sounds and pictures are unpacked into %s, once.", source, report.n_kept, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=folder.parent))
+    try:
+        for shard in report.paths(source):
+            (partial / shard.stem).mkdir()
+            for example in read_shard(shard):
+                speech, image = _files(example, partial / shard.stem)
+                speech.write_bytes(example.speech)
+                image.write_bytes(example.image)
+        try:
+            partial.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same files
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

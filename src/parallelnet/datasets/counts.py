@@ -1,0 +1,279 @@
+"""What is counted of rows, while a data set is built and whenever it is looked at; the counts of parts add up."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
+from operator import add
+from typing import Any, Self
+
+import numpy as np
+
+from ..data.shards import REASONS, Example
+from ..types import EMOTIONS, SENTIMENTS
+from .decision import decide
+
+Table = Mapping[str, Mapping[str, int]]
+
+THRESHOLDS: tuple[float, ...] = tuple(step / 20 for step in range(20))
+"""At which `threshold_curve` says what would be kept: 0, 0.05, ... 0.95."""
+
+CONFIDENCE_BINS = 20
+"""Equal bins of the deciding probability, over [0, 1]."""
+
+_BIN_S = 0.05  # of the durations, for their quantiles
+_LAST_BIN = round(3600 / _BIN_S) - 1
+_KEYS = ("label", "sentiment", "label_source", "tts_voice", "language")
+_JOINED_BY = {"shortest_s": min, "longest_s": max}
+
+
+@dataclass(slots=True)
+class Counts:
+    """Counts that grow row by row, in memory that does not grow with them; `+` gives those of two parts together.
+
+    Attributes:
+        n_read: rows.
+        rejected: by reason.
+        kept: kept rows by (label, sentiment, who decided, voice, language); "" where there is none.
+        judged: rows that both teachers judged, kept or not, by (the class that the speech teacher finds most probable,
+            the picture teacher's, the deciding one's, how many of `THRESHOLDS` its probability reaches).
+        confidences: kept rows by (who decided, bin of the deciding probability).
+        lengths: kept rows by the length of their speech in steps of 0.05 s.
+        duration_s: of all speech that is kept.
+        shortest_s: shortest utterance; infinite while there is none.
+        longest_s: longest one.
+    """
+
+    n_read: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    kept: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    judged: Counter[tuple[str, str, str, int]] = field(default_factory=Counter)
+    confidences: Counter[tuple[str, int]] = field(default_factory=Counter)
+    lengths: Counter[int] = field(default_factory=Counter)
+    duration_s: float = 0.0
+    shortest_s: float = math.inf
+    longest_s: float = 0.0
+
+    def add(self, example: Example) -> None:
+        """Count one more row."""
+        self.n_read += 1
+        speech, image = example.speech_probs, example.image_probs
+        if speech and image:
+            decided = decide(speech, image, threshold=0)
+            named = (EMOTIONS[probs.index(max(probs))] for probs in (speech, image))
+            self.judged[(*named, decided.label, bisect_right(THRESHOLDS, decided.confidence))] += 1
+        if example.reason:
+            self.rejected[example.reason] += 1
+            return
+        self.kept[tuple(getattr(example, name) for name in _KEYS)] += 1
+        # The tiny addition: 0.55 in 32 bits belongs into the bin that begins there.
+        place = min(int(example.confidence * CONFIDENCE_BINS + 1e-6), CONFIDENCE_BINS - 1)
+        self.confidences[example.label_source, place] += 1
+        self.lengths[min(int(example.duration_s / _BIN_S), _LAST_BIN)] += 1
+        self.duration_s += example.duration_s
+        self.shortest_s = min(self.shortest_s, example.duration_s)
+        self.longest_s = max(self.longest_s, example.duration_s)
+
+    def __add__(self, other: Counts) -> Counts:
+        """Return the counts of both."""
+        names = [item.name for item in fields(self)]
+        return Counts(**{name: _JOINED_BY.get(name, add)(getattr(self, name), getattr(other, name)) for name in names})
+
+    def to_record(self) -> dict[str, Any]:
+        """Return plain values for JSON; the inverse of `from_record`."""
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: sorted(n.items()) if isinstance(n, Counter) else n for name, n in found.items()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Return the counts that `to_record` wrote."""
+
+        def counter(pairs: Sequence[Any]) -> Counter[Any]:
+            return Counter({tuple(key) if isinstance(key, list) else key: n for key, n in pairs})
+
+        return cls(**{name: counter(n) if isinstance(n, list) else n for name, n in record.items()})
+
+    @property
+    def n_kept(self) -> int:
+        """Rows that were kept."""
+        return self.kept.total()
+
+    def by(self, name: str) -> dict[str, int]:
+        """Return {value: kept rows} of a column of `kept`, sorted."""
+        found: Counter[str] = Counter()
+        for key, n in self.kept.items():
+            found[key[_KEYS.index(name)]] += n
+        return dict(sorted(found.items()))
+
+    def facts(self, labels: str, rule: str) -> dict[str, Any]:
+        """Return what `dataset.json` says of them.
+
+        Args:
+            labels: `emotion` or `sentiment`: what a class is.
+            rule: `max` or `agree`, by which the threshold curve decides.
+        """
+        n_taught, agreed = self.judged.total(), sum(n for key, n in self.judged.items() if key[0] == key[1])
+        counts = self.by("label" if labels == "emotion" else "sentiment")
+        return {
+            "n_read": self.n_read,
+            "n_kept": self.n_kept,
+            "n_rejected": self.n_read - self.n_kept,
+            "rejected": {reason: self.rejected[reason] for reason in REASONS if reason in self.rejected},
+            "class_counts": {name: counts.get(name, 0) for name in classes_of(labels)},
+            "sentiment_counts": self.by("sentiment"),
+            "label_source_counts": self.by("label_source"),
+            "teacher_agreement": agreed / n_taught if n_taught else None,
+            "n_taught": n_taught,
+            "threshold_curve": self._curve(rule) if n_taught else (),
+            "languages": self.by("language"),
+            "duration_s": self.duration_s,
+        }
+
+    def _curve(self, rule: str) -> tuple[tuple[float, int, dict[str, int]], ...]:
+        points = []
+        for place, threshold in enumerate(THRESHOLDS):
+            counts = dict.fromkeys(EMOTIONS, 0)
+            for (heard, seen, decided, n_reached), n in self.judged.items():
+                if n_reached > place and (rule == "max" or heard == seen):
+                    counts[decided] += n
+            points.append((threshold, sum(counts.values()), counts))
+        return tuple(points)
+
+
+def classes_of(labels: str) -> tuple[str, ...]:
+    """Return the classes of a data set in index order; `labels` is `emotion` or `sentiment`."""
+    return EMOTIONS if labels == "emotion" else SENTIMENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Lengths of the utterances.
+
+    Attributes:
+        total_s: sum, in seconds.
+        shortest_s: in seconds; 0 where there is no utterance.
+        p05_s: 5th percentile, to 0.05 s.
+        median_s: to 0.05 s.
+        p95_s: 95th percentile, to 0.05 s.
+        longest_s: in seconds.
+        seconds: how many utterances last 0 to 1 s, 1 to 2 s, ...
+    """
+
+    total_s: float
+    shortest_s: float
+    p05_s: float
+    median_s: float
+    p95_s: float
+    longest_s: float
+    seconds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Tables over the rows that were kept.
+
+    Attributes:
+        n: rows.
+        sources: {class: {teacher that decided: n}}.
+        voices: {voice: {class: n}}.
+        languages: {language: {class: n}}; "" where it is not clear.
+        sentiments: {sentiment of the source: {emotion: n}}, of the rows that have both.
+        named: {class that the speech teacher finds most probable: {the picture teacher's: n}}.
+        confidences: {teacher that decided: rows in each of `CONFIDENCE_BINS` bins of the deciding probability}.
+        durations: of the utterances.
+        voice_association: Cramer's V between voice and class, corrected for its bias: 0 none, 1 a voice is a class.
+        teacher_kappa: Cohen's kappa between the two teachers over the kept rows; None without teachers.
+    """
+
+    n: int
+    sources: Table
+    voices: Table
+    languages: Table
+    sentiments: Table
+    named: Table
+    confidences: Mapping[str, tuple[int, ...]]
+    durations: Durations
+    voice_association: float | None
+    teacher_kappa: float | None
+
+
+def tally(counts: Counts, labels: str) -> Tally:
+    """Return the tables of what was counted of kept rows alone; `labels` is `emotion` or `sentiment`."""
+    class_ = "label" if labels == "emotion" else "sentiment"
+
+    def table(outer: str, inner: str, order: Sequence[str] = (), *, blank: bool = True) -> dict[str, dict[str, int]]:
+        places, found = [_KEYS.index(outer), _KEYS.index(inner)], {name: Counter[str]() for name in order}
+        for key, n in counts.kept.items():
+            row, column = (key[place] for place in places)
+            if blank or (row and column):
+                found.setdefault(row, Counter())[column] += n
+        return {name: dict(sorted(found[name].items())) for name in (*order, *sorted(set(found) - set(order)))}
+
+    named = {row: dict.fromkeys(EMOTIONS, 0) for row in EMOTIONS if counts.judged}
+    for (heard, seen, *_), n in counts.judged.items():
+        named[heard][seen] += n
+    seconds: Counter[int] = Counter()
+    for bin_, n in counts.lengths.items():
+        seconds[bin_ // round(1 / _BIN_S)] += n
+    p05_s, median_s, p95_s = (_quantile(counts.lengths, part) for part in (0.05, 0.5, 0.95))
+    voices = table("tts_voice", class_)
+    return Tally(
+        n=counts.n_kept,
+        sources=table(class_, "label_source", classes_of(labels)),
+        voices=voices,
+        languages=table("language", class_),
+        sentiments=table("sentiment", "label", blank=False),
+        named=named,
+        confidences={
+            source: tuple(counts.confidences[source, place] for place in range(CONFIDENCE_BINS))
+            for source in sorted({source for source, _ in counts.confidences})
+        },
+        durations=Durations(
+            total_s=counts.duration_s,
+            shortest_s=counts.shortest_s if counts.n_kept else 0.0,
+            p05_s=p05_s,
+            median_s=median_s,
+            p95_s=p95_s,
+            longest_s=counts.longest_s,
+            seconds=tuple(seconds[second] for second in range(max(seconds, default=-1) + 1)),
+        ),
+        voice_association=cramers_v(voices),
+        teacher_kappa=_kappa(named),
+    )
+
+
+def _quantile(lengths: Counter[int], part: float) -> float:
+    """Return the middle of the bin that holds the quantile, in seconds."""
+    reached = accumulate(n for _, n in sorted(lengths.items()))
+    found = (bin_ for bin_, n in zip(sorted(lengths), reached, strict=True) if n >= part * lengths.total())
+    return round((next(found) + 0.5) * _BIN_S, 3) if lengths else 0.0
+
+
+def _kappa(named: Table) -> float | None:
+    counts = np.array([[row[name] for name in named] for row in named.values()])
+    if not counts.size:
+        return None
+    n, same, by_chance = counts.sum(), np.trace(counts), counts.sum(1) @ counts.sum(0)
+    return float((n * same - by_chance) / (n * n - by_chance)) if n * n > by_chance else None
+
+
+def cramers_v(table: Table) -> float | None:
+    """Return Cramer's V of a table of counts, with the bias correction of Bergsma (2013); None where it says nothing.
+
+    Args:
+        table: {row: {column: n}}; at least two rows and two columns that are not empty.
+    """
+    names = sorted({name for row in table.values() for name, count in row.items() if count})
+    counts = np.array([[row.get(name, 0) for name in names] for row in table.values() if any(row.values())], np.float64)
+    if counts.ndim != 2 or min(counts.shape) < 2:
+        return None
+    n = counts.sum()
+    expected = counts.sum(1, keepdims=True) * counts.sum(0, keepdims=True) / n
+    r, k = counts.shape
+    phi2 = max(0.0, float(((counts - expected) ** 2 / expected).sum()) / n - (r - 1) * (k - 1) / (n - 1))
+    smaller = min(size - (size - 1) ** 2 / (n - 1) for size in (r, k)) - 1
+    return math.sqrt(phi2 / smaller) if smaller > 0 else None
