@@ -21,7 +21,8 @@ from parallelnet.report.drawing import DARK, colour_bar, place, plain, save, sco
 from parallelnet.report.signal_plots import words_height
 from parallelnet.types import Sample
 
-from .runner import Material, Outcome
+from .prepared import Material
+from .study import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from parallelnet import checkpoint
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.options import PRESETS
 from parallelnet.options.tables import ModalitiesOptions
-from parallelnet_experiments.tables import modalities, modality_plots, modality_tables, runner
+from parallelnet_experiments.tables import modalities, modality_plots, modality_tables, prepared, study
 
 CLASSES = ("anger", "sad")
 N_FOLDS = 2
@@ -54,7 +54,7 @@ def write_run(folder: Path, modality_settings: tuple[str, ...]) -> Path:
 
 
 COMPONENTS = {f"{fold}-{k}": f"{fold}-{k // 3}" for fold in range(N_FOLDS) for k in range(30)}
-MATERIAL = runner.Material("toy", (), {}, CLASSES, (), COMPONENTS, "f", 0)
+MATERIAL = prepared.Material("toy", (), {}, CLASSES, (), COMPONENTS, "f", 0)
 
 
 def test_answers_are_those_of_the_folds(tmp_path):
@@ -83,7 +83,7 @@ def trained(tmp_path, monkeypatch):
     failing: dict[str, str] = {}
     asked = []
 
-    def run_rows(rows, options, recipe, material, **_):
+    def run(rows, options, recipe, material, **_):
         outcomes = []
         for row in rows:
             asked.append((row.key, row.variant, row.recipe(recipe).modality_dropout))
@@ -91,11 +91,11 @@ def trained(tmp_path, monkeypatch):
             folder = tmp_path / "runs" / row.key
             if not reason:
                 write_run(folder, SETTINGS[row.variant])
-            outcomes.append(runner.Outcome(row, folder, 0 if reason else N_FOLDS, reason))
+            outcomes.append(study.Outcome(row, folder, 0 if reason else N_FOLDS, reason))
         return tuple(outcomes)
 
-    monkeypatch.setattr(runner, "prepare", lambda options: MATERIAL)
-    monkeypatch.setattr(runner, "run_rows", run_rows)
+    monkeypatch.setattr(prepared, "prepare", lambda options: MATERIAL)
+    monkeypatch.setattr(study, "run", run)
     monkeypatch.setattr(modality_plots, "save", lambda record, folder: ())
     given = ModalitiesOptions(data="/somewhere/toy", out=str(tmp_path / "out"), folds=N_FOLDS, n_bootstrap=50)
     return given, failing, asked
