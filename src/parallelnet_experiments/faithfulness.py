@@ -14,6 +14,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +32,7 @@ from parallelnet.predictor import Predictor
 from . import explainers, faithfulness_summary, faithfulness_table
 from .evidence import Baselines, Case, Stage, read_cases
 from .explainers import GRADIENTS, Networks
-from .material import PLANT_JSON
+from .material import PLANT_JSON, held
 from .tables.statistics import circumstances
 
 log = logging.getLogger(__name__)
@@ -68,12 +69,10 @@ class Journal:
             raise OptionError(f"{path} was computed with other options, model or material. Mend: another --out.")
         kept = [f"{text}\n"]
         for line in whole[1:]:
-            try:
+            with suppress(ValueError, TypeError, KeyError):
                 record = json.loads(line)
                 self.records[record["id"], record["what"]] = record
-            except (ValueError, TypeError, KeyError):
-                continue
-            kept.append(line)
+                kept.append(line)
         if whole and len(kept) < len(whole):
             log.warning("%s: %d damaged lines are computed again", path, len(whole) - len(kept))
         records.write_text(path, "".join(kept))
@@ -93,13 +92,10 @@ def measure(options: FaithfulnessOptions) -> Path:
         ManifestError: no planted material, or nothing of it can be explained.
         OptionError: a model that does not fit it, or an `out` of other options.
         MissingExtraError: a peer is not installed.
-        ParallelNetError: another process writes there, or the disk is full; what is computed is kept.
+        ParallelNetError: see `material.held`; what is computed is kept.
     """
-    out = Path(options.out)
-    with records.full_disk_told(out, "the same line goes on"):
-        out.mkdir(parents=True, exist_ok=True)
-        with records.held(out):
-            return _measure(options, out)
+    with held(Path(options.out)):
+        return _measure(options, Path(options.out))
 
 
 def _measure(options: FaithfulnessOptions, out: Path) -> Path:

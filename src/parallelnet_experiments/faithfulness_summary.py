@@ -100,12 +100,12 @@ def _model(cases: Sequence[Case], figure: Figure) -> dict[str, Any]:
         "without": {},
     }
     for name in right[0].said if right else ():
-        of: dict[str, tuple[Sequence[Case], Callable[[Case, str], float]]] = {
-            "changes_its_mind": (right, lambda case, k: float(case.said[k] != case.emotion)),
-            "prob": (right, lambda case, k: case.without[k]),
-            "accuracy": (cues, lambda case, k: float(case.said[k] == case.sample.label)),
+        of: dict[str, tuple[Sequence[Case], Callable[[str, Case], float]]] = {
+            "changes_its_mind": (right, lambda k, case: float(case.said[k] != case.emotion)),
+            "prob": (right, lambda k, case: case.without[k]),
+            "accuracy": (cues, lambda k, case: float(case.said[k] == case.sample.label)),
         }
-        found["without"][name] = {key: figure(members, partial(value, k=name)) for key, (members, value) in of.items()}
+        found["without"][name] = {key: figure(members, partial(value, name)) for key, (members, value) in of.items()}
     return found
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,24 +35,34 @@ PLANT_JSON = "plant.json"
 """What the material was asked to be; written before its first file."""
 
 
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Hold a folder, made where it is missing, and say in one line that the disk is full.
+
+    Raises:
+        ParallelNetError: another process writes there, or the disk is full; what is finished is kept.
+    """
+    with records.full_disk_told(out, "the same line goes on"):
+        out.mkdir(parents=True, exist_ok=True)
+        with records.held(out):
+            yield
+
+
 def plant(options: PlantOptions) -> Path:
     """Write the material and return its manifest, which is written last; a folder that is complete stays as it is.
 
     Raises:
         OptionError: options contradict each other, or those of the material that is there.
         ManifestError: sources that cannot be read, a split without cues, or a folder that holds something else.
-        ParallelNetError: another process writes there, or the disk is full.
+        ParallelNetError: see `held`.
     """
     out = Path(options.out)
-    with records.full_disk_told(out, "the same line goes on"):
-        out.mkdir(parents=True, exist_ok=True)
-        with records.held(out):
-            facts = out / PLANT_JSON
-            if not facts.is_file() and not records.is_empty(out):
-                raise ManifestError(f"--out {out} holds something else. Mend: name another folder.")
-            records.begun(facts, asdict(replace(options, out="")), place=out)
-            manifest = out / MANIFEST_CSV
-            return manifest if manifest.is_file() else _plant(options, out)
+    facts, manifest = out / PLANT_JSON, out / MANIFEST_CSV
+    with held(out):
+        if not facts.is_file() and not records.is_empty(out):
+            raise ManifestError(f"--out {out} holds something else. Mend: name another folder.")
+        records.begun(facts, asdict(replace(options, out="")), place=out)
+        return manifest if manifest.is_file() else _plant(options, out)
 
 
 def _plant(options: PlantOptions, out: Path) -> Path:
@@ -98,31 +109,31 @@ class _Work:
         Returns:
             Its path, and the columns that say where the cue is.
         """
+        kind = "speech" if isinstance(made, SpeechPlant) else "image"
         if isinstance(made, SpeechPlant):
-            kind, write, whole = "speech", self._flac, made.waveform
+            whole: Any = made.waveform
             start_s, end_s = (f"{k / audio.SAMPLE_RATE_HZ:.3f}" for k in (made.start, made.end))
             where = {"cue_start_s": start_s, "cue_end_s": end_s, "cue_units": " ".join(map(str, made.units))}
             where["n_units"] = str(self.options.units)
         else:
-            kind, write, whole = "image", self._png, made.pixels
+            whole = made.pixels
             grid = PLANT_TASKS[self.options.task].grid
             where = {"cue_cell": f"{made.cell[0]} {made.cell[1]}", "grid": f"{grid[0]}x{grid[1]}"}
-        path = write(name, made.without if bare else whole)
-        without = write(f"{name}-without", made.without) if self.split != "train" else ""
+        path = self._write(kind, name, made.without if bare else whole)
+        without = self._write(kind, f"{name}-without", made.without) if self.split != "train" else ""
         return str(self.out / path), {f"without_{kind}": without, **where}
 
-    def _flac(self, name: str, wave: Any) -> str:
+    def _write(self, kind: str, name: str, signal: Any) -> str:
+        """Write FLAC or PNG, whole or not at all, and return its path relative to the folder."""
         import soundfile
 
-        path = f"speech/{name}.flac"
         content = io.BytesIO()  # libsndfile has words of its own for a full disk
-        soundfile.write(content, wave, audio.SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
+        if kind == "speech":
+            soundfile.write(content, signal, audio.SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
+        else:
+            Image.fromarray(signal).save(content, format="PNG", compress_level=1)
+        path = f"{kind}/{name}.{'flac' if kind == 'speech' else 'png'}"
         records.write_whole(self.out / path, lambda stream: stream.write(content.getbuffer()), sync=False)
-        return path
-
-    def _png(self, name: str, pixels: Any) -> str:
-        path, picture = f"image/{name}.png", Image.fromarray(pixels)
-        records.write_whole(self.out / path, lambda f: picture.save(f, format="PNG", compress_level=1), sync=False)
         return path
 
     def labelled(self, labels: Sequence[str]) -> Iterator[tuple[str, str, str]]:

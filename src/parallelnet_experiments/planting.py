@@ -13,10 +13,12 @@ bundled model, whose ears and eyes may then be started from.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -145,6 +147,12 @@ def _rise(n: int) -> npt.NDArray[np.float32]:
     return np.square(np.sin(np.pi / 2 * (np.arange(n) + 0.5) / n)).astype(np.float32)
 
 
+def _trimmed(path: str, speed: float = 1.0) -> audio.Waveform:
+    """Return an utterance without the quiet at its ends, as fast as asked."""
+    wave, rate = audio.trim(audio.read(path)), audio.SAMPLE_RATE_HZ
+    return wave if speed == 1 else soxr.resample(wave, rate * speed, rate)
+
+
 class Voices:
     """Utterances of one split, trimmed; emotions as cues, neutral ones as beds."""
 
@@ -156,18 +164,9 @@ class Voices:
             speeds: at which a speaker may be heard, as a tape is: other voices, where there are few to learn from.
         """
         self.speeds = tuple(speeds)
-        self._waves: dict[tuple[str, float], audio.Waveform] = {}
+        self.wave = functools.cache(_trimmed)
         self.cues = _by([s for s in samples if s.label != NEUTRAL], "label")
         self.neutral = _by([s for s in samples if s.label == NEUTRAL], "group")
-
-    def wave(self, sample: Sample, speed: float = 1.0) -> audio.Waveform:
-        """Return an utterance without the quiet at its ends."""
-        assert sample.speech is not None
-        key, rate = (sample.speech, speed), audio.SAMPLE_RATE_HZ
-        if key not in self._waves:
-            wave = audio.trim(audio.read(sample.speech))
-            self._waves[key] = wave if speed == 1 else soxr.resample(wave, rate * speed, rate)
-        return self._waves[key]
 
     def plant(self, cue: Sample, options: PlantOptions, rng: np.random.Generator) -> SpeechPlant:
         """Return 4.096 s of neutral speech of the same speaker with a part of `cue` in it.
@@ -176,9 +175,9 @@ class Voices:
         """
         fewest, most = options.cue_range
         speed = float(rng.choice(self.speeds))
-        neutral = [self.wave(s, speed) for s in self.neutral[cue.group]]
+        neutral = [self.wave(s.speech, speed) for s in self.neutral[cue.group]]
         bed = neutral_bed(neutral, rng)
-        wave = neutral_bed(neutral, rng) if cue.label == NEUTRAL else self.wave(cue, speed)
+        wave = neutral_bed(neutral, rng) if cue.label == NEUTRAL else self.wave(cue.speech, speed)
         n_cue = int(rng.integers(fewest, most + 1))
         return plant_speech(bed, lambda n: voiced_part(wave, n, rng), options.units, n_cue, rng)
 
@@ -198,7 +197,7 @@ def read_voices(options: PlantOptions) -> dict[str, Voices]:
         here = [s for s in speech if _side(s.group, options) == split]
         voices[split] = these = Voices(here, SPEEDS if split == "train" else (1.0,))
         for label in options.voices:
-            long_enough = [s for s in these.cues[label] if len(these.wave(s)) >= longest * max(these.speeds)]
+            long_enough = [s for s in these.cues[label] if len(these.wave(s.speech)) >= longest * max(these.speeds)]
             n_short = len(these.cues[label]) - len(long_enough)
             if n_short:
                 log.info("%s: %d utterances of %s left out: shorter than the cue", split, n_short, label)
@@ -270,13 +269,11 @@ class Pictures:
 
     def bed(self, sample: Sample, grid: tuple[int, int], rng: np.random.Generator) -> Grey:
         """Return a background's picture."""
-        assert sample.image is not None
-        return background(image.read(sample.image), grid, rng)
+        return background(image.read(sample.image or ""), grid, rng)
 
     def face(self, sample: Sample) -> Grey:
         """Return a face."""
-        assert sample.image is not None
-        return np.asarray(Image.fromarray(image.read(sample.image)).convert("L"))
+        return np.asarray(Image.fromarray(image.read(sample.image or "")).convert("L"))
 
 
 def read_pictures(options: PlantOptions) -> dict[str, Pictures]:
@@ -309,29 +306,21 @@ def faceless(pictures: Mapping[str, Sample], n: int, kept: Path) -> list[str]:
     mend = "remove it, and the pictures are looked at again."
     known: dict[str, bool] = records.read_json(kept, mend=mend) if kept.is_file() else {}
     clean: list[str] = []
-    n_seen = n_new = 0
+    n_seen = 0
     for key in sorted(pictures):
         if len(clean) == n:
             break
         if key not in known:
-            known[key] = _is_faceless(pictures[key])
-            n_new += 1
-            if n_new % 200 == 0:
+            known[key] = False
+            with suppress(InputError):
+                known[key] = image.crop_face(image.read(pictures[key].image or ""))[1].status == "not-found"
+            if len(known) % 200 == 0:
                 records.write_json(kept, known)
         n_seen += 1
         clean += [key] if known[key] else []
-    if n_new:
-        records.write_json(kept, known)
+    records.write_json(kept, known)
     log.info("%d of %d backgrounds left out: a face, or unreadable", n_seen - len(clean), n_seen)
     return clean
-
-
-def _is_faceless(sample: Sample) -> bool:
-    assert sample.image is not None
-    try:
-        return image.crop_face(image.read(sample.image))[1].status == "not-found"
-    except InputError:
-        return False
 
 
 def _dealt(faces: tuple[Sample, ...], options: PlantOptions) -> tuple[Sample, ...]:

@@ -20,7 +20,7 @@ import numpy as np
 from parallelnet import bootstrap, records
 from parallelnet.calibration import Floats
 from parallelnet.errors import ManifestError, OptionError
-from parallelnet.evaluation import MIN_PROB, evaluate
+from parallelnet.evaluation import MIN_PROB
 from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
 from parallelnet.options import Recipe
@@ -29,6 +29,7 @@ from parallelnet.options.tables import ModalitiesOptions
 from . import modality_plots, modality_tables, prepared, study
 from .rows import TABLE1, Row
 from .statistics import Pooled, circumstances, difference, gaps, intervals, join, mean
+from .statistics import figures as pooled_figures
 
 RESULT = "modalities.json"
 PRIVATE = ("data", "out", "work", "init_from")
@@ -123,7 +124,7 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         rows.append(Row(key, f"modality dropout {dropped:g}", "parallelnet", source, dropped=dropped))
     material = prepared.prepare(options)
     with study.held(options):
-        outcomes = study.run(rows, options, recipe, material, init_from=options.init_from, quiet=quiet)
+        outcomes = study.Study(options, recipe, material, init_from=options.init_from, quiet=quiet).run(rows)
         whole = [outcome for outcome in outcomes if not outcome.reason]
         if not whole:
             raise ManifestError(f"No network is finished on all folds: {outcomes[0].row.key}: {outcomes[0].reason}.")
@@ -131,7 +132,7 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         record = {
             "what": "each modality alone, both, and each missing at test time; calibration",
             "data": material.describe(),
-            "backbones": {each.row.key: study.read(each.folder, 1, material)[0].backbones for each in whole},
+            "backbones": {each.row.key: study.read(each.folder, material)[0].backbones for each in whole},
             "input_side": SMALL_SIDE if options.size == "small" else SIDE,
             "options": {
                 **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
@@ -162,23 +163,22 @@ def _read(
         if outcome is None or outcome.reason:
             missing[setting.key] = outcome.reason if outcome else "not run: no --with-dropout"
         else:
-            answers[setting.key] = read_answers(outcome.folder, options.folds, setting.setting, material)
+            answers[setting.key] = read_answers(outcome.folder, setting.setting, material)
     return answers, missing
 
 
-def read_answers(folder: Path, n_folds: int, setting: str, material: prepared.Material) -> Answers:
+def read_answers(folder: Path, setting: str, material: prepared.Material) -> Answers:
     """Return what the networks of a run folder said in one setting, all folds together.
 
     Args:
         folder: of `train`, whole.
-        n_folds: how many folds it has.
         setting: `both`, `speech` or `image`.
         material: says what bootstraps draw whole.
 
     Raises:
         ManifestError: a fold was not tested in this setting.
     """
-    folds = study.read(folder, n_folds, material, setting)
+    folds = study.read(folder, material, setting)
     facts = [fold.facts for fold in folds]
     return Answers(
         classes=facts[0].classes,
@@ -233,8 +233,7 @@ def figures(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
     """
     row, given = answers.pooled, {"n_bootstrap": n_bootstrap, "seed": seed}
     before, after = (
-        evaluate(row.labels, probs, answers.classes, groups=row.groups, **given).to_dict()
-        for probs in (row.raw, row.probs)
+        pooled_figures(replace(row, probs=probs), answers.classes, **given) for probs in (row.raw, row.probs)
     )
     return {
         "n": len(row.labels),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,42 +112,14 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
     return ParallelNet(classes, None, image, SingleHead(nn.Linear(width, len(classes))), embed_dim=width)
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """Pictures with the sentiments that a network learns from or is stopped by.
-
-    Attributes:
-        samples: only their pictures are used.
-        labels: class of each, [n].
-    """
-
-    samples: tuple[Sample, ...]
-    labels: Ints
-
-    def part(self) -> Part:
-        """Return them as the training takes them; the speech is left out, or it would be decoded for nothing."""
-        silent = tuple(replace(s, speech=None) for s in self.samples)
-        return Part(silent, tuple(int(label) for label in self.labels))
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a trained picture network says, calibrated on the validation part.
-
-    Attributes:
-        validation_probs: of the validation part, [n, n_classes].
-        test_probs: of the test part.
-        facts: epochs, seconds, parameters, network.
-    """
-
-    validation_probs: Probs
-    test_probs: Probs
-    facts: dict[str, Any]
+def pictures(samples: Sequence[Sample], labels: Ints) -> Part:
+    """Return samples with a class each as the training takes them; speech is left out, it would be decoded in vain."""
+    return Part(tuple(replace(s, speech=None) for s in samples), tuple(int(label) for label in labels))
 
 
 def train_pictures(
-    train: Pictures,
-    validation: Pictures,
+    train: Part,
+    validation: Part,
     test: Sequence[Sample],
     classes: Sequence[str],
     *,
@@ -159,8 +131,8 @@ def train_pictures(
     folder: Path,
     seed: int,
     hardware: Hardware,
-) -> Trained:
-    """Train a picture network and return what it says; a state found in the folder is where training goes on.
+) -> tuple[tuple[Probs, Probs], dict[str, Any]]:
+    """Train a picture network; a state found in the folder is where training goes on.
 
     Args:
         train: what it learns from.
@@ -175,18 +147,22 @@ def train_pictures(
         folder: for logs and the state.
         seed: of everything random.
         hardware: where to train.
+
+    Returns:
+        What it says of the validation part, on which it is calibrated, and of the test part, each [n, n_classes]; and
+        epochs, seconds, parameters, network.
     """
     started = time.monotonic()
     torch.manual_seed(seed)
-    network, part = picture_network(classes, size, start), validation.part()
+    network = picture_network(classes, size, start)
     frozen: Literal["backbones", "none"] = "backbones" if fine_tune == "fc6" else "none"
-    history = fit(network, train.part(), part, store, recipe, folder, seed=seed, hardware=hardware, frozen=frozen)
+    history = fit(network, train, validation, store, recipe, folder, seed=seed, hardware=hardware, frozen=frozen)
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     judge = Judge(network, store)
-    temperature = calibrate(judge, part).temperatures["image"]
-    asked = Pictures(tuple(test), np.zeros(len(test), dtype=np.int64)).part()
-    outputs = [judge.outputs(each, "image") for each in (part, asked)]
-    probs = [each.probs(temperature) for each in outputs if each is not None]
+    temperature = calibrate(judge, validation).temperatures["image"]
+    asked = pictures(test, np.zeros(len(test), dtype=np.int64))
+    outputs = [judge.outputs(each, "image") for each in (validation, asked)]
+    said, answers = (each.probs(temperature) for each in outputs if each is not None)
     shutil.rmtree(folder / "state", ignore_errors=True)
     small = f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures, random weights"
     name = {"imagenet": "VGG19, ImageNet weights"}.get(start) or ("VGG19, random weights" if size == "paper" else small)
@@ -198,7 +174,7 @@ def train_pictures(
         "parameters": sum(p.numel() for p in network.parameters()),
         "temperature": round(temperature, 4),
     }
-    return Trained(probs[0], probs[1], facts)
+    return (said, answers), facts
 
 
 def content_probs(samples: Sequence[Sample], store: SignalStore, classifier: nn.Module, side: int = VGG_SIDE) -> Probs:

@@ -30,7 +30,8 @@ class Row:
         printed: the paper's accuracy in percent; None where it prints none.
         rate_factor: what the recipe's learning rate is multiplied by.
         dropped: part of the samples that lack a modality in training; None leaves the recipe's.
-        method: from a `study.FoldTask` to `study.Said`: what answers for a fold in place of a trained variant.
+        method: what answers in place of a trained variant: from a `study.FoldTask` to probabilities of its test part,
+            [n, n_classes], and what was chosen, counted and spent, ready for JSON.
         uses: what of a sample a method gets when it is tested: words, speech, picture.
         start: the weights that a method's picture network starts from.
         depends: options that a method's answers depend on, beside those of the whole table.

@@ -21,21 +21,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from parallelnet import records
-from parallelnet.data.loading import SignalStore
 from parallelnet.errors import ManifestError
+from parallelnet.training.fit import Hardware, Part
 from parallelnet.types import SENTIMENTS, Sample
 
 from . import picture_network, text_reference
-from .picture_network import Pictures, Trained
+from .picture_network import Start, pictures
 from .rows import Row, index
-from .study import FoldTask, Said
+from .study import FoldTask
 from .text_reference import Ints, Probs, TextClassifier, macro_f1
+
+Said = tuple[Probs, dict[str, Any]]
+"""Of a fold's test part: probabilities [n, 3], and what was chosen, counted and spent, ready for JSON."""
 
 N_CLASSES = len(SENTIMENTS)
 STEP = 0.05
@@ -49,18 +52,14 @@ class Shared:
     """What rows and folds have in common, computed once.
 
     Attributes:
-        samples: all labelled tweets.
         unlabelled: tweets without a human label that share nothing with the labelled ones.
         kept: file that remembers what each picture shows, for the classifier learns nothing here.
         texts: text classifier of each fold, and its macro F1 on the validation part; filled by `text_of`.
-        content: what each picture shows, by sample id; filled by `content_of`.
     """
 
-    samples: tuple[Sample, ...]
     unlabelled: tuple[Sample, ...]
     kept: Path
     texts: dict[int, tuple[TextClassifier, float]] = field(default_factory=dict)
-    content: dict[str, Probs] = field(default_factory=dict)
 
 
 def labels_of(samples: Sequence[Sample]) -> Ints:
@@ -75,7 +74,7 @@ def texts_of(samples: Sequence[Sample]) -> list[str]:
 
 def text_of(task: FoldTask) -> tuple[TextClassifier, dict[str, Any]]:
     """Return the text classifier of a fold, fitted once for all rows that read, and what its validation part chose."""
-    known = task.shared.texts
+    known = task.study.shared.texts
     if task.number not in known:
         train, validation = ((texts_of(part), labels_of(part)) for part in (task.parts.train, task.parts.validation))
         known[task.number] = text_reference.choose_text(*train, *validation, N_CLASSES)
@@ -83,16 +82,15 @@ def text_of(task: FoldTask) -> tuple[TextClassifier, dict[str, Any]]:
     return found, {"c": found.c, "class_weight": found.class_weight, "validation_macro_f1": round(score, 4)}
 
 
-def content_of(shared: Shared, store: SignalStore) -> dict[str, Probs]:
-    """Return what each picture shows, computed once for all folds."""
-    if not shared.content:
-        if not shared.kept.is_file():
-            probs = picture_network.content_probs(shared.samples, store, picture_network.vgg19("imagenet"))
-            given = {"ids": np.array([s.id for s in shared.samples]), "probs": probs.astype(np.float32)}
-            records.write_whole(shared.kept, lambda stream: np.savez_compressed(stream, **given))
-        with np.load(shared.kept) as found:
-            shared.content.update(zip(found["ids"].tolist(), found["probs"].astype(np.float64), strict=True))
-    return shared.content
+def content_of(task: FoldTask) -> dict[str, Probs]:
+    """Return what each picture shows, by sample id; computed once for all folds."""
+    kept, samples = task.study.shared.kept, task.study.material.samples
+    if not kept.is_file():
+        probs = picture_network.content_probs(samples, task.store, picture_network.vgg19("imagenet"))
+        ids = np.array([s.id for s in samples])
+        records.write_whole(kept, lambda f: np.savez_compressed(f, ids=ids, probs=probs.astype(np.float32)))
+    with np.load(kept) as found:
+        return dict(zip(found["ids"].tolist(), found["probs"].astype(np.float64), strict=True))
 
 
 # --- methods ----------------------------------------------------------------------------------------------------------
@@ -101,64 +99,66 @@ def content_of(shared: Shared, store: SignalStore) -> dict[str, Probs]:
 def majority(task: FoldTask) -> Said:
     """Say how frequent each class is in the training part: the most frequent one is predicted throughout."""
     share = np.bincount(labels_of(task.parts.train), minlength=N_CLASSES) / len(task.parts.train)
-    return Said(np.tile(share, (len(task.parts.test), 1)), {"predicts": SENTIMENTS[int(share.argmax())]})
+    return np.tile(share, (len(task.parts.test), 1)), {"predicts": SENTIMENTS[int(share.argmax())]}
 
 
 def text(task: FoldTask) -> Said:
     """Read the tweet."""
     classifier, facts = text_of(task)
-    return Said(classifier.probs(texts_of(task.parts.test)), {"text": facts})
+    return classifier.probs(texts_of(task.parts.test)), {"text": facts}
 
 
-def cross_media(task: FoldTask, *, start: Literal["none", "imagenet"]) -> Said:
+def cross_media(task: FoldTask, *, start: Start) -> Said:
     """See the picture alone, with a network that learnt from labels that the words gave (Vadicamo et al.)."""
-    (classifier, facts), train, others = text_of(task), task.parts.train, task.shared.unlabelled
-    truth = labels_of(train)
-    said = text_reference.out_of_fold(train, truth, task.options.seed, classifier)
+    (classifier, facts), train, others = text_of(task), task.parts.train, task.study.shared.unlabelled
+    options, truth = task.study.options, labels_of(train)
+    said = text_reference.out_of_fold(train, truth, options.seed, classifier)
     others_said = classifier.probs(texts_of(others))
-    learnt, labels = label_pictures(train, said, others, others_said, truth, task.options.confident_part)
-    trained = _see(task, learnt, start)
-    return Said(trained.test_probs, {"text": facts, "labels": labels, "image": trained.facts})
+    learnt, labels = label_pictures(train, said, others, others_said, truth, options.confident_part)
+    (_, answers), image_facts = _see(task, learnt, start)
+    return answers, {"text": facts, "labels": labels, "image": image_facts}
 
 
-def weighted_sum(task: FoldTask, *, start: Literal["none", "imagenet"], with_content: bool) -> Said:
+def weighted_sum(task: FoldTask, *, start: Start, with_content: bool) -> Said:
     """Weigh words, picture and what the picture shows (Gaspar & Alexandre)."""
-    train, validation, test = task.parts.train, task.parts.validation, task.parts.test
-    content = content_of(task.shared, task.store) if with_content else {}
+    train, asked = task.parts.train, (task.parts.validation, task.parts.test)
+    content = content_of(task) if with_content else {}
     classifier, text_facts = text_of(task)
-    trained = _see(task, Pictures(train, labels_of(train)), start)
-    chosen_on = [classifier.probs(texts_of(validation)), trained.validation_probs]
-    answers = [classifier.probs(texts_of(test)), trained.test_probs]
+    seen, image_facts = _see(task, pictures(train, labels_of(train)), start)
+    parts = [[classifier.probs(texts_of(each)), probs] for each, probs in zip(asked, seen, strict=True)]
     if with_content:
-        shown = [np.stack([content[s.id] for s in part]) for part in (train, validation, test)]
-        counted = count_content(shown[0], labels_of(train), N_CLASSES)
-        chosen_on.append(counted.probs(shown[1]))
-        answers.append(counted.probs(shown[2]))
-    weights, score = choose_weights(chosen_on, labels_of(validation))
+        shown = [np.stack([content[s.id] for s in each]) for each in (train, *asked)]
+        posterior = content_posterior(shown[0], labels_of(train), N_CLASSES)
+        for each, there in zip(parts, shown[1:], strict=True):
+            each.append(there @ posterior / there.sum(axis=1, keepdims=True))
+    weights, score = choose_weights(parts[0], labels_of(task.parts.validation))
     facts = {
         "weights": {name: round(w, 2) for name, w in zip(("text", "image", "content"), (*weights, 0.0), strict=False)},
         "validation_macro_f1": round(score, 4),
         "text": text_facts,
-        "image": trained.facts,
+        "image": image_facts,
     }
-    return Said(weighed(answers, weights), facts)
+    return weighed(parts[1], weights), facts
 
 
-def _see(task: FoldTask, train: Pictures, start: Literal["none", "imagenet"]) -> Trained:
+def _see(task: FoldTask, train: Part, start: Start) -> tuple[tuple[Probs, Probs], dict[str, Any]]:
+    """Return what a picture network says of the validation and of the test part, and facts of its training."""
+    options = task.study.options
     return picture_network.train_pictures(
         train,
-        Pictures(task.parts.validation, labels_of(task.parts.validation)),
+        pictures(task.parts.validation, labels_of(task.parts.validation)),
         task.parts.test,
         SENTIMENTS,
-        size=task.options.size,
+        size=options.size,
         start=start,
         # From random weights everything learns: features that nobody trained are no features.
-        fine_tune=task.options.fine_tune if start == "imagenet" else "all",
-        recipe=task.recipe,
+        fine_tune=options.fine_tune if start == "imagenet" else "all",
+        recipe=task.study.recipe,
         store=task.store,
         folder=task.folder,
-        seed=task.options.seed,
-        hardware=task.hardware,
+        seed=options.seed,
+        # One device: with more, each process would write the same files.
+        hardware=Hardware(options.accelerator, 1, 1, options.workers, task.study.quiet),
     )
 
 
@@ -238,7 +238,7 @@ def label_pictures(
     unlabelled_probs: Probs,
     truth: Ints,
     part: float,
-) -> tuple[Pictures, dict[str, Any]]:
+) -> tuple[Part, dict[str, Any]]:
     """Return the tweets that a picture network learns, labelled by their words, and how many and how good they are.
 
     Args:
@@ -274,41 +274,17 @@ def label_pictures(
         },
         "agreement_with_people": round(float(agreed.mean()), 4) if len(agreed) else None,
     }
-    return Pictures(tuple(itertools.compress(everyone, kept)), said[kept].astype(np.int64)), facts
+    return pictures(list(itertools.compress(everyone, kept)), said[kept]), facts
 
 
 # --- the weighted sum -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ContentTable:
-    """What was counted.
+def content_posterior(shown: Probs, labels: Ints, n_sentiments: int, *, smoothing: float = SMOOTHING) -> Probs:
+    """Return P(sentiment | content class) as counted, [n_content, n_sentiments]; rows sum to 1.
 
-    Attributes:
-        likelihood: P(content class | sentiment), [n_sentiments, n_content]; rows sum to 1.
-        prior: P(sentiment), [n_sentiments], counted with the same smoothing.
-    """
-
-    likelihood: Probs
-    prior: Probs
-
-    @property
-    def posterior(self) -> Probs:
-        """P(sentiment | content class) by Bayes' rule, [n_content, n_sentiments]; rows sum to 1."""
-        joint = (self.likelihood * self.prior[:, None]).T
-        return np.asarray(joint / joint.sum(axis=1, keepdims=True))
-
-    def probs(self, shown: Probs) -> Probs:
-        """Return P(sentiment | picture), [n, n_sentiments]: the posterior averaged over what the picture may show.
-
-        Args:
-            shown: the ImageNet classifier's probabilities, [n, n_content].
-        """
-        return np.asarray(shown @ self.posterior / shown.sum(axis=1, keepdims=True))
-
-
-def count_content(shown: Probs, labels: Ints, n_sentiments: int, *, smoothing: float = SMOOTHING) -> ContentTable:
-    """Count which content stands under which sentiment; a picture counts for its most probable content class.
+    A picture counts for its most probable content class. By Bayes' rule from P(content class | sentiment) and
+    P(sentiment), both counted with the same smoothing.
 
     Args:
         shown: the ImageNet classifier's probabilities of the training pictures, [n, n_content].
@@ -316,12 +292,12 @@ def count_content(shown: Probs, labels: Ints, n_sentiments: int, *, smoothing: f
         n_sentiments: sentiments in all.
         smoothing: added to every count; above 0, or content that was never seen would have no probability.
     """
-    assert len(shown) == len(labels)
-    assert smoothing > 0
     counts = np.full((n_sentiments, shown.shape[1]), smoothing)
     np.add.at(counts, (labels, shown.argmax(axis=1)), 1)
-    per_sentiment = np.bincount(labels, minlength=n_sentiments) + smoothing
-    return ContentTable(counts / counts.sum(axis=1, keepdims=True), per_sentiment / per_sentiment.sum())
+    likelihood = counts / counts.sum(axis=1, keepdims=True)
+    prior = np.bincount(labels, minlength=n_sentiments) + smoothing  # its sum cancels
+    joint = (likelihood * prior[:, None]).T
+    return np.asarray(joint / joint.sum(axis=1, keepdims=True))
 
 
 def grid(n_parts: int, step: float = STEP) -> Probs:

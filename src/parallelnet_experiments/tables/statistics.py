@@ -13,7 +13,8 @@ import math
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -72,12 +73,11 @@ class Pooled:
 
 def join(parts: Sequence[Pooled]) -> Pooled:
     """Return the predictions of several folds as one."""
-    ids, groups = (tuple(itertools.chain.from_iterable(getattr(each, name) for each in parts)) for name in _NAMES)
-    folds, labels, probs, raw = (np.concatenate([getattr(each, name) for each in parts]) for name in _COLUMNS)
-    return Pooled(ids, folds, labels, probs, raw, groups)
-
-
-_NAMES, _COLUMNS = ("ids", "groups"), ("folds", "labels", "probs", "raw")
+    joined: dict[str, Any] = {}
+    for name in (field.name for field in fields(Pooled)):
+        values = [getattr(each, name) for each in parts]
+        joined[name] = tuple(itertools.chain(*values)) if name in ("ids", "groups") else np.concatenate(values)
+    return Pooled(**joined)
 
 
 def figures(row: Pooled, classes: Sequence[str], *, n_bootstrap: int, seed: int) -> dict[str, Any]:
@@ -111,7 +111,9 @@ def intervals(
     }
 
 
-def gaps(probs: Sequence[Floats], row: Pooled, names: Sequence[str], **given: int) -> dict[str, dict[str, Any]]:
+def gaps(
+    probs: Sequence[Floats], row: Pooled, names: Sequence[str], *, n_bootstrap: int, seed: int
+) -> dict[str, dict[str, Any]]:
     """Return first minus second probabilities of the same samples: each named figure, with intervals of same draws."""
     both = np.hstack([bootstrap.rows(row.labels, each, MIN_PROB) for each in probs])
 
@@ -119,7 +121,7 @@ def gaps(probs: Sequence[Floats], row: Pooled, names: Sequence[str], **given: in
         ours, theirs = (bootstrap.figures(half, row.probs.shape[1])[0] for half in np.hsplit(total, 2))
         return {name: ours[name] - theirs[name] for name in names}
 
-    return intervals(both, row.groups, of, **given)
+    return intervals(both, row.groups, of, n_bootstrap=n_bootstrap, seed=seed)
 
 
 def difference(first: Pooled, second: Pooled, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
@@ -180,9 +182,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def mean(values: Floats, groups: Sequence[str], *, n_bootstrap: int, seed: int) -> dict[str, Any]:
     """Return a mean over samples with its interval, components drawn whole."""
     rows = np.column_stack([values, np.ones(len(values))])
-    given = {"n_bootstrap": n_bootstrap, "seed": seed}
-    found = intervals(rows, groups, lambda total: {"": total[:, 0] / total[:, 1]}, **given, called="mean")
-    return {**found[""], "n": len(values)}
+
+    def of(total: Floats) -> dict[str, Floats]:
+        return {"": total[:, 0] / total[:, 1]}
+
+    return {**intervals(rows, groups, of, n_bootstrap=n_bootstrap, seed=seed, called="mean")[""], "n": len(values)}
 
 
 def where_modalities_disagree(
@@ -268,10 +272,8 @@ def circumstances(threads: int) -> dict[str, Any]:
     """Return date, machine and versions."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,11 @@ from parallelnet.evaluation import evaluate
 from parallelnet.models.variants import NetworkOptions, network_options
 from parallelnet.options import Recipe, SignalOptions
 from parallelnet.options.tables import TablesOptions
-from parallelnet.training.fit import Hardware
 from parallelnet.training.parts import Parts
 from parallelnet.training.run import METRICS, TEST, is_first, read_finished, train
 from parallelnet.training.watching import in_one_line
 
-from .prepared import Material, identity, prepare, starts_of, train_options
+from .prepared import Material, identity, starts_of, train_options
 from .rows import Row
 from .statistics import Pooled
 
@@ -45,44 +45,6 @@ SHARED = ("folds", "seed", "size", "weights", "clip_s", "trim", "face")
 
 
 @dataclass(frozen=True, slots=True)
-class FoldTask:
-    """What a method answers: one fold.
-
-    Attributes:
-        number: of the fold.
-        parts: who is learnt from, chosen on, tested on.
-        options: of the table.
-        recipe: how networks learn.
-        folder: for logs and resumable states.
-        store: decodes signals and keeps them.
-        hardware: where networks are trained: one device, for with more each process would write the same files.
-        shared: what the methods of a table have in common, computed once.
-    """
-
-    number: int
-    parts: Parts
-    options: Any
-    recipe: Recipe
-    folder: Path
-    store: SignalStore
-    hardware: Hardware
-    shared: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a method says of a fold's test part.
-
-    Attributes:
-        probs: [n, n_classes], in the order of the test part.
-        facts: what was chosen, counted and spent, ready for JSON.
-    """
-
-    probs: Floats
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a row: its run folder, how many folds are finished, and why not all; "" where all are."""
 
@@ -90,6 +52,141 @@ class Outcome:
     folder: Path
     n_done: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoldTask:
+    """What a method answers: one fold.
+
+    Attributes:
+        number: of the fold.
+        parts: who is learnt from, chosen on, tested on.
+        folder: for logs and resumable states.
+        study: what all rows and folds have in common.
+        store: decodes signals and keeps them.
+    """
+
+    number: int
+    parts: Parts
+    folder: Path
+    study: Study
+    store: SignalStore
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Rows on the same samples, folds, budget and seed.
+
+    Attributes:
+        options: on what, at which size, for how long.
+        recipe: how all networks learn.
+        material: what `prepare` gave.
+        target_column: `label` or `sentiment`.
+        init_from: checkpoints from which each row takes over the branches that it has, too: see `starts_of`.
+        depends: values of what methods name as `Row.depends`.
+        shared: what methods have in common, computed once.
+        quiet: no progress bars.
+    """
+
+    options: Any
+    recipe: Recipe
+    material: Material
+    target_column: str = "label"
+    init_from: tuple[str, ...] = ()
+    depends: Mapping[str, Any] = field(default_factory=dict)
+    shared: Any = None
+    quiet: bool = True
+
+    def run(self, rows: Sequence[Row]) -> tuple[Outcome, ...]:
+        """Compute what is missing of the rows, one after the other, and return what became of each.
+
+        Raises:
+            ManifestError: a finished fold was tested on other samples.
+            OptionError: the work folder holds runs of other options or data, a finished fold's files are missing or
+                damaged, or no row can start from a checkpoint.
+            CheckpointError: a starting checkpoint cannot be used.
+        """
+        options, work = self.options, work_folder(self.options)
+        starts = starts_of(rows, self.init_from, options)
+        leads = is_first(options.devices)
+        if leads:
+            asked = {
+                **{name: getattr(options, name) for name in SHARED},
+                "target_column": self.target_column,
+                "init_from": [identity(source) for source in self.init_from],
+                "fingerprint": self.material.fingerprint,
+                "recipe": asdict(self.recipe),
+            }
+            claim(work, asked)
+        for row in rows:  # now, not after hours of training
+            read(work / row.key, self.material)
+        store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
+        clock = _Clock(options.max_minutes)
+        outcomes = []
+        first: dict[tuple[NetworkOptions, Recipe], Row] = {}
+        for row in rows:
+            folder = work / row.key
+            reason = self._unfit(row, first)
+            if reason:
+                outcomes.append(Outcome(row, folder, 0, reason))
+                continue
+            if row.method is None:
+                reason = _reason(row, partial(self._train, row, folder, starts.get(row.key, ()), store, clock))
+            elif leads:
+                claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends}})
+                reason = _reason(row, partial(self._ask, row, folder, store, clock))
+            n_done = len(read(folder, self.material))
+            if n_done and reason:
+                reason = f"{n_done} of {options.folds} folds, {reason.removeprefix('not run: ')}"
+            outcomes.append(Outcome(row, folder, n_done, reason))
+        if not leads:
+            raise SystemExit  # Lightning started this process to train along; what is left the first one does alone
+        return tuple(outcomes)
+
+    def _unfit(self, row: Row, first: dict[tuple[NetworkOptions, Recipe], Row]) -> str:
+        """Return why a row cannot be run with these options, or ""; `first` remembers which networks were trained."""
+        if row.start == "imagenet" and self.options.weights != "imagenet":
+            return "not run: needs ImageNet weights"
+        if row.method is None:
+            network = network_options(row.variant, size=self.options.size)
+            twin = first.setdefault((network, row.recipe(self.recipe)), row)
+            if twin is not row:  # narrow backbones stand for several of the paper's
+                return f"not run: at --size {self.options.size} the same network as {twin.key}"
+        return ""
+
+    def _train(self, row: Row, folder: Path, init_from: tuple[str, ...], store: SignalStore, clock: _Clock) -> None:
+        asked = train_options(
+            self.options,
+            self.target_column,
+            out=str(folder),
+            variant=row.variant,
+            classes=self.material.classes,
+            resume=True,
+            init_from=init_from,
+            export=False,  # nobody deploys a fold, and its graphs would take longer than a small network's training
+        )
+        train(asked, row.recipe(self.recipe), quiet=self.quiet, store=store, before_part=clock.before_fold)
+
+    def _ask(self, row: Row, folder: Path, store: SignalStore, clock: _Clock) -> None:
+        """Ask a method; a fold's `metrics.json` is written last, as that of a trained network."""
+        assert row.method is not None
+        classes, labels_of = self.material.classes, self.material.labels
+        for number, parts in enumerate(self.material.parts):
+            fold = folder / f"fold-{number}"
+            if (fold / METRICS).is_file():
+                continue
+            clock.before_fold(number)
+            started = time.monotonic()
+            fold.mkdir(exist_ok=True)
+            probs, facts = row.method(FoldTask(number, parts, fold, self, store))
+            labels = [classes.index(labels_of[s.id]) for s in parts.test]
+            said = {"ids": [s.id for s in parts.test], "labels": labels, "probs": probs.tolist()}
+            records.write_json(fold / TEST, {"classes": list(classes), "settings": {"both": said}})
+            seconds = round(time.monotonic() - started, 1)
+            test = {"both": evaluate(labels, probs, classes, n_bootstrap=1).to_dict()}
+            facts = {**facts, "seconds": seconds}
+            records.write_json(fold / METRICS, {"test": test, "validation": {}, "seconds": seconds, "facts": facts})
+            log.info("%s, fold %d of %d: %.0f s", row.key, number + 1, self.options.folds, seconds)
 
 
 class OutOfTimeError(Exception):
@@ -106,6 +203,22 @@ class _Clock:
         """Raise when no further fold may begin."""
         if self._max_minutes and (time.monotonic() - self._started) / 60 >= self._max_minutes:
             raise OutOfTimeError(f"not run: stopped after --max-minutes {self._max_minutes:g}; the same line goes on")
+
+
+def _reason(row: Row, finish: Callable[[], None]) -> str:
+    """Compute what is missing of a row and return "" or why it is not whole."""
+    try:
+        finish()
+    except OutOfTimeError as stop:
+        return str(stop)
+    except FullDiskError:  # of no row: none could be kept
+        raise
+    except (ParallelNetError, RuntimeError, MemoryError) as error:  # RuntimeError: torch out of memory
+        # Folders of one machine are no part of a result; the file's name is.
+        reason = " ".join(re.sub(r"(?:[^/\s'\"]*/){2,}", "", str(error)).split()) or type(error).__name__
+        log.warning("%s failed: %s", row.key, reason)
+        return f"failed: {reason}"
+    return ""
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
@@ -148,189 +261,6 @@ def claim(folder: Path, asked: Mapping[str, Any]) -> None:
     records.begun(plan, asked, place=folder, other="another --work (--out)")
 
 
-def check_finished(folder: Path, n_folds: int) -> None:
-    """Read what the finished folds of a row have left, so that damage is found before anything else is computed.
-
-    Raises:
-        OptionError: a file of a finished fold is missing or damaged.
-    """
-    for fold in (folder / f"fold-{number}" for number in range(n_folds)):
-        if (fold / METRICS).is_file():
-            read_finished(fold / METRICS, "test", "validation")
-            read_finished(fold / TEST, "settings")
-
-
-# --- running ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What all rows of one command have in common."""
-
-    options: TablesOptions
-    recipe: Recipe
-    material: Material
-    target_column: str
-    starts: Mapping[str, tuple[str, ...]]
-    store: SignalStore
-    clock: _Clock
-    quiet: bool
-    shared: Any
-
-    def finish(self, row: Row, folder: Path) -> str:
-        """Compute what is missing of a row and return "" or why it is not whole."""
-        log.info("%s: %s", row.key, folder)
-        try:
-            if row.method is None:
-                self._train(row, folder)
-            else:
-                self._ask(row, folder)
-        except OutOfTimeError as stop:
-            return str(stop)
-        except FullDiskError:  # of no row: none could be kept
-            raise
-        except (ParallelNetError, RuntimeError, MemoryError) as error:  # RuntimeError: torch out of memory
-            # Folders of one machine are no part of a result; the file's name is.
-            reason = " ".join(re.sub(r"(?:[^/\s'\"]*/){2,}", "", str(error)).split()) or type(error).__name__
-            log.warning("%s failed: %s", row.key, reason)
-            return f"failed: {reason}"
-        return ""
-
-    def _train(self, row: Row, folder: Path) -> None:
-        asked = train_options(
-            self.options,
-            self.target_column,
-            out=str(folder),
-            variant=row.variant,
-            classes=self.material.classes,
-            resume=True,
-            init_from=self.starts.get(row.key, ()),
-            export=False,  # nobody deploys a fold, and its graphs would take longer than a small network's training
-        )
-        recipe = row.recipe(self.recipe)
-        train(asked, recipe, quiet=self.quiet, store=self.store, before_part=self.clock.before_fold)
-
-    def _ask(self, row: Row, folder: Path) -> None:
-        """Ask a method; a fold's `metrics.json` is written last, as that of a trained network."""
-        assert row.method is not None
-        hardware = Hardware(self.options.accelerator, 1, 1, self.options.workers, self.quiet)
-        classes, labels_of = self.material.classes, self.material.labels
-        for number, parts in enumerate(self.material.parts):
-            fold = folder / f"fold-{number}"
-            if (fold / METRICS).is_file():
-                continue
-            self.clock.before_fold(number)
-            started = time.monotonic()
-            fold.mkdir(exist_ok=True)
-            task = FoldTask(number, parts, self.options, self.recipe, fold, self.store, hardware, self.shared)
-            said = row.method(task)
-            labels = [classes.index(labels_of[s.id]) for s in parts.test]
-            answers = {"ids": [s.id for s in parts.test], "labels": labels, "probs": said.probs.tolist()}
-            records.write_json(fold / TEST, {"classes": list(classes), "settings": {"both": answers}})
-            seconds = round(time.monotonic() - started, 1)
-            test = {"both": evaluate(labels, said.probs, classes, n_bootstrap=1).to_dict()}
-            record = {"test": test, "validation": {}, "seconds": seconds, "facts": {**said.facts, "seconds": seconds}}
-            records.write_json(fold / METRICS, record)
-            log.info("%s, fold %d of %d: %.0f s", row.key, number + 1, self.options.folds, seconds)
-
-
-def run(
-    rows: Sequence[Row],
-    options: TablesOptions,
-    recipe: Recipe,
-    material: Material | None = None,
-    *,
-    target_column: str = "label",
-    init_from: tuple[str, ...] = (),
-    depends: Mapping[str, Any] | None = None,
-    shared: Any = None,
-    quiet: bool = True,
-) -> tuple[Outcome, ...]:
-    """Compute what is missing of the rows, one after the other, and return what became of each.
-
-    Args:
-        rows: which ones.
-        options: on what, at which size, for how long.
-        recipe: how all of them learn.
-        material: what `prepare` gave; made here when left out.
-        target_column: `label` or `sentiment`.
-        init_from: checkpoints from which each row takes over the branches that it has, too: see `starts_of`.
-        depends: values of what methods name as `Row.depends`.
-        shared: what methods have in common: see `FoldTask`.
-        quiet: no progress bars.
-
-    Raises:
-        ManifestError: the data cannot be used.
-        OptionError: the work folder holds runs of other options or data, a finished fold's files are missing or
-            damaged, or no row can start from a checkpoint.
-        CheckpointError: a starting checkpoint cannot be used.
-    """
-    material = material or prepare(options, target_column=target_column)
-    work = work_folder(options)
-    starts = starts_of(rows, init_from, options)
-    leads = is_first(options.devices)
-    if leads:
-        asked = {name: getattr(options, name) for name in SHARED} | {
-            "target_column": target_column,
-            "init_from": [identity(source) for source in init_from],
-            "fingerprint": material.fingerprint,
-            "recipe": asdict(recipe),
-        }
-        claim(work, asked)
-    for row in rows:  # now, not after hours of training
-        check_finished(work / row.key, options.folds)
-    store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
-    clock = _Clock(options.max_minutes)
-    running = _Run(options, recipe, material, target_column, starts, store, clock, quiet, shared)
-    outcomes = []
-    first: dict[tuple[NetworkOptions, Recipe], Row] = {}
-    for row in rows:
-        folder = work / row.key
-        reason = _unfit(row, options, row.recipe(recipe), first)
-        if reason:
-            outcomes.append(Outcome(row, folder, 0, reason))
-            continue
-        if row.method is not None and leads:
-            claim(folder, {"start": row.start, **{name: (depends or {})[name] for name in row.depends}})
-        if row.method is None or leads:
-            reason = running.finish(row, folder)
-        n_done = _tested_alike(folder, material)
-        if n_done and reason:
-            reason = f"{n_done} of {options.folds} folds, {reason.removeprefix('not run: ')}"
-        outcomes.append(Outcome(row, folder, n_done, reason))
-    if not leads:
-        raise SystemExit  # Lightning started this process to train along; what is left the first one does alone
-    return tuple(outcomes)
-
-
-def _unfit(row: Row, options: TablesOptions, recipe: Recipe, first: dict[tuple[NetworkOptions, Recipe], Row]) -> str:
-    """Return why a row cannot be run with these options, or ""; `first` remembers which networks were trained."""
-    if row.start == "imagenet" and options.weights != "imagenet":
-        return "not run: needs ImageNet weights"
-    if row.method is None:
-        twin = first.setdefault((network_options(row.variant, size=options.size), recipe), row)
-        if twin is not row:  # narrow backbones stand for several of the paper's
-            return f"not run: at --size {options.size} the same network as {twin.key}"
-    return ""
-
-
-def _tested_alike(folder: Path, material: Material) -> int:
-    """Return how many folds of a row are finished, each tested on the same samples as those of every other row."""
-    n_done = 0
-    for number, part in enumerate(material.parts):
-        fold = folder / f"fold-{number}"
-        if not (fold / METRICS).is_file():
-            continue
-        for setting, found in read_finished(fold / TEST, "settings")["settings"].items():
-            if found["ids"] != [s.id for s in part.test]:
-                raise ManifestError(
-                    f"{folder.name}, fold {number}, {setting}: tested on other samples than the table's. "
-                    "Mend: another --work."
-                )
-        n_done += 1
-    return n_done
-
-
 # --- what finished folds have left ------------------------------------------------------------------------------------
 
 
@@ -364,23 +294,31 @@ class Fold:
         return {name: facts.network[name]["backbone"] for name in facts.modalities}
 
 
-def read(folder: Path, n_folds: int, material: Material, setting: str = "") -> tuple[Fold, ...]:
+def read(folder: Path, material: Material, setting: str = "") -> tuple[Fold, ...]:
     """Return the finished folds of a row, in one setting: the named one, or `both`, or the only one there is.
 
     Raises:
-        ManifestError: a fold was not tested in this setting.
+        OptionError: a file of a finished fold is missing or damaged.
+        ManifestError: a fold was not tested in this setting, or on other samples than those of every other row.
     """
     found = []
-    for number in range(n_folds):
+    for number, part in enumerate(material.parts):
         fold = folder / f"fold-{number}"
         if not (fold / METRICS).is_file():
             continue
         record = read_finished(fold / METRICS, "test", "validation")
+        settings = read_finished(fold / TEST, "settings")["settings"]
+        for name, each in settings.items():
+            if each["ids"] != [s.id for s in part.test]:
+                raise ManifestError(
+                    f"{folder.name}, fold {number}, {name}: tested on other samples than the table's. "
+                    "Mend: another --work."
+                )
         named = setting or ("both" if "both" in record["test"] else next(iter(record["test"])))
         if named not in record["test"]:
             there = ", ".join(record["test"])
             raise ManifestError(f"{folder.name}, fold {number} was not tested with {named}; there are {there}.")
-        said = read_finished(fold / TEST, "settings")["settings"][named]
+        said = settings[named]
         pooled = Pooled(
             tuple(said["ids"]),
             np.full(len(said["ids"]), number),

@@ -41,7 +41,7 @@ from .statistics import (
     null,
     where_modalities_disagree,
 )
-from .study import Fold, Outcome, held, read, run
+from .study import Fold, Outcome, Study, held, read
 
 PAPER = {"convergence_epochs": [18, 23], "max_epochs": 30}
 """Section 4.2: when its networks converged, and how long they were trained at most."""
@@ -80,7 +80,8 @@ def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool
     asked = chosen(options.rows, ROWS, ROWS if options.studies else TABLE1)
     material = prepare(options)
     with held(options):
-        outcomes = run(asked, options, recipe, material, init_from=options.init_from, quiet=quiet)
+        study = Study(options, recipe, material, init_from=options.init_from, quiet=quiet)
+        outcomes = study.run(asked)
         record = summarise(outcomes, options, recipe, material)
         out = Path(options.out)
         if options.figure4:
@@ -117,7 +118,7 @@ def summarise(
     }
     pooled: dict[str, Pooled] = {}
     for row, folder in ((each.row, each.folder) for each in outcomes if not each.reason):
-        folds = read(folder, options.folds, material)
+        folds = read(folder, material)
         pooled[row.key] = join([fold.said for fold in folds])
         rows[row.key] |= _measured(folds, row.recipe(recipe))
         rows[row.key]["pooled"] = figures(pooled[row.key], material.classes, **shared)
@@ -143,7 +144,10 @@ def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
     logs = [read_log(fold.folder) for fold in folds]
     each = [_fold(fold, log, recipe) for fold, log in zip(folds, logs, strict=True)]
     summary = summarise_folds([Metrics.from_json(json.dumps(fold.record["test"][fold.setting])) for fold in folds])
-    training = [found["training"] for found in each]
+    training = [
+        {**found["training"], **found["training"]["in_line"], "kappa": found["training"]["at_kept_epoch"]["kappa"]}
+        for found in each
+    ]
     names = ("accuracy", "macro_f1", "cohen_kappa", "uar")
     return {
         "network": _network(folds[0]),
@@ -155,15 +159,12 @@ def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
             name: _mean([found["validation"].get(name) for found in each if found["validation"]]) for name in names[:3]
         },
         "training": {
-            **{
-                name: [found[name] for found in training]
-                for name in ("epochs", "best_epoch", "converged_epoch", "at_limit")
-            },
-            "mean_gap": _mean([found["in_line"]["mean_gap"] for found in training]),
-            "correlation": _mean([found["in_line"]["correlation"] for found in training]),
-            "kappa": _mean([found["at_kept_epoch"]["kappa"] for found in training]),
-            "overfit": _mean([found["overfit"] for found in training]),
-            "swing": _mean([found["swing"] for found in training]),
+            name: [found[name] for found in training]
+            for name in ("epochs", "best_epoch", "converged_epoch", "at_limit")
+        }
+        | {
+            name: _mean([found[name] for found in training])
+            for name in ("mean_gap", "correlation", "kappa", "overfit", "swing")
         },
         "seconds": round(sum(found["seconds"] for found in each), 1),
         "seconds_are_of_last_start": any(found["n_starts"] > 1 for found in each),

@@ -57,19 +57,18 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
     with study.held(options):
         if options.weights == "imagenet" and any(row.start == "imagenet" for row in rows):
             picture_network.vgg19("imagenet")  # raises now, not after hours of other rows
-        kept = study.work_folder(options) / "content.npz"
-        outcomes = study.run(
-            rows,
+        asked = {"confident_part": options.confident_part, "fine_tune": options.fine_tune}
+        shared = sentiment_methods.Shared(others, study.work_folder(options) / "content.npz")
+        outcomes = study.Study(
             options,
             recipe,
             material,
             target_column="sentiment",
-            depends={name: getattr(options, name) for name in ("confident_part", "fine_tune")}
-            | {"unlabelled": fingerprint(others)},
-            shared=sentiment_methods.Shared(material.samples, others, kept),
+            depends={**asked, "unlabelled": fingerprint(others)},
+            shared=shared,
             quiet=quiet,
-        )
-        answers = {each.row.key: (study.read(each.folder, options.folds, material), each.reason) for each in outcomes}
+        ).run(rows)
+        answers = {each.row.key: (study.read(each.folder, material), each.reason) for each in outcomes}
         record = {
             "what": "sentiment in three classes against human labels: the paper's Table 2",
             "data": material.describe(BUILT, n_unlabelled=len(others)),

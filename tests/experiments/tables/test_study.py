@@ -33,6 +33,12 @@ made = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(made)
 
 RECIPE = replace(PRESETS["paper"], epochs=2, batch_size=4, learning_rate=1e-3)
+
+
+def run(these, asked, material=None, *, recipe=RECIPE, **given):
+    return study.Study(asked, recipe, material or prepared.prepare(asked), **given).run(these)
+
+
 THREE = tuple(rows.ROWS[key] for key in ("ser-only", "ier-only", "parallelnet"))
 
 
@@ -111,7 +117,7 @@ def test_a_damaged_fold_is_named_before_anything_is_trained(data, tmp_path, monk
     asked = made.options(data, tmp_path / "out")
     material = prepared.prepare(asked)
     calls = trained(monkeypatch, material)
-    study.run(THREE, asked, RECIPE, material)
+    run(THREE, asked, material)
     fold = study.work_folder(asked) / "parallelnet" / "fold-1"
     if damage == "empty-metrics":
         (fold / METRICS).write_text("")
@@ -121,7 +127,7 @@ def test_a_damaged_fold_is_named_before_anything_is_trained(data, tmp_path, monk
         (fold / METRICS).write_text("{}")
     calls.clear()
     with pytest.raises(OptionError, match=r"remove the folder .*, and the same line trains it again") as caught:
-        study.run(THREE, asked, RECIPE, material)
+        run(THREE, asked, material)
     assert str(caught.value).startswith(f"{fold}/")
     assert calls == []
     if damage != "no-test":  # `train --resume` reads the figures alone
@@ -136,7 +142,7 @@ def test_a_stop_and_a_full_disk_are_no_failed_row(data, tmp_path, monkeypatch, e
 
     monkeypatch.setattr(study, "train", ends)
     with pytest.raises(type(error)) as caught:
-        study.run(THREE, made.options(data, tmp_path / "out"), RECIPE)
+        run(THREE, made.options(data, tmp_path / "out"))
     assert caught.value is error
 
 
@@ -171,7 +177,7 @@ def test_a_sample_without_picture_is_refused(data, tmp_path):
 
 def test_another_table_in_the_folder_is_refused(data, tmp_path):
     def claim(recipe: Recipe = RECIPE, **changes):
-        study.run((), made.options(data, tmp_path / "out", **changes), recipe)
+        run((), made.options(data, tmp_path / "out", **changes), recipe=recipe)
 
     claim()
     claim(rows=("ser-only",), threads=2, max_minutes=3.0, n_bootstrap=9)  # hardware, limits and rows may change
@@ -194,7 +200,7 @@ def test_a_folder_of_something_else_is_refused(data, tmp_path):
     (tmp_path / "work" / "thesis.txt").write_text("mine")
     asked = made.options(data, tmp_path / "out", work=str(tmp_path / "work"))
     with pytest.raises(OptionError, match="holds no runs of a table"):
-        study.run(THREE, asked, RECIPE)
+        run(THREE, asked)
     assert [p.name for p in (tmp_path / "work").iterdir()] == ["thesis.txt"]
 
 
@@ -231,7 +237,7 @@ def test_rows_learn_alike_and_a_failing_one_says_why(data, tmp_path, monkeypatch
     asked = made.options(data, tmp_path / "out")
     material = prepared.prepare(asked)
     calls = trained(monkeypatch, material, fail="ier-only")
-    found = study.run(THREE, asked, RECIPE, material)
+    found = run(THREE, asked, material)
     assert [(o.row.key, o.n_done, o.reason) for o in found] == [
         ("ser-only", 2, ""),
         ("ier-only", 0, "failed: out of memory in ier-only"),
@@ -272,7 +278,7 @@ def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp
     with pytest.raises(OptionError, match=r"--init-from names .* twice"):
         prepared.starts_of(THREE, (vgg, vgg), asked)
     with pytest.raises(CheckpointError, match="--init-from: No checkpoint 'nowhere'") as caught:
-        study.run(THREE, replace(asked, init_from=("nowhere",)), RECIPE, init_from=("nowhere",))
+        run(THREE, asked, init_from=("nowhere",))
     assert "--checkpoint" not in str(caught.value)
     assert not study.work_folder(asked).exists()
 
@@ -282,7 +288,7 @@ def test_each_row_is_trained_with_its_own_starts(data, tmp_path, monkeypatch, ca
     material = prepared.prepare(asked)
     start = eyes(tmp_path / "eyes", "vgg19-narrow")
     calls = trained(monkeypatch, material)
-    study.run(THREE, asked, RECIPE, material, init_from=(start,))
+    run(THREE, asked, material, init_from=(start,))
     assert [(call[0], call[4]) for call in calls] == [
         ("ser-only", ()),
         ("ier-only", (start,)),
@@ -291,10 +297,10 @@ def test_each_row_is_trained_with_its_own_starts(data, tmp_path, monkeypatch, ca
     # The same folder with other weights is another start, and one that no row takes from is told.
     (Path(start) / checkpoint.WEIGHTS).write_bytes(b"others")
     with pytest.raises(OptionError, match=r"init_from was \['eyes \(weights "):
-        study.run(THREE, asked, RECIPE, material, init_from=(start,))
+        run(THREE, asked, material, init_from=(start,))
     (Path(start) / checkpoint.WEIGHTS).unlink()
     with pytest.raises(CheckpointError, match=r"--init-from .* has no model\.safetensors to start from"):
-        study.run(THREE, asked, RECIPE, material, init_from=(start,))
+        run(THREE, asked, material, init_from=(start,))
     prepared.starts_of(THREE[:1], (start,), asked)
     assert "none of the rows that were asked for takes anything from it" in caplog.text
 
@@ -305,11 +311,11 @@ def test_an_interrupted_table_goes_on(data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         trained(patch, material, stop=("ier-only", 1))
         with pytest.raises(KeyboardInterrupt):
-            study.run(THREE, asked, RECIPE, material)
+            run(THREE, asked, material)
     work = study.work_folder(asked)
     before = (work / "ier-only" / "fold-0" / METRICS).stat().st_mtime_ns
     trained(monkeypatch, material)
-    assert [o.reason for o in study.run(THREE, asked, RECIPE, material)] == ["", "", ""]
+    assert [o.reason for o in run(THREE, asked, material)] == ["", "", ""]
     assert (work / "ier-only" / "fold-0" / METRICS).stat().st_mtime_ns == before
 
 
@@ -319,7 +325,7 @@ def test_time_is_up_between_two_folds(data, tmp_path, monkeypatch):
     trained(monkeypatch, material)
     minutes = iter([0.0, 0.5, 1.0, 1.5, 2.5, 3.0])  # asked for at the start, then before each fold
     monkeypatch.setattr(study.time, "monotonic", lambda: 60 * next(minutes))
-    found = study.run(THREE, asked, RECIPE, material)
+    found = run(THREE, asked, material)
     assert [(o.n_done, o.reason) for o in found] == [
         (2, ""),
         (1, "1 of 2 folds, stopped after --max-minutes 2; the same line goes on"),
@@ -332,7 +338,7 @@ def test_the_same_network_is_not_trained_twice(data, tmp_path, monkeypatch):
     material = prepared.prepare(asked)
     calls = trained(monkeypatch, material)
     keys = ("parallelnet-resnet34", "parallelnet-resnet50", "resnet34-low-rate")
-    found = study.run([rows.ROWS[key] for key in keys], asked, RECIPE, material)
+    found = run([rows.ROWS[key] for key in keys], asked, material)
     assert [o.reason for o in found] == ["", "not run: at --size small the same network as parallelnet-resnet34", ""]
     assert [call[:2] for call in calls] == [(keys[0], 1e-3), (keys[2], pytest.approx(1e-4))]
 
@@ -340,19 +346,19 @@ def test_the_same_network_is_not_trained_twice(data, tmp_path, monkeypatch):
 def test_a_row_that_was_tested_on_other_samples_is_refused(data, tmp_path):
     material = prepared.prepare(made.options(data, tmp_path / "out"))
     made.write_runs(tmp_path, "ser-only", material, skill=0.5)
-    assert study._tested_alike(tmp_path / "ser-only", material) == 2
+    assert len(study.read(tmp_path / "ser-only", material)) == 2
     swapped = replace(material, parts=material.parts[::-1])
     with pytest.raises(ManifestError, match="ser-only, fold 0, speech: tested on other samples"):
-        study._tested_alike(tmp_path / "ser-only", swapped)
+        study.read(tmp_path / "ser-only", swapped)
 
 
 @pytest.mark.slow
 def test_three_rows_for_real(data, tmp_path):
     asked = made.options(data, tmp_path / "out")
     material = prepared.prepare(asked)
-    found = study.run(THREE, asked, RECIPE, material)
+    found = run(THREE, asked, material)
     assert [(o.n_done, o.reason) for o in found] == [(2, "")] * 3
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob(METRICS)}
     assert len(stamps) == 6
-    assert study.run(THREE, asked, RECIPE, material) == found  # nothing is trained again
+    assert run(THREE, asked, material) == found  # nothing is trained again
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob(METRICS)} == stamps

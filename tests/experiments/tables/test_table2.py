@@ -26,7 +26,7 @@ from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import picture_network, sentiment_methods, statistics, study, table2
 from parallelnet_experiments.tables.sentiment_methods import ROWS
 from parallelnet_experiments.tables.statistics import Pooled
-from parallelnet_experiments.tables.study import Fold, FoldTask, Said
+from parallelnet_experiments.tables.study import Fold, FoldTask
 
 CUES = ("awful", "table", "lovely")
 FILLER = ("today", "again", "really", "somewhere", "people", "nothing", "monday", "coffee")
@@ -190,7 +190,7 @@ def counting(monkeypatch: pytest.MonkeyPatch, key: str, *, fail_at: int | None =
     method = ROWS[key].method
     assert method is not None
 
-    def noted(task: FoldTask) -> Said:
+    def noted(task: FoldTask) -> sentiment_methods.Said:
         if task.number == fail_at:
             raise OptionError("/some/where/x.png pulled plug")
         done.append(task.number)

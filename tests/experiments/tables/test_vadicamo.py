@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,6 @@ from parallelnet.options import PRESETS, AugmentOptions, Recipe, SignalOptions
 from parallelnet.training.fit import Hardware
 from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import picture_network, sentiment_methods, table2
-from parallelnet_experiments.tables.picture_network import Pictures
 from parallelnet_experiments.tables.picture_network import picture_network as build_network
 
 RECIPE = Recipe(epochs=12, batch_size=8, learning_rate=2e-2, early_stopping=0, keep="last", class_weights="balanced")
@@ -53,7 +53,7 @@ def test_pictures_get_the_labels_of_their_words_not_those_of_people() -> None:
     theirs = np.array([[0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
     found, facts = sentiment_methods.label_pictures(labelled, ours, others, theirs, truth, 1.0)
     assert [s.id for s in found.samples] == ["t0", "t1", "t2", "t10", "t11"]
-    assert found.labels.tolist() == [0, 0, 2, 1, 2]
+    assert list(found.labels) == [0, 0, 2, 1, 2]
     assert facts["agreement_with_people"] == pytest.approx(2 / 3, abs=1e-4)
     assert facts["n_kept_unlabelled"] == 2
     assert facts["kept_per_class"] == {"negative": 2, "neutral": 1, "positive": 2}
@@ -94,10 +94,10 @@ def write_pictures(folder: Path, n_per_class: int) -> list[Sample]:
     return samples
 
 
-def train(samples: list[Sample], labels: np.ndarray, folder: Path, **changes: Any) -> picture_network.Trained:
-    given = Pictures(tuple(samples), labels)
+def train(samples: list[Sample], labels: np.ndarray, folder: Path, **changes: Any) -> SimpleNamespace:
+    given = picture_network.pictures(samples, labels)
     settings = {"size": "small", "start": "none", "fine_tune": "all", "recipe": RECIPE} | changes
-    return picture_network.train_pictures(
+    (validation_probs, test_probs), facts = picture_network.train_pictures(
         given,
         given,
         samples,
@@ -108,6 +108,7 @@ def train(samples: list[Sample], labels: np.ndarray, folder: Path, **changes: An
         hardware=Hardware("cpu", quiet=True),
         **settings,
     )
+    return SimpleNamespace(validation_probs=validation_probs, test_probs=test_probs, facts=facts)
 
 
 class TinyVgg(nn.Module):
