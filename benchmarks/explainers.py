@@ -33,7 +33,7 @@ import numpy as np
 
 import parallelnet
 from parallelnet import audio, image
-from parallelnet.explanation import division, faithfulness, players, units
+from parallelnet.explanation import faithfulness, players, units
 from parallelnet.explanation.estimators import EXPLAINERS
 from parallelnet.explanation.game import NetworkGame
 from parallelnet_experiments import peers
@@ -63,7 +63,7 @@ class Bench:
         parts = units.fit_units(units.segments(duration_s, n_segments), len(waveform), model.signals.clip_s)
         pixels, _ = image.signal(ROOT / PICTURE, model.signals)
         self.speech = players.speech_signal(waveform, model.signals, parts)
-        self.image = players.image_signal(pixels, players.grid_owners(*grid), division.grid_division(*grid))
+        self.image = players.image_signal(pixels, players.grid_owners(*grid), players.grid_division(*grid))
         self.n_speech, self.n = n_segments, n_segments + grid[0] * grid[1]
         assert len(parts) == n_segments
         self.column = int(self.game().table(*self.everybody())[0, 0].argmax())
@@ -266,7 +266,7 @@ def whole_model_ms(model: parallelnet.Predictor) -> float:
 
 def warm() -> None:
     """Let imports and compilers run before the clock does."""
-    nodes = division.grid_division(2, 2)
+    nodes = players.grid_division(2, 2)
     question = peers.Question(lambda masks: np.asarray(masks, float).sum(1), 8, 4, peers.linkage(nodes, nodes), 0)
     for peer in (*peers.VALUES.values(), peers.shap_exact, peers.shapiq_exact, lambda q: peers.shapiq_exact(q, "SII")):
         peer(question)

@@ -21,7 +21,7 @@ ROOT = Path(parallelnet.__file__).parent
 STUDIES = ROOT.parent / "parallelnet_experiments"
 EVERYWHERE = {"types", "options", "errors", "records", "csv_cells"}
 ALL = {path.stem if path.suffix else path.name for path in ROOT.iterdir() if not path.name.startswith("_")}
-ALL |= {STUDIES.name, "explanation.result"}
+ALL |= {STUDIES.name, "explanation.result", "explanation.parts"}
 
 # The table of docs/design.md, section 2. A package stands for all of its modules.
 ALLOWED = {
@@ -48,14 +48,15 @@ ALLOWED = {
     "models": {"checkpoint", "graph_check"},
     "video": {"audio", "image"},
     "words": {"audio", "image"},
-    "explanation.result": set(),
+    "explanation.parts": set(),
+    "explanation.result": {"explanation.parts"},
     "report": {"audio", "image", "explanation.result"},
     "runtime": {"checkpoint", "graph_check"},
     "voting": {"audio", "runtime"},
     "predictor": {"audio", "image", "judging", "video", "voting", "checkpoint", "runtime"},
     "listing": {"checkpoint", "models", "data"},
     "measurement": {"predictor", "batches", "evaluation", "report"},
-    "explanation": {"audio", "image", "judging", "words", "explanation.result"},
+    "explanation": {"audio", "image", "judging", "words", "explanation.parts", "explanation.result"},
     "data": {"audio", "image", "judging", "words"},
     "synthesis": {"audio", "words"},
     "datasets": {"audio", "image", "judging", "words", "data", "synthesis", "report"},

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from parallelnet import audio, image, runtime
 from parallelnet.data import dataset, splits
 from parallelnet.errors import ManifestError, OptionError
-from parallelnet.explanation import division, players, units
+from parallelnet.explanation import players, units
 from parallelnet.explanation.game import NetworkGame, Score
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
@@ -173,7 +173,7 @@ class Stage:
             parts = units.segments(len(self._heard) / audio.SAMPLE_RATE_HZ, self.n_speech)
             speech = players.speech_signal(self._heard, self._predictor.signals, parts, baseline=baselines[0])
         if self._pixels is not None:
-            owners, halved = players.grid_owners(*self.case.grid), division.grid_division(*self.case.grid)
+            owners, halved = players.grid_owners(*self.case.grid), players.grid_division(*self.case.grid)
             picture = players.image_signal(self._pixels, owners, halved, baseline=baselines[1])
         return speech, picture
 

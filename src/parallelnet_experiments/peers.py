@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parallelnet.errors import MissingExtraError
-from parallelnet.explanation.result import DivisionNode
+from parallelnet.explanation.parts import DivisionNode
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

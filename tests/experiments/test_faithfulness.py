@@ -14,9 +14,9 @@ from PIL import Image
 from parallelnet import checkpoint
 from parallelnet.data import dataset
 from parallelnet.errors import ManifestError, OptionError
-from parallelnet.explanation import division
+from parallelnet.explanation import players
 from parallelnet.explanation.game import NetworkGame
-from parallelnet.explanation.result import DivisionNode
+from parallelnet.explanation.parts import DivisionNode
 from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
@@ -325,7 +325,7 @@ def test_a_study_of_nothing_explained_has_no_figures():
 def test_the_joint_division_as_a_linkage():
     speech = (DivisionNode("speech", -1, (0, 1, 2)), DivisionNode("speech", 0, (0, 1)), DivisionNode("speech", 1, (0,)),
               DivisionNode("speech", 1, (1,)), DivisionNode("speech", 0, (2,)))  # fmt: skip
-    image = division.grid_division(1, 2)
+    image = players.grid_division(1, 2)
     found = peers.linkage(speech, image)
     assert found[:, [0, 1]].astype(int).tolist() == [[0, 1], [5, 2], [3, 4], [6, 7]]
     assert found[:, 3].tolist() == [2, 3, 2, 5]

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallelnet.errors import InputError
-from parallelnet.explanation.division import grid_division, speech_division
 from parallelnet.explanation.estimators import EXPLAINERS
-from parallelnet.explanation.players import Players
+from parallelnet.explanation.players import Players, grid_division, speech_division
 
 # float64 sums of at most some thousand scores of the order of 1: a thousand roundings of 1e-16 and some room.
 ROUNDING = 1e-12
@@ -232,12 +231,12 @@ def test_exact_is_the_definition(m, k):
 
 
 def test_exact_in_blocks_is_the_same(monkeypatch):
-    from parallelnet.explanation import flat
+    from parallelnet.explanation import estimators
 
     game = random_game(4, 3)
     whole = solve("exact", game)
     for block in (1, 4, 8, 32):  # narrower than a row, a row, several rows
-        monkeypatch.setattr(flat, "_BLOCK_PAIRINGS", block)
+        monkeypatch.setattr(estimators, "_BLOCK_PAIRINGS", block)
         parts = solve("exact", game)
         for field in ("speech", "image", "interactions"):
             np.testing.assert_allclose(getattr(parts, field), getattr(whole, field), rtol=0, atol=ROUNDING)
@@ -256,7 +255,7 @@ def test_owen_is_the_mean_over_orders_along_the_division(m, k):
 
 def test_owen_of_an_uneven_division():
     """Superpixels are numbered across their division; nothing here may rest on halves being ranges."""
-    from parallelnet.explanation.result import DivisionNode
+    from parallelnet.explanation.parts import DivisionNode
 
     division = tuple(
         DivisionNode("image", parent, units)
@@ -270,15 +269,15 @@ def test_owen_of_an_uneven_division():
 @pytest.mark.parametrize(("m", "k"), [(1, 3), (2, 2), (3, 1), (3, 2)])
 def test_sampled_is_unbiased(m, k):
     """The mean over all pairs of orders, each of which is drawn as often, is the Shapley value."""
-    from parallelnet.explanation import flat
+    from parallelnet.explanation import estimators
 
     game = random_game(m, k)
     total = np.zeros((m + k, 2))
     pairs = list(itertools.product(itertools.permutations(range(m)), itertools.permutations(range(k))))
     for speech, image in pairs:
-        grid = game.table(flat._prefixes(np.array(speech)), flat._prefixes(np.array(image)))
-        total[[*speech]] += (flat._path_shares(m, k)[:, :, None] * np.diff(grid, axis=0)).sum(1)
-        total[[m + j for j in image]] += (flat._path_shares(k, m).T[:, :, None] * np.diff(grid, axis=1)).sum(0)
+        grid = game.table(estimators._prefixes(np.array(speech)), estimators._prefixes(np.array(image)))
+        total[[*speech]] += (estimators._path_shares(m, k)[:, :, None] * np.diff(grid, axis=0)).sum(1)
+        total[[m + j for j in image]] += (estimators._path_shares(k, m).T[:, :, None] * np.diff(grid, axis=1)).sum(0)
     np.testing.assert_allclose(total / len(pairs), shapley_by_definition(game), rtol=0, atol=ROUNDING)
 
 
@@ -298,7 +297,7 @@ def test_sampled_lies_within_its_errors(m, k):
 
 
 def test_path_shares_by_hand_and_far_out():
-    from parallelnet.explanation.flat import _path_shares
+    from parallelnet.explanation.estimators import _path_shares
 
     # Two speech, one picture player; the picture comes first, second or last: a third each.
     np.testing.assert_allclose(_path_shares(2, 1), [[2 / 3, 1 / 3], [1 / 3, 2 / 3]], rtol=0, atol=ROUNDING)

@@ -11,11 +11,17 @@ import pytest
 from parallelnet import audio, predictor
 from parallelnet.errors import CheckpointError, InputError
 from parallelnet.explanation import game as game_module
-from parallelnet.explanation.division import grid_division, speech_division
 from parallelnet.explanation.estimators import EXPLAINERS
 from parallelnet.explanation.game import NetworkGame
-from parallelnet.explanation.players import ImageSignal, Players, SpeechSignal, grid_owners
-from parallelnet.explanation.result import Budget
+from parallelnet.explanation.parts import Budget
+from parallelnet.explanation.players import (
+    ImageSignal,
+    Players,
+    SpeechSignal,
+    grid_division,
+    grid_owners,
+    speech_division,
+)
 from parallelnet.runtime import open_runtime
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.

@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 from parallelnet import audio
 from parallelnet.errors import InputError, OptionError
 from parallelnet.explanation import players
-from parallelnet.explanation.baselines import IMAGE_BASELINES, SPEECH_BASELINES
-from parallelnet.explanation.division import fold_bands, grid_division, speech_division, superpixel_division
-from parallelnet.explanation.result import Explanation, SpeechUnit
+from parallelnet.explanation.parts import SpeechUnit
+from parallelnet.explanation.players import (
+    IMAGE_BASELINES,
+    SPEECH_BASELINES,
+    fold_bands,
+    grid_division,
+    speech_division,
+    superpixel_division,
+)
+from parallelnet.explanation.result import Explanation
 from parallelnet.explanation.units import SLACK_S, fit_units, frame_owners, own_frames, segments, word_units
 from parallelnet.options import SignalOptions
 

@@ -10,15 +10,8 @@ import numpy as np
 import pytest
 
 from parallelnet.errors import InputError
-from parallelnet.explanation.result import (
-    Budget,
-    ClassValues,
-    DivisionNode,
-    Explanation,
-    Material,
-    Sensitivity,
-    SpeechUnit,
-)
+from parallelnet.explanation.parts import Budget, ClassValues, DivisionNode, Material, Sensitivity, SpeechUnit
+from parallelnet.explanation.result import Explanation
 from parallelnet.types import FaceCrop, Prediction
 
 UNITS = (SpeechUnit(0.1, 0.4, "no", 0.0, 0.5), SpeechUnit(0.6, 0.9, "way", 0.5, 1.0))

@@ -14,7 +14,8 @@ from matplotlib.text import Text
 from PIL import Image
 
 from parallelnet.errors import InputError, OptionError
-from parallelnet.explanation.result import ClassValues, DivisionNode, Explanation, Material, SpeechUnit
+from parallelnet.explanation.parts import ClassValues, DivisionNode, Material, SpeechUnit
+from parallelnet.explanation.result import Explanation
 from parallelnet.report import drawing
 from parallelnet.report import explanation_plots as plots
 from parallelnet.types import FaceCrop, Prediction

@@ -13,7 +13,8 @@ import pytest
 import soundfile
 
 from parallelnet.errors import OptionError
-from parallelnet.explanation.result import Budget, ClassValues, DivisionNode, Explanation, Material, SpeechUnit
+from parallelnet.explanation.parts import Budget, ClassValues, DivisionNode, Material, SpeechUnit
+from parallelnet.explanation.result import Explanation
 from parallelnet.report import html
 from parallelnet.report.html_signals import outline
 from parallelnet.types import FaceCrop, Prediction

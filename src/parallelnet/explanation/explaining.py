@@ -5,6 +5,7 @@ The paper's Algorithm 1, with its method as one of four and everything that it l
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -19,15 +20,15 @@ from ..errors import InputError, OptionError, unknown
 from ..options import ExplainOptions, ModelOptions
 from ..predictor import Predictor, load_chosen
 from ..types import Prediction
-from . import division, listening, players, units
-from .baselines import IMAGE_BASELINES, SPEECH_BASELINES
+from . import listening, players, units
 from .estimators import EXPLAINERS, Attribution
 from .faithfulness import rank_correlation
 from .game import NetworkGame
-from .result import ClassValues, Explanation, Material, Sensitivity, SpeechUnit
+from .parts import ClassValues, Material, Sensitivity, SpeechUnit
+from .result import Explanation
 
 WordTimes = Sequence[tuple[str, float, float]]
-_MODEL_FLAGS = {field.name for field in fields(ModelOptions)} | {"labels"}
+_MODEL_FIELDS = tuple(sorted({field.name for field in fields(ModelOptions)} | {"labels"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,33 @@ class _Speech:
     """The speech of one sample, decoded and divided; frozen here, so that every baseline plays the same parts."""
 
     sound: judging.Heard
+    part: npt.NDArray[np.float32]
     units: tuple[SpeechUnit, ...]
     kind: str
     words_from: str
     warnings: tuple[str, ...]
+
+    def facts(self, chosen: ExplainOptions) -> dict[str, Any]:
+        """Return the fields of `Explanation` that are about the speech."""
+        return {
+            "units": self.kind,
+            "speech_units": self.units,
+            "words_from": self.words_from,
+            "mel_bands": chosen.mel_bands,
+            "speech_baseline": chosen.baseline_speech,
+        }
+
+    def side(self, model: Predictor, chosen: ExplainOptions, baseline: str) -> players.SpeechSignal:
+        """Return the speech side of a game."""
+        return players.speech_signal(
+            self.part,
+            model.signals,
+            self.units,
+            offset_s=self.sound.offset_s,
+            starts=self.sound.starts(model.signals.clip_s),
+            baseline=baseline,
+            mel_bands=chosen.mel_bands,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +72,25 @@ class _Picture:
     view: judging.Seen
     owners: npt.NDArray[np.int16]
     warnings: tuple[str, ...]
+
+    def facts(self, chosen: ExplainOptions) -> dict[str, Any]:
+        """Return the fields of `Explanation` that are about the picture."""
+        height, width = self.view.rgb.shape[:2]
+        return {
+            "image_grid": None if chosen.superpixels else chosen.rows_columns,
+            "image_labels": tuple(self.owners.ravel().tolist()) if chosen.superpixels else (),
+            "image_box": self.view.face.box,
+            "image_size": (width, height),
+            "image_baseline": chosen.baseline_image,
+        }
+
+    def side(self, chosen: ExplainOptions, baseline: str) -> players.ImageSignal:
+        """Return the picture side of a game."""
+        if chosen.superpixels:
+            halved = players.superpixel_division(self.owners)
+        else:
+            halved = players.grid_division(*chosen.rows_columns)
+        return players.image_signal(self.view.pixels, self.owners, halved, baseline=baseline)
 
 
 def explain(
@@ -81,50 +124,43 @@ def explain(
     chosen = _chosen(options, changes)
     if model is None:
         model = _opened(*(getattr(chosen, name) for name in _MODEL_FIELDS))
-    elif any(name in changes for name in _MODEL_FLAGS):
+    elif any(name in changes for name in _MODEL_FIELDS):
         raise OptionError("model= is open already; checkpoint, device and labels belong to load(). Leave out one.")
     model.refuse_unless_taken(speech, image)
     heard = None if speech is None else _speech(model, speech, sample_rate_hz, chosen, word_times)
     seen = None if image is None else _picture(model, image, chosen)
     if heard is None and (chosen.text is not None or chosen.transcribe):
         raise OptionError("--text and --transcribe divide speech, and there is none. Mend: add --speech FILE.")
+    return _explained(model, heard, seen, chosen, label)
+
+
+def _explained(
+    model: Predictor, heard: _Speech | None, seen: _Picture | None, chosen: ExplainOptions, label: str
+) -> Explanation:
+    """Return why the model says what it says of a decoded sample."""
+    there = [part for part in (heard, seen) if part is not None]
     prediction = model.predict_signals(
         model.signals_of(None if heard is None else heard.sound, None if seen is None else seen.view)
     )
     target = _target(chosen.target, label, prediction)
     started = time.perf_counter()
     game, found = _played(model, heard, seen, chosen, (chosen.baseline_speech, chosen.baseline_image))
-    seconds = time.perf_counter() - started
     explanation = Explanation(
         prediction=prediction,
         target=target,
-        values=_values(found, model.classes, 1 if heard is None else chosen.mel_bands),
+        values=_values(found, model.classes, chosen.mel_bands if heard else 1),
         method=chosen.method,
         score=chosen.score,
         modalities=prediction.modalities,
-        units="" if heard is None else heard.kind,
-        speech_units=() if heard is None else heard.units,
-        words_from="" if heard is None else heard.words_from,
-        mel_bands=1 if heard is None else chosen.mel_bands,
-        image_grid=None if seen is None or chosen.superpixels else chosen.rows_columns,
-        image_labels=tuple(seen.owners.ravel().tolist()) if seen is not None and chosen.superpixels else (),
-        image_box=None if seen is None else seen.view.face.box,
-        image_size=None if seen is None else (seen.view.rgb.shape[1], seen.view.rgb.shape[0]),
         nodes=found.nodes,
         percentile=chosen.percentile,
-        speech_baseline="" if heard is None else chosen.baseline_speech,
-        image_baseline="" if seen is None else chosen.baseline_image,
         n_samples=chosen.n_samples if chosen.method == "sampled" else 0,
         seed=chosen.seed,
         budget=game.budget,
-        seconds=seconds,
-        warnings=(
-            *prediction.warnings,
-            *(line for part in (heard, seen) if part is not None for line in part.warnings),
-        ),
-        material=Material(
-            picture=None if seen is None else seen.view.rgb, image_owners=None if seen is None else seen.owners
-        ),
+        seconds=time.perf_counter() - started,
+        warnings=(*prediction.warnings, *(line for part in there for line in part.warnings)),
+        material=Material(picture=seen and seen.view.rgb, image_owners=seen and seen.owners),
+        **{name: value for part in there for name, value in part.facts(chosen).items()},
     )
     explanation = replace(explanation, warnings=(*explanation.warnings, *_cautions(explanation)))
     if heard is not None:
@@ -132,9 +168,6 @@ def explain(
     if chosen.sensitivity:
         explanation = replace(explanation, sensitivity=_sensitivity(explanation, model, heard, seen, chosen))
     return explanation
-
-
-_MODEL_FIELDS = tuple(sorted(_MODEL_FLAGS))
 
 
 @lru_cache(maxsize=1)
@@ -157,17 +190,17 @@ def _speech(
 ) -> _Speech:
     sound = model.hear(source, sample_rate_hz=sample_rate_hz)
     sound = replace(sound, waveform=np.asarray(sound.waveform))  # words, tables and sounds need all of it
+    part = np.asarray(sound.part)
     known, words_from, warnings = _words(np.asarray(sound.waveform), chosen, word_times)
     if known:
         asked = units.word_units(known, len(sound.waveform) / audio.SAMPLE_RATE_HZ)
     else:
-        heard_s = len(sound.part) / audio.SAMPLE_RATE_HZ
-        asked = units.segments(heard_s, chosen.n_segments, start_s=sound.offset_s)
-    parts = units.fit_units(asked, len(sound.part), model.signals.clip_s, sound.offset_s)
+        asked = units.segments(len(part) / audio.SAMPLE_RATE_HZ, chosen.n_segments, start_s=sound.offset_s)
+    parts = units.fit_units(asked, len(part), model.signals.clip_s, sound.offset_s)
     if len(parts) < len(asked):
         joined = f"{len(asked)} {'words' if known else 'segments'} became {len(parts)} units: a mask silences whole"
         warnings = (*warnings, f"{joined} frames of {1000 * _frame_s(model):.0f} ms, and some had none of their own.")
-    return _Speech(sound, parts, "words" if known else "segments", words_from, warnings)
+    return _Speech(sound, part, parts, "words" if known else "segments", words_from, warnings)
 
 
 def _frame_s(model: Predictor) -> float:
@@ -231,23 +264,8 @@ def _played(
     baselines: tuple[str, str],
 ) -> tuple[NetworkGame, Attribution]:
     """Return the game of this sample, played by the chosen method with the baselines of speech and picture."""
-    speech = picture = None
-    if heard is not None:
-        speech = players.speech_signal(
-            np.asarray(heard.sound.part),
-            model.signals,
-            heard.units,
-            offset_s=heard.sound.offset_s,
-            starts=heard.sound.starts(model.signals.clip_s),
-            baseline=baselines[0],
-            mel_bands=chosen.mel_bands,
-        )
-    if seen is not None:
-        superpixels = chosen.superpixels > 0
-        halved = (
-            division.superpixel_division(seen.owners) if superpixels else division.grid_division(*chosen.rows_columns)
-        )
-        picture = players.image_signal(seen.view.pixels, seen.owners, halved, baseline=baselines[1])
+    speech = None if heard is None else heard.side(model, chosen, baselines[0])
+    picture = None if seen is None else seen.side(chosen, baselines[1])
     game = NetworkGame(
         model.model, speech, picture, columns=model.columns, score=chosen.score, memory_mb=chosen.memory_mb
     )
@@ -256,10 +274,10 @@ def _played(
 
 def _values(found: Attribution, classes: Sequence[str], mel_bands: int) -> dict[str, ClassValues]:
     """Return the numbers under their classes' names, mel bands summed to units."""
-    speech = division.fold_bands(found.speech, mel_bands)
+    speech = players.fold_bands(found.speech, mel_bands)
     # Bands of one unit are sampled together; their errors are added, which is never too small.
-    errors = None if found.speech_errors is None else division.fold_bands(found.speech_errors, mel_bands)
-    together = None if found.interactions is None else division.fold_bands(found.interactions, mel_bands)
+    errors = None if found.speech_errors is None else players.fold_bands(found.speech_errors, mel_bands)
+    together = None if found.interactions is None else players.fold_bands(found.interactions, mel_bands)
     values = {}
     for c, name in enumerate(classes):
         bands = found.speech[:, c].reshape(-1, mel_bands) if mel_bands > 1 else ()
@@ -315,30 +333,30 @@ def _listened(explanation: Explanation, heard: _Speech, model: Predictor, chosen
     elif heard.kind == "words":
         said = tuple(unit.word for unit, is_kept in zip(heard.units, kept, strict=True) if is_kept)
     assert explanation.material is not None
-    mel = audio.log_mel_for_windows(np.asarray(heard.sound.part), model.signals.clip_s)
     material = replace(
         explanation.material,
         waveform=waveform,
         kept=sound,
         silenced=waveform - sound,
-        inverted=_inverted(explanation, heard, model) if chosen.invert else None,
-        log_mel=mel,
+        inverted=_inverted(explanation, heard, model, chosen) if chosen.invert else None,
+        log_mel=audio.log_mel_for_windows(heard.part, model.signals.clip_s),
         log_mel_start_s=heard.sound.offset_s,
         frame_s=_frame_s(model),
     )
     return replace(explanation, kept=kept, heard=said, heard_by=heard_by, material=material)
 
 
-def _inverted(explanation: Explanation, heard: _Speech, model: Predictor) -> npt.NDArray[np.float32]:
+def _inverted(
+    explanation: Explanation, heard: _Speech, model: Predictor, chosen: ExplainOptions
+) -> npt.NDArray[np.float32]:
     """Return speech from the spectrogram without its low parts, bands apart where it was divided into bands."""
     bands = explanation.mel_bands
     values = explanation.of_target
     parts = [x for row in values.speech_bands for x in row] if bands > 1 else values.speech_units
-    part, offset_s = np.asarray(heard.sound.part), heard.sound.offset_s
-    signal = players.speech_signal(part, model.signals, heard.units, offset_s=offset_s, mel_bands=bands)
+    signal = heard.side(model, chosen, "silence")
     kept = listening.kept_units(parts, explanation.percentile)
     mel = listening.masked(signal.mel, signal.players.owners, kept)
-    return listening.invert(mel, model.signals.clip_s, len(part))
+    return listening.invert(mel, model.signals.clip_s, len(heard.part))
 
 
 def _sensitivity(
@@ -347,24 +365,15 @@ def _sensitivity(
     """Return the explanation under every other pair of baselines."""
     ours = explanation.of_target
     found = []
-    for speech in SPEECH_BASELINES if heard is not None else [chosen.baseline_speech]:
-        for picture in IMAGE_BASELINES if seen is not None else [chosen.baseline_image]:
+    for speech in players.SPEECH_BASELINES if heard is not None else [chosen.baseline_speech]:
+        for picture in players.IMAGE_BASELINES if seen is not None else [chosen.baseline_image]:
             if (speech, picture) == (chosen.baseline_speech, chosen.baseline_image):
                 continue
-            theirs = _values(
-                _played(model, heard, seen, chosen, (speech, picture))[1], model.classes, explanation.mel_bands
-            )
-            values = theirs[explanation.target]
-            pair = [(*own.speech_units, *own.image_units) for own in (ours, values)]
-            flat = any(len(set(own)) < 2 for own in pair)
+            played = _played(model, heard, seen, chosen, (speech, picture))[1]
+            values = _values(played, model.classes, explanation.mel_bands)[explanation.target]
+            rho = rank_correlation(*((*own.speech_units, *own.image_units) for own in (ours, values)))
+            names = speech if heard else "", picture if seen else ""
             found.append(
-                Sensitivity(
-                    speech if heard is not None else "",
-                    picture if seen is not None else "",
-                    values.base,
-                    values.speech,
-                    values.image,
-                    None if flat else rank_correlation(*pair),
-                )
+                Sensitivity(*names, values.base, values.speech, values.image, None if math.isnan(rho) else rho)
             )
     return tuple(found)

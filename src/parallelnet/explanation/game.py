@@ -17,8 +17,8 @@ from .. import audio
 from ..errors import InputError
 from ..types import Modalities
 from .masking import Array, Batches, Branches, MaskedSignal, Masks, Rows, packed
-from .players import ImageSignal, SpeechSignal
-from .result import Budget, DivisionNode
+from .parts import Budget
+from .players import ImageSignal, Players, SpeechSignal
 
 Scores = npt.NDArray[np.float64]
 Score = Literal["probability", "log-odds"]
@@ -37,38 +37,12 @@ _MOST_JOINT_PASSES = 2**16
 _MB = 2**20
 
 
-class Divided(Protocol):
-    """The players of one modality, as estimators see them; `players.Players` is one."""
-
-    @property
-    def n(self) -> int:
-        """Players, 1 or more."""
-        ...
-
-    @property
-    def division(self) -> tuple[DivisionNode, ...]:
-        """The binary division, root first, parents before their halves; `units` are player numbers."""
-        ...
-
-
 class Game(Protocol):
-    """Scores of every class for every choice of players who are present.
-
-    Attributes:
-        n_classes: classes that compete.
-    """
+    """Scores of every class for every choice of players who are present."""
 
     n_classes: int
-
-    @property
-    def speech(self) -> Divided | None:
-        """Players of the speech; None where the sample has none."""
-        ...
-
-    @property
-    def image(self) -> Divided | None:
-        """Players of the picture; None where the sample has none."""
-        ...
+    speech: Players | None
+    image: Players | None
 
     def table(self, speech_masks: Masks, image_masks: Masks) -> Scores:
         """Return the score of every pairing, float64 [a, b, n_classes].
@@ -77,7 +51,6 @@ class Game(Protocol):
             speech_masks: bool [a, m], True: present. [1, 0] where the sample has no speech.
             image_masks: bool [b, k] likewise.
         """
-        ...
 
     def refuse_unless_fits(self, speech_masks: int, image_masks: int, pairings: int, *, method: str, mend: str) -> None:
         """Raise an error, before anything is computed, if a method asks for more than this game can give.
@@ -92,7 +65,6 @@ class Game(Protocol):
         Raises:
             InputError: says the numbers and `mend`.
         """
-        ...
 
 
 class Network(Protocol):
@@ -102,21 +74,15 @@ class Network(Protocol):
 
     def speech_branches(self, speech: Array) -> Branches:
         """Return (N1_s, N2_s) of windows [n, 1, 128, 128]."""
-        ...
 
     def image_branches(self, image: Array) -> Branches:
         """Return (N1_i, N2_i) of pictures [n, 3, 128, 128]."""
-        ...
 
-    def head(
-        self, speech_branches: Branches | None, image_branches: Branches | None, *, modalities: Modalities | None
-    ) -> Array:
+    def head(self, speech: Branches | None, image: Branches | None, *, modalities: Modalities | None) -> Array:
         """Return calibrated logits [n, n_classes] of branches."""
-        ...
 
     def logits(self, speech: Array | None, image: Array | None, *, modalities: Modalities | None) -> Array:
         """Return calibrated logits [n, n_classes] of signals."""
-        ...
 
 
 class NetworkGame:
@@ -128,6 +94,8 @@ class NetworkGame:
 
     Attributes:
         n_classes: classes that compete.
+        speech: players of the speech; None where the sample has none.
+        image: players of the picture, likewise.
         memory_mb: most memory for features and batches, in MB (2^20 bytes); what the network takes comes on top.
     """
 
@@ -157,8 +125,8 @@ class NetworkGame:
         self._model = model
         self._columns = list(columns)
         self._score = score
-        self._speech = None if speech is None else speech.players
-        self._image = None if image is None else image.players
+        self.speech = None if speech is None else speech.players
+        self.image = None if image is None else image.players
         self._modalities: Modalities = "image" if speech is None else "speech" if image is None else "both"
         self._batch_bytes = memory_mb * _MB // _BATCH_SHARE
         self._batches = Batches(max(1, min(_PASS_ROWS, self._batch_bytes // _INPUT_BYTES)))
@@ -168,27 +136,13 @@ class NetworkGame:
         self._windows: list[MaskedSignal | None] = [None]
         self._picture: MaskedSignal | None = None
         if speech is not None:
-            cuts = [slice(at, at + audio.N_FRAMES) for at in speech.starts]
-            parts = [(speech.mel[None, :, cut], speech.baseline[None, :, cut]) for cut in cuts]
-            owners = [speech.players.owners[:, cut] for cut in cuts]
-            self._windows = [
-                MaskedSignal(mel, baseline, own, hears, self._batches)
-                for (mel, baseline), own in zip(parts, owners, strict=True)
-            ]
+            mel, baseline, owners = speech.mel[None], speech.baseline[None], speech.players.owners
+            cuts = [(..., slice(at, at + audio.N_FRAMES)) for at in speech.starts]
+            self._windows = [MaskedSignal(mel[cut], baseline[cut], owners[cut], hears, self._batches) for cut in cuts]
         if image is not None:
             self._picture = MaskedSignal(image.pixels, image.baseline, image.players.owners, sees, self._batches)
         self._heard: set[bytes] = set()
         self._n_evaluated = 0
-
-    @property
-    def speech(self) -> Divided | None:
-        """Players of the speech; None where the sample has none."""
-        return self._speech
-
-    @property
-    def image(self) -> Divided | None:
-        """Players of the picture; None where the sample has none."""
-        return self._image
 
     @property
     def budget(self) -> Budget:
@@ -209,7 +163,7 @@ class NetworkGame:
         Raises:
             InputError: memory ran out on a single input.
         """
-        for players, masks in ((self._speech, speech_masks), (self._image, image_masks)):
+        for players, masks in ((self.speech, speech_masks), (self.image, image_masks)):
             wanted = (1, 0) if players is None else (len(masks), players.n)
             assert masks.shape == wanted, f"masks of shape {masks.shape}; expected {wanted}"
         shown = _numbers(self._picture, image_masks)
@@ -222,7 +176,7 @@ class NetworkGame:
             else:
                 probs = self._by_joint_passes(window, speech_masks[first], image_masks)
             total += probs.reshape(len(heard), len(shown), self.n_classes)[back]
-        if self._speech is not None:
+        if self.speech is not None:
             self._heard.update(packed(speech_masks))
         return self._scored(total / len(self._windows))
 
@@ -235,8 +189,8 @@ class NetworkGame:
         needed = self._batch_bytes
         parts = []
         for name, players, signals, n_masks in (
-            ("speech", self._speech, self._windows, speech_masks),
-            ("picture", self._image, [self._picture], image_masks),
+            ("speech", self.speech, self._windows, speech_masks),
+            ("picture", self.image, [self._picture], image_masks),
         ):
             if players is not None:
                 parts.append(f"{players.n} {name} parts ({_said(n_masks)} masks)")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .. import audio
 from ..errors import InputError
-from .result import SpeechUnit
+from .parts import SpeechUnit
 from .units import inner_edges, own_frames
 
 FADE_S = 0.010  # two to three periods of a voice: too short to hear a word in, long enough not to click

@@ -129,7 +129,9 @@ class MaskedSignal:
                 new.setdefault(key, at)
         if new and self._branches is not None:
             run, fresh = self._branches, masks[list(new.values())]
-            self._keep(self._batches.run(len(fresh), lambda batch: run(self.inputs(fresh[batch]))))
+            features = self._batches.run(len(fresh), lambda batch: run(self.inputs(fresh[batch])))
+            known = self._features or tuple(own[:0] for own in features)
+            self._features = tuple(np.concatenate(pair) for pair in zip(known, features, strict=True))
         # Only now, so that a failure leaves no number without features.
         self._numbers.update(zip(new, range(self.n_distinct, self.n_distinct + len(new)), strict=True))
         return np.array([self._numbers[key] for key in keys], np.intp)
@@ -156,18 +158,6 @@ class MaskedSignal:
         choices: int = 1 << len(self._players)
         return min(n_masks, choices) * each
 
-    def _keep(self, features: tuple[Array, ...]) -> None:
-        """Add the features of masks that were new, in their order."""
-        used, room = self.n_distinct, self.n_distinct + len(features[0])
-        if not self._features:
-            self._features = features
-            return
-        if room > len(self._features[0]):
-            # Doubled, so that many small additions do not copy everything each time.
-            self._features = tuple(_with_room(old, used, max(room, 2 * used)) for old in self._features)
-        for kept, new in zip(self._features, features, strict=True):
-            kept[used:room] = new
-
 
 def packed(masks: Masks) -> list[bytes]:
     """Return a key for each mask: its bits."""
@@ -183,9 +173,3 @@ def _out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def _with_room(old: Array, used: int, room: int) -> Array:
-    new = np.empty((room, *old.shape[1:]), old.dtype)
-    new[:used] = old[:used]
-    return new

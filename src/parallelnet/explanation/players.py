@@ -6,8 +6,9 @@ what. Speech units own frames (with mel bands: frames of a band), picture units 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +16,19 @@ import numpy.typing as npt
 from .. import audio, image
 from ..errors import InputError, unknown
 from ..options import SignalOptions
-from .baselines import IMAGE_BASELINES, SPEECH_BASELINES
-from .division import speech_division
-from .result import DivisionNode, SpeechUnit
+from ..types import Modality
+from .parts import DivisionNode, SpeechUnit
 from .units import MOST_UNITS, frame_owners
 
 Owners = npt.NDArray[np.int16]
+Signal = npt.NDArray[np.float32]
 
 # Compactness 20 in CIELAB, after a blur of one pixel. With scikit-image's 10 and none, small regions of busy pictures
 # are joined until few are left (24 asked for: 13 on the astronaut, 1 on noise); with 50 regions are nearly the grid.
 SLIC = {"compactness": 20.0, "sigma": 1.0}
+FLOOR_PERCENTILE = 5  # of a mel band over the utterance: the recording's background noise
+SPEECH_BLUR_FRAMES = 8.0  # sigma; 256 ms at the default hop: words melt, the voice's colour and level stay
+IMAGE_BLUR_PIXELS = 12.0  # sigma, of 128: eyes and mouth are gone, light and skin stay
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ class SpeechSignal:
         players: who owns what.
     """
 
-    mel: npt.NDArray[np.float32]
-    baseline: npt.NDArray[np.float32]
+    mel: Signal
+    baseline: Signal
     starts: tuple[int, ...]
     players: Players
 
@@ -71,8 +75,8 @@ class ImageSignal:
         players: who owns what.
     """
 
-    pixels: npt.NDArray[np.float32]
-    baseline: npt.NDArray[np.float32]
+    pixels: Signal
+    baseline: Signal
     players: Players
 
 
@@ -106,7 +110,7 @@ def grid_owners(rows: int, columns: int, seen: tuple[int, int] | None = None) ->
     return (row[:, None] * columns + column[None, :]).astype(np.int16)
 
 
-def superpixel_owners(pixels: npt.NDArray[np.float32], n: int, seen: tuple[int, int] | None = None) -> Owners:
+def superpixel_owners(pixels: Signal, n: int, seen: tuple[int, int] | None = None) -> Owners:
     """Return the superpixel of each pixel, int16 `[128, 128]`: about `n` connected regions of like colour.
 
     SLIC (Achanta et al. 2012, scikit-image). Numbered from 0 in reading order of their first pixels. SLIC starts from
@@ -138,6 +142,120 @@ def superpixel_owners(pixels: npt.NDArray[np.float32], n: int, seen: tuple[int, 
     # Once more by connection: a region in two pieces would be one player in two places. Labels come in reading order.
     connected: npt.NDArray[np.int64] = label(regions, connectivity=1, background=0)  # type: ignore[no-untyped-call]
     return (connected - 1).astype(np.int16)
+
+
+# --- the binary division (Fig. 2): what is halved along which axis; parents stand before their halves ---
+
+
+def speech_division(n_units: int, mel_bands: int = 1) -> tuple[DivisionNode, ...]:
+    """Return the division of speech: the list of units halved by count, its first half with the odd one.
+
+    With mel bands, time and frequency in turn (the paper divides the spectrogram, a picture), time first; where one of
+    them is down to one, the other goes on. Player numbers: unit * mel_bands + band.
+    """
+    return _block_division("speech", n_units, mel_bands, first_axis=0)
+
+
+def grid_division(rows: int, columns: int) -> tuple[DivisionNode, ...]:
+    """Return the division of a grid: rows and columns halved in turn, beginning with whichever there are more of.
+
+    A square grid is first cut into top and bottom. The first half has the odd row or column.
+    """
+    return _block_division("image", rows, columns, first_axis=0 if rows >= columns else 1)
+
+
+def superpixel_division(owners: npt.NDArray[np.int16]) -> tuple[DivisionNode, ...]:
+    """Return the division of superpixels: halved at the median of their centres, along the axis on which these spread.
+
+    Regions have no rows and columns to take turns with: each part is cut across its longer side, measured between its
+    outermost centres (a tie: top from bottom). The first half, upper or left, has the odd region.
+
+    Args:
+        owners: int16 `[128, 128]` from `superpixel_owners`.
+    """
+    sizes = np.bincount(owners.ravel())
+    places = np.indices(owners.shape).reshape(2, -1)
+    centres = np.stack([np.bincount(owners.ravel(), place) / sizes for place in places])
+    nodes: list[DivisionNode] = []
+
+    def add(part: npt.NDArray[np.intp], parent: int) -> None:
+        at = len(nodes)
+        nodes.append(DivisionNode("image", parent, tuple(sorted(part.tolist()))))
+        if len(part) == 1:
+            return
+        spread = np.ptp(centres[:, part], axis=1)
+        along = centres[1 if spread[1] > spread[0] else 0, part]
+        for half in np.array_split(part[np.lexsort((part, along))], 2):  # a tie: the lower number first
+            add(half, at)
+
+    add(np.arange(len(sizes)), -1)
+    return tuple(nodes)
+
+
+def _block_division(modality: Modality, rows: int, columns: int, *, first_axis: int) -> tuple[DivisionNode, ...]:
+    """Return the division of `rows` x `columns` players, numbered row by row."""
+    nodes: list[DivisionNode] = []
+
+    def add(block: npt.NDArray[np.intp], axis: int, parent: int) -> None:
+        at = len(nodes)
+        nodes.append(DivisionNode(modality, parent, tuple(block.ravel().tolist())))
+        if block.size == 1:
+            return
+        axis = axis if block.shape[axis] > 1 else 1 - axis
+        for half in np.array_split(block, 2, axis):
+            add(half, 1 - axis, at)
+
+    add(np.arange(rows * columns).reshape(rows, columns), first_axis, -1)
+    return tuple(nodes)
+
+
+def fold_bands(values: npt.NDArray[Any], mel_bands: int) -> npt.NDArray[Any]:
+    """Return values of units from values of players, `[n_units * mel_bands, ...]` -> `[n_units, ...]`: sums over bands.
+
+    This is the paper's "averaging along the frequency axis" (section 3.3), up to a factor that is the same for all
+    units: spread a player's value evenly over its pixels (m mels by f frames: each has value / (m f)), average over the
+    128 mels of a frame (the bands give value / (m f) * m / 128 each, so their sum / (128 f)), and sum over the unit's f
+    frames: the sum over its bands / 128. Without the 128, units still add up to the speech's value (Eq. 5).
+
+    Only for what adds up: values and interactions, not standard errors.
+    """
+    folded: npt.NDArray[Any] = values.reshape(-1, mel_bands, *values.shape[1:]).sum(axis=1)
+    return folded
+
+
+# --- what absent players are replaced by: the signal's own frames or pixels in, the same shape out --------------------
+
+
+def _mean(signal: Signal, axis: int | tuple[int, ...]) -> Signal:
+    return np.broadcast_to(signal.mean(axis=axis, keepdims=True, dtype=np.float64), signal.shape).astype(np.float32)
+
+
+def _band_floor(mel: Signal) -> Signal:
+    floor = np.percentile(mel, FLOOR_PERCENTILE, axis=1, keepdims=True)
+    return np.broadcast_to(floor, mel.shape).astype(np.float32)
+
+
+def _blurred(signal: Signal, sigma: float, axes: tuple[int, ...]) -> Signal:
+    """Return the signal smoothed by a Gaussian; beyond the ends the first and last value go on."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth: Signal = gaussian_filter(signal, sigma, mode="nearest", axes=axes)
+    return smooth
+
+
+# The paper keeps the other modality "as zero" (section 3.3): `silence` and `black`, the defaults. The others ask the
+# model about something that it is more used to; an explanation that hangs on the choice is worth little.
+SPEECH_BASELINES: dict[str, Callable[[Signal], Signal]] = {
+    "silence": np.zeros_like,
+    "band-floor": _band_floor,
+    "mean": lambda mel: _mean(mel, 1),
+    "blur": lambda mel: _blurred(mel, SPEECH_BLUR_FRAMES, (1,)),
+}
+IMAGE_BASELINES: dict[str, Callable[[Signal], Signal]] = {
+    "black": np.zeros_like,
+    "mean": lambda pixels: _mean(pixels, (1, 2)),
+    "blur": lambda pixels: _blurred(pixels, IMAGE_BLUR_PIXELS, (1, 2)),
+}
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
@@ -196,7 +314,7 @@ def speech_signal(
 
 
 def image_signal(
-    pixels: npt.NDArray[np.float32], owners: Owners, division: tuple[DivisionNode, ...], *, baseline: str = "black"
+    pixels: Signal, owners: Owners, division: tuple[DivisionNode, ...], *, baseline: str = "black"
 ) -> ImageSignal:
     """Return the picture side of a game.
 

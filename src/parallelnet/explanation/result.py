@@ -1,6 +1,6 @@
-"""What an explanation says: frozen records, their JSON, and the way to other toolkits.
+"""What an explanation says, its JSON, and the way to other toolkits.
 
-They know no other part of the program, so that explaining, plotting and reporting can all read them.
+It knows no other part of the program, so that explaining, plotting and reporting can all read it.
 """
 
 from __future__ import annotations
@@ -10,168 +10,26 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from html import escape
+from itertools import chain
 from typing import Any, Self
 
 from ..errors import InputError, MissingExtraError
 from ..types import Modality, Prediction
+from .parts import Budget, ClassValues, DivisionNode, Material, Sensitivity, SpeechUnit
 
+__all__ = ["ClassValues", "Explanation", "Material"]
 
-@dataclass(frozen=True, slots=True)
-class SpeechUnit:
-    """One player of the speech: a word, or a segment.
-
-    Attributes:
-        start_s: where the word or segment begins, in seconds from the start of the file that was given.
-        end_s: where it ends.
-        word: the word as it was given or recognised; "" for a segment.
-        reach_start_s: from here on every moment is this unit's: a pause goes to the nearer word. For a segment the
-            same as `start_s`.
-        reach_end_s: up to here; the reaches of all units cover the speech without gap or overlap.
-    """
-
-    start_s: float
-    end_s: float
-    word: str
-    reach_start_s: float
-    reach_end_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class DivisionNode:
-    """One part of the binary division of a modality (paper Fig. 2).
-
-    Attributes:
-        modality: `speech` or `image`.
-        parent: place of the part that it is a half of, in `Explanation.nodes`; -1 for a whole modality.
-        units: places of its units, in ascending order; one for a leaf. Of speech with `mel_bands` above 1, the
-            places of its parts: unit * mel_bands + band.
-    """
-
-    modality: Modality
-    parent: int
-    units: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ClassValues:
-    """What the parts of a sample did to the score of one class; all in units of that score.
-
-    Attributes:
-        base: v(0), the score with every part at its baseline.
-        speech_alone: v(S), the score with the speech present and the picture at its baseline; `base` without speech.
-        image_alone: v(I), likewise.
-        full: v(S, I), the score of the whole sample: what `predict` says, where the score is the probability.
-        speech: value of the speech as a whole; 0 where there is none.
-        image: value of the picture as a whole.
-        speech_units: value of each speech unit.
-        image_units: value of each picture unit; of a grid row by row.
-        speech_bands: `[speech unit][mel band]`, lowest band first, where the spectrogram was divided over frequency as
-            well (`mel_bands` above 1); else empty.
-        speech_errors: standard error of each speech unit's value where the method samples; else empty.
-        image_errors: likewise of each picture unit.
-        interactions: `[speech unit][picture unit]`, what the two told only together (Shapley interaction index); None
-            where the method does not give it.
-        nodes: value of each of `Explanation.nodes`.
-        lost: for each of `Explanation.nodes`, its value less the sum of its halves' (0 for leaves): what `paper`'s
-            division loses on the way down; 0 everywhere for `owen`.
-    """
-
-    base: float
-    speech_alone: float
-    image_alone: float
-    full: float
-    speech: float
-    image: float
-    speech_units: tuple[float, ...] = ()
-    image_units: tuple[float, ...] = ()
-    speech_bands: tuple[tuple[float, ...], ...] = ()
-    speech_errors: tuple[float, ...] = ()
-    image_errors: tuple[float, ...] = ()
-    interactions: tuple[tuple[float, ...], ...] | None = None
-    nodes: tuple[float, ...] = ()
-    lost: tuple[float, ...] = ()
-
-    @property
-    def synergy(self) -> float:
-        """v(S, I) - v(S) - v(I) + v(0): what speech and picture told only together."""
-        return self.full - self.speech_alone - self.image_alone + self.base
-
-    @property
-    def efficiency_gap(self) -> float:
-        """How far the units' values are from adding up to `full - base` (paper Eq. 5), 0 or more."""
-        return abs(math.fsum((*self.speech_units, *self.image_units)) - (self.full - self.base))
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What an explanation cost.
-
-    Attributes:
-        speech_passes: masked speech inputs that the method asks the speech branches about, all windows together.
-        image_passes: masked pictures that it asks the image branches about, once for each window.
-        passes_saved: how many of those two the network did not run, because it had seen the very same input before:
-            the picture is the same for every window, and a mask may change nothing in a window.
-        joint_passes: passes of a whole network whose branches do not separate; the first three are 0 then.
-        head_evaluations: rows that the head computed.
-        n_windows: windows of the speech; 1 without speech.
-    """
-
-    speech_passes: int = 0
-    image_passes: int = 0
-    passes_saved: int = 0
-    joint_passes: int = 0
-    head_evaluations: int = 0
-    n_windows: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Sensitivity:
-    """The same explanation under another pair of baselines.
-
-    Attributes:
-        speech_baseline: what absent speech was replaced by; "" without speech.
-        image_baseline: what absent cells were replaced by; "" without a picture.
-        base: v(0) of the target under it.
-        speech: value of the speech as a whole.
-        image: value of the picture as a whole.
-        rank_correlation: Spearman's, of all units' values with those of the explanation, -1 to 1; None where all of
-            them are equal.
-    """
-
-    speech_baseline: str
-    image_baseline: str
-    base: float
-    speech: float
-    image: float
-    rank_correlation: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """The signals that an explanation is about, for plots and reports; never written into its JSON.
-
-    Attributes:
-        waveform: the whole speech, float32 `[n]` at 16 kHz, as given, whole; None without speech.
-        kept: the same with the units of low value silenced (paper section 3.3); None without speech.
-        silenced: what was taken out of `kept`: `waveform - kept`.
-        inverted: speech rebuilt from the masked spectrogram, which the paper tried and rejected; None unless asked for.
-        log_mel: float32 `[128 mels, n_frames]` in [0, 1], the whole of what the windows were cut from; None without
-            speech.
-        log_mel_start_s: time of frame 0 in the file (above 0 where quiet before it was left out).
-        frame_s: seconds between frames.
-        picture: uint8 `[h, w, 3]`, RGB, upright; None without a picture.
-        image_owners: int16 `[128, 128]`, the picture unit that each pixel of the model's square belongs to.
-    """
-
-    waveform: Any = None
-    kept: Any = None
-    silenced: Any = None
-    inverted: Any = None
-    log_mel: Any = None
-    log_mel_start_s: float = 0.0
-    frame_s: float = 0.032
-    picture: Any = None
-    image_owners: Any = None
+# Key in the JSON of a class: its field in `ClassValues`, where it stands there as it is.
+_JSON_KEYS = {
+    "base_value": "base",
+    "full_value": "full",
+    "speech_values": "speech_units",
+    "speech_bands": "speech_bands",
+    "speech_errors": "speech_errors",
+    "interactions": "interactions",
+    "node_values": "nodes",
+    "node_lost": "lost",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +92,7 @@ class Explanation:
     n_samples: int = 0
     seed: int = 0
     sensitivity: tuple[Sensitivity, ...] = ()
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     material: Material | None = field(default=None, compare=False, repr=False)
@@ -388,7 +246,7 @@ class Explanation:
         return record
 
     def _class_dict(self, values: ClassValues) -> dict[str, Any]:
-        record = {
+        first = {
             "base_value": values.base,
             "full_value": values.full,
             "efficiency_gap": values.efficiency_gap,
@@ -397,14 +255,9 @@ class Explanation:
             "synergy": values.synergy,
             "speech_values": values.speech_units,
             "image_values": self._rows(values.image_units),
-            "speech_bands": values.speech_bands,
-            "speech_errors": values.speech_errors,
             "image_errors": self._rows(values.image_errors),
-            "interactions": values.interactions,
-            "node_values": values.nodes,
-            "node_lost": values.lost,
         }
-        return record
+        return first | {key: getattr(values, name) for key, name in _JSON_KEYS.items()}
 
     def to_json(self) -> str:
         """Return the explanation as one JSON object, without its material; the inverse of `from_json`."""
@@ -428,25 +281,18 @@ class Explanation:
         def numbers(rows: Any) -> Any:
             return tuple(map(numbers, rows)) if isinstance(rows, list) else rows
 
-        def flat(rows: Any) -> tuple[float, ...]:
-            return tuple(value for row in rows for value in row)
+        def read(kind: type, own: Mapping[str, Any]) -> Any:
+            return kind(**{each.name: numbers(own[each.name]) for each in fields(kind)})
 
         values = {
             name: ClassValues(
-                base=own["base_value"],
-                full=own["full_value"],
-                speech_alone=own["alone_values"]["speech"],
-                image_alone=own["alone_values"]["image"],
                 speech=own["modality_values"]["speech"],
                 image=own["modality_values"]["image"],
-                speech_units=numbers(own["speech_values"]),
-                image_units=flat(own["image_values"]),
-                speech_bands=numbers(own["speech_bands"]),
-                speech_errors=numbers(own["speech_errors"]),
-                image_errors=flat(own["image_errors"]),
-                interactions=numbers(own["interactions"]),
-                nodes=numbers(own["node_values"]),
-                lost=numbers(own["node_lost"]),
+                speech_alone=own["alone_values"]["speech"],
+                image_alone=own["alone_values"]["image"],
+                image_units=tuple(chain(*own["image_values"])),
+                image_errors=tuple(chain(*own["image_errors"])),
+                **{field: numbers(own[key]) for key, field in _JSON_KEYS.items()},
             )
             for name, own in record["classes"].items()
         }
@@ -454,13 +300,9 @@ class Explanation:
             "prediction": Prediction.from_json(json.dumps(record["prediction"])),
             "values": values,
             "budget": Budget(**record["budget"]),
-            "speech_units": tuple(
-                SpeechUnit(**{f.name: unit[f.name] for f in fields(SpeechUnit)}) for unit in record["speech_units"]
-            ),
-            "nodes": tuple(
-                DivisionNode(node["modality"], node["parent"], tuple(node["units"])) for node in record["nodes"]
-            ),
-            "sensitivity": tuple(Sensitivity(**own) for own in record["sensitivity"]),
+            "speech_units": tuple(read(SpeechUnit, own) for own in record["speech_units"]),
+            "nodes": tuple(read(DivisionNode, own) for own in record["nodes"]),
+            "sensitivity": tuple(read(Sensitivity, own) for own in record["sensitivity"]),
         }
         plain = {f.name for f in fields(cls)} - set(special) - {"material"}
         return cls(**special, **{name: numbers(record[name]) for name in plain})

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import audio
 from ..errors import InputError
-from .result import SpeechUnit
+from .parts import SpeechUnit
 
 OVERLAP_SHARE = 0.5  # of the shorter word: what aligners blur at a border is less, a wrong time is usually more
 MOST_UNITS = np.iinfo(np.int16).max  # frames carry their unit's number as int16

@@ -14,7 +14,8 @@ import numpy as np
 
 from parallelnet.errors import ParallelNetError
 from parallelnet.explanation.explaining import explain
-from parallelnet.explanation.result import Explanation, SpeechUnit
+from parallelnet.explanation.parts import SpeechUnit
+from parallelnet.explanation.result import Explanation
 from parallelnet.predictor import load
 from parallelnet.report import explanation_plots
 from parallelnet.report.drawing import DARK, colour_bar, place, plain, save, score_name, text, unit_shades
