@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parallelnet import audio, image, runtime
-from parallelnet.data import dataset
+from parallelnet.data import dataset, splits
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.explanation import players, units
 from parallelnet.explanation.game import NetworkGame, Score
@@ -67,23 +67,21 @@ class Case:
         """True where a cue was planted."""
         return self.sample.extra["planted"] == "cue"
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the picture."""
+        rows, columns = (int(k) for k in self.sample.extra["grid"].split("x"))
+        return rows, columns
+
     def place(self) -> dict[str, npt.NDArray[np.bool_]]:
         """Return which speech units and which picture cells, row by row, hold the cue."""
-        extra = self.sample.extra
-        found = {}
+        extra, found = self.sample.extra, {}
         if self.sample.speech is not None:
-            found["speech"] = np.zeros(int(extra["n_units"]), np.bool_)
-            found["speech"][[int(k) for k in extra["cue_units"].split()]] = True
+            found["speech"] = np.isin(np.arange(int(extra["n_units"])), [int(k) for k in extra["cue_units"].split()])
         if self.sample.image is not None:
-            found["image"] = np.zeros(_grid(self.sample), np.bool_)
-            found["image"][tuple(int(k) for k in extra["cue_cell"].split())] = True
-            found["image"] = found["image"].ravel()
+            row, column = (int(k) for k in extra["cue_cell"].split())
+            found["image"] = np.arange(self.grid[0] * self.grid[1]) == row * self.grid[1] + column
         return found
-
-
-def _grid(sample: Sample) -> tuple[int, int]:
-    rows, columns = (int(k) for k in sample.extra["grid"].split("x"))
-    return rows, columns
 
 
 def read_cases(folder: Path, split: str, predictor: Predictor) -> tuple[list[Case], Counter[str]]:
@@ -102,53 +100,27 @@ def read_cases(folder: Path, split: str, predictor: Predictor) -> tuple[list[Cas
             f"The model does not know {', '.join(sorted(missing))}. Mend: the --checkpoint trained on it."
         )
     parts = [name for name in ("speech", "image") if getattr(samples[0], name) is not None]
-    removals = [(name,) for name in parts] + ([tuple(parts)] if len(parts) == 2 else [])
-    groups = _groups(samples)
-    said = list(predictor.predict_each(samples))
-    removed = {
-        "+".join(names): list(predictor.predict_each([_without(s, names, folder) for s in samples]))
-        for names in removals
-    }
+    removals = ["", *parts, *(["+".join(parts)] if len(parts) == 2 else [])]
+    outcomes = [predictor.predict_each([_without(s, names.split("+"), folder) for s in samples]) for names in removals]
+    # Samples that share a file, over however many steps, are drawn together.
+    groups = splits.components([replace(s, group=s.speech or "", image_group=s.image or "") for s in samples])
     cases, dropped = [], Counter[str]()
-    for k, sample in enumerate(samples):
-        outcomes = [said[k], *(each[k] for each in removed.values())]
-        failed = [each for each in outcomes if isinstance(each, Exception)]
-        if failed:
-            dropped[f"cannot be read: {type(failed[0]).__name__}"] += 1
+    for sample, group, said in zip(samples, groups, zip(*outcomes, strict=True), strict=True):
+        failed = next((each for each in said if isinstance(each, Exception)), None)
+        if failed is not None:
+            dropped[f"cannot be read: {type(failed).__name__}"] += 1
             continue
-        first, *others = (each for each in outcomes if not isinstance(each, Exception))
-        without = {name: each.probs[sample.label] for name, each in zip(removed, others, strict=True)}
-        heard = {name: each.emotion for name, each in zip(removed, others, strict=True)}
-        cases.append(Case(sample, first.probs, without, heard, groups[k]))
+        first, *others = (each for each in said if not isinstance(each, Exception))
+        without = {name: each.probs[sample.label] for name, each in zip(removals[1:], others, strict=True)}
+        heard = {name: each.emotion for name, each in zip(removals[1:], others, strict=True)}
+        cases.append(Case(sample, first.probs, without, heard, str(group)))
     return cases, dropped
 
 
 def _without(sample: Sample, names: Iterable[str], folder: Path) -> Sample:
     """Return the sample without the cues of some modalities; what has no counterpart has no cue there."""
-    for name in names:
-        path = sample.extra.get(f"without_{name}", "")
-        if path and name == "speech":
-            sample = replace(sample, speech=str(folder / path))
-        elif path:
-            sample = replace(sample, image=str(folder / path))
-    return sample
-
-
-def _groups(samples: Sequence[Sample]) -> list[str]:
-    """Return for each sample the first one that it is tied to by shared files, over however many steps."""
-    root: dict[str, str] = {}
-
-    def find(key: str) -> str:
-        while root.setdefault(key, key) != key:
-            key = root[key]
-        return key
-
-    for s in samples:
-        for path in (s.speech, s.image):
-            if path is not None:
-                a, b = sorted((find(f"sample {s.id}"), find(f"file {path}")))
-                root[a] = b
-    return [find(f"sample {s.id}") for s in samples]
+    paths = {name: sample.extra.get(f"without_{name}") for name in names}
+    return replace(sample, **{name: str(folder / path) for name, path in paths.items() if path})  # type: ignore[arg-type]
 
 
 class Stage:
@@ -181,6 +153,8 @@ class Stage:
         sample = case.sample
         self.column = predictor.classes.index(sample.label)
         self.sides = case.place()
+        self.n = sum(len(side) for side in self.sides.values())  # players
+        self.n_speech = len(self.sides.get("speech", ()))
         self.seed = zlib.crc32(f"{seed} {sample.id}".encode())
         self._heard = self._pixels = None
         if sample.speech is not None:
@@ -192,16 +166,6 @@ class Stage:
         if sample.image is not None:
             self._pixels, _ = image.signal(sample.image, predictor.signals, predictor.limits)
 
-    @property
-    def n(self) -> int:
-        """Players."""
-        return sum(len(side) for side in self.sides.values())
-
-    @property
-    def n_speech(self) -> int:
-        """Players of the speech."""
-        return len(self.sides.get("speech", ()))
-
     def signals(self, baselines: Baselines) -> tuple[players.SpeechSignal | None, players.ImageSignal | None]:
         """Return both sides of a game."""
         speech = picture = None
@@ -209,8 +173,7 @@ class Stage:
             parts = units.segments(len(self._heard) / audio.SAMPLE_RATE_HZ, self.n_speech)
             speech = players.speech_signal(self._heard, self._predictor.signals, parts, baseline=baselines[0])
         if self._pixels is not None:
-            rows_columns = _grid(self.case.sample)
-            owners, halved = players.grid_owners(*rows_columns), players.grid_division(*rows_columns)
+            owners, halved = players.grid_owners(*self.case.grid), players.grid_division(*self.case.grid)
             picture = players.image_signal(self._pixels, owners, halved, baseline=baselines[1])
         return speech, picture
 

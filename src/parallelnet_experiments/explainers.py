@@ -1,4 +1,9 @@
-"""Every explainer of the study behind one function: ours, the peers', gradients, and a random one."""
+"""Every explainer of the study behind one function: ours, the peers', gradients, and a random one.
+
+Gradients come from captum, on the torch network (the `train` extra). What a gradient says of each cell is brought to
+the players that the other methods have. A network is asked about the probability that `predict` says, at its
+temperature and over all windows.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +12,25 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from parallelnet import runtime
-from parallelnet.errors import MissingExtraError, unknown
+from parallelnet.checkpoint import Checkpoint
+from parallelnet.errors import InputError, MissingExtraError, unknown
 from parallelnet.explanation import faithfulness
 from parallelnet.explanation.estimators import EXPLAINERS
 from parallelnet.explanation.faithfulness import Floats
 from parallelnet.explanation.game import NetworkGame
+from parallelnet.explanation.players import ImageSignal, Players, SpeechSignal
 
 from . import peers
 from .evidence import Baselines, Stage
+
+if TYPE_CHECKING:
+    from parallelnet.models.network import ParallelNet
 
 GRADIENTS = ("integrated-gradients", "grad-cam")
 RANDOM = "random"
@@ -32,6 +42,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 """What has to be installed for each explainer that is not ours."""
 MOST_EXACT = 10  # players of a modality: 2^16 passes, at 4 ms each, are too many for a study of many samples
+STEPS = 50  # of integrated gradients: captum's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +63,6 @@ class Said:
     passes: int | None
     seconds: float | None
     cpu_seconds: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain lists."""
-        return {
-            "values": None if self.values is None else self.values.tolist(),
-            "together": None if self.together is None else self.together.tolist(),
-            "passes": self.passes,
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,46 +108,37 @@ def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Sa
     """
     started, cpu_started = time.perf_counter(), time.process_time()
     values = together = None
-    m = stage.n_speech
+    m, n_sides = stage.n_speech, len(stage.sides)
     if name == RANDOM:
         rng = np.random.default_rng(stage.seed)
         values, passes = rng.random(stage.n), 0
-        together = rng.random((m, stage.n - m)) if len(stage.sides) == 2 else None
+        together = rng.random((m, stage.n - m)) if n_sides == 2 else None
     elif name in GRADIENTS:
-        values, passes = _by_gradients(name, stage, baselines, networks)
+        of = Gradients(
+            networks.network, *stage.signals(baselines), column=stage.column, temperature=networks.temperature
+        )
+        values, steps = (of.grad_cam(), n_sides) if name == "grad-cam" else (of.integrated(), STEPS)
+        passes = 2 * n_sides * steps
+    elif name in EXPLAINERS:
+        game = stage.game(baselines, networks.other)
+        found = EXPLAINERS[name](game, n_samples=networks.n_samplings, seed=stage.seed)
+        values = np.concatenate([found.speech[:, stage.column], found.image[:, stage.column]])
+        together = None if found.interactions is None else found.interactions[..., stage.column]
+        passes = game.budget.speech_passes + game.budget.image_passes + 2 * game.budget.joint_passes
     else:
         game = stage.game(baselines, networks.other)
-        if name in EXPLAINERS:
-            found = EXPLAINERS[name](game, n_samples=networks.n_samplings, seed=stage.seed)
-            values = np.concatenate([found.speech[:, stage.column], found.image[:, stage.column]])
-            together = None if found.interactions is None else found.interactions[..., stage.column]
-            passes = game.budget.speech_passes + game.budget.image_passes + 2 * game.budget.joint_passes
+        score, asked = score_of(game, stage.column)
+        halves = [() if side is None else side.division for side in (game.speech, game.image)]
+        question = peers.Question(score, stage.n, m, peers.linkage(*halves), stage.seed % 2**31)
+        if name in peers.VALUES:
+            values = peers.VALUES[name](question)
         else:
-            score, asked = score_of(game, stage.column)
-            halves = [() if side is None else side.division for side in (game.speech, game.image)]
-            question = peers.Question(score, stage.n, m, peers.linkage(*halves), stage.seed % 2**31)
-            if name in peers.VALUES:
-                values = peers.VALUES[name](question)
-            else:
-                together = peers.INTERACTIONS[name](question)[:m, m:]
-            passes = asked["rows"] * len(stage.sides)
+            together = peers.INTERACTIONS[name](question)[:m, m:]
+        passes = asked["rows"] * n_sides
     if stage.shared and networks.other is None:
         return Said(values, together, None, None, None)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu_started
     return Said(values, together, passes, round(wall, 4), round(cpu, 4))
-
-
-def _by_gradients(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> tuple[Floats, int]:
-    from . import gradients
-
-    speech, picture = stage.signals(baselines)
-    asked = gradients.Gradients(
-        networks.network, speech, picture, column=stage.column, temperature=networks.temperature
-    )
-    there = len(stage.sides)
-    if name == "grad-cam":
-        return asked.grad_cam(), 2 * there * there
-    return asked.integrated(), 2 * there * gradients.STEPS
 
 
 def allowed(names: Sequence[str], task: str, n_players: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:
@@ -174,3 +166,157 @@ def allowed(names: Sequence[str], task: str, n_players: Mapping[str, int]) -> tu
         else:
             chosen.append(name)
     return chosen, left_out
+
+
+# --- torch networks ---------------------------------------------------------------------------------------------------
+
+
+def open_network(opened: Checkpoint, *, random_seed: int | None = None) -> ParallelNet:
+    """Return a checkpoint's torch network, in evaluation mode.
+
+    Args:
+        opened: as `checkpoint.read` gives it.
+        random_seed: draw all weights anew, as before training, in place of the checkpoint's.
+
+    Raises:
+        CheckpointError: it has no weights for torch, or others.
+        MissingExtraError: torch is not installed.
+    """
+    _, torch = peers.captum()
+    from parallelnet.models import network, variants, weights
+
+    with torch.random.fork_rng():
+        torch.manual_seed(random_seed or 0)
+        made = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes)
+    if random_seed is None:
+        weights.load_weights(made, opened.weights)
+    return made.eval()
+
+
+class _TorchParts:
+    """Runs a torch network behind `runtime.Model`: what a game needs of one that is in no checkpoint."""
+
+    def __init__(self, network: ParallelNet) -> None:
+        self._network = network
+
+    def run(self, part: runtime.Part, arrays: tuple[npt.NDArray[np.float32], ...]) -> tuple[Any, ...]:
+        """Return the outputs of one part, each [n, ...] float32."""
+        import torch
+
+        with torch.inference_mode():
+            tensors = [torch.from_numpy(np.ascontiguousarray(x)) for x in arrays]
+            if part in ("speech", "image"):
+                outputs = getattr(self._network, f"{part}_branches")(tensors[0])
+            elif part == "joint":
+                outputs = (self._network.logits(*tensors),)
+            else:
+                pairs = zip(tensors[::2], tensors[1::2], strict=True)
+                given = dict(zip(self._network.modalities, pairs, strict=True))
+                outputs = (self._network.head(given.get("speech"), given.get("image")),)
+            return tuple(output.numpy() for output in outputs)
+
+
+def random_model(opened: Checkpoint, seed: int) -> tuple[ParallelNet, runtime.Model]:
+    """Return a network with random weights, and the same ready to be played with (Adebayo et al., arXiv 1810.03292)."""
+    network = open_network(opened, random_seed=seed)
+    return network, runtime.Model(opened, _TorchParts(network), "cpu")
+
+
+class Gradients:
+    """Gradient methods on one sample."""
+
+    def __init__(
+        self,
+        network: ParallelNet,
+        speech: SpeechSignal | None,
+        image: ImageSignal | None,
+        *,
+        column: int,
+        temperature: float,
+    ) -> None:
+        """Take what is explained.
+
+        Args:
+            network: in evaluation mode.
+            speech: the sample's, with the baseline that integrated gradients start from; None without speech.
+            image: likewise.
+            column: class that is explained.
+            temperature: divisor of the logits.
+        """
+        self._captum, self._torch = peers.captum()
+        self._network, self._column, self._temperature = network, column, temperature
+        self._starts = (0,) if speech is None else speech.starts
+        found = [("speech", speech.players, speech.mel, speech.baseline)] if speech is not None else []
+        found += [("image", image.players, image.pixels, image.baseline)] if image is not None else []
+        self._players: dict[str, Players] = {name: side for name, side, *_ in found}
+        self._inputs, self._baselines = (
+            tuple(self._torch.from_numpy(np.array(x)).reshape(1, -1, *x.shape[-2:]) for x in cells)
+            for cells in zip(*((signal, absent) for *_, signal, absent in found), strict=True)
+        )
+
+    def integrated(self) -> Floats:
+        """Return integrated gradients from the baseline (Sundararajan et al. 2017), summed over each player, [n].
+
+        Sums, for they add up to the whole change of the score, like the values of the other methods.
+        """
+        method = self._captum.IntegratedGradients(self._probability)
+        found = method.attribute(self._inputs, baselines=self._baselines, n_steps=STEPS)
+        sides = zip(found, self._players.values(), strict=True)
+        return np.concatenate([_by_player(cells[0].sum(0), side)[0] for cells, side in sides])
+
+    def grad_cam(self) -> Floats:
+        """Return Grad-CAM (Selvaraju et al. 2017) on the last map of each N2, averaged over each player, [n].
+
+        Without its final ReLU, which would only make equal what is below zero. It sees nothing of N1.
+
+        Raises:
+            InputError: more than one window: captum keeps the map of one pass.
+        """
+        if len(self._starts) > 1:
+            raise InputError(f"Grad-CAM takes one window; the speech has {len(self._starts)}.")
+        parts = []
+        for name, side in self._players.items():
+            branches = getattr(self._network, name)
+            layer = self._last_map(branches.n2.backbone)
+            found = self._captum.LayerGradCam(self._probability, layer).attribute(self._inputs).detach()
+            if branches.mirror:  # the map of the picture, and of its mirror image
+                found = (found[:1] + found[1:].flip(3)) / 2
+            resized = self._torch.nn.functional.interpolate
+            cells = resized(found, side.owners.shape, mode="bilinear", align_corners=False)[0, 0]
+            parts.append(np.divide(*_by_player(cells, side)))
+        return np.concatenate(parts)
+
+    def _probability(self, *signals: Any) -> Any:
+        given = dict(zip(self._players, signals, strict=True))
+        probs = []
+        for start in self._starts:
+            speech = given["speech"][..., start : start + 128] if "speech" in given else None
+            logits = self._network.logits(speech, given.get("image")) / self._temperature
+            probs.append(logits.softmax(1)[:, self._column])
+        return self._torch.stack(probs).mean(0)
+
+    def _last_map(self, backbone: Any) -> Any:
+        """Return the module whose output is the last one in the backbone to tell places apart."""
+        seen: list[Any] = []
+
+        def watch(module: Any, _: Any, output: Any) -> None:
+            if isinstance(output, self._torch.Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+                seen.append(module)
+
+        hooks = [module.register_forward_hook(watch) for module in backbone.modules()]
+        try:
+            with self._torch.no_grad():
+                self._probability(*self._inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        assert seen, "no map of the backbone tells places apart"
+        return seen[-1]
+
+
+def _by_player(cells: Any, players: Players) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return the sum of a tensor's cells over each player, and how many cells each has."""
+    owned = players.owners >= 0
+    owners = players.owners[owned].astype(np.int64)
+    sums = np.bincount(owners, cells.double().numpy()[owned], players.n)
+    return sums.astype(np.float64), np.bincount(owners, minlength=players.n)

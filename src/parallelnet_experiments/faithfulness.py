@@ -14,7 +14,8 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,22 +32,24 @@ from parallelnet.predictor import Predictor
 from . import explainers, faithfulness_summary
 from .evidence import Baselines, Case, Stage, read_cases
 from .explainers import GRADIENTS, Networks
+from .material import PLANT_JSON, held
 from .tables import pages
+from .tables.statistics import circumstances
 
 log = logging.getLogger(__name__)
 
-PAIRED_BASELINES: tuple[Baselines, ...] = (("silence", "black"), ("mean", "mean"), ("blur", "blur"))
 BASELINES: dict[str, tuple[Baselines, ...]] = {
     "speech": tuple((name, "black") for name in ("silence", "band-floor", "mean", "blur")),
     "image": tuple(("silence", name) for name in ("black", "mean", "blur")),
-    "pair": PAIRED_BASELINES,
+    "pair": (("silence", "black"), ("mean", "mean"), ("blur", "blur")),
 }
 """For each task, under which baselines values are computed and curves scored; the first one is the default."""
-
 CROSSED = ("owen", "exact", "occlusion", "integrated-gradients")
 """Explainers whose values are computed under every baseline."""
 RANDOMISED = ("owen", "paper", "sampled", "exact", "occlusion", *GRADIENTS)
 """Explainers that are asked about random weights, too; the other peers estimate what these compute."""
+FREE = ("data", "checkpoint", "out", "n_samples", "skip", "n_checks", "explainers", "n_bootstrap", "threads")
+"""Options that what is computed for a sample does not depend on: a journal of others is not gone on with."""
 
 
 class Journal:
@@ -67,23 +70,20 @@ class Journal:
             raise OptionError(f"{path} was computed with other options, model or material. Mend: another --out.")
         kept = [f"{text}\n"]
         for line in whole[1:]:
-            try:
+            with suppress(ValueError, TypeError, KeyError):
                 record = json.loads(line)
                 self.records[record["id"], record["what"]] = record
-            except (ValueError, TypeError, KeyError):
-                continue
-            kept.append(line)
+                kept.append(line)
         if whole and len(kept) < len(whole):
             log.warning("%s: %d damaged lines are computed again", path, len(whole) - len(kept))
         records.write_text(path, "".join(kept))
 
-    def add(self, sample: str, what: str, found: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep what was computed and return it as it will be read again."""
-        record: dict[str, Any] = {"id": sample, "what": what, **found}
+    def add(self, sample: str, what: str, **found: Any) -> None:
+        """Keep what was computed, as it will be read again; arrays become lists."""
+        line = json.dumps({"id": sample, "what": what, **found}, default=np.ndarray.tolist)
         with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
-        self.records[sample, what] = record
-        return record
+            stream.write(line + "\n")
+        self.records[sample, what] = json.loads(line)
 
 
 def measure(options: FaithfulnessOptions) -> Path:
@@ -93,57 +93,48 @@ def measure(options: FaithfulnessOptions) -> Path:
         ManifestError: no planted material, or nothing of it can be explained.
         OptionError: a model that does not fit it, or an `out` of other options.
         MissingExtraError: a peer is not installed.
-        ParallelNetError: another process writes there, or the disk is full; what is computed is kept.
+        ParallelNetError: see `material.held`; what is computed is kept.
     """
-    out = Path(options.out)
-    with records.full_disk_told(out, "the same line goes on"):
-        out.mkdir(parents=True, exist_ok=True)
-        with records.held(out):
-            return _measure(options, out)
+    with held(Path(options.out)):
+        return _measure(options, Path(options.out))
 
 
 def _measure(options: FaithfulnessOptions, out: Path) -> Path:
     folder = Path(options.data)
-    plant = records.read_json(_planted(folder), mend="another --data.", needed=("task",))
-    task = plant["task"]
+    if not (folder / PLANT_JSON).is_file():
+        raise ManifestError(f"{folder} is no planted material: it has no {PLANT_JSON}. See --data.")
+    plant = records.read_json(folder / PLANT_JSON, mend="another --data.", needed=("task",))
     opened = checkpoint.read(checkpoint.resolve(options.checkpoint))
     # A planted picture is seen whole: its cells are those of the file.
     predictor = Predictor(opened, face="off", n_threads=options.threads or None)
     cases, dropped = read_cases(folder, options.split, predictor)
-    log.info("%s: %d samples, %.3f right", task, len(cases), np.mean([case.right for case in cases]))
+    log.info("%s: %d samples, %.3f right", plant["task"], len(cases), np.mean([case.right for case in cases]))
     chosen = drawn(cases, options)
-    n_players = {name: len(side) for name, side in chosen[0].place().items()}
-    names, left_out = explainers.allowed(options.explainers, task, n_players)
     fingerprint = dataset.fingerprint([case.sample for case in cases])
-    head = _head(options) | {"material": fingerprint, "checkpoint": _model_hash(opened)}
-    journal = Journal(out / f"{task}.journal.jsonl", head)
-    modalities = "both" if len(n_players) == 2 else next(iter(n_players))
-    temperature = opened.facts.temperatures.get(modalities, 1.0)
-    network, reason = _network(opened)
-    if network is None:
-        left_out["random weights"] = reason
-        left_out |= {name: reason for name in names if name in GRADIENTS}
-        names = [name for name in names if name not in GRADIENTS]
-    networks = Networks(network, temperature, options.n_samplings)
-    study = _Study(options, task, opened, predictor, networks, journal, names)
+    asked = {name: value for name, value in asdict(options).items() if name not in FREE}
+    head = {**asked, "material": fingerprint, "checkpoint": _model_hash(opened)}
+    journal = Journal(out / f"{plant['task']}.journal.jsonl", head)
+    study, left_out = _study(options, plant["task"], opened, predictor, journal, chosen[0])
     for number, case in enumerate(chosen):
         started = time.perf_counter()
         study.explain(case, checked=number < options.n_checks)
-        log.info(
-            "%s %d of %d: %s, %.1f s", task, number + 1, len(chosen), case.sample.id, time.perf_counter() - started
-        )
+        seconds = time.perf_counter() - started
+        log.info("%s %d of %d: %s, %.1f s", study.task, number + 1, len(chosen), case.sample.id, seconds)
     result = faithfulness_summary.summarise(
-        task, cases, chosen, journal.records, n_bootstrap=options.n_bootstrap, seed=options.seed
+        study.task, cases, chosen, journal.records, n_bootstrap=options.n_bootstrap, seed=options.seed
     )
     result["counts"]["skipped_first"] = options.skip
-    result["dropped"] = dict(dropped)
-    result["left_out"] = left_out
-    result["failed"] = study.failed
-    facts = faithfulness_summary.circumstances(options.threads)
-    material = {"fingerprint": fingerprint, "split": options.split, "options": _published(plant)}
-    model = {"name": opened.facts.name, "sha256": head["checkpoint"], "variant": opened.facts.variant}
-    record = {**result, "options": _head(options), "material": material, "checkpoint": model, **facts}
-    path = out / f"{task}.json"
+    record = {
+        **result,
+        "dropped": dict(dropped),
+        "left_out": left_out,
+        "failed": study.failed,
+        "options": asked,
+        "material": {"fingerprint": fingerprint, "split": options.split, "options": _published(plant)},
+        "checkpoint": {"name": opened.facts.name, "sha256": head["checkpoint"], "variant": opened.facts.variant},
+        **circumstances(options.threads),
+    }
+    path = out / f"{study.task}.json"
     records.write_json(path, record)
     there = [out / f"{name}.json" for name in BASELINES if (out / f"{name}.json").is_file()]
     mend = "remove it, and the same line of that task writes it again."
@@ -164,93 +155,102 @@ def drawn(cases: Sequence[Case], options: FaithfulnessOptions) -> list[Case]:
     return [found[k] for k in taken]
 
 
+@dataclass(frozen=True, slots=True)
 class _Study:
     """Computes what is missing for one sample after the other."""
 
-    def __init__(
-        self,
-        options: FaithfulnessOptions,
-        task: str,
-        opened: checkpoint.Checkpoint,
-        predictor: Predictor,
-        networks: Networks,
-        journal: Journal,
-        names: Sequence[str],
-    ) -> None:
-        self._options, self._opened, self._predictor = options, opened, predictor
-        self._networks, self._journal, self._names = networks, journal, names
-        self._baselines = BASELINES[task]
-        self.failed: dict[str, dict[str, str]] = {}
+    options: FaithfulnessOptions
+    task: str
+    opened: checkpoint.Checkpoint
+    predictor: Predictor
+    networks: Networks
+    journal: Journal
+    names: Sequence[str]
+    failed: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def explain(self, case: Case, *, checked: bool) -> None:
         """Explain one sample by every explainer; where `checked` also its curves, baselines and random weights."""
-        stage = Stage(self._predictor, case, score=self._options.score, seed=self._options.seed, shared=not checked)
-        default = self._baselines[0]
-        for name in self._names:
+        stage = Stage(self.predictor, case, score=self.options.score, seed=self.options.seed, shared=not checked)
+        default, *others = BASELINES[self.task]
+        for name in self.names:
             self._said(name, stage, default)
         if not checked:
             return
-        for baselines in self._baselines[1:]:
-            for name in self._names:
+        for baselines in others:
+            for name in self.names:
                 if name in CROSSED:
                     self._said(name, stage, baselines)
-        for baselines in self._baselines:
-            if (case.sample.id, f"curves@{_name(baselines)}") not in self._journal.records:
-                self._curves(stage, baselines)
+        for baselines in (default, *others):
+            self._curves(stage, baselines)
         self._randomised(stage, default)
 
     def _said(self, name: str, stage: Stage, baselines: Baselines) -> None:
-        key = stage.case.sample.id, f"values:{name}@{_name(baselines)}"
-        if key in self._journal.records:
+        key = stage.case.sample.id, f"values:{name}@{'+'.join(baselines)}"
+        if key in self.journal.records:
             return
         try:
-            self._journal.add(*key, explainers.say(name, stage, baselines, self._networks).to_dict())
+            self.journal.add(*key, **asdict(explainers.say(name, stage, baselines, self.networks)))
         except ParallelNetError as error:
             self.failed.setdefault(name, {})[key[0]] = str(error)
 
     def _curves(self, stage: Stage, baselines: Baselines) -> None:
-        id_, ours = stage.case.sample.id, {}
-        for (sample, what), record in self._journal.records.items():
-            if sample == id_ and what.startswith("values:") and record["values"] is not None:
-                ours[what.removeprefix("values:")] = faithfulness.order(record["values"], stage.seed)
-        random = faithfulness.random_orders(stage.n, self._options.n_orders, stage.seed)
+        key = stage.case.sample.id, f"curves@{'+'.join(baselines)}"
+        if key in self.journal.records:
+            return
+        ours = {
+            what.removeprefix("values:"): faithfulness.order(record["values"], stage.seed)
+            for (sample, what), record in self.journal.records.items()
+            if sample == key[0] and what.startswith("values:") and record["values"] is not None
+        }
+        random = faithfulness.random_orders(stage.n, self.options.n_orders, stage.seed)
         orders = np.concatenate([np.array(list(ours.values())).reshape(-1, stage.n), random])
         found = faithfulness.curves(stage.game(baselines), orders, stage.column)
         areas = np.stack([found.deletion_area, found.insertion_area], axis=1).tolist()
-        self._journal.add(
-            id_,
-            f"curves@{_name(baselines)}",
-            {
-                "areas": dict(zip(ours, areas, strict=False)),
-                "random": areas[len(ours) :],
-                "full": float(found.deletion[0, 0]),
-                "base": float(found.deletion[0, -1]),
-            },
-        )
+        by_name = dict(zip(ours, areas, strict=False))
+        full, base = float(found.deletion[0, 0]), float(found.deletion[0, -1])
+        self.journal.add(*key, areas=by_name, random=areas[len(ours) :], full=full, base=base)
 
     def _randomised(self, stage: Stage, baselines: Baselines) -> None:
-        id_ = stage.case.sample.id
-        wanted = [
-            name for name in self._names if name in RANDOMISED and (id_, f"random:{name}") not in self._journal.records
-        ]
-        if not wanted or self._networks.network is None:
+        id_, known = stage.case.sample.id, self.journal.records
+        wanted = [name for name in self.names if name in RANDOMISED and (id_, f"random:{name}") not in known]
+        if not wanted or self.networks.network is None:
             return
-        from . import gradients
-
         # A network of its own for each sample, so that the average is over networks, too.
-        network, model = gradients.random_model(self._opened, stage.seed % 2**31)
-        networks = replace(self._networks, other=model, network=network)
+        network, model = explainers.random_model(self.opened, stage.seed % 2**31)
+        networks = replace(self.networks, other=model, network=network)
         for name in wanted:
-            trained = self._journal.records.get((id_, f"values:{name}@{_name(baselines)}"))
+            trained = known.get((id_, f"values:{name}@{'+'.join(baselines)}"))
             if trained is not None and trained["values"] is not None:
                 found = explainers.say(name, stage, baselines, networks).values
                 assert found is not None
                 rho = faithfulness.rank_correlation(trained["values"], found)
-                self._journal.add(id_, f"random:{name}", {"rank_correlation": None if math.isnan(rho) else rho})
+                self.journal.add(id_, f"random:{name}", rank_correlation=None if math.isnan(rho) else rho)
 
 
-def _name(baselines: Baselines) -> str:
-    return "+".join(baselines)
+def _study(
+    options: FaithfulnessOptions,
+    task: str,
+    opened: checkpoint.Checkpoint,
+    predictor: Predictor,
+    journal: Journal,
+    first: Case,
+) -> tuple[_Study, dict[str, str]]:
+    """Return the study, and which explainers are left out of it and why; its players are those of the `first` case."""
+    n_players = {name: len(side) for name, side in first.place().items()}
+    names, left_out = explainers.allowed(options.explainers, task, n_players)
+    temperature = opened.facts.temperatures.get("both" if len(n_players) == 2 else next(iter(n_players)), 1.0)
+    network = reason = None
+    if find_spec("torch") is None or find_spec("captum") is None:
+        reason = "torch or captum is not installed"
+    elif not opened.weights.is_file():
+        reason = f"the checkpoint has no {opened.weights.name}"
+    else:
+        network = explainers.open_network(opened)
+    if reason:
+        left_out |= {"random weights": reason, **{name: reason for name in names if name in GRADIENTS}}
+        names = [name for name in names if name not in GRADIENTS]
+    networks = Networks(network, temperature, options.n_samplings)
+    return _Study(options, task, opened, predictor, networks, journal, names), left_out
 
 
 def _published(plant: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,32 +262,7 @@ def _published(plant: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _planted(folder: Path) -> Path:
-    if not (folder / "plant.json").is_file():
-        raise ManifestError(f"{folder} is no planted material: it has no plant.json. See --data.")
-    return folder / "plant.json"
-
-
-def _head(options: FaithfulnessOptions) -> dict[str, Any]:
-    """Return what results depend on: a journal of other values is not gone on with."""
-    kept = asdict(options)
-    for name in ("data", "checkpoint", "out", "n_samples", "skip", "n_checks", "explainers", "n_bootstrap", "threads"):
-        del kept[name]
-    return kept
-
-
 def _model_hash(opened: checkpoint.Checkpoint) -> str:
     paths = [str(opened.graph(name)) for name in opened.facts.graphs]
     hashes = dataset.file_hashes(paths)
     return " ".join(hashes[path][:16] for path in paths)
-
-
-def _network(opened: checkpoint.Checkpoint) -> tuple[Any, str]:
-    """Return the torch network, or None and why there is none."""
-    if find_spec("torch") is None or find_spec("captum") is None:
-        return None, "torch or captum is not installed"
-    if not opened.weights.is_file():
-        return None, f"the checkpoint has no {opened.weights.name}"
-    from . import gradients
-
-    return gradients.open_network(opened), ""

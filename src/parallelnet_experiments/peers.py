@@ -58,21 +58,19 @@ def linkage(speech: Sequence[DivisionNode], image: Sequence[DivisionNode]) -> Fl
     """
     divisions = [division for division in (speech, image) if division]
     n = sum(len(division[0].units) for division in divisions)
-    rows: list[tuple[float, float, float, float]] = []
+    rows: list[tuple[float, ...]] = []
     roots, first = [], 0
     for division in divisions:
         made: dict[int, int] = {}
         for k in reversed(range(len(division))):  # parents stand before their halves
             halves = [made[j] for j, node in enumerate(division) if node.parent == k]
-            if not halves:
-                made[k] = first + division[k].units[0]
-                continue
-            rows.append((*halves, float(len(rows) + 1), float(len(division[k].units))))  # type: ignore[arg-type]
-            made[k] = n + len(rows) - 1
+            made[k] = n + len(rows) if halves else first + division[k].units[0]
+            if halves:
+                rows.append((*halves, len(rows) + 1, len(division[k].units)))
         roots.append(made[0])
         first += len(division[0].units)
     if len(roots) == 2:
-        rows.append((roots[0], roots[1], float(len(rows) + 1), float(n)))
+        rows.append((*roots, len(rows) + 1, n))
     return np.array(rows, np.float64).reshape(-1, 4)
 
 
@@ -81,35 +79,17 @@ def linkage(speech: Sequence[DivisionNode], image: Sequence[DivisionNode]) -> Fl
 
 def shap_partition(asked: Question) -> Floats:
     """Return Owen values of the players by `shap.PartitionExplainer`, on our own division, with no limit."""
-    with _shap(asked.seed) as shap:
-        explainer = shap.explainers.Partition(asked.score, _masker(shap, asked.n, asked.tree))
-        found = explainer(_all(asked.n), max_evals=NO_LIMIT, batch_size=NO_LIMIT, silent=True)
-    return _values(found)
+    return _shap_values(asked, "Partition", tree=asked.tree)
 
 
 def shap_permutation(asked: Question) -> Floats:
     """Return Shapley values by `shap.PermutationExplainer`: its 10 random orders, each forwards and backwards."""
-    with _shap(asked.seed) as shap:
-        explainer = shap.explainers.Permutation(asked.score, _masker(shap, asked.n), seed=asked.seed)
-        evaluations = SHAP_PERMUTATIONS * (2 * asked.n + 1)
-        found = explainer(_all(asked.n), max_evals=evaluations, batch_size=NO_LIMIT, silent=True)
-    return _values(found)
-
-
-def shap_kernel(asked: Question) -> Floats:
-    """Return Shapley values by `shap.KernelExplainer`: its 2,048 and 2 n masks, no feature left out."""
-    with _shap(asked.seed) as shap:
-        explainer = shap.KernelExplainer(lambda rows: asked.score(rows > 0.5), np.zeros((1, asked.n)), silent=True)
-        samples = KERNEL_BUDGET + 2 * asked.n
-        found = explainer.shap_values(_all(asked.n), nsamples=samples, l1_reg=False, silent=True)
-    return np.asarray(found, np.float64).reshape(asked.n)
+    return _shap_values(asked, "Permutation", max_evals=SHAP_PERMUTATIONS * (2 * asked.n + 1))
 
 
 def shap_exact(asked: Question) -> Floats:
     """Return Shapley values by `shap.ExactExplainer`: all 2^n masks."""
-    with _shap(asked.seed) as shap:
-        explainer = shap.explainers.Exact(asked.score, _masker(shap, asked.n))
-        return _values(explainer(_all(asked.n), max_evals=NO_LIMIT, batch_size=NO_LIMIT, silent=True))
+    return _shap_values(asked, "Exact")
 
 
 def shap_interactions(asked: Question) -> Floats:
@@ -118,11 +98,36 @@ def shap_interactions(asked: Question) -> Floats:
     They are Shapley-Taylor indices (Sundararajan et al. 2020), which share what three players tell together otherwise
     than the Shapley interaction index does. shap puts half of it into each of a pair's two places; here it is whole.
     """
+    return 2 * _shap_values(asked, "Exact", interactions=True)
+
+
+def shap_kernel(asked: Question) -> Floats:
+    """Return Shapley values by `shap.KernelExplainer`: its 2,048 and 2 n masks, no feature left out."""
     with _shap(asked.seed) as shap:
-        explainer = shap.explainers.Exact(asked.score, _masker(shap, asked.n))
-        options = {"max_evals": NO_LIMIT, "batch_size": NO_LIMIT, "silent": True}
-        found = np.asarray(explainer(_all(asked.n), interactions=True, **options).values, np.float64)
-    return 2 * found.reshape(asked.n, asked.n)
+        explainer = shap.KernelExplainer(lambda rows: asked.score(rows > 0.5), np.zeros((1, asked.n)), silent=True)
+        samples = KERNEL_BUDGET + 2 * asked.n
+        found = explainer.shap_values(np.ones((1, asked.n)), nsamples=samples, l1_reg=False, silent=True)
+    return np.asarray(found, np.float64).reshape(asked.n)
+
+
+def _shap_values(
+    asked: Question, method: str, *, tree: Floats | None = None, max_evals: int = NO_LIMIT, **options: Any
+) -> Floats:
+    with _shap(asked.seed) as shap:
+
+        class Joint(shap.maskers.Masker):  # type: ignore[misc, name-defined, unused-ignore]
+            """The masked sample is the mask itself: one masker for speech and picture, with one joint division."""
+
+            shape, clustering, immutable_outputs = (1, asked.n), tree, True
+
+            def __call__(self, mask: Any, x: Any) -> tuple[Bools]:
+                return (np.array(self._standardize_mask(mask, x), np.bool_)[None],)
+
+        seed = {"seed": asked.seed} if method == "Permutation" else {}
+        explainer = getattr(shap.explainers, method)(asked.score, Joint(), **seed)
+        limits = {"max_evals": max_evals, "batch_size": NO_LIMIT}
+        found = explainer(np.ones((1, asked.n)), **limits, silent=True, **options)
+    return np.asarray(np.asarray(found.values, np.float64)[0])
 
 
 @contextlib.contextmanager
@@ -143,57 +148,26 @@ def _shap(seed: int) -> Iterator[Any]:
             np.random.set_state(state)
 
 
-def _masker(shap: Any, n: int, tree: Floats | None = None) -> Any:
-    """Return a masker whose masked sample is the mask itself: one for speech and picture, with one joint division."""
-
-    class Joint(shap.maskers.Masker):  # type: ignore[misc, name-defined, unused-ignore]
-        def __init__(self) -> None:
-            self.shape = (1, n)
-            self.clustering = tree
-            self.immutable_outputs = True
-
-        def __call__(self, mask: Any, x: Any) -> tuple[Bools]:
-            return (np.array(self._standardize_mask(mask, x), np.bool_)[None],)
-
-    return Joint()
-
-
-def _all(n: int) -> Floats:
-    return np.ones((1, n))
-
-
-def _values(found: Any) -> Floats:
-    values: Floats = np.asarray(found.values, np.float64)[0]
-    return values
-
-
 # --- captum -----------------------------------------------------------------------------------------------------------
 
 
 def captum_sampling(asked: Question) -> Floats:
     """Return Shapley values by `captum.ShapleyValueSampling`: its 25 random orders, all masks of an order at once."""
-    return _captum(asked, "ShapleyValueSampling", n_samples=CAPTUM_ORDERS)
+    return _captum_values(asked, "ShapleyValueSampling", n_samples=CAPTUM_ORDERS)
 
 
 def occlusion(asked: Question) -> Floats:
     """Return what is lost without each player, by `captum.FeatureAblation`, all masks at once."""
-    return _captum(asked, "FeatureAblation")
+    return _captum_values(asked, "FeatureAblation")
 
 
-def _captum(asked: Question, method: str, **options: Any) -> Floats:
+def _captum_values(asked: Question, method: str, **options: Any) -> Floats:
     captum_attr, torch = captum()
-
-    def forward(rows: Any) -> Any:
-        return torch.as_tensor(asked.score(rows.numpy() > 0.5))
-
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(asked.seed)
-        found = getattr(captum_attr, method)(forward).attribute(
-            torch.ones(1, asked.n, dtype=torch.float64),
-            baselines=torch.zeros(1, asked.n, dtype=torch.float64),
-            perturbations_per_eval=asked.n,
-            **options,
-        )
+        there = torch.ones(1, asked.n, dtype=torch.float64)
+        explainer = getattr(captum_attr, method)(lambda rows: torch.as_tensor(asked.score(rows.numpy() > 0.5)))
+        found = explainer.attribute(there, baselines=0 * there, perturbations_per_eval=asked.n, **options)
     return np.asarray(found.numpy(), np.float64).reshape(asked.n)
 
 
@@ -216,8 +190,8 @@ def captum() -> tuple[Any, Any]:
 
 def shapiq_exact(asked: Question, index: str = "SV") -> Floats:
     """Return exact values by `shapiq.ExactComputer`: Shapley values [n] (`SV`) or interactions [n, n] (`SII`)."""
-    found = _shapiq().ExactComputer(game=asked.score, n_players=asked.n)(index, order=1 if index == "SV" else 2)
-    return _of_order(found, asked.n, 1 if index == "SV" else 2)
+    order = 1 if index == "SV" else 2
+    return _of_order(_shapiq().ExactComputer(game=asked.score, n_players=asked.n)(index, order=order), asked.n, order)
 
 
 def shapiq_sampled(asked: Question) -> Floats:
@@ -225,8 +199,7 @@ def shapiq_sampled(asked: Question) -> Floats:
     approximator = _shapiq().KernelSHAPIQ(n=asked.n, max_order=2, index="SII", random_state=asked.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it needs fewer masks than it was allowed
-        found = approximator.approximate(budget=KERNEL_BUDGET + 2 * asked.n, game=asked.score)
-    return _of_order(found, asked.n, 2)
+        return _of_order(approximator.approximate(budget=KERNEL_BUDGET + 2 * asked.n, game=asked.score), asked.n, 2)
 
 
 def _shapiq() -> Any:
@@ -241,8 +214,7 @@ def _of_order(found: Any, n: int, wanted: int) -> Floats:
     values = np.zeros((n,) * wanted)
     for players, value in found.dict_values.items():
         if len(players) == wanted:
-            values[players] = value
-            values[players[::-1]] = value
+            values[players] = values[players[::-1]] = value
     return values
 
 

@@ -6,19 +6,36 @@ and changes its mind without the cue, an explanation must point at the cue.
 
 What could give the cue away elsewhere is kept out. A voice's cue is as loud as the speech around it, because the
 log-mel is relative to the loudest band of the whole clip: a louder cue would show in every other frame. Pictures are
-grey, because FER-2013 is. The class `none` has joints and pasted patches too, so that those are no evidence.
+grey, because FER-2013 is. The class `none` has joints and pasted patches too, so that those are no evidence. No
+speaker, no face and no background stands in two splits; speakers and faces are where `build pairs` had them for the
+bundled model, whose ears and eyes may then be started from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import functools
+import logging
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 from PIL import Image
 
-from parallelnet import audio, image
+from parallelnet import audio, image, records
+from parallelnet.data import dataset, dealing, splits
+from parallelnet.data.corpora import CORPORA, read_corpus
+from parallelnet.errors import InputError, ManifestError, OptionError
+from parallelnet.options import PairsOptions, PlantOptions
+from parallelnet.types import SPLITS, Sample
+
+log = logging.getLogger(__name__)
 
 CLIP_SAMPLES = audio.N_FRAMES * audio.hop()  # one window: 4.096 s, 128 frames of 32 ms
 FADE_SAMPLES = 160  # 10 ms: no click, and short against a unit
@@ -28,6 +45,8 @@ FEATHER_PIXELS = 3  # of 64, over which a face fades into the picture around it
 PEAK = 0.9
 NONE = "none"  # class of clips and pictures without a cue
 NEUTRAL = "neutral"  # what corpora call the speech that cues are planted in
+FACELESS_JSON = "faceless.json"
+SPEEDS = (0.85, 0.92, 1.0, 1.08, 1.17)  # of the training voices; about a semitone and a half apart
 
 Grey = npt.NDArray[np.uint8]
 """[height, width]."""
@@ -67,9 +86,8 @@ def neutral_bed(utterances: Sequence[audio.Waveform], rng: np.random.Generator) 
         for number in rng.permutation(len(utterances)):
             piece = utterances[number].copy()
             piece[:JOINT_SAMPLES] *= fade_in
-            joined[-JOINT_SAMPLES:] *= fade_in[::-1]
-            joined[-JOINT_SAMPLES:] += piece[:JOINT_SAMPLES]
-            joined = np.concatenate([joined, piece[JOINT_SAMPLES:]])
+            piece[:JOINT_SAMPLES] += joined[-JOINT_SAMPLES:] * fade_in[::-1]
+            joined = np.concatenate([joined[:-JOINT_SAMPLES], piece])
     first = int(rng.integers(len(joined) - CLIP_SAMPLES + 1))
     return joined[first : first + CLIP_SAMPLES].copy()
 
@@ -108,7 +126,7 @@ def plant_speech(
     weight[-FADE_SAMPLES:] = weight[FADE_SAMPLES - 1 :: -1]
     cue = np.zeros_like(bed)
     cue[start:end] = part(end - start) * weight
-    cue *= np.float32(np.sqrt(loudest_band(bed) / loudest_band(cue)))
+    cue *= np.float32(np.sqrt(_loudest_band(bed) / _loudest_band(cue)))
     mixed = bed.copy()
     mixed[start:end] *= 1 - weight
     mixed += cue
@@ -116,7 +134,7 @@ def plant_speech(
     return SpeechPlant(mixed * scale, bed * scale, start, end, tuple(range(first, first + n_cue)))
 
 
-def loudest_band(waveform: audio.Waveform) -> float:
+def _loudest_band(waveform: audio.Waveform) -> float:
     """Return the power of the loudest mel band in any frame, to which `audio.log_mel` is relative."""
     padded = np.pad(waveform, audio.N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, audio.N_FFT)[:: audio.hop()]
@@ -127,6 +145,74 @@ def loudest_band(waveform: audio.Waveform) -> float:
 def _rise(n: int) -> npt.NDArray[np.float32]:
     # Raised cosine: it and its mirror image sum to 1.
     return np.square(np.sin(np.pi / 2 * (np.arange(n) + 0.5) / n)).astype(np.float32)
+
+
+def _trimmed(path: str, speed: float = 1.0) -> audio.Waveform:
+    """Return an utterance without the quiet at its ends, as fast as asked."""
+    wave, rate = audio.trim(audio.read(path)), audio.SAMPLE_RATE_HZ
+    return wave if speed == 1 else soxr.resample(wave, rate * speed, rate)
+
+
+class Voices:
+    """Utterances of one split, trimmed; emotions as cues, neutral ones as beds."""
+
+    def __init__(self, samples: Sequence[Sample], speeds: Sequence[float] = (1.0,)) -> None:
+        """Take the utterances, those labelled `neutral` among them.
+
+        Args:
+            samples: of one split.
+            speeds: at which a speaker may be heard, as a tape is: other voices, where there are few to learn from.
+        """
+        self.speeds = tuple(speeds)
+        self.wave = functools.cache(_trimmed)
+        self.cues = _by([s for s in samples if s.label != NEUTRAL], "label")
+        self.neutral = _by([s for s in samples if s.label == NEUTRAL], "group")
+
+    def plant(self, cue: Sample, options: PlantOptions, rng: np.random.Generator) -> SpeechPlant:
+        """Return 4.096 s of neutral speech of the same speaker with a part of `cue` in it.
+
+        A neutral cue stands for its speaker: what is planted is any neutral part, joints included.
+        """
+        fewest, most = options.cue_range
+        speed = float(rng.choice(self.speeds))
+        neutral = [self.wave(s.speech, speed) for s in self.neutral[cue.group]]
+        bed = neutral_bed(neutral, rng)
+        wave = neutral_bed(neutral, rng) if cue.label == NEUTRAL else self.wave(cue.speech, speed)
+        n_cue = int(rng.integers(fewest, most + 1))
+        return plant_speech(bed, lambda n: voiced_part(wave, n, rng), options.units, n_cue, rng)
+
+
+def read_voices(options: PlantOptions) -> dict[str, Voices]:
+    """Return the utterances of each split, speakers in one split each."""
+    name, colon, path = options.speech.partition(":")
+    if not colon or name not in CORPORA:
+        raise OptionError(f"--speech is {options.speech!r}; needed: CORPUS:PATH of a corpus with neutral speech.")
+    labels = {**(CORPORA[name].labels or {}), NEUTRAL: NEUTRAL}
+    wanted = {NEUTRAL, *options.voices}
+    speech = tuple(s for s in read_corpus(name, path, labels=labels).samples if s.label in wanted)
+    speech = _clear(speech, "speech", options)
+    longest = -(-options.cue_range[1] * CLIP_SAMPLES // options.units)
+    voices = {}
+    for split in SPLITS:
+        here = [s for s in speech if _side(s.group, options) == split]
+        voices[split] = these = Voices(here, SPEEDS if split == "train" else (1.0,))
+        for label in options.voices:
+            long_enough = [s for s in these.cues[label] if len(these.wave(s.speech)) >= longest * max(these.speeds)]
+            n_short = len(these.cues[label]) - len(long_enough)
+            if n_short:
+                log.info("%s: %d utterances of %s left out: shorter than the cue", split, n_short, label)
+            these.cues[label] = [s for s in long_enough if these.neutral[s.group]]
+        _need(split, "utterance", these.cues, options.voices)
+    return voices
+
+
+def _side(speaker: str, options: PlantOptions) -> str:
+    """Return the split of a speaker, told by name or by the number at its end (`actor_07`: 7)."""
+    number = re.search(r"\d+$", speaker)
+    names = {speaker, number[0].lstrip("0")} if number else {speaker}
+    if names & set(options.test_speakers):
+        return "test"
+    return "validation" if names & set(options.validation_speakers) else "train"
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
@@ -172,3 +258,110 @@ def plant_image(bed: Grey, patch: Grey, grid: tuple[int, int], rng: np.random.Ge
     pixels = bed.copy()
     pixels[here] = np.rint(weight * fitted + (1 - weight) * bed[here]).astype(np.uint8)
     return ImagePlant(pixels, bed, (row, column))
+
+
+class Pictures:
+    """Faces and backgrounds of one split."""
+
+    def __init__(self, faces: Sequence[Sample], backgrounds: Sequence[Sample]) -> None:
+        """Take the samples."""
+        self.backgrounds, self.cues = list(backgrounds), _by(faces, "label")
+
+    def bed(self, sample: Sample, grid: tuple[int, int], rng: np.random.Generator) -> Grey:
+        """Return a background's picture."""
+        return background(image.read(sample.image or ""), grid, rng)
+
+    def face(self, sample: Sample) -> Grey:
+        """Return a face."""
+        return np.asarray(Image.fromarray(image.read(sample.image or "")).convert("L"))
+
+
+def read_pictures(options: PlantOptions) -> dict[str, Pictures]:
+    """Return faces and backgrounds of each split; a background's content decides where it goes."""
+    # All classes are dealt, planted or not: a face then stands in the split in which the bundled model has it.
+    faces = _dealt(tuple(s for s in dataset.open_data(options.image) if s.label and s.image is not None), options)
+    faces = _clear(tuple(s for s in faces if s.label in options.faces), "image", options)
+    found: dict[str, Sample] = {}
+    for s in dataset.with_image_groups([s for s in dataset.open_data(options.backgrounds) if s.image is not None]):
+        found.setdefault(s.image_group, s)
+    beds: dict[str, list[Sample]] = defaultdict(list)
+    for key in faceless(found, options.n_backgrounds, Path(options.out).parent / FACELESS_JSON):
+        tenth = int(key[-4:], 16) % 10
+        beds["test" if tenth < 2 else "validation" if tenth == 2 else "train"].append(found[key])
+    pictures = {split: Pictures([s for s in faces if s.split == split], beds[split]) for split in SPLITS}
+    for split, these in pictures.items():
+        _need(split, "face", these.cues, options.faces)
+        _need(split, "background", {"": these.backgrounds}, ("",))
+    return pictures
+
+
+def faceless(pictures: Mapping[str, Sample], n: int, kept: Path) -> list[str]:
+    """Return the keys of the first `n` pictures that can be read and in which our face finder finds no face.
+
+    Args:
+        pictures: by the sha256 of their bytes, which is also the order.
+        n: how many are enough.
+        kept: JSON file that remembers what was found, since a search takes 0.2 s.
+    """
+    mend = "remove it, and the pictures are looked at again."
+    known: dict[str, bool] = records.read_json(kept, mend=mend) if kept.is_file() else {}
+    clean: list[str] = []
+    n_seen = 0
+    for key in sorted(pictures):
+        if len(clean) == n:
+            break
+        if key not in known:
+            known[key] = False
+            with suppress(InputError):
+                known[key] = image.crop_face(image.read(pictures[key].image or ""))[1].status == "not-found"
+            if len(known) % 200 == 0:
+                records.write_json(kept, known)
+        n_seen += 1
+        clean += [key] if known[key] else []
+    records.write_json(kept, known)
+    log.info("%d of %d backgrounds left out: a face, or unreadable", n_seen - len(clean), n_seen)
+    return clean
+
+
+def _dealt(faces: tuple[Sample, ...], options: PlantOptions) -> tuple[Sample, ...]:
+    """Return the faces with the splits that `build pairs` gives them, as for the bundled model."""
+    same = PairsOptions("", options.image, "", image_test_split=options.image_test_split)
+    faces = dealing.distinct_pictures(faces, same, Counter())
+    train = tuple(s for s in faces if s.split in ("train", ""))
+    cut = {s.id for s in splits.carve_validation(train, same.image_validation, same.seed)[1]}
+    return tuple(replace(s, split="validation") if s.id in cut else s for s in faces)
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+
+def _by(samples: Sequence[Sample], column: str) -> dict[str, list[Sample]]:
+    found: dict[str, list[Sample]] = defaultdict(list)
+    for s in samples:
+        found[getattr(s, column)].append(s)
+    return found
+
+
+def _clear(
+    samples: tuple[Sample, ...], modality: Literal["speech", "image"], options: PlantOptions
+) -> tuple[Sample, ...]:
+    """Return the neutral samples and those whose class the bundled model sees or hears clearly."""
+    if not options.min_cue_prob:
+        return samples
+    from parallelnet.predictor import load
+
+    candidates = [s for s in samples if s.label != NEUTRAL]
+    said = load(n_threads=1).predict_each(candidates, modalities=modality)
+    unclear = {
+        s.id
+        for s, p in zip(candidates, said, strict=True)
+        if isinstance(p, Exception) or p.probs[s.label] < options.min_cue_prob
+    }
+    log.info("%s: %d of %d cues left out: not clear to the bundled model", modality, len(unclear), len(candidates))
+    return tuple(s for s in samples if s.id not in unclear)
+
+
+def _need(split: str, what: str, have: Mapping[str, Sequence[Sample]], wanted: Sequence[str]) -> None:
+    for label in wanted:
+        if not have.get(label):
+            raise ManifestError(f"There is no {what}{f' of {label}' if label else ''} to plant in {split}.")

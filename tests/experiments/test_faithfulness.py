@@ -4,6 +4,7 @@ import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,12 +206,13 @@ def test_a_removed_cue_is_another_file(material):
     assert without.image == sample.image
 
 
-def test_samples_that_share_a_file_are_drawn_together():
-    def sample(name, speech, image):
-        return Sample(name, speech=speech, image=image)
-
-    rows = [sample("a", "1", "x"), sample("b", "1", "y"), sample("c", "2", "y"), sample("d", "3", None)]
-    groups = evidence._groups(rows)
+def test_samples_that_share_a_file_are_drawn_together(monkeypatch, tmp_path):
+    files = {"a": ("1", "x"), "b": ("1", "y"), "c": ("2", "y"), "d": ("3", "z")}
+    rows = [Sample(k, *paths, label="sad", split="test", extra={"planted": "cue"}) for k, paths in files.items()]
+    monkeypatch.setattr(evidence.dataset, "open_data", lambda folder: rows)
+    said = SimpleNamespace(probs={"sad": 1.0}, emotion="sad")
+    predictor = SimpleNamespace(classes=("sad",), predict_each=lambda samples: [said] * len(samples))
+    groups = [case.group for case in evidence.read_cases(tmp_path, "test", predictor)[0]]
     assert groups[0] == groups[1] == groups[2] != groups[3]
 
 
@@ -419,9 +421,7 @@ def tiny():
 
 
 def gradients_of(network, speech, image):
-    from parallelnet_experiments import gradients
-
-    return gradients.Gradients(network, speech, image, column=1, temperature=1.5)
+    return explainers.Gradients(network, speech, image, column=1, temperature=1.5)
 
 
 def test_integrated_gradients_add_up(tiny, stage):
@@ -449,12 +449,10 @@ def test_grad_cam_of_a_mirrored_picture_is_mirrored(tiny, stage):
 
 
 def test_random_networks_differ_by_seed_and_play(tiny, stage):
-    from parallelnet_experiments import gradients
-
     _, opened = tiny
     tables = []
     for seed in (1, 1, 2):
-        network, model = gradients.random_model(opened, seed)
+        network, model = explainers.random_model(opened, seed)
         assert not network.training
         tables.append(NetworkGame(
             model, *stage.signals(("silence", "black")), columns=[0, 1, 2]

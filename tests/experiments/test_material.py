@@ -17,8 +17,7 @@ from parallelnet.data.splits import check_disjoint
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.options import PlantOptions
 from parallelnet.types import Sample
-from parallelnet_experiments import material
-from parallelnet_experiments import sources as sources_module
+from parallelnet_experiments import material, planting
 
 EMOTIONS = {"01": 110, "03": 200, "04": 240, "05": 300, "07": 350}  # neutral, happy, sad, anger, hate: code to pitch
 SIZES = {"n_train": 15, "n_validation": 10, "n_test": 20}
@@ -172,10 +171,10 @@ def test_pictures_with_a_face_are_no_background(tmp_path):
     pictures = {"a": portrait, "b": str(tmp_path / "noise.png"), "c": str(tmp_path / "missing.png"), "d": portrait}
     samples = {key: Sample(key, image=path) for key, path in pictures.items()}
     kept = tmp_path / "faceless.json"
-    assert sources_module.faceless(samples, 1, kept) == ["b"]
+    assert planting.faceless(samples, 1, kept) == ["b"]
     assert json.loads(kept.read_text()) == {"a": False, "b": True}  # the others were not looked at: one was enough
     kept.write_text('{"a": true, "b": false}')
-    assert sources_module.faceless(samples, 9, kept) == ["a"]  # what is known is believed
+    assert planting.faceless(samples, 9, kept) == ["a"]  # what is known is believed
     assert json.loads(kept.read_text()) == {"a": True, "b": False, "c": False, "d": False}
 
 

@@ -21,7 +21,8 @@ from parallelnet.report import sample_plots
 from parallelnet.report.drawing import DARK, Shown, heading, panels, save
 from parallelnet.types import Sample
 
-from .runner import Material, Outcome
+from .prepared import Material
+from .study import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,55 +1,43 @@
 """Both modalities, speech alone, picture alone, and each missing at test time; with calibration (paper 4.3.1, 5.4).
 
 Three networks on the same folds: `parallelnet`, `ser-only`, `ier-only`; if asked, also `parallelnet` trained with
-modalities dropped at random. They are rows of `runner`, so runs that `experiment table1` finished in the same --work
-are read, not trained again.
+modalities dropped at random. They are rows of `study`, so runs that `experiment table1` finished in the same --work are
+read, not trained again. Everything is pooled over the folds: each sample is answered once, by the network that did not
+see it, and intervals draw whole components of samples that share a speaker or a picture.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from parallelnet import checkpoint, records
+import numpy as np
+
+from parallelnet import bootstrap, records
+from parallelnet.calibration import Floats
 from parallelnet.errors import ManifestError, OptionError
+from parallelnet.evaluation import MIN_PROB
 from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
 from parallelnet.options import Recipe
 from parallelnet.options.tables import ModalitiesOptions
 
-from ..faithfulness_summary import circumstances
-from . import pages, result_plots, runner
-from .fold_runs import backbones, pool, read_folds
-from .modality_statistics import Answers, figures
+from . import pages, prepared, result_plots, study
 from .rows import TABLE1, Row
-from .starts import start_names
-from .statistics import difference
-from .teacher_rule import built_facts, built_record, refuse_teachers
-
-log = logging.getLogger(__name__)
+from .statistics import Pooled, circumstances, difference, gaps, intervals, join, mean
+from .statistics import figures as pooled_figures
 
 RESULT = "modalities.json"
 PRIVATE = ("data", "out", "work", "init_from")
 """Options that name places of one machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class DroppingRow(Row):
-    """`parallelnet` with another part of its samples missing a modality while training.
-
-    Attributes:
-        dropped: that part.
-    """
-
-    dropped: float = 0.0
-
-    def recipe(self, table: Recipe) -> Recipe:
-        """Return the table's recipe with this part dropped."""
-        return replace(table, modality_dropout=self.dropped)
+CALIBRATED = ("ece", "nll", "brier")
+"""The figures that temperature scaling is there to lower; it leaves the winning class of a window as it is."""
+COVERAGE = 0.9
+"""What conformal sets promise (design section 6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +75,27 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("both", "both-without-speech"),
     ("speech", "both-without-image"),
     ("image", "both-without-speech"),
+    *((dropped.key, plain.key) for dropped, plain in zip(DROPPED, SETTINGS, strict=False)),
 )
-"""Differences, first minus second: what fusion earns over each modality, what a missing one costs, and what a network
-of one modality is ahead of one that has lost the other."""
-DROPPED_QUESTIONS: tuple[tuple[str, str], ...] = tuple(
-    (dropped.key, plain.key) for dropped, plain in zip(DROPPED, SETTINGS, strict=False)
-)
+"""Differences, first minus second: what fusion earns over each modality, what a missing one costs, what a network of
+one modality is ahead of one that has lost the other, and what another dropout changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the networks of all folds say of the samples that each of them did not see, in one setting.
+
+    Attributes:
+        classes: names in the order of the columns.
+        pooled: the predictions.
+        temperatures: of each fold.
+        thresholds: conformal threshold of each fold at `COVERAGE`; None where too few samples were held out.
+    """
+
+    classes: tuple[str, ...]
+    pooled: Pooled
+    temperatures: tuple[float, ...]
+    thresholds: tuple[float | None, ...]
 
 
 def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -> Path:
@@ -107,7 +110,7 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         ManifestError: the data cannot be used, or no network is finished.
         OptionError: the work folder holds other runs, a dropout that the recipe has already, or a start from a
             teacher that made the labels.
-        ParallelNetError: see `runner.held`.
+        ParallelNetError: see `study.held`.
     """
     dropped = options.with_dropout
     if dropped == recipe.modality_dropout:
@@ -118,25 +121,22 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
     rows = [TABLE1[key] for key in ("parallelnet", "ser-only", "ier-only")]
     if dropped is not None:
         key, source = f"parallelnet-dropout-{dropped:g}", "design, section 5: missing modality"
-        rows.append(DroppingRow(key, f"modality dropout {dropped:g}", "parallelnet", source, dropped=dropped))
-    built = built_record(options.data)
-    refuse_teachers(options.init_from, built)
-    material = runner.prepare(options)
-    with runner.held(options):
-        outcomes = runner.run_rows(rows, options, recipe, material, init_from=options.init_from, quiet=quiet)
-        if all(outcome.reason for outcome in outcomes):
+        rows.append(Row(key, f"modality dropout {dropped:g}", "parallelnet", source, dropped=dropped))
+    material = prepared.prepare(options)
+    with study.held(options):
+        outcomes = study.Study(options, recipe, material, init_from=options.init_from, quiet=quiet).run(rows)
+        whole = [outcome for outcome in outcomes if not outcome.reason]
+        if not whole:
             raise ManifestError(f"No network is finished on all folds: {outcomes[0].row.key}: {outcomes[0].reason}.")
         answers, missing = _read(outcomes, options, material)
         record = {
             "what": "each modality alone, both, and each missing at test time; calibration",
-            "data": material.describe() | {"built": built_facts(built)},
-            "backbones": {
-                outcome.row.key: backbones(outcome.folder / "fold-0") for outcome in outcomes if not outcome.reason
-            },
+            "data": material.describe(),
+            "backbones": {each.row.key: study.read(each.folder, material)[0].backbones for each in whole},
             "input_side": SMALL_SIDE if options.size == "small" else SIDE,
             "options": {
                 **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
-                "init_from": start_names(options.init_from),
+                "init_from": prepared.start_names(options.init_from),
                 "recipe": asdict(recipe),
             },
             **result(answers, missing, options.n_bootstrap, options.seed),
@@ -151,7 +151,7 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
 
 
 def _read(
-    outcomes: Sequence[runner.Outcome], options: ModalitiesOptions, material: runner.Material
+    outcomes: Sequence[study.Outcome], options: ModalitiesOptions, material: prepared.Material
 ) -> tuple[dict[str, Answers], dict[str, str]]:
     """Return the answers of each setting that was run, and why each of the others was not."""
     by_row = {outcome.row.key: outcome for outcome in outcomes}
@@ -160,13 +160,32 @@ def _read(
     answers, missing = {}, {}
     for setting in (*SETTINGS, *DROPPED):
         outcome = by_row.get(setting.row)
-        if outcome is None:
-            missing[setting.key] = "not run: no --with-dropout"
-        elif outcome.reason:
-            missing[setting.key] = outcome.reason
+        if outcome is None or outcome.reason:
+            missing[setting.key] = outcome.reason if outcome else "not run: no --with-dropout"
         else:
-            answers[setting.key] = read_answers(outcome.folder, options.folds, setting.setting, material)
+            answers[setting.key] = read_answers(outcome.folder, setting.setting, material)
     return answers, missing
+
+
+def read_answers(folder: Path, setting: str, material: prepared.Material) -> Answers:
+    """Return what the networks of a run folder said in one setting, all folds together.
+
+    Args:
+        folder: of `train`, whole.
+        setting: `both`, `speech` or `image`.
+        material: says what bootstraps draw whole.
+
+    Raises:
+        ManifestError: a fold was not tested in this setting.
+    """
+    folds = study.read(folder, material, setting)
+    facts = [fold.facts for fold in folds]
+    return Answers(
+        classes=facts[0].classes,
+        pooled=join([fold.said for fold in folds]),
+        temperatures=tuple(each.temperatures[setting] for each in facts),
+        thresholds=tuple(each.conformal.get(setting) for each in facts),
+    )
 
 
 def result(answers: Mapping[str, Answers], missing: Mapping[str, str], n_bootstrap: int, seed: int) -> dict[str, Any]:
@@ -182,12 +201,11 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], n_bootstr
     found = {key: figures(each, **given) for key, each in answers.items()}
     title = {setting.key: setting.title for setting in (*SETTINGS, *DROPPED)}
     rows: list[dict[str, Any]] = []
-    for setting in (*SETTINGS, *DROPPED):
-        head = {"key": setting.key, "title": setting.title, "network": setting.row, "setting": setting.setting}
-        known = {"found": found[setting.key]} if setting.key in found else {"missing": missing[setting.key]}
-        rows.append({**head, **known})
+    for each in (*SETTINGS, *DROPPED):
+        known = {"found": found[each.key]} if each.key in found else {"missing": missing[each.key]}
+        rows.append({"key": each.key, "title": each.title, "network": each.row, "setting": each.setting, **known})
     differences: list[dict[str, Any]] = []
-    for first, second in (*QUESTIONS, *DROPPED_QUESTIONS):
+    for first, second in QUESTIONS:
         pair = {"first": first, "second": second, "first_title": title[first], "second_title": title[second]}
         without = next((key for key in (first, second) if key not in answers), None)
         known = (
@@ -202,27 +220,82 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], n_bootstr
     return {"classes": list(classes), "rows": rows, "differences": differences, "best_single": best}
 
 
-def read_answers(folder: Path, n_folds: int, setting: str, material: runner.Material) -> Answers:
-    """Return what the networks of a run folder said in one setting, all folds together.
+# --- figures of one setting -------------------------------------------------------------------------------------------
+
+
+def figures(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+    """Return everything that is told of one setting, ready for strict JSON: classes, calibration, conformal sets.
 
     Args:
-        folder: of `train`, whole.
-        n_folds: how many folds it has.
-        setting: `both`, `speech` or `image`.
-        material: says what bootstraps draw whole.
-
-    Raises:
-        ManifestError: a fold was not tested in this setting.
+        answers: pooled over the folds.
+        n_bootstrap: rounds of each interval.
+        seed: of the bootstrap.
     """
-    folds = read_folds(folder, n_folds)
-    for number, fold in enumerate(folds):
-        if setting not in fold.record["test"]:
-            there = ", ".join(fold.record["test"])
-            raise ManifestError(f"{folder.name}, fold {number} was not tested with {setting}; there are {there}.")
-    facts = [checkpoint.read(fold.folder / "checkpoint").facts for fold in folds]
-    return Answers(
-        classes=facts[0].classes,
-        pooled=pool([replace(fold, setting=setting) for fold in folds], material),
-        temperatures=tuple(each.temperatures[setting] for each in facts),
-        thresholds=tuple(each.conformal.get(setting) for each in facts),
+    row, given = answers.pooled, {"n_bootstrap": n_bootstrap, "seed": seed}
+    before, after = (
+        pooled_figures(replace(row, probs=probs), answers.classes, **given) for probs in (row.raw, row.probs)
     )
+    return {
+        "n": len(row.labels),
+        "metrics": after,
+        "raw_metrics": before,
+        "per_class": per_class(answers, **given),
+        "calibration": {
+            "temperatures": list(answers.temperatures),
+            "change": gaps((row.probs, row.raw), row, CALIBRATED, **given),  # scaled minus raw
+        },
+        "conformal": conformal(answers, **given),
+        "fold_accuracy": [float(row.right[row.folds == k].mean()) for k in np.unique(row.folds)],
+    }
+
+
+def per_class(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+    """Return for each class its samples, precision, recall and F1 with intervals; null where one is not defined."""
+    n_classes, row = len(answers.classes), answers.pooled
+
+    def of(total: Floats) -> dict[str, Floats]:
+        matrix = total[:, : n_classes**2].reshape(-1, n_classes, n_classes)
+        right, true, said = np.einsum("rkk->rk", matrix), matrix.sum(axis=2), matrix.sum(axis=1)
+        parts = {"precision": (right, said), "recall": (right, true), "f1": (2 * right, true + said)}
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+            return {f"{kind} {k}": (a / b)[:, k] for kind, (a, b) in parts.items() for k in range(n_classes)}
+
+    rows = bootstrap.rows(row.labels, row.probs, MIN_PROB)
+    found = intervals(rows, row.groups, of, n_bootstrap=n_bootstrap, seed=seed, called="value")
+    return {
+        name: {
+            "n": int(np.count_nonzero(row.labels == k)),
+            **{kind: found[f"{kind} {k}"] for kind in ("precision", "recall", "f1")},
+        }
+        for k, name in enumerate(answers.classes)
+    }
+
+
+def conformal(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any] | str:
+    """Return how often the conformal set holds the truth and how large it is, or why there are no sets.
+
+    A set holds every class c with 1 - p(c) at most the threshold of the fold, and always the most probable one, as
+    `predict` makes them (design section 6).
+    """
+    row = answers.pooled
+    limit = np.array([answers.thresholds[k] for k in row.folds], dtype=np.float64)  # NaN for None
+    kept = ~np.isnan(limit)
+    if not kept.any():
+        return "no fold had enough validation samples for a threshold"
+    probs, labels = row.probs[kept], row.labels[kept]
+    sets = (1 - probs <= limit[kept, None]) | (probs == probs.max(axis=1, keepdims=True))
+    groups = list(itertools.compress(row.groups, kept))
+    columns = {
+        "coverage": sets[np.arange(len(probs)), labels],
+        "mean_size": sets.sum(axis=1),
+        "one_class": sets.sum(axis=1) == 1,
+    }
+    return {
+        "wanted_coverage": COVERAGE,
+        "thresholds": list(answers.thresholds),
+        "n": len(labels),
+        **{
+            name: mean(column.astype(np.float64), groups, n_bootstrap=n_bootstrap, seed=seed)
+            for name, column in columns.items()
+        },
+    }

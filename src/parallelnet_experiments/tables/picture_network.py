@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +36,6 @@ SMALL_WIDTH = 128
 CONTENT_BATCH = 16
 
 Start = Literal["none", "imagenet"]
-FineTune = Literal["fc6", "all"]
 
 
 class Nothing(N1):
@@ -101,7 +99,9 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
         with torch.no_grad():
             n_features = backbone.eval()(torch.zeros(1, 3, SIDE // facts.input_pool, SIDE // facts.input_pool)).numel()
         backbone.train()
-        dense, width = _dense(n_features), SMALL_WIDTH
+        widths = ((n_features, SMALL_WIDTH), (SMALL_WIDTH, SMALL_WIDTH))
+        layers = [layer for shape in widths for layer in (nn.Linear(*shape), nn.ReLU(), nn.Dropout())]
+        dense, width = nn.Sequential(*layers), SMALL_WIDTH
     else:
         model: Any = vgg19(start)
         prepare = nn.Upsample(VGG_SIDE, mode="bilinear", align_corners=False)
@@ -112,71 +112,27 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
     return ParallelNet(classes, None, image, SingleHead(nn.Linear(width, len(classes))), embed_dim=width)
 
 
-def _dense(n_features: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before in (n_features, SMALL_WIDTH):
-        layers += [nn.Linear(before, SMALL_WIDTH), nn.ReLU(), nn.Dropout()]
-    return nn.Sequential(*layers)
-
-
-def network_name(size: Literal["paper", "small"], start: Start) -> str:
-    """Return what the table calls the network."""
-    if start == "imagenet":
-        return "VGG19, ImageNet weights"
-    if size == "paper":
-        return "VGG19, random weights"
-    return f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures, random weights"
-
-
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """Pictures with the sentiments that a network learns from or is stopped by.
-
-    Attributes:
-        samples: only their pictures are used.
-        labels: class of each, [n].
-    """
-
-    samples: tuple[Sample, ...]
-    labels: Ints
-
-    def part(self) -> Part:
-        """Return them as the training takes them; the speech is left out, or it would be decoded for nothing."""
-        silent = tuple(replace(s, speech=None) for s in self.samples)
-        return Part(silent, tuple(int(label) for label in self.labels))
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a trained picture network says, calibrated on the validation part.
-
-    Attributes:
-        validation_probs: of the validation part, [n, n_classes].
-        test_probs: of the test part.
-        facts: epochs, seconds, parameters, network.
-    """
-
-    validation_probs: Probs
-    test_probs: Probs
-    facts: dict[str, Any]
+def pictures(samples: Sequence[Sample], labels: Ints) -> Part:
+    """Return samples with a class each as the training takes them; speech is left out, it would be decoded in vain."""
+    return Part(tuple(replace(s, speech=None) for s in samples), tuple(int(label) for label in labels))
 
 
 def train_pictures(
-    train: Pictures,
-    validation: Pictures,
+    train: Part,
+    validation: Part,
     test: Sequence[Sample],
     classes: Sequence[str],
     *,
     size: Literal["paper", "small"],
     start: Start,
-    fine_tune: FineTune,
+    fine_tune: Literal["fc6", "all"],
     recipe: Recipe,
     store: SignalStore,
     folder: Path,
     seed: int,
     hardware: Hardware,
-) -> Trained:
-    """Train a picture network and return what it says; a state found in the folder is where training goes on.
+) -> tuple[tuple[Probs, Probs], dict[str, Any]]:
+    """Train a picture network; a state found in the folder is where training goes on.
 
     Args:
         train: what it learns from.
@@ -191,29 +147,34 @@ def train_pictures(
         folder: for logs and the state.
         seed: of everything random.
         hardware: where to train.
+
+    Returns:
+        What it says of the validation part, on which it is calibrated, and of the test part, each [n, n_classes]; and
+        epochs, seconds, parameters, network.
     """
     started = time.monotonic()
     torch.manual_seed(seed)
     network = picture_network(classes, size, start)
-    part = validation.part()
     frozen: Literal["backbones", "none"] = "backbones" if fine_tune == "fc6" else "none"
-    history = fit(network, train.part(), part, store, recipe, folder, seed=seed, hardware=hardware, frozen=frozen)
+    history = fit(network, train, validation, store, recipe, folder, seed=seed, hardware=hardware, frozen=frozen)
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     judge = Judge(network, store)
-    temperature = calibrate(judge, part).temperatures["image"]
-    asked = Pictures(tuple(test), np.zeros(len(test), dtype=np.int64)).part()
-    outputs = [judge.outputs(each, "image") for each in (part, asked)]
-    probs = [each.probs(temperature) for each in outputs if each is not None]
+    temperature = calibrate(judge, validation).temperatures["image"]
+    asked = pictures(test, np.zeros(len(test), dtype=np.int64))
+    outputs = [judge.outputs(each, "image") for each in (validation, asked)]
+    said, answers = (each.probs(temperature) for each in outputs if each is not None)
     shutil.rmtree(folder / "state", ignore_errors=True)
+    small = f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures, random weights"
+    name = {"imagenet": "VGG19, ImageNet weights"}.get(start) or ("VGG19, random weights" if size == "paper" else small)
     facts = {
-        "network": network_name(size, start),
+        "network": name,
         "fine_tuned": fine_tune,
         "epochs": history.epochs,
         "seconds": round(time.monotonic() - started, 1),
         "parameters": sum(p.numel() for p in network.parameters()),
         "temperature": round(temperature, 4),
     }
-    return Trained(probs[0], probs[1], facts)
+    return (said, answers), facts
 
 
 def content_probs(samples: Sequence[Sample], store: SignalStore, classifier: nn.Module, side: int = VGG_SIDE) -> Probs:
@@ -229,21 +190,12 @@ def content_probs(samples: Sequence[Sample], store: SignalStore, classifier: nn.
         nn.Upsample(side, mode="bilinear", align_corners=False),
         features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD),
     )
-    found = []
-    with _judging(classifier), torch.no_grad():
+    found, training = [], classifier.training
+    classifier.eval()
+    with torch.no_grad():
         for first in range(0, len(samples), CONTENT_BATCH):
             batch = [store.picture(s.image) for s in samples[first : first + CONTENT_BATCH] if s.image is not None]
             logits = classifier(prepare(torch.from_numpy(np.stack(batch))))
             found.append(logits.double().softmax(-1).numpy())
-    probs: Probs = np.concatenate(found)
-    return probs
-
-
-@contextmanager
-def _judging(network: nn.Module) -> Iterator[None]:
-    training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(training)
+    classifier.train(training)
+    return np.concatenate(found)

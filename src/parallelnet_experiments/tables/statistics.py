@@ -7,10 +7,15 @@ rows' answers component by component.
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -29,6 +34,10 @@ SWAPS_AT_ONCE = 500
 """Of some thousand components: 16 MB of signs."""
 CONVERGED = 0.01
 """A validation loss is as good as the lowest when it is at most this part above it."""
+PACKAGES = ("parallelnet", "numpy", "onnxruntime", "torch", "captum", "shap", "shapiq")
+
+Figures = Callable[[Floats], Mapping[str, Floats]]
+"""From summed rows [n, columns] to figures of each of them, [n]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +71,57 @@ class Pooled:
         return np.asarray(self.said == self.labels)
 
 
+def join(parts: Sequence[Pooled]) -> Pooled:
+    """Return the predictions of several folds as one."""
+    joined: dict[str, Any] = {}
+    for name in (field.name for field in fields(Pooled)):
+        values = [getattr(each, name) for each in parts]
+        joined[name] = tuple(itertools.chain(*values)) if name in ("ids", "groups") else np.concatenate(values)
+    return Pooled(**joined)
+
+
 def figures(row: Pooled, classes: Sequence[str], *, n_bootstrap: int, seed: int) -> dict[str, Any]:
     """Return every metric of the pooled predictions with its interval, as `evaluation.Metrics` writes it."""
     metrics = evaluate(row.labels, row.probs, classes, n_bootstrap=n_bootstrap, seed=seed, groups=row.groups)
     return metrics.to_dict()
+
+
+def intervals(
+    rows: Floats, groups: Sequence[str], of: Figures, *, n_bootstrap: int, seed: int, called: str = "difference"
+) -> dict[str, dict[str, Any]]:
+    """Return each figure of summed rows, under the name `called`, with its interval; groups are drawn whole.
+
+    Args:
+        rows: what each sample adds, [n, columns].
+        groups: component of each sample.
+        of: the figures.
+        n_bootstrap: rounds.
+        seed: of the draws.
+        called: name of the figure itself beside its `ci95`.
+    """
+    units = bootstrap.sum_groups(rows, groups)
+    whole = of(units.sum(axis=0, keepdims=True))
+    drawn = [of(total) for total in bootstrap.rounds(units, n_bootstrap, seed)]
+    return {
+        name: {
+            called: null(value[0]),
+            "ci95": [null(bound) for bound in bootstrap.interval(np.concatenate([each[name] for each in drawn]))],
+        }
+        for name, value in whole.items()
+    }
+
+
+def gaps(
+    probs: Sequence[Floats], row: Pooled, names: Sequence[str], *, n_bootstrap: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return first minus second probabilities of the same samples: each named figure, with intervals of same draws."""
+    both = np.hstack([bootstrap.rows(row.labels, each, MIN_PROB) for each in probs])
+
+    def of(total: Floats) -> dict[str, Floats]:
+        ours, theirs = (bootstrap.figures(half, row.probs.shape[1])[0] for half in np.hsplit(total, 2))
+        return {name: ours[name] - theirs[name] for name in names}
+
+    return intervals(both, row.groups, of, n_bootstrap=n_bootstrap, seed=seed)
 
 
 def difference(first: Pooled, second: Pooled, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
@@ -77,31 +133,13 @@ def difference(first: Pooled, second: Pooled, *, n_bootstrap: int, seed: int) ->
     assert first.ids == second.ids, "both rows are tested on the same samples in the same order"
     from scipy.stats import binomtest
 
-    n_classes = first.probs.shape[1]
-    rows = [bootstrap.rows(row.labels, row.probs, MIN_PROB) for row in (first, second)]
-    width = rows[0].shape[1]
-    units = bootstrap.sum_groups(np.hstack(rows), first.groups)
-
-    def gaps(total: Floats) -> dict[str, Floats]:
-        ours, _ = bootstrap.figures(total[:, :width], n_classes)
-        theirs, _ = bootstrap.figures(total[:, width:], n_classes)
-        return {name: ours[name] - theirs[name] for name in COMPARED}
-
-    drawn = [gaps(total) for total in bootstrap.rounds(units, n_bootstrap, seed)]
-    found = gaps(units.sum(axis=0, keepdims=True))
     only_first = int(np.count_nonzero(first.right & ~second.right))
     only_second = int(np.count_nonzero(second.right & ~first.right))
     n_apart = only_first + only_second
     return {
-        **{
-            name: {
-                "difference": null(found[name][0]),
-                "ci95": [null(x) for x in bootstrap.interval(np.concatenate([each[name] for each in drawn]))],
-            }
-            for name in COMPARED
-        },
+        **gaps((first.probs, second.probs), first, COMPARED, n_bootstrap=n_bootstrap, seed=seed),
         "n": len(first.ids),
-        "n_components": len(units),
+        "n_components": len(set(first.groups)),
         "only_first": only_first,
         "only_second": only_second,
         "p_mcnemar": float(binomtest(only_second, n_apart).pvalue) if n_apart else 1.0,  # exact, two-sided
@@ -134,21 +172,21 @@ def swap_test(differences: Sequence[float] | Floats, groups: Sequence[str], *, s
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's step-down adjustment of p values, in their order: the chance of any false finding among them."""
-    order = sorted(range(len(p_values)), key=lambda k: p_values[k])
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, k in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[k]))
-        adjusted[k] = largest
-    return adjusted
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted.tolist()  # type: ignore[no-any-return]
 
 
 def mean(values: Floats, groups: Sequence[str], *, n_bootstrap: int, seed: int) -> dict[str, Any]:
     """Return a mean over samples with its interval, components drawn whole."""
     rows = np.column_stack([values, np.ones(len(values))])
-    units = bootstrap.sum_groups(rows, groups)
-    drawn = np.concatenate([total[:, 0] / total[:, 1] for total in bootstrap.rounds(units, n_bootstrap, seed)])
-    return {"mean": float(np.mean(values)), "ci95": list(bootstrap.interval(drawn)), "n": len(values)}
+
+    def of(total: Floats) -> dict[str, Floats]:
+        return {"": total[:, 0] / total[:, 1]}
+
+    return {**intervals(rows, groups, of, n_bootstrap=n_bootstrap, seed=seed, called="mean")[""], "n": len(values)}
 
 
 def where_modalities_disagree(
@@ -164,32 +202,25 @@ def where_modalities_disagree(
     index = np.arange(len(speech.ids))
     surer = sides.max(axis=2).argmax(axis=0)  # a tie: speech, as in the labelling
     strong = sides[surer, index].argmax(axis=1)
+    by_row = {
+        name: {
+            "accuracy": row.right.astype(float),
+            "confidence": row.raw.max(axis=1),
+            "score_of_surer": row.raw[index, strong],
+        }
+        for name, row in (("multiply", multiply), ("add", add))
+    }
+    by_row["multiply minus add"] = {key: by_row["multiply"][key] - by_row["add"][key] for key in by_row["add"]}
     # By the softmax scores that are compared here; calibration differs between folds and may move a close call.
     differ = sides[0].argmax(axis=1) != sides[1].argmax(axis=1)
     found: dict[str, Any] = {}
     for name, where in (("disagree", differ), ("agree", ~differ)):
-        if not where.any():
-            found[name] = {"n": 0}
-            continue
-        groups = [group for group, kept in zip(multiply.groups, where, strict=True) if kept]
-        by_row = {
-            row_name: {
-                "accuracy": row.right.astype(float),
-                "confidence": row.raw.max(axis=1),
-                "score_of_surer": row.raw[index, strong],
+        groups = list(itertools.compress(multiply.groups, where))
+        found[name] = {"n": len(groups)}
+        for row_name, each in by_row.items() if groups else ():
+            found[name][row_name] = {
+                key: mean(value[where], groups, n_bootstrap=n_bootstrap, seed=seed) for key, value in each.items()
             }
-            for row_name, row in (("multiply", multiply), ("add", add))
-        }
-        gap = {key: by_row["multiply"][key] - by_row["add"][key] for key in by_row["add"]}
-        found[name] = {
-            "n": int(where.sum()),
-            **{
-                row_name: {
-                    key: mean(value[where], groups, n_bootstrap=n_bootstrap, seed=seed) for key, value in each.items()
-                }
-                for row_name, each in (*by_row.items(), ("multiply minus add", gap))
-            },
-        }
     return found
 
 
@@ -235,3 +266,18 @@ def convergence(log: Sequence[Mapping[str, float]], *, keep: str, max_epochs: in
 def null(value: float) -> float | None:
     """Return a number that strict JSON can hold: None for NaN."""
     return None if math.isnan(value) else float(value)
+
+
+def circumstances(threads: int) -> dict[str, Any]:
+    """Return date, machine and versions."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "threads": threads,
+        "load_1_min": round(os.getloadavg()[0], 2),
+        "versions": versions,
+    }

@@ -8,7 +8,7 @@ those of the test; each attempt is an OUT of its own, with its recipe in its JSO
 from __future__ import annotations
 
 import json
-import logging
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,20 +19,29 @@ from typing import Any
 import numpy as np
 
 from parallelnet import records
+from parallelnet.data.shards import read_shard
+from parallelnet.datasets.decision import decide
 from parallelnet.evaluation import Metrics, summarise_folds
 from parallelnet.options import PRESETS, Recipe
 from parallelnet.options.tables import Table1Options
+from parallelnet.training.fit import read_log
+from parallelnet.types import EMOTIONS
 
-from ..faithfulness_summary import circumstances
 from . import figure4, pages, result_plots
-from .fold_runs import FoldRun, network_facts, pool, read_folds
-from .rows import PAIRS_OF_INTEREST, ROWS, Row, chosen
-from .runner import Material, Outcome, held, prepare, run_rows
-from .starts import start_names
-from .statistics import Pooled, difference, figures, holm, null, where_modalities_disagree
-from .teacher_rule import built_facts, built_record, references, refuse_teachers
-
-log = logging.getLogger(__name__)
+from .prepared import Material, prepare, start_names
+from .rows import PAIRS_OF_INTEREST, ROWS, TABLE1, chosen
+from .statistics import (
+    Pooled,
+    circumstances,
+    convergence,
+    difference,
+    figures,
+    holm,
+    join,
+    null,
+    where_modalities_disagree,
+)
+from .study import Fold, Outcome, Study, held, read
 
 PAPER = {"convergence_epochs": [18, 23], "max_epochs": 30}
 """Section 4.2: when its networks converged, and how long they were trained at most."""
@@ -42,6 +51,15 @@ REFERENCES = {
     "speech-teacher": "the teacher that heard, alone",
     "image-teacher": "the teacher that saw, alone",
 }
+PRIVATE = ("data", "out", "work")
+"""Options that name places of one machine."""
+CURVES = (
+    "train_loss",
+    "validation_loss",
+    *(f"{part}_{kind}" for part in ("train", "validation") for kind in ("accuracy", "macro_f1", "kappa")),
+)
+"""Columns of a training log that the results keep, with `DECIMALS`."""
+DECIMALS = 4
 
 
 def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool = True) -> Path:
@@ -56,16 +74,15 @@ def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool
         ManifestError: the data cannot be used, or its folds are too small for a class.
         OptionError: an unknown row, a teacher as a start, or a folder of another table.
         CheckpointError: a starting checkpoint cannot be used.
-        ParallelNetError: see `runner.held`.
+        ParallelNetError: see `study.held`.
     """
     recipe = recipe or PRESETS[options.preset]
-    asked = chosen(options.rows, studies=options.studies)
-    built = built_record(options.data)
-    refuse_teachers(options.init_from, built)
+    asked = chosen(options.rows, ROWS, ROWS if options.studies else TABLE1)
     material = prepare(options)
     with held(options):
-        outcomes = run_rows(asked, options, recipe, material, init_from=options.init_from, quiet=quiet)
-        record = summarise(outcomes, options, recipe, material, built)
+        study = Study(options, recipe, material, init_from=options.init_from, quiet=quiet)
+        outcomes = study.run(asked)
+        record = summarise(outcomes, options, recipe, material)
         out = Path(options.out)
         if options.figure4:
             record["figure4"] = figure4.draw(outcomes, material, options.figure4, options.seed, out)
@@ -88,82 +105,101 @@ def render(record: Mapping[str, Any], out: Path) -> tuple[Path, ...]:
 
 
 def summarise(
-    outcomes: Sequence[Outcome],
-    options: Table1Options,
-    recipe: Recipe,
-    material: Material,
-    built: Mapping[str, Any] | None,
+    outcomes: Sequence[Outcome], options: Table1Options, recipe: Recipe, material: Material
 ) -> dict[str, Any]:
     """Return everything that is known of the rows, ready for JSON."""
     shared = {"n_bootstrap": options.n_bootstrap, "seed": options.seed}
-    by_key = {outcome.row.key: outcome for outcome in outcomes}
-    rows: dict[str, Any] = {}
+    reasons = dict.fromkeys(ROWS, f"not run: not asked for ({'--rows' if options.rows else '--studies'})")
+    reasons |= {outcome.row.key: outcome.reason for outcome in outcomes}
+    rows: dict[str, Any] = {
+        key: {"title": row.title, "variant": row.variant, "source": row.source, "printed": row.printed}
+        | {"reason": reasons[key]}
+        for key, row in ROWS.items()
+    }
     pooled: dict[str, Pooled] = {}
-    for row in ROWS.values():
-        outcome = by_key.get(row.key)
-        reason = _not_asked(row, options) if outcome is None else outcome.reason
-        rows[row.key] = {**_facts(row), "reason": reason}
-        if outcome is not None and not reason:
-            folds = read_folds(outcome.folder, options.folds)
-            pooled[row.key] = pool(folds, material)
-            rows[row.key] |= _measured(folds, row.recipe(recipe))
-            rows[row.key]["pooled"] = figures(pooled[row.key], material.classes, **shared)
+    for row, folder in ((each.row, each.folder) for each in outcomes if not each.reason):
+        folds = read(folder, material)
+        pooled[row.key] = join([fold.said for fold in folds])
+        rows[row.key] |= _measured(folds, row.recipe(recipe))
+        rows[row.key]["pooled"] = figures(pooled[row.key], material.classes, **shared)
+    published = {name: value for name, value in asdict(options).items() if name not in PRIVATE}
     return {
         "table": "table1",
         "paper": PAPER,
-        "data": material.describe() | {"built": built_facts(built)},
+        "data": material.describe(),
         "classes": list(material.classes),
         "rows": rows,
-        "references": _references(material, options, built),
+        "references": references(material, options),
         "differences": _differences(pooled, **shared),
         "fusion": _fusion(pooled, **shared),
         "disagreement": _disagreement(pooled, rows, **shared),
-        "options": _published(options),
+        "options": published | {"init_from": start_names(options.init_from)},
         "recipe": json.loads(json.dumps(asdict(recipe))),
         **circumstances(options.threads),
     }
 
 
-def _facts(row: Row) -> dict[str, Any]:
-    return {"title": row.title, "variant": row.variant, "source": row.source, "printed": row.printed}
-
-
-def _not_asked(row: Row, options: Table1Options) -> str:
-    return "not run: not asked for (--rows)" if options.rows else "not run: not asked for (--studies)"
-
-
-def _measured(folds: Sequence[FoldRun], recipe: Recipe) -> dict[str, Any]:
+def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
     """Return each fold's figures, their mean and deviation, the validation part's, time, network and curves."""
-    each = [fold.summary(recipe) for fold in folds]
-    metrics = [Metrics.from_json(json.dumps(fold.record["test"][fold.setting])) for fold in folds]
-    summary = summarise_folds(metrics)
-    training = [found["training"] for found in each]
+    logs = [read_log(fold.folder) for fold in folds]
+    each = [_fold(fold, log, recipe) for fold, log in zip(folds, logs, strict=True)]
+    summary = summarise_folds([Metrics.from_json(json.dumps(fold.record["test"][fold.setting])) for fold in folds])
+    training = [
+        {**found["training"], **found["training"]["in_line"], "kappa": found["training"]["at_kept_epoch"]["kappa"]}
+        for found in each
+    ]
     names = ("accuracy", "macro_f1", "cohen_kappa", "uar")
     return {
-        "network": network_facts(folds[0]),
+        "network": _network(folds[0]),
         "learning_rate": recipe.learning_rate,
         "folds": each,
         "mean": {name: null(summary.mean[name]) for name in names},
         "std": {name: null(summary.std[name]) for name in names},
         "validation": {
-            name: _mean([found["validation"].get(name) for found in each if found["validation"]])
-            for name in ("accuracy", "macro_f1", "cohen_kappa")
+            name: _mean([found["validation"].get(name) for found in each if found["validation"]]) for name in names[:3]
         },
         "training": {
-            **{
-                name: [found[name] for found in training]
-                for name in ("epochs", "best_epoch", "converged_epoch", "at_limit")
-            },
-            "mean_gap": _mean([found["in_line"]["mean_gap"] for found in training]),
-            "correlation": _mean([found["in_line"]["correlation"] for found in training]),
-            "kappa": _mean([found["at_kept_epoch"]["kappa"] for found in training]),
-            "overfit": _mean([found["overfit"] for found in training]),
-            "swing": _mean([found["swing"] for found in training]),
+            name: [found[name] for found in training]
+            for name in ("epochs", "best_epoch", "converged_epoch", "at_limit")
+        }
+        | {
+            name: _mean([found[name] for found in training])
+            for name in ("mean_gap", "correlation", "kappa", "overfit", "swing")
         },
         "seconds": round(sum(found["seconds"] for found in each), 1),
         "seconds_are_of_last_start": any(found["n_starts"] > 1 for found in each),
-        "curves": [fold.curves() for fold in folds],
+        "curves": [{name: [_rounded(epoch.get(name)) for epoch in log] for name in CURVES} for log in logs],
     }
+
+
+def _fold(fold: Fold, log: Sequence[Mapping[str, float]], recipe: Recipe) -> dict[str, Any]:
+    """Return a fold's figures: on its test part, on its inner validation part, and how training went."""
+    test = fold.record["test"][fold.setting]
+    keys = ("n", "accuracy", "macro_f1", "cohen_kappa", "uar", "ece", "confusion_matrix")
+    return {
+        "test": {name: test[name] for name in keys},
+        "validation": fold.record["validation"].get(fold.setting),
+        "training": convergence(log, keep=recipe.keep, max_epochs=recipe.epochs),
+        "seconds": fold.record["seconds"],  # with more than one start those of the last
+        "n_starts": len(list((fold.folder / "logs").glob("start-*"))),
+    }
+
+
+def _network(fold: Fold) -> dict[str, Any]:
+    """Return what was really trained: backbones, structure, number of parameters, and on which machine."""
+    facts = fold.facts
+    return {
+        "backbones": fold.backbones,
+        "input_side": {name: 128 // facts.network[name]["input_pool"] for name in facts.modalities},
+        **{name: facts.network[name] for name in ("configuration", "fusion", "embed_dim")},
+        "parameters": fold.record["parameters"],
+        "started_from": list(facts.training.get("started_from", ())),
+        "versions": dict(facts.versions),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(value, DECIMALS)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -171,61 +207,76 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _references(
-    material: Material, options: Table1Options, built: Mapping[str, Any] | None
-) -> dict[str, dict[str, Any]]:
-    """Return what needs no training: the majority class, the labelling rule, each teacher alone."""
-    found: dict[str, dict[str, Any]] = {name: {"title": title, "reason": ""} for name, title in REFERENCES.items()}
+# --- what needs no training -------------------------------------------------------------------------------------------
+
+
+def references(material: Material, options: Table1Options) -> dict[str, dict[str, Any]]:
+    """Return figures of the majority class, of the labelling rule (the ceiling on its labels), of each teacher alone.
+
+    The rule's answers are computed from the teachers' probabilities, not looked up in the labels.
+    """
     shared = {"n_bootstrap": options.n_bootstrap, "seed": options.seed}
-    found["majority"]["pooled"] = _guessed(_majority(material), material, **shared)
-    for name, said in references(material, options.data, built).items():
-        if "reason" in said:
-            found[name]["reason"] = said["reason"]
-        else:
-            by_id = dict(zip((s.id for s in material.samples), said["said"], strict=True))
-            found[name]["pooled"] = _guessed(by_id, material, **shared)
+    found: dict[str, dict[str, Any]] = {name: {"title": title, "reason": ""} for name, title in REFERENCES.items()}
+    said = {"majority": _majority(material)}
+    if material.built is None or material.built["labels"] == "sentiment":
+        why = "the labels are the source's own" if material.built else "no teacher made the labels of this data"
+        for name in [*REFERENCES][1:]:
+            found[name]["reason"] = f"not applicable: {why}"
+    else:
+        said |= _teachers(material, material.built, Path(options.data))
+    for name, answers in said.items():
+        found[name]["pooled"] = _guessed(answers, material, **shared)
     return found
 
 
-def _majority(material: Material) -> dict[str, int]:
+def _majority(material: Material) -> dict[str, str]:
     """Return for each tested sample the most frequent class of its fold's training part; of equals the first."""
-    guess: dict[str, int] = {}
+    guess: dict[str, str] = {}
     for part in material.parts:
         counts = Counter(material.labels[s.id] for s in part.train)
-        most = max(range(len(material.classes)), key=lambda k: counts[material.classes[k]])
-        guess |= {s.id: most for s in part.test}
+        guess |= dict.fromkeys((s.id for s in part.test), max(material.classes, key=lambda name: counts[name]))
     return guess
 
 
-def _guessed(said: Mapping[str, int], material: Material, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+def _teachers(material: Material, built: Mapping[str, Any], folder: Path) -> dict[str, dict[str, str]]:
+    """Return what the rule, and each teacher alone, say of each sample; "" where the rule decides nothing."""
+    said: dict[str, dict[str, str]] = {name: {} for name in [*REFERENCES][1:]}
+    for path in sorted((folder / "data").glob("*.parquet")):
+        for draft in (each for each in read_shard(path, with_bytes=False) if each.id in material.labels):
+            decision = decide(draft.speech_probs, draft.image_probs, threshold=built["threshold"], rule=built["rule"])
+            said["teacher-rule"][draft.id] = "" if decision.reason else decision.label
+            said["speech-teacher"][draft.id] = EMOTIONS[int(np.argmax(draft.speech_probs))]
+            said["image-teacher"][draft.id] = EMOTIONS[int(np.argmax(draft.image_probs))]
+    return said
+
+
+def _guessed(said: Mapping[str, str], material: Material, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
     """Return the figures of bare answers: those that need no probabilities. An answer that is no class is wrong."""
     ids = [s.id for part in material.parts for s in part.test]
-    labels = np.array([material.classes.index(material.labels[id_]) for id_ in ids])
-    answers = np.array([said[id_] for id_ in ids])
+    index = {name: number for number, name in enumerate(material.classes)}
+    labels = np.array([index[material.labels[id_]] for id_ in ids])
+    answers = np.array([index.get(said[id_], -1) for id_ in ids])
     # One column more for answers outside the classes; it is dropped again where nobody gave one.
     classes = (*material.classes, "other") if (answers < 0).any() else material.classes
     probs = np.eye(len(classes))[answers]
-    folds = np.concatenate([[k] * len(part.test) for k, part in enumerate(material.parts)])
-    row = Pooled(tuple(ids), folds, labels, probs, probs, tuple(material.components[id_] for id_ in ids))
+    row = Pooled(tuple(ids), np.zeros(len(ids), int), labels, probs, probs, tuple(material.components[k] for k in ids))
     found = figures(row, classes, n_bootstrap=n_bootstrap, seed=seed)
-    no_probs = ("ece", "nll", "brier", "reliability")
-    kept = {name: value for name, value in found.items() if name not in no_probs}
-    kept["ci95"] = {name: value for name, value in found["ci95"].items() if name not in no_probs}
-    return kept
+    for name in ("ece", "nll", "brier", "reliability"):
+        del found[name]
+        found["ci95"].pop(name, None)
+    return found
+
+
+# --- comparisons ------------------------------------------------------------------------------------------------------
 
 
 def _differences(pooled: Mapping[str, Pooled], *, n_bootstrap: int, seed: int) -> list[dict[str, Any]]:
     """Return `parallelnet` minus each other row and the pairs that the text speaks of, Holm's adjustment over all."""
-    pairs = [("parallelnet", key) for key in ROWS if key != "parallelnet"]
-    pairs += PAIRS_OF_INTEREST
+    pairs = [*(("parallelnet", key) for key in ROWS if key != "parallelnet"), *PAIRS_OF_INTEREST]
     found = [
-        {
-            "first": first,
-            "second": second,
-            **difference(pooled[first], pooled[second], n_bootstrap=n_bootstrap, seed=seed),
-        }
-        for first, second in pairs
-        if first in pooled and second in pooled
+        {"first": a, "second": b} | difference(pooled[a], pooled[b], n_bootstrap=n_bootstrap, seed=seed)
+        for a, b in pairs
+        if a in pooled and b in pooled
     ]
     for name in ("p_mcnemar", "p_components"):
         for each, adjusted in zip(found, holm([each[name] for each in found]), strict=True):
@@ -252,15 +303,6 @@ def _disagreement(
         return {"reason": f"not told: needs {missing[0]} ({rows[missing[0]]['reason']})"}
     found = where_modalities_disagree(*(pooled[key] for key in needed), n_bootstrap=n_bootstrap, seed=seed)
     return {"reason": "", **found}
-
-
-def _published(options: Table1Options) -> dict[str, Any]:
-    """Return the options without the places of one machine."""
-    kept = asdict(options)
-    for name in ("data", "out", "work"):
-        del kept[name]
-    kept["init_from"] = start_names(options.init_from)
-    return kept
 
 
 def dump(record: Mapping[str, Any]) -> str:

@@ -15,23 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from parallelnet import records
-from parallelnet.data.dataset import file_hashes, open_data
-from parallelnet.data.loading import SignalStore
+from parallelnet.data.dataset import file_hashes, fingerprint, open_data
 from parallelnet.errors import ManifestError
-from parallelnet.evaluation import evaluate
 from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
-from parallelnet.options import Recipe, SignalOptions
+from parallelnet.options import Recipe
 from parallelnet.options.tables import Table2Options
-from parallelnet.training.fit import Hardware
 from parallelnet.types import SENTIMENTS, Sample
 
-from ..faithfulness_summary import circumstances
-from . import pages, picture_network, runner, sentiment_rows, statistics, vadicamo
-from .runner import Material
-from .sentiment_rows import SentimentRow, Shared
-from .sentiment_study import Answered, Clock, Study
-from .teacher_rule import built_record
+from . import pages, picture_network, prepared, sentiment_methods, statistics, study
+from .rows import chosen
 
 log = logging.getLogger(__name__)
 
@@ -56,23 +49,35 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
             damaged.
         OptionError: the work folder holds runs of other options or data.
         CheckpointError: ImageNet weights were asked for and cannot be fetched.
-        ParallelNetError: see `runner.held`.
+        ParallelNetError: see `study.held`.
     """
-    rows = sentiment_rows.chosen(options.rows)
+    rows = chosen(options.rows, sentiment_methods.ROWS, sentiment_methods.ROWS)
     material, others = prepare(options)
-    with runner.held(options):
-        runner.claim(runner.work_folder(options), options, recipe, material, target_column="sentiment", init_from=())
-        answers = _answers(rows, options, recipe, material, others, quiet=quiet)
+    with study.held(options):
+        if options.weights == "imagenet" and any(row.start == "imagenet" for row in rows):
+            picture_network.vgg19("imagenet")  # raises now, not after hours of other rows
+        asked = {"confident_part": options.confident_part, "fine_tune": options.fine_tune}
+        shared = sentiment_methods.Shared(others, study.work_folder(options) / "content.npz")
+        outcomes = study.Study(
+            options,
+            recipe,
+            material,
+            target_column="sentiment",
+            depends={**asked, "unlabelled": fingerprint(others)},
+            shared=shared,
+            quiet=quiet,
+        ).run(rows)
+        answers = {each.row.key: (study.read(each.folder, material), each.reason) for each in outcomes}
         record = {
             "what": "sentiment in three classes against human labels: the paper's Table 2",
-            "data": {**material.describe(), "n_unlabelled": len(others), "built": _built(options.data)},
+            "data": material.describe(BUILT, n_unlabelled=len(others)),
             "input_side": SMALL_SIDE if options.size == "small" else SIDE,
             "options": {
                 **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
                 "recipe": asdict(recipe),
             },
-            **result(answers, options.n_bootstrap, options.seed),
-            **circumstances(options.threads),
+            **result(answers, options.n_bootstrap, options.seed, options.weights),
+            **statistics.circumstances(options.threads),
         }
         out = Path(options.out)
         records.write_json(out / RESULT, record)
@@ -81,39 +86,66 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
     return out / RESULT
 
 
-def _answers(
-    rows: Sequence[SentimentRow],
-    options: Table2Options,
-    recipe: Recipe,
-    material: Material,
-    others: tuple[Sample, ...],
-    *,
-    quiet: bool,
-) -> dict[str, Answered]:
-    if options.weights == "imagenet" and any(row.start == "imagenet" for row in rows):
-        picture_network.vgg19("imagenet")  # raises now, not after hours of other rows
-    signals = SignalOptions(options.clip_s, options.trim, options.face)
-    # One device: with more, each process would go on to write the same files.
-    hardware = Hardware(options.accelerator, 1, 1, options.workers, quiet)
-    shared = Shared(SignalStore(signals), hardware, others)
-    study = Study(options, recipe, material, shared, Clock(options.max_minutes), quiet)
-    for row in rows:  # now, not after hours of other rows
-        study.check(row)
-    return {row.key: study.answer(row) for row in rows}
-
-
 def tables(record: Mapping[str, Any]) -> dict[str, str]:
     """Return file name to text of every table that is made from the JSON."""
     return pages.files("table2", record)
 
 
-def _built(data: str) -> dict[str, Any] | None:
-    """Return what a reader must know of tweets that `build tweets` made; None of other data."""
-    record = built_record(data) or {}
-    return {name: record[name] for name in BUILT if name in record} or None
+def result(
+    answers: Mapping[str, tuple[Sequence[study.Fold], str]], n_bootstrap: int, seed: int, weights: str = "none"
+) -> dict[str, Any]:
+    """Return `classes` and `rows`: all that is measured, ready for strict JSON.
+
+    Each row has `found` (pooled figures with intervals, and ParallelNet's minus its) or `missing` (why not), and its
+    finished folds. P values of the differences are adjusted together, by Holm's method.
+
+    Args:
+        answers: of the rows that were asked for, by key: the finished folds, and why not all are; "" where they are.
+        n_bootstrap: rounds of every interval.
+        seed: of the bootstrap.
+        weights: starting weights of the trained network.
+    """
+    given = {"n_bootstrap": n_bootstrap, "seed": seed}
+    pooled = {
+        key: statistics.join([fold.said for fold in folds]) for key, (folds, reason) in answers.items() if not reason
+    }
+    differences = {
+        key: statistics.difference(pooled[OURS], each, **given)
+        for key, each in pooled.items()
+        if OURS in pooled and key != OURS
+    }
+    adjusted = statistics.holm([found["p_components"] for found in differences.values()])
+    for found, p in zip(differences.values(), adjusted, strict=True):
+        found["p_holm"] = p
+    rows = []
+    for key, row in sentiment_methods.ROWS.items():
+        folds, reason = answers.get(key, ((), "not run: not among --rows"))
+        known: dict[str, Any] = {"missing": reason}
+        if key in pooled:
+            figures = statistics.figures(pooled[key], SENTIMENTS, **given)
+            known = {"found": figures, "parallelnet_minus": differences.get(key)}
+        facts = {name: getattr(row, name) for name in ("key", "title", "source", "uses", "start", "printed")}
+        rows.append({**facts, "folds": [_fold(each, weights) for each in folds], **known})
+    return {"classes": list(SENTIMENTS), "rows": rows}
 
 
-def prepare(options: Table2Options) -> tuple[Material, tuple[Sample, ...]]:
+def _fold(fold: study.Fold, weights: str) -> dict[str, Any]:
+    """Return the figures of a fold, and what was chosen, counted and spent."""
+    facts = fold.record.get("facts")
+    if facts is None:  # of a trained network
+        name = (
+            f"{' and '.join(fold.backbones.values())} and {'ImageNet' if weights == 'imagenet' else 'random'} weights"
+        )
+        names = ("parameters", "epochs", "seconds", "validation")
+        facts = {"network": name, **{key: fold.record[key] for key in names}}
+    test = fold.record["test"][fold.setting]
+    return {"fold": fold.number, **{name: test[name] for name in PER_FOLD}, "facts": facts}
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def prepare(options: Table2Options) -> tuple[prepared.Material, tuple[Sample, ...]]:
     """Open the data, deal the folds, and return them with the tweets that nobody labelled.
 
     Raises:
@@ -122,9 +154,7 @@ def prepare(options: Table2Options) -> tuple[Material, tuple[Sample, ...]]:
     """
     every = open_data(options.data, hash_images=False)
     counts = Counter(s.sentiment for s in every if s.sentiment)
-    wrong = sorted(set(counts) - set(SENTIMENTS))
-    missing = [name for name in SENTIMENTS if not counts[name]]
-    if wrong or missing:
+    if set(counts) != set(SENTIMENTS):
         found = ", ".join(f"{n} {name}" for name, n in sorted(counts.items())) or "none"
         raise ManifestError(
             f"{options.data}: the sentiments of {len(every)} samples are: {found}; needed: {', '.join(SENTIMENTS)}, "
@@ -136,78 +166,55 @@ def prepare(options: Table2Options) -> tuple[Material, tuple[Sample, ...]]:
             f"{options.data}: {len(wordless)} labelled samples have no text, the first is {wordless[0].id!r}. The rows "
             "that read are tested on the same samples as the others. Mend: fill the column 'text', or leave them out."
         )
-    material = runner.prepare(options, target_column="sentiment")
+    material = prepared.prepare(options, target_column="sentiment")
     return material, _unlabelled(options, every, material.samples)
 
 
 def _unlabelled(options: Table2Options, every: Sequence[Sample], labelled: Sequence[Sample]) -> tuple[Sample, ...]:
-    beside = [(s, True) for s in every if not s.sentiment]
-    if options.unlabelled:
-        # Rows that have a sentiment are labelled tweets: those of --data once more, or more of them than it has.
-        beside += [(s, False) for s in open_data(options.unlabelled, hash_images=False) if not s.sentiment]
-    if not beside:
+    own = [s for s in every if not s.sentiment]
+    # Rows that have a sentiment are labelled tweets: those of --data once more, or more of them than it has.
+    more = open_data(options.unlabelled, hash_images=False) if options.unlabelled else ()
+    others = [s for s in more if not s.sentiment]
+    if not own and not others:
         return ()
-    there = (s.image for s in (*labelled, *(s for s, _ in beside)) if s.image is not None and Path(s.image).is_file())
-    hashes = file_hashes(there)
+    hashes = file_hashes(s.image for s in (*labelled, *own, *others) if s.image is not None and Path(s.image).is_file())
     found: dict[str, Sample] = {}
-    for together in (True, False):
-        kept = vadicamo.beside([s for s, own in beside if own == together], labelled, hashes, together=together)
-        for sample in kept:
+    for samples, together in ((own, True), (others, False)):
+        for sample in beside(samples, labelled, hashes, together=together):
             found.setdefault(hashes[sample.image or ""], sample)
-    log.info("%d of %d tweets that nobody labelled share nothing with the labelled ones", len(found), len(beside))
+    n_beside = len(own) + len(others)
+    log.info("%d of %d tweets that nobody labelled share nothing with the labelled ones", len(found), n_beside)
     return tuple(replace(s, id=f"unlabelled-{k}", speech=None) for k, s in enumerate(found.values()))
 
 
-def result(answers: Mapping[str, Answered], n_bootstrap: int, seed: int) -> dict[str, Any]:
-    """Return `classes` and `rows`: all that is measured, ready for strict JSON.
+def beside(
+    samples: Sequence[Sample], labelled: Sequence[Sample], hashes: Mapping[str, str], *, together: bool
+) -> tuple[Sample, ...]:
+    """Return the unlabelled tweets that share neither picture nor words with any labelled one, each once.
 
-    Each row has `found` (pooled figures with intervals, and ParallelNet's minus its) or `missing` (why not), and its
-    finished folds. P values of the differences are adjusted together, by Holm's method.
+    A network that had learnt the picture of a test tweet, under whatever label, would know it again. What counts is the
+    bytes of the picture, its difference hash where the build wrote one, the words, and the groups.
 
     Args:
-        answers: of the rows that were asked for, by key.
-        n_bootstrap: rounds of every interval.
-        seed: of the bootstrap.
+        samples: unlabelled tweets.
+        labelled: tweets with a human label, of all folds.
+        hashes: sha256 of the bytes of each picture, by path.
+        together: both come from one build, so that their groups mean the same.
     """
-    ours = answers[OURS].pooled if OURS in answers else None
-    differences: dict[str, dict[str, Any]] = {}
-    for key, each in answers.items():
-        if ours is not None and each.pooled is not None and key != OURS:
-            differences[key] = statistics.difference(ours, each.pooled, n_bootstrap=n_bootstrap, seed=seed)
-    adjusted = statistics.holm([found["p_components"] for found in differences.values()])
-    for found, p in zip(differences.values(), adjusted, strict=True):
-        found["p_holm"] = p
-    rows = []
-    for key, row in sentiment_rows.ROWS.items():
-        head: dict[str, Any] = {
-            "key": key,
-            "title": row.title,
-            "source": row.source,
-            "uses": list(row.uses),
-            "start": row.start,
-            "printed": row.printed,
-        }
-        answered = answers.get(key)
-        if answered is None:
-            rows.append({**head, "folds": [], "missing": "not run: not among --rows"})
-            continue
-        folds = _per_fold(answered)
-        if answered.pooled is None:
-            rows.append({**head, "folds": folds, "missing": answered.reason})
-            continue
-        found = statistics.figures(answered.pooled, SENTIMENTS, n_bootstrap=n_bootstrap, seed=seed)
-        rows.append({**head, "folds": folds, "found": found, "parallelnet_minus": differences.get(key)})
-    return {"classes": list(SENTIMENTS), "rows": rows}
 
+    def keys(s: Sample) -> set[tuple[str, str]]:
+        words = "".join(c if c.isalnum() else " " for c in s.text.casefold()).split()
+        found = {"picture": hashes.get(s.image or "", ""), "words": " ".join(words)}
+        found["dhash"] = s.extra.get("image_dhash", "")
+        if together:
+            found |= {"group": s.group, "image_group": s.image_group}
+        return {(kind, value) for kind, value in found.items() if value}
 
-def _per_fold(answered: Answered) -> list[dict[str, Any]]:
-    by_number = {int(part.folds[0]): part for part in answered.parts}
-    found = []
-    for number, facts in answered.folds:
-        figures: dict[str, Any] = {}
-        if number in by_number:
-            part = by_number[number]
-            metrics = evaluate(part.labels, part.probs, SENTIMENTS, n_bootstrap=1).to_dict()
-            figures = {name: metrics[name] for name in PER_FOLD}
-        found.append({"fold": number, **figures, "facts": dict(facts)})
-    return found
+    known = {key for s in labelled for key in keys(s)}
+    kept: dict[frozenset[tuple[str, str]], Sample] = {}
+    for sample in samples:
+        found = keys(sample)
+        own = frozenset(key for key in found if key[0] in ("picture", "words"))
+        if len(own) == 2 and not found & known:
+            kept.setdefault(own, sample)
+    return tuple(kept.values())

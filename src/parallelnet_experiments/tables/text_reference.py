@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -31,30 +31,17 @@ N_INNER = 5
 
 
 @dataclass(frozen=True, slots=True)
-class TextChoice:
-    """What the validation part decided.
-
-    Attributes:
-        c: inverse regularisation strength, one of `C_GRID`.
-        class_weight: one of `CLASS_WEIGHTS`.
-        macro_f1: on the validation part; None where nothing was chosen.
-    """
-
-    c: float
-    class_weight: ClassWeight
-    macro_f1: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class TextClassifier:
     """A fitted classifier and how it was made.
 
     Attributes:
-        choice: C and class weight.
+        c: inverse regularisation strength, one of `C_GRID`.
+        class_weight: one of `CLASS_WEIGHTS`.
         n_classes: columns of what it says.
     """
 
-    choice: TextChoice
+    c: float
+    class_weight: ClassWeight
     n_classes: int
     _vectoriser: Any
     _regression: Any
@@ -68,8 +55,16 @@ class TextClassifier:
         return probs
 
 
-def fit_text(texts: Sequence[str], labels: Ints, n_classes: int, choice: TextChoice) -> TextClassifier:
-    """Return the classifier of the choice, fitted.
+def fit_text(
+    texts: Sequence[str],
+    labels: Ints,
+    n_classes: int,
+    *,
+    c: float,
+    class_weight: ClassWeight,
+    vectoriser: Any = None,
+) -> TextClassifier:
+    """Return a fitted classifier.
 
     Words and pairs of words, sublinear term counts; the solver (lbfgs) starts at zero, so nothing here is random.
 
@@ -77,19 +72,25 @@ def fit_text(texts: Sequence[str], labels: Ints, n_classes: int, choice: TextCho
         texts: as written in the tweets.
         labels: class of each, [n], at least two different ones.
         n_classes: classes in all.
-        choice: C and class weight.
+        c: inverse regularisation strength.
+        class_weight: whether rare classes count as much as frequent ones.
+        vectoriser: fitted on these texts before; a new one without it.
 
     Raises:
         ManifestError: no text has a word.
     """
-    vectoriser = _vectoriser(texts)
-    return TextClassifier(choice, n_classes, vectoriser, _regression(vectoriser.transform(texts), labels, choice))
+    from sklearn.linear_model import LogisticRegression
+
+    vectoriser = vectoriser or _vectoriser(texts)
+    weight = None if class_weight == "none" else class_weight
+    regression = LogisticRegression(C=c, class_weight=weight, max_iter=2000)
+    return TextClassifier(c, class_weight, n_classes, vectoriser, regression.fit(vectoriser.transform(texts), labels))
 
 
 def choose_text(
     texts: Sequence[str], labels: Ints, validation_texts: Sequence[str], validation_labels: Ints, n_classes: int
-) -> TextClassifier:
-    """Return the classifier whose C and class weight have the best macro F1 on the validation part.
+) -> tuple[TextClassifier, float]:
+    """Return the classifier whose C and class weight have the best macro F1 on the validation part, and that F1.
 
     Of equally good ones the first of the grid, with the stronger regularisation. It is not fitted again on both parts,
     for networks have to do without the validation part, too.
@@ -98,16 +99,12 @@ def choose_text(
         ManifestError: no text has a word.
     """
     vectoriser = _vectoriser(texts)
-    counts = vectoriser.transform(texts)
-    best: TextClassifier | None = None
-    for class_weight, c in itertools.product(CLASS_WEIGHTS, C_GRID):
-        choice = TextChoice(c, class_weight)
-        found = TextClassifier(choice, n_classes, vectoriser, _regression(counts, labels, choice))
-        score = macro_f1(validation_labels, found.probs(validation_texts), n_classes)
-        if best is None or best.choice.macro_f1 is None or score > best.choice.macro_f1:
-            best = replace(found, choice=replace(choice, macro_f1=score))
-    assert best is not None
-    return best
+    tried = (
+        fit_text(texts, labels, n_classes, c=c, class_weight=weight, vectoriser=vectoriser)
+        for weight, c in itertools.product(CLASS_WEIGHTS, C_GRID)
+    )
+    scored = ((each, macro_f1(validation_labels, each.probs(validation_texts), n_classes)) for each in tried)
+    return max(scored, key=lambda found: found[1])
 
 
 def _vectoriser(texts: Sequence[str]) -> Any:
@@ -124,15 +121,8 @@ def _vectoriser(texts: Sequence[str]) -> Any:
         ) from None
 
 
-def _regression(counts: Any, labels: Ints, choice: TextChoice) -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    weight = None if choice.class_weight == "none" else choice.class_weight
-    return LogisticRegression(C=choice.c, class_weight=weight, max_iter=2000).fit(counts, labels)
-
-
-def out_of_fold(samples: Sequence[Sample], labels: Ints, n_classes: int, choice: TextChoice, seed: int) -> Probs:
-    """Return what classifiers that have not seen a text say of it, [n, n_classes].
+def out_of_fold(samples: Sequence[Sample], labels: Ints, seed: int, like: TextClassifier) -> Probs:
+    """Return what classifiers that have not seen a text, made `like` another one, say of it, [n, n_classes].
 
     Inner cross-validation over the samples, stratified, with samples that share a speaker, a text or a picture in one
     part; so labels of training pictures are predictions, as they are of tweets that nobody labelled, and no copies.
@@ -141,11 +131,12 @@ def out_of_fold(samples: Sequence[Sample], labels: Ints, n_classes: int, choice:
         ManifestError: the groups do not allow `N_INNER` parts.
     """
     parts = deal(samples, N_INNER, seed, target="sentiment")
-    probs = np.zeros((len(samples), n_classes))
-    for part in range(N_INNER):
-        inside = parts == part
-        fitted = fit_text([s.text for s in itertools.compress(samples, ~inside)], labels[~inside], n_classes, choice)
-        probs[inside] = fitted.probs([s.text for s in itertools.compress(samples, inside)])
+    texts = [s.text for s in samples]
+    probs = np.zeros((len(samples), like.n_classes))
+    for inside in (parts == part for part in range(N_INNER)):
+        seen = list(itertools.compress(texts, ~inside))
+        fitted = fit_text(seen, labels[~inside], like.n_classes, c=like.c, class_weight=like.class_weight)
+        probs[inside] = fitted.probs(list(itertools.compress(texts, inside)))
     return probs
 
 

@@ -14,8 +14,9 @@ from parallelnet.data.manifest import read_manifest, write_manifest
 from parallelnet.evaluation import evaluate
 from parallelnet.models.variants import network_options
 from parallelnet.options.tables import Table1Options
+from parallelnet_experiments.tables.prepared import Material, prepare
 from parallelnet_experiments.tables.rows import ROWS
-from parallelnet_experiments.tables.runner import Material, Outcome, prepare
+from parallelnet_experiments.tables.study import Outcome
 
 _spec = importlib.util.spec_from_file_location(
     "training_conftest", Path(__file__).parents[2] / "training" / "conftest.py"

@@ -13,7 +13,9 @@ from parallelnet import checkpoint
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.options import PRESETS
 from parallelnet.options.tables import ModalitiesOptions
-from parallelnet_experiments.tables import modalities, pages, result_plots, runner
+from parallelnet.training.parts import Parts
+from parallelnet.types import Sample
+from parallelnet_experiments.tables import modalities, pages, prepared, result_plots, study
 
 CLASSES = ("anger", "sad")
 N_FOLDS = 2
@@ -54,12 +56,13 @@ def write_run(folder: Path, modality_settings: tuple[str, ...]) -> Path:
 
 
 COMPONENTS = {f"{fold}-{k}": f"{fold}-{k // 3}" for fold in range(N_FOLDS) for k in range(30)}
-MATERIAL = runner.Material("toy", (), {}, CLASSES, (), COMPONENTS, "f", 0)
+PARTS = tuple(Parts((), (), tuple(Sample(f"{fold}-{k}", speech="x") for k in range(30))) for fold in range(N_FOLDS))
+MATERIAL = prepared.Material("toy", (), {}, CLASSES, PARTS, COMPONENTS, "f", 0)
 
 
 def test_answers_are_those_of_the_folds(tmp_path):
     folder = write_run(tmp_path / "parallelnet", SETTINGS["parallelnet"])
-    found = modalities.read_answers(folder, N_FOLDS, "speech", MATERIAL)
+    found = modalities.read_answers(folder, "speech", MATERIAL)
     said = json.loads((folder / "fold-1" / "test.json").read_text())["settings"]["speech"]
     assert found.pooled.ids[30:] == tuple(said["ids"])
     np.testing.assert_allclose(found.pooled.probs[30:], said["probs"], atol=2e-6)  # kept with six decimals
@@ -74,7 +77,7 @@ def test_answers_are_those_of_the_folds(tmp_path):
 def test_a_setting_that_was_not_tested_is_refused(tmp_path):
     folder = write_run(tmp_path / "ser-only", SETTINGS["ser-only"])
     with pytest.raises(ManifestError, match="fold 0 was not tested with both; there are speech"):
-        modalities.read_answers(folder, N_FOLDS, "both", MATERIAL)
+        modalities.read_answers(folder, "both", MATERIAL)
 
 
 @pytest.fixture
@@ -83,19 +86,19 @@ def trained(tmp_path, monkeypatch):
     failing: dict[str, str] = {}
     asked = []
 
-    def run_rows(rows, options, recipe, material, **_):
+    def run(self, rows):
         outcomes = []
         for row in rows:
-            asked.append((row.key, row.variant, row.recipe(recipe).modality_dropout))
+            asked.append((row.key, row.variant, row.recipe(self.recipe).modality_dropout))
             reason = failing.get(row.key, "")
             folder = tmp_path / "runs" / row.key
             if not reason:
                 write_run(folder, SETTINGS[row.variant])
-            outcomes.append(runner.Outcome(row, folder, 0 if reason else N_FOLDS, reason))
+            outcomes.append(study.Outcome(row, folder, 0 if reason else N_FOLDS, reason))
         return tuple(outcomes)
 
-    monkeypatch.setattr(runner, "prepare", lambda options: MATERIAL)
-    monkeypatch.setattr(runner, "run_rows", run_rows)
+    monkeypatch.setattr(prepared, "prepare", lambda options: MATERIAL)
+    monkeypatch.setattr(study.Study, "run", run)
     monkeypatch.setattr(result_plots, "save", lambda kind, record, folder: ())
     given = ModalitiesOptions(data="/somewhere/toy", out=str(tmp_path / "out"), folds=N_FOLDS, n_bootstrap=50)
     return given, failing, asked

@@ -18,16 +18,16 @@ from parallelnet.evaluation import evaluate
 from parallelnet.options import PRESETS
 from parallelnet.options.tables import RenderOptions, Table1Options
 from parallelnet.training.parts import Parts
-from parallelnet.types import Sample
+from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import findings, modalities, pages, table1, table2
 from parallelnet_experiments.tables.findings import rank_agreement
-from parallelnet_experiments.tables.modality_statistics import Answers
+from parallelnet_experiments.tables.modalities import Answers
+from parallelnet_experiments.tables.prepared import Material
 from parallelnet_experiments.tables.render import render, unknown_figures
 from parallelnet_experiments.tables.rows import TABLE1
-from parallelnet_experiments.tables.runner import Material, Outcome
-from parallelnet_experiments.tables.sentiment_rows import ROWS as SENTIMENT_ROWS
-from parallelnet_experiments.tables.sentiment_study import Answered
+from parallelnet_experiments.tables.sentiment_methods import ROWS as SENTIMENT_ROWS
 from parallelnet_experiments.tables.statistics import Pooled
+from parallelnet_experiments.tables.study import Fold, Outcome
 
 ROOT = Path(__file__).resolve().parents[3]
 CLASSES = ("anger", "sad")
@@ -103,7 +103,7 @@ def record1(tmp_path_factory: pytest.TempPathFactory) -> dict:
     work = tmp_path_factory.mktemp("runs")
     outcomes = [write_row(work / key, key) for key in SKILL]
     options = Table1Options(data="toy", out="out", folds=N_FOLDS, size="small", n_bootstrap=200)
-    return json.loads(table1.dump(table1.summarise(outcomes, options, RECIPE, material(), None)))
+    return json.loads(table1.dump(table1.summarise(outcomes, options, RECIPE, material())))
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +111,14 @@ def record2(record1: dict) -> dict:
     """A Table 2, where reading beats ParallelNet."""
     skill = {"majority": 0.0, "text": 3.0, "vadicamo": 0.2, "gaspar": 3.2, "parallelnet": 1.5}
     answers = {}
-    for seed, (key, row) in enumerate(SENTIMENT_ROWS.items()):
+    for seed, key in enumerate(SENTIMENT_ROWS):
         if key not in skill:
-            answers[key] = Answered(row, (), (), None, "not run: needs ImageNet weights")
+            answers[key] = (), "not run: needs ImageNet weights"
             continue
         labels, probs = said(skill[key], seed + 1, 3)
         pooled = Pooled(IDS, FOLDS, labels, probs, probs, GROUPS)
-        answers[key] = Answered(row, ((0, {}), (1, {})), (), pooled, "")
+        test = evaluate(labels, probs, SENTIMENTS, n_bootstrap=1).to_dict()
+        answers[key] = (Fold(0, Path(), "both", {"test": {"both": test}, "facts": {}}, pooled),), ""
     found = table2.result(answers, 200, 0)
     data = record1["data"] | {"counts": {"negative": 20, "neutral": 20, "positive": 20}, "n_unlabelled": 0}
     options = record1["options"] | {"recipe": record1["recipe"]}

@@ -46,14 +46,17 @@ def test_only_the_rate_studies_learn_otherwise():
 
 
 def test_choice_of_rows():
-    assert [row.key for row in rows.chosen((), studies=False)] == list(rows.TABLE1)
-    assert [row.key for row in rows.chosen((), studies=True)] == list(rows.ROWS)
+    assert [row.key for row in rows.chosen((), rows.ROWS, rows.TABLE1)] == list(rows.TABLE1)
+    assert [row.key for row in rows.chosen((), rows.ROWS, rows.ROWS)] == list(rows.ROWS)
     # In the order of the table, whatever the order asked for.
-    assert [row.key for row in rows.chosen(("additive", "ser-only"), studies=False)] == ["ser-only", "additive"]
+    assert [row.key for row in rows.chosen(("additive", "ser-only"), rows.ROWS, rows.TABLE1)] == [
+        "ser-only",
+        "additive",
+    ]
     with pytest.raises(OptionError, match=r"Unknown row 'parallelnett'. Did you mean 'parallelnet'\?.*--rows"):
-        rows.chosen(("parallelnett",), studies=False)
+        rows.chosen(("parallelnett",), rows.ROWS, rows.TABLE1)
     with pytest.raises(OptionError, match="'ser-only' twice"):
-        rows.chosen(("ser-only", "ser-only"), studies=False)
+        rows.chosen(("ser-only", "ser-only"), rows.ROWS, rows.TABLE1)
 
 
 def test_pairs_of_interest_are_rows():

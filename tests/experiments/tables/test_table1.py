@@ -18,7 +18,7 @@ from parallelnet.datasets import teachers
 from parallelnet.errors import CheckpointError, OptionError
 from parallelnet.explanation.explaining import explain
 from parallelnet.options import PRESETS
-from parallelnet_experiments.tables import figure4, findings, pages, runner, table1, teacher_rule
+from parallelnet_experiments.tables import figure4, findings, pages, prepared, rows, study, table1
 
 _spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
 made = importlib.util.module_from_spec(_spec)
@@ -44,23 +44,23 @@ def asked(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def material(asked):
-    return runner.prepare(asked)
+    return prepared.prepare(asked)
 
 
 @pytest.fixture(scope="module")
 def outcomes(asked, material):
     """Three whole rows, the additive one whole, and a baseline that failed."""
-    work = runner.work_folder(asked)
+    work = study.work_folder(asked)
     found = [
         made.write_runs(work, key, material, skill=skill, seed=seed) for seed, (key, skill) in enumerate(SKILLS.items())
     ]
-    failed = runner.Outcome(runner.Row("baseline-1", "", "baseline-1", ""), work / "baseline-1", 1, "failed: a | b")
+    failed = study.Outcome(rows.Row("baseline-1", "", "baseline-1", ""), work / "baseline-1", 1, "failed: a | b")
     return [*found, failed]
 
 
 @pytest.fixture(scope="module")
 def written(outcomes, asked, material):
-    return table1.dump(table1.summarise(outcomes, asked, RECIPE, material, None))
+    return table1.dump(table1.summarise(outcomes, asked, RECIPE, material))
 
 
 @pytest.fixture
@@ -130,14 +130,14 @@ def test_majority_class_is_that_of_the_training_part(record, material):
 
 
 def test_what_was_not_run_leaves_no_hole(asked, material, tmp_path):
-    empty = json.loads(table1.dump(table1.summarise([], asked, RECIPE, material, None)))
+    empty = json.loads(table1.dump(table1.summarise([], asked, RECIPE, material)))
     text = pages.markdown("table1", empty)
     assert empty["differences"] == []
     assert "not run: not asked for (--rows)" in text
     assert "Does fusion earn its place? Not told" in text
     assert "needs ser-only" in empty["disagreement"]["reason"]
     assert table1.render(empty, tmp_path) == (tmp_path / "table1.md", tmp_path / "table1.tex")
-    several = table1.summarise([], replace(asked, rows=()), RECIPE, material, None)
+    several = table1.summarise([], replace(asked, rows=()), RECIPE, material)
     assert several["rows"]["additive"]["reason"] == "not run: not asked for (--studies)"
 
 
@@ -193,7 +193,7 @@ def test_equal_rows_are_not_put_in_an_order(record):
 def test_an_unfinished_row_says_so_and_is_compared_with_nothing(outcomes, asked, material):
     reason = "1 of 2 folds: stopped after --max-minutes 2"
     stopped = [replace(each, n_done=1, reason=reason) if each.row.key == "ier-only" else each for each in outcomes]
-    record = json.loads(table1.dump(table1.summarise(stopped, asked, RECIPE, material, None)))
+    record = json.loads(table1.dump(table1.summarise(stopped, asked, RECIPE, material)))
     assert f"| IER only | - | 66.93 | {reason} | - |" in pages.markdown("table1", record)
     assert reason in pages.latex("table1", record)
     assert not [each for each in record["differences"] if "ier-only" in (each["first"], each["second"])]
@@ -275,25 +275,25 @@ def test_teachers_are_refused_as_a_start(toy):
     for modality, sources in kin.items():
         for source in sources:
             with pytest.raises(OptionError, match=rf"shares weights with, the {modality} teacher .* section 5\.4"):
-                teacher_rule.refuse_teachers([toy("f", "stranger"), source], built)
-            teacher_rule.refuse_teachers([source], None)  # no teacher made these labels
-            teacher_rule.refuse_teachers([source], {**built, "labels": "sentiment"})
-    teacher_rule.refuse_teachers([toy("g", "stranger", b"2")], built)
+                prepared.refuse_teachers([toy("f", "stranger"), source], built)
+            prepared.refuse_teachers([source], None)  # no teacher made these labels
+            prepared.refuse_teachers([source], {**built, "labels": "sentiment"})
+    prepared.refuse_teachers([toy("g", "stranger", b"2")], built)
     for name, refused in (("h", False), ("i", True)):  # of `train --no-export`
         source = Path(toy(name, "stranger", started_from=["eyes"] if refused else []))
         for graph in source.glob("*.onnx"):
             graph.unlink()
         with pytest.raises(OptionError, match="image teacher") if refused else nullcontext():
-            teacher_rule.refuse_teachers([str(source)], built)
+            prepared.refuse_teachers([str(source)], built)
     with pytest.raises(CheckpointError):
-        teacher_rule.refuse_teachers(["/no/such"], built)
+        prepared.refuse_teachers(["/no/such"], built)
 
 
 @pytest.mark.parametrize("name", ["compact", "teacher-speech", "teacher-image"])
 def test_bundled_checkpoints_are_kin_of_the_bundled_teachers(name):
     described = {"speech": teachers.open_teacher("teacher-speech", "speech").describe()}
     with pytest.raises(OptionError, match="the speech teacher 'teacher-speech'"):
-        teacher_rule.refuse_teachers([name], {"labels": "emotion", "teachers": described})
+        prepared.refuse_teachers([name], {"labels": "emotion", "teachers": described})
 
 
 def test_the_labelling_rule_is_computed_anew_from_the_shards(tmp_path, monkeypatch):
@@ -306,9 +306,8 @@ def test_the_labelling_rule_is_computed_anew_from_the_shards(tmp_path, monkeypat
     ]
     built_fixture.build(tmp_path / "built", kept=drafts)
     asked = made.options(tmp_path / "built", tmp_path / "out")
-    material = runner.prepare(asked)
-    built = teacher_rule.built_record(asked.data)
-    found = table1._references(material, asked, built)
+    material = prepared.prepare(asked)
+    found = table1.references(material, asked)
     assert found["teacher-rule"]["pooled"]["accuracy"] == 1.0
     # The fixture's other teacher finds `sad` most probable: each is right where it decided, or the label is sad.
     hears = np.mean([draft.label == "sad" or draft.label_source == "speech" for draft in drafts])
@@ -317,10 +316,10 @@ def test_the_labelling_rule_is_computed_anew_from_the_shards(tmp_path, monkeypat
     assert found["image-teacher"]["pooled"]["accuracy"] == pytest.approx(sees)
     assert "nll" not in found["teacher-rule"]["pooled"]["ci95"]
     # Not by looking at the labels: with another threshold the rule would have dropped these rows.
-    stricter = table1._references(material, asked, {**built, "threshold": 0.7})
+    stricter = table1.references(replace(material, built={**material.built, "threshold": 0.7}), asked)
     dropped = np.mean([draft.confidence < 0.7 for draft in drafts])
     assert stricter["teacher-rule"]["pooled"]["accuracy"] == pytest.approx(1 - dropped)
-    own = table1._references(material, asked, {**built, "labels": "sentiment"})
+    own = table1.references(replace(material, built={**material.built, "labels": "sentiment"}), asked)
     assert own["teacher-rule"]["reason"] == "not applicable: the labels are the source's own"
 
 
@@ -348,13 +347,14 @@ def test_the_grid_says_what_the_paper_says():
     assert [values[word] for word in words] == sorted(values.values(), reverse=True)[: len(words)]
     assert values[words[-1]] > 0
     figure = figure4.grid([explanation, explanation], ["happy", "sad"])
+    texts = figure.findobj(lambda each: hasattr(each, "get_text"))
+    headings = [text for text in texts if text.get_text().startswith("P: ")]
     score = explanation.prediction.probs["happy"]
-    said = [text.get_text() for text in figure.texts]
+    said = [text.get_text() for text in headings]
     assert said == [f"P: happy, GT: {truth}, Score: {score:.2f}" for truth in ("happy", "sad")]
-    colours = [text.get_color() for text in figure.texts]
+    colours = [text.get_color() for text in headings]
     assert colours[0] != colours[1]  # a wrong one stands out
-    drawn = {text.get_text() for ax in figure.axes for text in ax.texts}
-    assert set(values) <= drawn
+    assert set(values) <= {text.get_text() for text in texts}
 
 
 def test_figure_without_its_row_says_why(outcomes, material, tmp_path):

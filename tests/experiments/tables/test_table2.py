@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -20,11 +21,12 @@ from parallelnet.errors import CheckpointError, ManifestError, OptionError
 from parallelnet.evaluation import evaluate
 from parallelnet.options import PRESETS, Recipe
 from parallelnet.options.tables import Table2Options
+from parallelnet.training.run import METRICS
 from parallelnet.types import SENTIMENTS, Sample
-from parallelnet_experiments.tables import picture_network, runner, sentiment_rows, sentiment_study, statistics, table2
-from parallelnet_experiments.tables.sentiment_rows import ROWS, Said
-from parallelnet_experiments.tables.sentiment_study import Answered
+from parallelnet_experiments.tables import picture_network, sentiment_methods, statistics, study, table2
+from parallelnet_experiments.tables.sentiment_methods import ROWS
 from parallelnet_experiments.tables.statistics import Pooled
+from parallelnet_experiments.tables.study import Fold, FoldTask
 
 CUES = ("awful", "table", "lovely")
 FILLER = ("today", "again", "really", "somewhere", "people", "nothing", "monday", "coffee")
@@ -177,7 +179,7 @@ def test_weights_that_are_not_there_stop_before_any_row(
     monkeypatch.setattr(picture_network, "vgg19", refused)
     with pytest.raises(CheckpointError):
         run(data, tmp_path / "out", weights="imagenet")
-    assert not list(tmp_path.rglob(sentiment_study.SAID))
+    assert not list(tmp_path.rglob(METRICS))
     with pytest.raises(OptionError, match="narrow backbones have no pretrained weights"):
         options(data, tmp_path / "out", weights="imagenet", size="small")
 
@@ -188,13 +190,13 @@ def counting(monkeypatch: pytest.MonkeyPatch, key: str, *, fail_at: int | None =
     method = ROWS[key].method
     assert method is not None
 
-    def noted(task: sentiment_rows.FoldTask) -> Said:
+    def noted(task: FoldTask) -> sentiment_methods.Said:
         if task.number == fail_at:
             raise OptionError("/some/where/x.png pulled plug")
         done.append(task.number)
         return method(task)
 
-    monkeypatch.setattr(sentiment_rows, "ROWS", {**ROWS, key: replace(ROWS[key], method=noted)})
+    monkeypatch.setattr(sentiment_methods, "ROWS", {**ROWS, key: replace(ROWS[key], method=noted)})
     return done
 
 
@@ -204,7 +206,7 @@ def test_finished_folds_are_kept_and_the_rest_goes_on(
     with monkeypatch.context() as patch:
         assert counting(patch, "text", fail_at=1) == []
         rows = by_key(run(data, tmp_path / "out", rows=("majority", "text")))
-    assert rows["text"]["missing"] == "1 of 2 folds, failed: fold 1: x.png pulled plug"
+    assert rows["text"]["missing"] == "1 of 2 folds, failed: x.png pulled plug"
     assert "found" in rows["majority"]  # the others are there
     assert [fold["fold"] for fold in rows["text"]["folds"]] == [0]
     done = counting(monkeypatch, "text")
@@ -224,10 +226,10 @@ def test_damaged_answers_are_named_before_anything_is_computed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(data, tmp_path / "out", rows=("majority",))
-    damaged = next((tmp_path / "out").rglob("majority/fold-1/said.json"))
+    damaged = next((tmp_path / "out").rglob("majority/fold-1/test.json"))
     damaged.write_text("")
     done = counting(monkeypatch, "majority")
-    with pytest.raises(OptionError, match=r"said\.json is damaged .*remove the folder") as caught:
+    with pytest.raises(OptionError, match=r"test\.json is damaged .*remove the folder") as caught:
         run(data, tmp_path / "out", rows=("majority",))
     assert str(damaged.parent) in str(caught.value)
     assert done == []
@@ -243,7 +245,7 @@ def test_other_options_in_the_same_folder_are_refused(data: Path, tmp_path: Path
 
 
 def test_minutes_end_between_folds(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sentiment_study.time, "monotonic", iter(range(0, 10_000, 40)).__next__)
+    monkeypatch.setattr(study.time, "monotonic", iter(range(0, 10_000, 40)).__next__)
     rows = by_key(run(data, tmp_path / "out", rows=("majority", "text"), max_minutes=3))
     # Two folds of the first row fit in; each looks at the clock a few times, 40 s apart.
     missing = [row["missing"] for key, row in rows.items() if key in ("majority", "text") and "missing" in row]
@@ -279,10 +281,15 @@ def pooled(labels: np.ndarray, said: np.ndarray) -> Pooled:
     return Pooled(ids, np.arange(len(labels)) % 2, labels, probs, probs, tuple(str(k // 2) for k in range(len(labels))))
 
 
-def answered(key: str, whole: Pooled) -> Answered:
-    parts = [sentiment_study._only(whole, fold) for fold in (0, 1)]
-    facts = [(fold, {"network": "a network"}) for fold in (0, 1)]
-    return sentiment_study._answered(ROWS[key], facts, parts, 2, "")
+def answered(whole: Pooled) -> tuple[list[Fold], str]:
+    folds = []
+    for number in (0, 1):
+        here = whole.folds == number
+        ids, groups = (tuple(itertools.compress(each, here)) for each in (whole.ids, whole.groups))
+        part = Pooled(ids, *(each[here] for each in (whole.folds, whole.labels, whole.probs, whole.raw)), groups)
+        test = {"both": evaluate(part.labels, part.probs, SENTIMENTS, n_bootstrap=1).to_dict()}
+        folds.append(Fold(number, Path(), "both", {"test": test, "facts": {"network": "a network"}}, part))
+    return folds, ""
 
 
 def test_differences_are_paired_and_adjusted_together() -> None:
@@ -292,8 +299,7 @@ def test_differences_are_paired_and_adjusted_together() -> None:
     some = np.where(rng.random(60) < 0.3, (labels + 1) % 3, labels)
     few = np.where(rng.random(60) < 0.7, (labels + 1) % 3, labels)
     answers = {
-        key: answered(key, pooled(labels, said))
-        for key, said in (("text", some), ("gaspar", few), ("parallelnet", right))
+        key: answered(pooled(labels, said)) for key, said in (("text", some), ("gaspar", few), ("parallelnet", right))
     }
     found = table2.result(answers, 200, 0)
     rows = {row["key"]: row for row in found["rows"]}
@@ -305,7 +311,7 @@ def test_differences_are_paired_and_adjusted_together() -> None:
     raw = [rows[key]["parallelnet_minus"]["p_components"] for key in ("text", "gaspar")]
     assert [rows[key]["parallelnet_minus"]["p_holm"] for key in ("text", "gaspar")] == statistics.holm(raw)
     assert rows["parallelnet"]["parallelnet_minus"] is None
-    folds = answers["text"].parts[0]
+    folds = answers["text"][0][0].said
     expected = evaluate(folds.labels, folds.probs, SENTIMENTS, n_bootstrap=1)
     assert rows["text"]["folds"][0]["accuracy"] == expected.accuracy
     assert rows["text"]["folds"][0]["confusion_matrix"] == [list(row) for row in expected.confusion_matrix]
@@ -424,4 +430,4 @@ def test_parallelnet_is_trained_on_the_same_folds(tmp_path: Path) -> None:
     again = by_key(run(data, tmp_path / "out", size="small", rows=(), max_minutes=1e-6))
     assert again["parallelnet"]["found"]["accuracy"] == ours["found"]["accuracy"]
     assert asdict(RECIPE)["epochs"] == ours["folds"][0]["facts"]["epochs"]
-    assert (runner.work_folder(options(data, tmp_path / "out")) / "parallelnet" / "fold-1" / "test.json").is_file()
+    assert (study.work_folder(options(data, tmp_path / "out")) / "parallelnet" / "fold-1" / "test.json").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,7 @@ from parallelnet.models.frozen import freeze
 from parallelnet.options import PRESETS, AugmentOptions, Recipe, SignalOptions
 from parallelnet.training.fit import Hardware
 from parallelnet.types import SENTIMENTS, Sample
-from parallelnet_experiments.tables import picture_network, vadicamo
-from parallelnet_experiments.tables.picture_network import Pictures
+from parallelnet_experiments.tables import picture_network, sentiment_methods, table2
 from parallelnet_experiments.tables.picture_network import picture_network as build_network
 
 RECIPE = Recipe(epochs=12, batch_size=8, learning_rate=2e-2, early_stopping=0, keep="last", class_weights="balanced")
@@ -41,9 +41,9 @@ def tweets(n: int, *, start: int = 0) -> list[Sample]:
 
 def test_the_most_confident_of_each_predicted_class_are_kept() -> None:
     probs = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3], [0.1, 0.1, 0.8], [0, 0.2, 0.8]])
-    assert vadicamo.most_confident(probs, 0.5).tolist() == [True, True, False, True, True, False]
-    assert vadicamo.most_confident(probs, 0.01).tolist() == [True, False, False, True, True, False]
-    assert vadicamo.most_confident(probs, 1.0).all()
+    assert sentiment_methods.most_confident(probs, 0.5).tolist() == [True, True, False, True, True, False]
+    assert sentiment_methods.most_confident(probs, 0.01).tolist() == [True, False, False, True, True, False]
+    assert sentiment_methods.most_confident(probs, 1.0).all()
 
 
 def test_pictures_get_the_labels_of_their_words_not_those_of_people() -> None:
@@ -51,17 +51,17 @@ def test_pictures_get_the_labels_of_their_words_not_those_of_people() -> None:
     truth = np.array([0, 1, 2])
     ours = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.0, 0.1, 0.9]])  # the second one against people
     theirs = np.array([[0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
-    found = vadicamo.label_pictures(labelled, ours, others, theirs, truth, SENTIMENTS, 1.0)
+    found, facts = sentiment_methods.label_pictures(labelled, ours, others, theirs, truth, 1.0)
     assert [s.id for s in found.samples] == ["t0", "t1", "t2", "t10", "t11"]
-    assert found.labels.tolist() == [0, 0, 2, 1, 2]
-    assert found.facts["agreement_with_people"] == pytest.approx(2 / 3, abs=1e-4)
-    assert found.facts["n_kept_unlabelled"] == 2
-    assert found.facts["kept_per_class"] == {"negative": 2, "neutral": 1, "positive": 2}
-    half = vadicamo.label_pictures(labelled, ours, others, theirs, truth, SENTIMENTS, 0.5)
+    assert list(found.labels) == [0, 0, 2, 1, 2]
+    assert facts["agreement_with_people"] == pytest.approx(2 / 3, abs=1e-4)
+    assert facts["n_kept_unlabelled"] == 2
+    assert facts["kept_per_class"] == {"negative": 2, "neutral": 1, "positive": 2}
+    half, half_facts = sentiment_methods.label_pictures(labelled, ours, others, theirs, truth, 0.5)
     assert [s.id for s in half.samples] == ["t0", "t2", "t10"]
-    assert half.facts["least_confidence_per_class"] == {"negative": 0.8, "neutral": 0.8, "positive": 0.9}
+    assert half_facts["least_confidence_per_class"] == {"negative": 0.8, "neutral": 0.8, "positive": 0.9}
     with pytest.raises(ManifestError, match="none of 3 tweets 'neutral'"):
-        vadicamo.label_pictures(labelled, ours, [], np.empty((0, 3)), truth, SENTIMENTS, 1.0)
+        sentiment_methods.label_pictures(labelled, ours, [], np.empty((0, 3)), truth, 1.0)
 
 
 def test_what_shares_anything_with_a_labelled_tweet_is_not_learnt() -> None:
@@ -74,9 +74,9 @@ def test_what_shares_anything_with_a_labelled_tweet_is_not_learnt() -> None:
     twice = Sample("5", image="c.png", text="Something else!")
     wordless, blind = Sample("6", image="d.png", text="!!"), Sample("7", speech="x.wav", text="deaf")
     everyone = [same_picture, same_words, nearly_same_picture, same_group, twice, wordless, blind]
-    found = vadicamo.beside(everyone, labelled, hashes, together=False)
+    found = table2.beside(everyone, labelled, hashes, together=False)
     assert [s.id for s in found] == ["4"]
-    found = vadicamo.beside(everyone, labelled, hashes, together=True)
+    found = table2.beside(everyone, labelled, hashes, together=True)
     assert [s.id for s in found] == ["5"]  # its group says nothing
 
 
@@ -94,10 +94,10 @@ def write_pictures(folder: Path, n_per_class: int) -> list[Sample]:
     return samples
 
 
-def train(samples: list[Sample], labels: np.ndarray, folder: Path, **changes: Any) -> picture_network.Trained:
-    given = Pictures(tuple(samples), labels)
+def train(samples: list[Sample], labels: np.ndarray, folder: Path, **changes: Any) -> SimpleNamespace:
+    given = picture_network.pictures(samples, labels)
     settings = {"size": "small", "start": "none", "fine_tune": "all", "recipe": RECIPE} | changes
-    return picture_network.train_pictures(
+    (validation_probs, test_probs), facts = picture_network.train_pictures(
         given,
         given,
         samples,
@@ -108,6 +108,7 @@ def train(samples: list[Sample], labels: np.ndarray, folder: Path, **changes: An
         hardware=Hardware("cpu", quiet=True),
         **settings,
     )
+    return SimpleNamespace(validation_probs=validation_probs, test_probs=test_probs, facts=facts)
 
 
 class TinyVgg(nn.Module):

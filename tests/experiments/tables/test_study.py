@@ -13,6 +13,7 @@ import pytest
 
 from parallelnet import checkpoint, records
 from parallelnet.checkpoint import ModelFacts
+from parallelnet.data.dataset import open_data
 from parallelnet.errors import (
     CheckpointError,
     FullDiskError,
@@ -23,14 +24,21 @@ from parallelnet.errors import (
 )
 from parallelnet.models.variants import network_options
 from parallelnet.options import PRESETS, Recipe
+from parallelnet.training.parts import deal_parts, usable
 from parallelnet.training.run import METRICS, _collect
-from parallelnet_experiments.tables import rows, runner, starts
+from parallelnet_experiments.tables import prepared, rows, study
 
 _spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
 made = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(made)
 
 RECIPE = replace(PRESETS["paper"], epochs=2, batch_size=4, learning_rate=1e-3)
+
+
+def run(these, asked, material=None, *, recipe=RECIPE, **given):
+    return study.Study(asked, recipe, material or prepared.prepare(asked), **given).run(these)
+
+
 THREE = tuple(rows.ROWS[key] for key in ("ser-only", "ier-only", "parallelnet"))
 
 
@@ -45,7 +53,7 @@ def data(tmp_path):
 
 def test_every_row_has_the_same_folds(data, tmp_path):
     asked = made.options(data, tmp_path / "out")
-    material = runner.prepare(asked)
+    material = prepared.prepare(asked)
     assert material.classes == ("anger", "sad")
     assert len(material.parts) == 2
     tested = [s.id for part in material.parts for s in part.test]
@@ -60,39 +68,39 @@ def test_every_row_has_the_same_folds(data, tmp_path):
     assert str(tmp_path) not in json.dumps(found)
     # The same folds for networks of one modality, which `train` deals itself.
     for row in THREE:
-        network = runner.network_options(row.variant, size="small")
-        train_options = runner._train_options(asked, "x", row.variant, material.classes, "label", ())
-        samples, _ = runner.usable(runner.open_data(asked.data), train_options, network)
-        parts = runner.deal_parts(samples, train_options)
+        network = network_options(row.variant, size="small")
+        train_options = prepared.train_options(asked, "label", variant=row.variant, classes=material.classes)
+        samples, _ = usable(open_data(asked.data), train_options, network)
+        parts = deal_parts(samples, train_options)
         assert [[s.id for s in part.test] for part in parts] == [[s.id for s in part.test] for part in material.parts]
 
 
 def test_own_folds_are_taken(data, tmp_path):
     made.rewrite(data / "manifest.csv", lambda s: replace(s, fold=int(s.group[-1]) % 2))
-    material = runner.prepare(made.options(data, tmp_path / "out"))
+    material = prepared.prepare(made.options(data, tmp_path / "out"))
     assert all(s.fold == number for number, part in enumerate(material.parts) for s in part.test)
     with pytest.raises(ManifestError, match="not 0 to 2"):
-        runner.prepare(made.options(data, tmp_path / "out", folds=3))
+        prepared.prepare(made.options(data, tmp_path / "out", folds=3))
 
 
 def test_a_fold_without_a_class_is_refused_before_training(data, tmp_path):
     # All sad ones in fold 1: fold 0 could not be tested on them.
     made.rewrite(data / "manifest.csv", lambda s: replace(s, fold=int(s.label == "sad"), group=s.id))
     with pytest.raises(ManifestError, match=r"fold 0, test part has no sample of class 'sad', of which there are 12"):
-        runner.prepare(made.options(data, tmp_path / "out"))
+        prepared.prepare(made.options(data, tmp_path / "out"))
 
 
 def test_too_few_groups_are_refused(data, tmp_path):
     made.rewrite(data / "manifest.csv", lambda s: replace(s, group=f"g{int(s.group.split('-')[1]) % 2}"))
     with pytest.raises(ManifestError, match="2 sets"):
-        runner.prepare(made.options(data, tmp_path / "out", folds=5))
+        prepared.prepare(made.options(data, tmp_path / "out", folds=5))
 
 
 def test_too_few_groups_to_validate_on_are_told_of_the_folds_and_the_data(data, tmp_path):
     # Two rare ones: each fold's training part has one of them, which cannot be on both of its sides.
     made.rewrite(data / "manifest.csv", lambda s: s if s.label == "sad" or s.id in ("anger-0", "anger-1") else None)
     with pytest.raises(ManifestError, match=r"too small for --folds 2: its 14 samples .* 'anger', has 2;") as caught:
-        runner.prepare(made.options(data, tmp_path / "out"))
+        prepared.prepare(made.options(data, tmp_path / "out"))
     assert "10 parts" not in str(caught.value)
     assert "build pairs" not in str(caught.value)
 
@@ -100,17 +108,17 @@ def test_too_few_groups_to_validate_on_are_told_of_the_folds_and_the_data(data, 
 def test_table1_of_sentiments_is_sent_to_table2(data, tmp_path):
     made.rewrite(data / "manifest.csv", lambda s: replace(s, label="", sentiment="neutral"))
     with pytest.raises(ManifestError, match=r"no sample with a label, but 24 with a sentiment.*experiment table2") as e:
-        runner.prepare(made.options(data, tmp_path / "out"))
+        prepared.prepare(made.options(data, tmp_path / "out"))
     assert "--target-column" not in str(e.value)
 
 
 @pytest.mark.parametrize("damage", ["empty-metrics", "no-test", "not-whole"])
 def test_a_damaged_fold_is_named_before_anything_is_trained(data, tmp_path, monkeypatch, damage):
     asked = made.options(data, tmp_path / "out")
-    material = runner.prepare(asked)
+    material = prepared.prepare(asked)
     calls = trained(monkeypatch, material)
-    runner.run_rows(THREE, asked, RECIPE, material)
-    fold = runner.work_folder(asked) / "parallelnet" / "fold-1"
+    run(THREE, asked, material)
+    fold = study.work_folder(asked) / "parallelnet" / "fold-1"
     if damage == "empty-metrics":
         (fold / METRICS).write_text("")
     elif damage == "no-test":
@@ -119,12 +127,12 @@ def test_a_damaged_fold_is_named_before_anything_is_trained(data, tmp_path, monk
         (fold / METRICS).write_text("{}")
     calls.clear()
     with pytest.raises(OptionError, match=r"remove the folder .*, and the same line trains it again") as caught:
-        runner.run_rows(THREE, asked, RECIPE, material)
+        run(THREE, asked, material)
     assert str(caught.value).startswith(f"{fold}/")
     assert calls == []
     if damage != "no-test":  # `train --resume` reads the figures alone
         with pytest.raises(OptionError, match=r"fold-1/metrics\.json is damaged"):
-            _collect(fold.parent, runner._train_options(asked, str(fold.parent), "parallelnet", (), "label", ()))
+            _collect(fold.parent, prepared.train_options(asked, "label", out=str(fold.parent)))
 
 
 @pytest.mark.parametrize("error", [StoppedError(15), KeyboardInterrupt(), FullDiskError("The disk is full.")])
@@ -132,46 +140,44 @@ def test_a_stop_and_a_full_disk_are_no_failed_row(data, tmp_path, monkeypatch, e
     def ends(*_, **__):
         raise error
 
-    monkeypatch.setattr(runner, "train", ends)
+    monkeypatch.setattr(study, "train", ends)
     with pytest.raises(type(error)) as caught:
-        runner.run_rows(THREE, made.options(data, tmp_path / "out"), RECIPE)
+        run(THREE, made.options(data, tmp_path / "out"))
     assert caught.value is error
 
 
 @pytest.mark.parametrize("work", [None, "out", "elsewhere"])
 def test_one_table_at_a_time_in_a_folder(data, tmp_path, work):
     asked = made.options(data, tmp_path / "out", work=None if work is None else str(tmp_path / work))
-    with runner.held(asked):
-        for folder in {asked.out, str(runner.work_folder(asked))}:
+    with study.held(asked):
+        for folder in {asked.out, str(study.work_folder(asked))}:
             with pytest.raises(ParallelNetError, match="Another process writes to"), records.held(Path(folder)):
                 pytest.fail("two hold it")
-        other = replace(asked, out=str(tmp_path / "other"), work=str(runner.work_folder(asked)))
-        with pytest.raises(ParallelNetError, match="Another process writes to"), runner.held(other):
+        other = replace(asked, out=str(tmp_path / "other"), work=str(study.work_folder(asked)))
+        with pytest.raises(ParallelNetError, match="Another process writes to"), study.held(other):
             pytest.fail("two tables train in one work folder")
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with pytest.raises(FullDiskError, match=r"the same line goes on\.$"), runner.held(asked):
+    with pytest.raises(FullDiskError, match=r"the same line goes on\.$"), study.held(asked):
         raise full
 
 
 def test_missing_labels_and_modalities_are_refused(data, tmp_path):
     made.rewrite(data / "manifest.csv", lambda s: replace(s, label=s.label if s.label == "sad" else ""))
     with pytest.raises(ManifestError, match="one class only: 'sad'"):
-        runner.prepare(made.options(data, tmp_path / "out"))
+        prepared.prepare(made.options(data, tmp_path / "out"))
     with pytest.raises(ManifestError, match="no sample with a sentiment"):
-        runner.prepare(made.options(data, tmp_path / "out"), target_column="sentiment")
+        prepared.prepare(made.options(data, tmp_path / "out"), target_column="sentiment")
 
 
 def test_a_sample_without_picture_is_refused(data, tmp_path):
     made.rewrite(data / "manifest.csv", lambda s: replace(s, image=None) if s.id == "sad-3" else s)
     with pytest.raises(ManifestError, match=r"1 of 24 samples have no speech or no picture, the first is 'sad-3'"):
-        runner.prepare(made.options(data, tmp_path / "out"))
+        prepared.prepare(made.options(data, tmp_path / "out"))
 
 
 def test_another_table_in_the_folder_is_refused(data, tmp_path):
     def claim(recipe: Recipe = RECIPE, **changes):
-        asked = made.options(data, tmp_path / "out", **changes)
-        material = runner.prepare(asked)
-        runner.claim(runner.work_folder(asked), asked, recipe, material, target_column="label", init_from=())
+        run((), made.options(data, tmp_path / "out", **changes), recipe=recipe)
 
     claim()
     claim(rows=("ser-only",), threads=2, max_minutes=3.0, n_bootstrap=9)  # hardware, limits and rows may change
@@ -194,7 +200,7 @@ def test_a_folder_of_something_else_is_refused(data, tmp_path):
     (tmp_path / "work" / "thesis.txt").write_text("mine")
     asked = made.options(data, tmp_path / "out", work=str(tmp_path / "work"))
     with pytest.raises(OptionError, match="holds no runs of a table"):
-        runner.run_rows(THREE, asked, RECIPE)
+        run(THREE, asked)
     assert [p.name for p in (tmp_path / "work").iterdir()] == ["thesis.txt"]
 
 
@@ -223,15 +229,15 @@ def trained(monkeypatch, material, *, fail=None, stop=None):
                     raise KeyboardInterrupt
                 metrics.with_suffix(".hidden").rename(metrics)
 
-    monkeypatch.setattr(runner, "train", train)
+    monkeypatch.setattr(study, "train", train)
     return calls
 
 
 def test_rows_learn_alike_and_a_failing_one_says_why(data, tmp_path, monkeypatch):
     asked = made.options(data, tmp_path / "out")
-    material = runner.prepare(asked)
+    material = prepared.prepare(asked)
     calls = trained(monkeypatch, material, fail="ier-only")
-    found = runner.run_rows(THREE, asked, RECIPE, material)
+    found = run(THREE, asked, material)
     assert [(o.row.key, o.n_done, o.reason) for o in found] == [
         ("ser-only", 2, ""),
         ("ier-only", 0, "failed: out of memory in ier-only"),
@@ -253,7 +259,7 @@ def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp
     vgg, efficient = eyes(tmp_path / "vgg", "vgg19-narrow"), eyes(tmp_path / "efficient", "efficientnet-narrow")
     asked = made.options(data, tmp_path / "out")
     baseline = rows.ROWS["baseline-1"]
-    found = starts.starts_of((*THREE, baseline), (vgg, efficient), asked)
+    found = prepared.starts_of((*THREE, baseline), (vgg, efficient), asked)
     assert {row.key: found[row.key] for row in (*THREE, baseline)} == {
         "ser-only": (),  # ears take nothing from eyes
         "ier-only": (vgg,),
@@ -261,26 +267,28 @@ def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp
         "baseline-1": (efficient,),
     }
     assert found["additive"] == (vgg,)
-    assert starts.start_names((vgg, efficient)) == ["vgg", "efficient"]
-    assert starts.starts_of(THREE, (efficient,), asked)["parallelnet"] == ()  # a row of the table that is not asked for
+    assert prepared.start_names((vgg, efficient)) == ["vgg", "efficient"]
+    assert (
+        prepared.starts_of(THREE, (efficient,), asked)["parallelnet"] == ()
+    )  # a row of the table that is not asked for
     with pytest.raises(
         OptionError, match=r"its network \(vgg19 for image, 1024 wide\) shares no branch with any row at"
     ):
-        starts.starts_of(THREE, (vgg, eyes(tmp_path / "large", "vgg19", "paper")), asked)
+        prepared.starts_of(THREE, (vgg, eyes(tmp_path / "large", "vgg19", "paper")), asked)
     with pytest.raises(OptionError, match=r"--init-from names .* twice"):
-        starts.starts_of(THREE, (vgg, vgg), asked)
+        prepared.starts_of(THREE, (vgg, vgg), asked)
     with pytest.raises(CheckpointError, match="--init-from: No checkpoint 'nowhere'") as caught:
-        runner.run_rows(THREE, replace(asked, init_from=("nowhere",)), RECIPE, init_from=("nowhere",))
+        run(THREE, asked, init_from=("nowhere",))
     assert "--checkpoint" not in str(caught.value)
-    assert not runner.work_folder(asked).exists()
+    assert not study.work_folder(asked).exists()
 
 
 def test_each_row_is_trained_with_its_own_starts(data, tmp_path, monkeypatch, caplog):
     asked = made.options(data, tmp_path / "out")
-    material = runner.prepare(asked)
+    material = prepared.prepare(asked)
     start = eyes(tmp_path / "eyes", "vgg19-narrow")
     calls = trained(monkeypatch, material)
-    runner.run_rows(THREE, asked, RECIPE, material, init_from=(start,))
+    run(THREE, asked, material, init_from=(start,))
     assert [(call[0], call[4]) for call in calls] == [
         ("ser-only", ()),
         ("ier-only", (start,)),
@@ -289,68 +297,68 @@ def test_each_row_is_trained_with_its_own_starts(data, tmp_path, monkeypatch, ca
     # The same folder with other weights is another start, and one that no row takes from is told.
     (Path(start) / checkpoint.WEIGHTS).write_bytes(b"others")
     with pytest.raises(OptionError, match=r"init_from was \['eyes \(weights "):
-        runner.run_rows(THREE, asked, RECIPE, material, init_from=(start,))
+        run(THREE, asked, material, init_from=(start,))
     (Path(start) / checkpoint.WEIGHTS).unlink()
     with pytest.raises(CheckpointError, match=r"--init-from .* has no model\.safetensors to start from"):
-        runner.run_rows(THREE, asked, RECIPE, material, init_from=(start,))
-    starts.starts_of(THREE[:1], (start,), asked)
+        run(THREE, asked, material, init_from=(start,))
+    prepared.starts_of(THREE[:1], (start,), asked)
     assert "none of the rows that were asked for takes anything from it" in caplog.text
 
 
 def test_an_interrupted_table_goes_on(data, tmp_path, monkeypatch):
     asked = made.options(data, tmp_path / "out")
-    material = runner.prepare(asked)
+    material = prepared.prepare(asked)
     with monkeypatch.context() as patch:
         trained(patch, material, stop=("ier-only", 1))
         with pytest.raises(KeyboardInterrupt):
-            runner.run_rows(THREE, asked, RECIPE, material)
-    work = runner.work_folder(asked)
+            run(THREE, asked, material)
+    work = study.work_folder(asked)
     before = (work / "ier-only" / "fold-0" / METRICS).stat().st_mtime_ns
     trained(monkeypatch, material)
-    assert [o.reason for o in runner.run_rows(THREE, asked, RECIPE, material)] == ["", "", ""]
+    assert [o.reason for o in run(THREE, asked, material)] == ["", "", ""]
     assert (work / "ier-only" / "fold-0" / METRICS).stat().st_mtime_ns == before
 
 
 def test_time_is_up_between_two_folds(data, tmp_path, monkeypatch):
     asked = made.options(data, tmp_path / "out", max_minutes=2.0)
-    material = runner.prepare(asked)
+    material = prepared.prepare(asked)
     trained(monkeypatch, material)
     minutes = iter([0.0, 0.5, 1.0, 1.5, 2.5, 3.0])  # asked for at the start, then before each fold
-    monkeypatch.setattr(runner.time, "monotonic", lambda: 60 * next(minutes))
-    found = runner.run_rows(THREE, asked, RECIPE, material)
+    monkeypatch.setattr(study.time, "monotonic", lambda: 60 * next(minutes))
+    found = run(THREE, asked, material)
     assert [(o.n_done, o.reason) for o in found] == [
         (2, ""),
-        (1, "1 of 2 folds: stopped after --max-minutes 2"),
-        (0, "not run: stopped after --max-minutes 2"),
+        (1, "1 of 2 folds, stopped after --max-minutes 2; the same line goes on"),
+        (0, "not run: stopped after --max-minutes 2; the same line goes on"),
     ]
 
 
 def test_the_same_network_is_not_trained_twice(data, tmp_path, monkeypatch):
     asked = made.options(data, tmp_path / "out")
-    material = runner.prepare(asked)
+    material = prepared.prepare(asked)
     calls = trained(monkeypatch, material)
     keys = ("parallelnet-resnet34", "parallelnet-resnet50", "resnet34-low-rate")
-    found = runner.run_rows([rows.ROWS[key] for key in keys], asked, RECIPE, material)
+    found = run([rows.ROWS[key] for key in keys], asked, material)
     assert [o.reason for o in found] == ["", "not run: at --size small the same network as parallelnet-resnet34", ""]
     assert [call[:2] for call in calls] == [(keys[0], 1e-3), (keys[2], pytest.approx(1e-4))]
 
 
 def test_a_row_that_was_tested_on_other_samples_is_refused(data, tmp_path):
-    material = runner.prepare(made.options(data, tmp_path / "out"))
+    material = prepared.prepare(made.options(data, tmp_path / "out"))
     made.write_runs(tmp_path, "ser-only", material, skill=0.5)
-    runner._check_same_folds(tmp_path / "ser-only", material)
+    assert len(study.read(tmp_path / "ser-only", material)) == 2
     swapped = replace(material, parts=material.parts[::-1])
     with pytest.raises(ManifestError, match="ser-only, fold 0, speech: tested on other samples"):
-        runner._check_same_folds(tmp_path / "ser-only", swapped)
+        study.read(tmp_path / "ser-only", swapped)
 
 
 @pytest.mark.slow
 def test_three_rows_for_real(data, tmp_path):
     asked = made.options(data, tmp_path / "out")
-    material = runner.prepare(asked)
-    found = runner.run_rows(THREE, asked, RECIPE, material)
+    material = prepared.prepare(asked)
+    found = run(THREE, asked, material)
     assert [(o.n_done, o.reason) for o in found] == [(2, "")] * 3
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob(METRICS)}
     assert len(stamps) == 6
-    assert runner.run_rows(THREE, asked, RECIPE, material) == found  # nothing is trained again
+    assert run(THREE, asked, material) == found  # nothing is trained again
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob(METRICS)} == stamps

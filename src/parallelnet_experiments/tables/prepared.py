@@ -1,0 +1,265 @@
+"""What every row of a table is made of: the samples, the folds they fall into, and checkpoints to start from.
+
+What can be said before anything is trained is said here: missing labels, folds without a class, starting checkpoints
+that fit no row. Who starts from a teacher that made the labels would be rewarded for being like it, "they will get a
+100 % accuracy" (paper section 5.4): no row may take over a teacher's weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from parallelnet import checkpoint
+from parallelnet.data import splits
+from parallelnet.data.built import is_built, read_report
+from parallelnet.data.dataset import fingerprint, open_data
+from parallelnet.datasets.teachers import files_sha256
+from parallelnet.errors import CheckpointError, ManifestError, OptionError
+from parallelnet.models.variants import BranchOptions, NetworkOptions, network_options
+from parallelnet.options import TrainOptions
+from parallelnet.options.tables import TablesOptions
+from parallelnet.training.parts import Parts, class_list, deal_parts, usable
+from parallelnet.types import Sample
+
+from .rows import ROWS, Row
+
+log = logging.getLogger(__name__)
+
+BUILT = (
+    *("fingerprint", "input", "labels", "rule", "threshold", "teachers", "teacher_agreement", "tts"),
+    *("n_read", "n_kept"),
+)
+"""What a reader must know of data that `build tweets` made: source, teachers, rule, engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The samples that every row learns from and is judged on.
+
+    Attributes:
+        name: the data's name, without its place.
+        samples: with a label, speech and picture.
+        labels: class of each sample id.
+        classes: in index order.
+        parts: for each fold who learns, who stops and calibrates, and who is reported on.
+        components: for each sample id the set that shares speaker or picture, drawn whole by bootstraps.
+        fingerprint: of the samples, sha256.
+        n_left_out: samples of the data without a label.
+        built: the `dataset.json` of what `build tweets` made; None for other data.
+    """
+
+    name: str
+    samples: tuple[Sample, ...]
+    labels: dict[str, str]
+    classes: tuple[str, ...]
+    parts: tuple[Parts, ...]
+    components: dict[str, str]
+    fingerprint: str
+    n_left_out: int
+    built: Mapping[str, Any] | None = None
+
+    def describe(self, built: Sequence[str] = BUILT, **more: Any) -> dict[str, Any]:
+        """Return what a result says of its data: name, fingerprint, counts, `more`, and names of its `dataset.json`."""
+        counts = Counter(self.labels.values())
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "n": len(self.samples),
+            "n_left_out": self.n_left_out,
+            "n_components": len(set(self.components.values())),
+            "counts": {name: counts[name] for name in self.classes},
+            "folds": [
+                {name: len(getattr(part, name)) for name in ("train", "validation", "test")} for part in self.parts
+            ],
+            **more,
+            "built": {name: self.built[name] for name in built if name in self.built} if self.built else None,
+        }
+
+
+def train_options(options: TablesOptions, target_column: str, **given: Any) -> TrainOptions:
+    """Return what `train` is asked for: all that a table and a training have in common, and what is `given`."""
+    asked = {field.name for field in fields(TablesOptions)} & {field.name for field in fields(TrainOptions)} - {"out"}
+    shared = {name: getattr(options, name) for name in asked}
+    return TrainOptions(**shared, target_column=target_column, **{"out": "", "variant": "parallelnet", **given})  # type: ignore[arg-type]
+
+
+def prepare(options: TablesOptions, *, target_column: str = "label") -> Material:
+    """Open the data, deal the folds and check that every row can be trained and judged on each of them.
+
+    Raises:
+        ManifestError: no such data, labels or modality missing, too few groups, a fold or a part without a class.
+        OptionError: a start from a teacher that made the labels.
+        CheckpointError: a starting checkpoint cannot be opened.
+    """
+    built = read_report(Path(options.data)).to_dict() if is_built(options.data) else None
+    refuse_teachers(getattr(options, "init_from", ()), built)
+    every = open_data(options.data)
+    if not any(getattr(s, target_column) for s in every):
+        raise ManifestError(_no_labels(options, target_column, every))
+    asked = train_options(options, target_column)
+    both = NetworkOptions(BranchOptions("compact-speech"), BranchOptions("compact-image"))
+    samples, labels = usable(every, asked, both)
+    lacking = [s for s in samples if s.speech is None or s.image is None]
+    if lacking:
+        raise ManifestError(
+            f"{options.data}: {len(lacking)} of {len(samples)} samples have no speech or no picture, the first is "
+            f"{lacking[0].id!r}. All rows of a table are judged on the same samples. Mend: leave them out."
+        )
+    sets = [str(number) for number in splits.components(samples)]
+    parts = _dealt(samples, asked, len(set(sets)))
+    classes = class_list(list(labels.values()), ())
+    _check_classes(options.data, parts, labels, classes)
+    return Material(
+        name=Path(options.data.partition(":")[2] or options.data).name,
+        samples=samples,
+        labels=labels,
+        classes=classes,
+        parts=parts,
+        components=dict(zip((s.id for s in samples), sets, strict=True)),
+        fingerprint=fingerprint(samples),
+        n_left_out=len(every) - len(samples),
+        built=built,
+    )
+
+
+def _no_labels(options: TablesOptions, target_column: str, every: Sequence[Sample]) -> str:
+    said = f"{options.data} has no sample with a {target_column}"
+    if target_column == "label" and any(s.sentiment for s in every):
+        return (
+            f"{said}, but {sum(bool(s.sentiment) for s in every)} with a sentiment. Mend: parallelnet experiment "
+            "table2, which is about sentiments, or data with emotions (build tweets --labels emotion)."
+        )
+    return f"{said}. Mend: data with one; a manifest holds it in the column {target_column!r}. See --data."
+
+
+def _dealt(samples: tuple[Sample, ...], asked: TrainOptions, n_sets: int) -> tuple[Parts, ...]:
+    """Return the parts of each fold; where that cannot be, say it of --folds and the data.
+
+    What `data.splits` says is of one training part and of tenths, which nobody who asks for a table has named.
+    """
+    try:
+        return deal_parts(samples, asked)
+    except ManifestError as error:
+        if {s.fold for s in samples} not in ({None}, set(range(asked.folds))):  # other folds of its own: said well
+            raise
+        counts = Counter(getattr(s, asked.target_column) for s in samples)
+        rarest = min(counts, key=lambda name: (counts[name], name))
+        few = "few, or too unequal," if n_sets < len(samples) else "few"
+        raise ManifestError(
+            f"{asked.data} is too small for --folds {asked.folds}: its {len(samples)} samples fall into {n_sets} "
+            f"sets that share no speaker and no picture, the rarest class, {rarest!r}, has {counts[rarest]}; too {few} "
+            "for every fold to hold each class in its test part and in the validation part that is cut from the rest. "
+            "Mend: fewer --folds, or more samples in more sets (see --data)."
+        ) from error
+
+
+def _check_classes(data: str, parts: Sequence[Parts], labels: Mapping[str, str], classes: Sequence[str]) -> None:
+    if len(classes) < 2:
+        raise ManifestError(f"{data} has one class only: {classes[0]!r}. A table needs two at least. See --data.")
+    totals = Counter(labels.values())
+    for fold, part in enumerate(parts):
+        for where in ("test", "train", "validation"):
+            there = {labels[s.id] for s in getattr(part, where)}
+            missing = [name for name in classes if name not in there]
+            if missing:
+                raise ManifestError(
+                    f"{data}: fold {fold}, {where} part has no sample of class {missing[0]!r}, of which there are "
+                    f"{totals[missing[0]]} in all. Mend: more samples of it, fewer --folds, or other folds in the "
+                    "manifest."
+                )
+
+
+# --- where rows start -------------------------------------------------------------------------------------------------
+
+
+def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOptions) -> Mapping[str, tuple[str, ...]]:
+    """Return by row the checkpoints that it starts from: those with a branch of its kind, backbone and widths alike.
+
+    A row without any starts from random weights: what was learnt by the eyes of one family says nothing to ears, nor to
+    another family, even where single layers have the same shape.
+
+    Raises:
+        OptionError: a checkpoint fits no row of Table 1 or its studies, or stands there twice.
+        CheckpointError: a checkpoint cannot be read.
+    """
+    if not init_from:
+        return {}
+    twice = sorted({name for name in init_from if init_from.count(name) > 1})
+    if twice:
+        raise OptionError(f"--init-from names {twice[0]!r} twice; allowed: each checkpoint once.")
+    # All rows: a part of a table, or the study of modalities, has the same --init-from as the whole.
+    networks = {row.key: network_options(row.variant, size=options.size) for row in (*ROWS.values(), *rows)}
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(networks, ())
+    for name in init_from:
+        source = NetworkOptions.from_dict(checkpoint.opened(name, "--init-from").facts.network)
+        fitting = {key for key, network in networks.items() if _shares_branch(network, source)}
+        if not fitting:
+            said = " and ".join(f"{getattr(source, each).backbone} for {each}" for each in source.modalities)
+            raise OptionError(
+                f"--init-from {name}: its network ({said}, {source.embed_dim} wide) shares no branch with any row at "
+                f"--size {options.size}. Mend: a checkpoint that `parallelnet train --size {options.size}` made of a "
+                "variant with the rows' backbones."
+            )
+        if not fitting & {row.key for row in rows}:
+            log.warning("--init-from %s: none of the rows that were asked for takes anything from it", name)
+        found |= {key: (*found[key], name) for key in fitting}
+    return found
+
+
+def _shares_branch(network: NetworkOptions, source: NetworkOptions) -> bool:
+    shared = set(network.modalities) & set(source.modalities)
+    same = any(getattr(network, name) == getattr(source, name) for name in shared)
+    return same and network.embed_dim == source.embed_dim
+
+
+def start_names(init_from: Sequence[str]) -> list[str]:
+    """Return what the checkpoints call themselves, without their places."""
+    return [checkpoint.opened(source, "--init-from").facts.name for source in init_from]
+
+
+def identity(source: str) -> str:
+    """Return name and weights of a starting checkpoint: what a folder holds may have changed since a row began."""
+    opened = checkpoint.opened(source, "--init-from")
+    if not opened.weights.is_file():
+        raise CheckpointError(f"--init-from {source} has no {opened.weights.name} to start from.")
+    with opened.weights.open("rb") as stream:
+        return f"{opened.facts.name} (weights {hashlib.file_digest(stream, 'sha256').hexdigest()[:12]})"
+
+
+def refuse_teachers(sources: Sequence[str], built: Mapping[str, Any] | None) -> None:
+    """Refuse checkpoints that made the labels of the data, or that share weights with those.
+
+    Checkpoints share weights when their files are the same, when one was trained from the other, or both from a third
+    one: the bundled teachers have the ears and eyes of the bundled `compact`.
+
+    Args:
+        sources: checkpoints to start from.
+        built: the data's `dataset.json`; None: data whose labels no teacher made.
+
+    Raises:
+        OptionError: names the first such checkpoint and the teacher.
+        CheckpointError: a source cannot be opened.
+    """
+    if built is None or built["labels"] == "sentiment":
+        return
+    names_of = {path.resolve(): name for name, path in checkpoint.bundled().items()}
+    for source in sources:
+        opened = checkpoint.opened(source, "--init-from")
+        kin = {opened.facts.name, *opened.facts.training.get("started_from", ())}
+        kin.add(names_of.get(opened.path.resolve(), opened.facts.name))
+        # A checkpoint of `train --no-export` has no graphs, so it is no copy of a teacher, which has: its kin decides.
+        graphs = [name for name in opened.facts.graphs if (opened.path / name).is_file()]
+        digest = files_sha256(opened.path, (checkpoint.MODEL_JSON, *graphs))
+        for modality, teacher in built["teachers"].items():
+            if kin & {teacher["name"], *teacher.get("started_from", ())} or digest == teacher.get("sha256"):
+                raise OptionError(
+                    f"--init-from {source} is, or shares weights with, the {modality} teacher {teacher['name']!r}, "
+                    "which made the labels of this data: it would be judged by its own opinion (paper section 5.4). "
+                    "Mend: leave it out, or name a checkpoint that learnt from other data."
+                )

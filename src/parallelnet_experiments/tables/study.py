@@ -1,0 +1,337 @@
+"""Rows x folds: computes what is missing, and goes on where it was stopped; then reads what finished folds have left.
+
+Every row has a folder below the table's work folder, every fold one in it: what is finished is never computed again. A
+row is a network that `training.run.train` trains, or a method that answers for one fold after the other. One that fails
+or has no time left does not stop the others: its outcome says why.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parallelnet import checkpoint, records
+from parallelnet.calibration import Floats
+from parallelnet.checkpoint import ModelFacts
+from parallelnet.data.loading import SignalStore
+from parallelnet.errors import FullDiskError, ManifestError, OptionError, ParallelNetError
+from parallelnet.evaluation import evaluate
+from parallelnet.models.variants import NetworkOptions, network_options
+from parallelnet.options import Recipe, SignalOptions
+from parallelnet.options.tables import TablesOptions
+from parallelnet.training.parts import Parts
+from parallelnet.training.run import METRICS, TEST, is_first, read_finished, train
+from parallelnet.training.watching import in_one_line
+
+from .prepared import Material, identity, starts_of, train_options
+from .rows import Row
+from .statistics import Pooled
+
+log = logging.getLogger(__name__)
+
+PLAN = "plan.json"
+"""What all rows of a work folder, or all folds of a method's folder, have in common: others there are refused."""
+SHARED = ("folds", "seed", "size", "weights", "clip_s", "trim", "face")
+"""Options that every run of a work folder has in common. Rows may be added, hardware and time limits may change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a row: its run folder, how many folds are finished, and why not all; "" where all are."""
+
+    row: Row
+    folder: Path
+    n_done: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoldTask:
+    """What a method answers: one fold.
+
+    Attributes:
+        number: of the fold.
+        parts: who is learnt from, chosen on, tested on.
+        folder: for logs and resumable states.
+        study: what all rows and folds have in common.
+        store: decodes signals and keeps them.
+    """
+
+    number: int
+    parts: Parts
+    folder: Path
+    study: Study
+    store: SignalStore
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Rows on the same samples, folds, budget and seed.
+
+    Attributes:
+        options: on what, at which size, for how long.
+        recipe: how all networks learn.
+        material: what `prepare` gave.
+        target_column: `label` or `sentiment`.
+        init_from: checkpoints from which each row takes over the branches that it has, too: see `starts_of`.
+        depends: values of what methods name as `Row.depends`.
+        shared: what methods have in common, computed once.
+        quiet: no progress bars.
+    """
+
+    options: Any
+    recipe: Recipe
+    material: Material
+    target_column: str = "label"
+    init_from: tuple[str, ...] = ()
+    depends: Mapping[str, Any] = field(default_factory=dict)
+    shared: Any = None
+    quiet: bool = True
+
+    def run(self, rows: Sequence[Row]) -> tuple[Outcome, ...]:
+        """Compute what is missing of the rows, one after the other, and return what became of each.
+
+        Raises:
+            ManifestError: a finished fold was tested on other samples.
+            OptionError: the work folder holds runs of other options or data, a finished fold's files are missing or
+                damaged, or no row can start from a checkpoint.
+            CheckpointError: a starting checkpoint cannot be used.
+        """
+        options, work = self.options, work_folder(self.options)
+        starts = starts_of(rows, self.init_from, options)
+        leads = is_first(options.devices)
+        if leads:
+            asked = {
+                **{name: getattr(options, name) for name in SHARED},
+                "target_column": self.target_column,
+                "init_from": [identity(source) for source in self.init_from],
+                "fingerprint": self.material.fingerprint,
+                "recipe": asdict(self.recipe),
+            }
+            claim(work, asked)
+        for row in rows:  # now, not after hours of training
+            read(work / row.key, self.material)
+        store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
+        clock = _Clock(options.max_minutes)
+        outcomes = []
+        first: dict[tuple[NetworkOptions, Recipe], Row] = {}
+        for row in rows:
+            folder = work / row.key
+            reason = self._unfit(row, first)
+            if reason:
+                outcomes.append(Outcome(row, folder, 0, reason))
+                continue
+            if row.method is None:
+                reason = _reason(row, partial(self._train, row, folder, starts.get(row.key, ()), store, clock))
+            elif leads:
+                claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends}})
+                reason = _reason(row, partial(self._ask, row, folder, store, clock))
+            n_done = len(read(folder, self.material))
+            if n_done and reason:
+                reason = f"{n_done} of {options.folds} folds, {reason.removeprefix('not run: ')}"
+            outcomes.append(Outcome(row, folder, n_done, reason))
+        if not leads:
+            raise SystemExit  # Lightning started this process to train along; what is left the first one does alone
+        return tuple(outcomes)
+
+    def _unfit(self, row: Row, first: dict[tuple[NetworkOptions, Recipe], Row]) -> str:
+        """Return why a row cannot be run with these options, or ""; `first` remembers which networks were trained."""
+        if row.start == "imagenet" and self.options.weights != "imagenet":
+            return "not run: needs ImageNet weights"
+        if row.method is None:
+            network = network_options(row.variant, size=self.options.size)
+            twin = first.setdefault((network, row.recipe(self.recipe)), row)
+            if twin is not row:  # narrow backbones stand for several of the paper's
+                return f"not run: at --size {self.options.size} the same network as {twin.key}"
+        return ""
+
+    def _train(self, row: Row, folder: Path, init_from: tuple[str, ...], store: SignalStore, clock: _Clock) -> None:
+        asked = train_options(
+            self.options,
+            self.target_column,
+            out=str(folder),
+            variant=row.variant,
+            classes=self.material.classes,
+            resume=True,
+            init_from=init_from,
+            export=False,  # nobody deploys a fold, and its graphs would take longer than a small network's training
+        )
+        train(asked, row.recipe(self.recipe), quiet=self.quiet, store=store, before_part=clock.before_fold)
+
+    def _ask(self, row: Row, folder: Path, store: SignalStore, clock: _Clock) -> None:
+        """Ask a method; a fold's `metrics.json` is written last, as that of a trained network."""
+        assert row.method is not None
+        classes, labels_of = self.material.classes, self.material.labels
+        for number, parts in enumerate(self.material.parts):
+            fold = folder / f"fold-{number}"
+            if (fold / METRICS).is_file():
+                continue
+            clock.before_fold(number)
+            started = time.monotonic()
+            fold.mkdir(exist_ok=True)
+            probs, facts = row.method(FoldTask(number, parts, fold, self, store))
+            labels = [classes.index(labels_of[s.id]) for s in parts.test]
+            said = {"ids": [s.id for s in parts.test], "labels": labels, "probs": probs.tolist()}
+            records.write_json(fold / TEST, {"classes": list(classes), "settings": {"both": said}})
+            seconds = round(time.monotonic() - started, 1)
+            test = {"both": evaluate(labels, probs, classes, n_bootstrap=1).to_dict()}
+            facts = {**facts, "seconds": seconds}
+            records.write_json(fold / METRICS, {"test": test, "validation": {}, "seconds": seconds, "facts": facts})
+            log.info("%s, fold %d of %d: %.0f s", row.key, number + 1, self.options.folds, seconds)
+
+
+class OutOfTimeError(Exception):
+    """`--max-minutes` are over: no further fold is begun."""
+
+
+class _Clock:
+    """Ends the command between two folds once its minutes are over."""
+
+    def __init__(self, max_minutes: float) -> None:
+        self._max_minutes, self._started = max_minutes, time.monotonic()
+
+    def before_fold(self, number: int) -> None:
+        """Raise when no further fold may begin."""
+        if self._max_minutes and (time.monotonic() - self._started) / 60 >= self._max_minutes:
+            raise OutOfTimeError(f"not run: stopped after --max-minutes {self._max_minutes:g}; the same line goes on")
+
+
+def _reason(row: Row, finish: Callable[[], None]) -> str:
+    """Compute what is missing of a row and return "" or why it is not whole."""
+    try:
+        finish()
+    except OutOfTimeError as stop:
+        return str(stop)
+    except FullDiskError:  # of no row: none could be kept
+        raise
+    except (ParallelNetError, RuntimeError, MemoryError) as error:  # RuntimeError: torch out of memory
+        # Folders of one machine are no part of a result; the file's name is.
+        reason = " ".join(re.sub(r"(?:[^/\s'\"]*/){2,}", "", str(error)).split()) or type(error).__name__
+        log.warning("%s failed: %s", row.key, reason)
+        return f"failed: {reason}"
+    return ""
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def work_folder(options: TablesOptions) -> Path:
+    """Return where the runs lie."""
+    return Path(options.work) if options.work else Path(options.out) / "runs"
+
+
+@contextmanager
+def held(options: TablesOptions) -> Iterator[None]:
+    """Hold --out and the work folder, made where they are missing, and say errors of the moment in one line.
+
+    Raises:
+        FullDiskError: the disk is full; finished folds are kept.
+        ParallelNetError: another process writes there, memory is used up, or a data worker died.
+    """
+    out, work = Path(options.out), work_folder(options)
+    if not is_first(options.devices):  # the first process holds them
+        yield
+        return
+    with records.full_disk_told(out, "the same line goes on"), in_one_line(), ExitStack() as stack:
+        for folder in dict.fromkeys((out.absolute(), work.absolute())):  # one where they are the same
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(records.held(folder))
+        yield
+
+
+def claim(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Make a folder of runs and write down what they have in common; check it where it was there before.
+
+    Raises:
+        OptionError: it holds runs of other options or data, or something else.
+    """
+    plan = folder / PLAN
+    if not plan.is_file() and not records.is_empty(folder):
+        raise OptionError(f"{folder} is not empty and holds no runs of a table. Mend: name another --work.")
+    folder.mkdir(parents=True, exist_ok=True)
+    records.begun(plan, asked, place=folder, other="another --work (--out)")
+
+
+# --- what finished folds have left ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One finished fold of a row.
+
+    Attributes:
+        number: of the fold.
+        folder: of its run.
+        setting: `both`, or the only modality of a network that takes one.
+        record: `metrics.json`.
+        said: what was said of each sample of its test part.
+    """
+
+    number: int
+    folder: Path
+    setting: str
+    record: dict[str, Any]
+    said: Pooled
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the checkpoint of a trained network says of itself."""
+        return checkpoint.read(self.folder / "checkpoint").facts
+
+    @property
+    def backbones(self) -> dict[str, str]:
+        """By modality the backbone of a trained network."""
+        facts = self.facts
+        return {name: facts.network[name]["backbone"] for name in facts.modalities}
+
+
+def read(folder: Path, material: Material, setting: str = "") -> tuple[Fold, ...]:
+    """Return the finished folds of a row, in one setting: the named one, or `both`, or the only one there is.
+
+    Raises:
+        OptionError: a file of a finished fold is missing or damaged.
+        ManifestError: a fold was not tested in this setting, or on other samples than those of every other row.
+    """
+    found = []
+    for number, part in enumerate(material.parts):
+        fold = folder / f"fold-{number}"
+        if not (fold / METRICS).is_file():
+            continue
+        record = read_finished(fold / METRICS, "test", "validation")
+        settings = read_finished(fold / TEST, "settings")["settings"]
+        for name, each in settings.items():
+            if each["ids"] != [s.id for s in part.test]:
+                raise ManifestError(
+                    f"{folder.name}, fold {number}, {name}: tested on other samples than the table's. "
+                    "Mend: another --work."
+                )
+        named = setting or ("both" if "both" in record["test"] else next(iter(record["test"])))
+        if named not in record["test"]:
+            there = ", ".join(record["test"])
+            raise ManifestError(f"{folder.name}, fold {number} was not tested with {named}; there are {there}.")
+        said = settings[named]
+        pooled = Pooled(
+            tuple(said["ids"]),
+            np.full(len(said["ids"]), number),
+            np.array(said["labels"], dtype=np.int64),
+            _probabilities(said["probs"]),
+            _probabilities(said.get("raw_probs", said["probs"])),
+            tuple(material.components[id_] for id_ in said["ids"]),
+        )
+        found.append(Fold(number, fold, named, record, pooled))
+    return tuple(found)
+
+
+def _probabilities(rows: list[list[float]]) -> Floats:
+    # They were rounded when they were written, so their sum is off by as much.
+    values = np.array(rows, dtype=np.float64)
+    return np.asarray(values / values.sum(axis=1, keepdims=True))
