@@ -171,55 +171,24 @@ def allowed(names: Sequence[str], task: str, n_players: Mapping[str, int]) -> tu
 # --- torch networks ---------------------------------------------------------------------------------------------------
 
 
-def open_network(opened: Checkpoint, *, random_seed: int | None = None) -> ParallelNet:
-    """Return a checkpoint's torch network, in evaluation mode.
-
-    Args:
-        opened: as `checkpoint.read` gives it.
-        random_seed: draw all weights anew, as before training, in place of the checkpoint's.
-
-    Raises:
-        CheckpointError: it has no weights for torch, or others.
-        MissingExtraError: torch is not installed.
-    """
-    _, torch = peers.captum()
-    from parallelnet.models import network, variants, weights
-
-    with torch.random.fork_rng():
-        torch.manual_seed(random_seed or 0)
-        made = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes)
-    if random_seed is None:
-        weights.load_weights(made, opened.weights)
-    return made.eval()
-
-
-class _TorchParts:
-    """Runs a torch network behind `runtime.Model`: what a game needs of one that is in no checkpoint."""
-
+class _Random(runtime._TorchBackend):  # the same passes, but of a network that is in no checkpoint
     def __init__(self, network: ParallelNet) -> None:
-        self._network = network
-
-    def run(self, part: runtime.Part, arrays: tuple[npt.NDArray[np.float32], ...]) -> tuple[Any, ...]:
-        """Return the outputs of one part, each [n, ...] float32."""
-        import torch
-
-        with torch.inference_mode():
-            tensors = [torch.from_numpy(np.ascontiguousarray(x)) for x in arrays]
-            if part in ("speech", "image"):
-                outputs = getattr(self._network, f"{part}_branches")(tensors[0])
-            elif part == "joint":
-                outputs = (self._network.logits(*tensors),)
-            else:
-                pairs = zip(tensors[::2], tensors[1::2], strict=True)
-                given = dict(zip(self._network.modalities, pairs, strict=True))
-                outputs = (self._network.head(given.get("speech"), given.get("image")),)
-            return tuple(output.numpy() for output in outputs)
+        _, self._torch = peers.captum()
+        self._network, self._device = network, "cpu"
 
 
 def random_model(opened: Checkpoint, seed: int) -> tuple[ParallelNet, runtime.Model]:
-    """Return a network with random weights, and the same ready to be played with (Adebayo et al., arXiv 1810.03292)."""
-    network = open_network(opened, random_seed=seed)
-    return network, runtime.Model(opened, _TorchParts(network), "cpu")
+    """Return a checkpoint's network with all weights drawn anew, and the same ready to be played with.
+
+    A model without what it learnt must not be explained alike (Adebayo et al., arXiv 1810.03292).
+    """
+    _, torch = peers.captum()
+    from parallelnet.models import network, variants
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        made = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes).eval()
+    return made, runtime.Model(opened, _Random(made), "cpu")
 
 
 class Gradients:

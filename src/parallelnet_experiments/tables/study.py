@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 PLAN = "plan.json"
 """What all rows of a work folder, or all folds of a method's folder, have in common: others there are refused."""
+BeforeFold = Callable[[int], None]
+
 SHARED = ("folds", "seed", "size", "weights", "clip_s", "trim", "face")
 """Options that every run of a work folder has in common. Rows may be added, hardware and time limits may change."""
 
@@ -121,7 +123,7 @@ class Study:
         for row in rows:  # now, not after hours of training
             read(work / row.key, self.material)
         store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
-        clock = _Clock(options.max_minutes)
+        clock = _clock(options.max_minutes)
         outcomes = []
         first: dict[tuple[NetworkOptions, Recipe], Row] = {}
         for row in rows:
@@ -154,7 +156,7 @@ class Study:
                 return f"not run: at --size {self.options.size} the same network as {twin.key}"
         return ""
 
-    def _train(self, row: Row, folder: Path, init_from: tuple[str, ...], store: SignalStore, clock: _Clock) -> None:
+    def _train(self, row: Row, folder: Path, init_from: tuple[str, ...], store: SignalStore, clock: BeforeFold) -> None:
         asked = train_options(
             self.options,
             self.target_column,
@@ -165,9 +167,9 @@ class Study:
             init_from=init_from,
             export=False,  # nobody deploys a fold, and its graphs would take longer than a small network's training
         )
-        train(asked, row.recipe(self.recipe), quiet=self.quiet, store=store, before_part=clock.before_fold)
+        train(asked, row.recipe(self.recipe), quiet=self.quiet, store=store, before_part=clock)
 
-    def _ask(self, row: Row, folder: Path, store: SignalStore, clock: _Clock) -> None:
+    def _ask(self, row: Row, folder: Path, store: SignalStore, clock: BeforeFold) -> None:
         """Ask a method; a fold's `metrics.json` is written last, as that of a trained network."""
         assert row.method is not None
         classes, labels_of = self.material.classes, self.material.labels
@@ -175,7 +177,7 @@ class Study:
             fold = folder / f"fold-{number}"
             if (fold / METRICS).is_file():
                 continue
-            clock.before_fold(number)
+            clock(number)
             started = time.monotonic()
             fold.mkdir(exist_ok=True)
             probs, facts = row.method(FoldTask(number, parts, fold, self, store))
@@ -193,16 +195,15 @@ class OutOfTimeError(Exception):
     """`--max-minutes` are over: no further fold is begun."""
 
 
-class _Clock:
-    """Ends the command between two folds once its minutes are over."""
+def _clock(max_minutes: float) -> BeforeFold:
+    """Return what is called before each fold, and ends the command there once its minutes are over."""
+    started = time.monotonic()
 
-    def __init__(self, max_minutes: float) -> None:
-        self._max_minutes, self._started = max_minutes, time.monotonic()
+    def before_fold(number: int) -> None:
+        if max_minutes and (time.monotonic() - started) / 60 >= max_minutes:
+            raise OutOfTimeError(f"not run: stopped after --max-minutes {max_minutes:g}; the same line goes on")
 
-    def before_fold(self, number: int) -> None:
-        """Raise when no further fold may begin."""
-        if self._max_minutes and (time.monotonic() - self._started) / 60 >= self._max_minutes:
-            raise OutOfTimeError(f"not run: stopped after --max-minutes {self._max_minutes:g}; the same line goes on")
+    return before_fold
 
 
 def _reason(row: Row, finish: Callable[[], None]) -> str:
