@@ -7,6 +7,7 @@ itself stands in the table as a row, and no row may take over a teacher's weight
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from .runner import Material
 
 def built_record(data: str) -> dict[str, Any] | None:
     """Return the `dataset.json` of what `build tweets` made; None for other data."""
-    return read_report(Path(data)).to_dict() if is_built(data) else None
+    return asdict(read_report(Path(data))) if is_built(data) else None
 
 
 def built_facts(built: Mapping[str, Any] | None) -> dict[str, Any] | None:
