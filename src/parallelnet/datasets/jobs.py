@@ -256,10 +256,8 @@ class MakeShard(LookOver):
                 written = write_shard(Path(options.out) / "data" / name, rows)
             except SynthesisError as error:
                 raise ParallelNetError(f"{error} What was finished is kept. Mend: start the same line again.") from None
-            # As the input names it: where the input lies on this machine is nobody's business.
-            write_rejected(
-                work_file(options, "rejected/.parquet", index), (_placeless(row, options) for row in rejected)
-            )
+            placeless = (_placeless(row, root_of(options)) for row in rejected)
+            write_rejected(work_file(options, "rejected/.parquet", index), placeless)
             clock.lap("write")
             shard = {"name": name, "n": written.n, "sha256": written.sha256}
             return _finished(work_file(options, "made/.json", index), clock, shard=shard, counts=counts.to_record())
