@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -232,7 +232,7 @@ def test_the_cache_is_named_by_the_shards_whatever_a_stranger_says(
         other = folder.with_name("other")
         shutil.rmtree(other, ignore_errors=True)
         report = make_built(other, [[replace(draft(0), speech=draft(7).speech)]])
-        (other / DATASET_JSON).write_text(json.dumps(report.to_dict() | {"fingerprint": said}))
+        (other / DATASET_JSON).write_text(json.dumps(asdict(report) | {"fingerprint": said}))
 
         (sample,) = open_data(other)
 

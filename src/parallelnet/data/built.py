@@ -33,7 +33,7 @@ Counts = Mapping[str, int]
 
 _SHARD = re.compile(r"train-\d{5,9}-of-\d{5,9}\.parquet", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}
+_KINDS: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "Counts": dict, "Mapping": dict}
 
 _log = logging.getLogger(__name__)
 
@@ -88,13 +88,9 @@ class BuildReport:
     rejected_sha256: str
     fingerprint: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain dicts and lists, ready for JSON."""
-        return asdict(self)
-
     def to_json(self) -> str:
         """Return the report as one JSON object, indented for people."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n"
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -168,12 +164,10 @@ def read_report(folder: Path) -> BuildReport:
 def _check(report: BuildReport) -> None:
     for item in fields(report):
         value, kind = getattr(report, item.name), str(item.type)
-        if item.name == "fingerprint":  # is computed anew
-            continue
-        wanted = _KINDS.get(kind, dict if kind.startswith(("Counts", "Mapping")) else object)
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not object):
+        wanted = _KINDS.get(kind.partition("[")[0], object)
+        if item.name != "fingerprint" and not isinstance(value, wanted):  # that is computed anew
             raise ValueError(f"its {item.name} is {str(value)[:40]!r}")
-        if kind == "Counts" and not all(isinstance(n, int) for n in value.values()):
+        if kind == "Counts" and not all(isinstance(n, int) for n in dict(value).values()):
             raise ValueError(f"its {item.name} are no counts")
     if report.labels not in ("emotion", "sentiment"):
         raise ValueError(f"its labels are {report.labels[:40]!r}")
@@ -187,11 +181,7 @@ def _check(report: BuildReport) -> None:
 
 
 def refuse_damaged(folder: Path, names: Iterable[str]) -> None:
-    """Refuse a data set with a file that is missing or not what was built: the first of these names.
-
-    Raises:
-        ManifestError: there is one.
-    """
+    """Raise `ManifestError` for the first of the files of a data set that are missing or not what was built."""
     mend = "Mend: copy it again, or start the same `parallelnet build tweets` again, which builds the data set anew."
     for name in names:
         if not (folder / name).is_file():
@@ -246,18 +236,8 @@ def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
 
 def _sample(example: Example, folder: Path) -> Sample:
     speech, image = _files(example, folder)
-    extra = {
-        "tweet": example.text,
-        "language": example.language,
-        "label_source": example.label_source,
-        "confidence": repr(example.confidence),
-        "tts_engine": example.tts_engine,
-        "tts_version": example.tts_version,
-        "tts_voice": example.tts_voice,
-        "image_dhash": f"{example.image_dhash:016x}",
-    }
-    if example.speech_probs and example.image_probs:
-        extra |= {name: json.dumps(getattr(example, name)) for name in ("speech_probs", "image_probs")}
+    told = ("language", "label_source", "tts_engine", "tts_version", "tts_voice")
+    probs = ("speech_probs", "image_probs") if example.speech_probs and example.image_probs else ()
     return Sample(
         id=example.id,
         speech=str(speech),
@@ -268,7 +248,13 @@ def _sample(example: Example, folder: Path) -> Sample:
         group=example.group,
         image_group=example.image_group,
         word_times=example.word_times,
-        extra=extra,
+        extra={
+            "tweet": example.text,
+            **{name: getattr(example, name) for name in told},
+            "confidence": repr(example.confidence),
+            "image_dhash": f"{example.image_dhash:016x}",
+            **{name: json.dumps(getattr(example, name)) for name in probs},
+        },
     )
 
 

@@ -22,6 +22,9 @@ Table = Mapping[str, Mapping[str, int]]
 THRESHOLDS: tuple[float, ...] = tuple(step / 20 for step in range(20))
 """At which `threshold_curve` says what would be kept: 0, 0.05, ... 0.95."""
 
+CLASSES = {"emotion": EMOTIONS, "sentiment": SENTIMENTS}
+"""In index order, by what is learnt."""
+
 CONFIDENCE_BINS = 20
 """Equal bins of the deciding probability, over [0, 1]."""
 
@@ -64,8 +67,8 @@ class Counts:
         speech, image = example.speech_probs, example.image_probs
         if speech and image:
             decided = decide(speech, image, threshold=0)
-            named = (EMOTIONS[probs.index(max(probs))] for probs in (speech, image))
-            self.judged[(*named, decided.label, bisect_right(THRESHOLDS, decided.confidence))] += 1
+            heard, seen = (EMOTIONS[probs.index(max(probs))] for probs in (speech, image))
+            self.judged[heard, seen, decided.label, bisect_right(THRESHOLDS, decided.confidence)] += 1
         if example.reason:
             self.rejected[example.reason] += 1
             return
@@ -80,8 +83,8 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         """Return the counts of both."""
-        names = [item.name for item in fields(self)]
-        return Counts(**{name: _JOINED_BY.get(name, add)(getattr(self, name), getattr(other, name)) for name in names})
+        both = ((item.name, getattr(self, item.name), getattr(other, item.name)) for item in fields(self))
+        return Counts(**{name: _JOINED_BY.get(name, add)(own, theirs) for name, own, theirs in both})
 
     def to_record(self) -> dict[str, Any]:
         """Return plain values for JSON; the inverse of `from_record`."""
@@ -91,11 +94,10 @@ class Counts:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """Return the counts that `to_record` wrote."""
-
-        def counter(pairs: Sequence[Any]) -> Counter[Any]:
-            return Counter({tuple(key) if isinstance(key, list) else key: n for key, n in pairs})
-
-        return cls(**{name: counter(n) if isinstance(n, list) else n for name, n in record.items()})
+        values: dict[str, Any] = dict(record)
+        for name in ("rejected", "kept", "judged", "confidences", "lengths"):
+            values[name] = Counter({tuple(key) if isinstance(key, list) else key: n for key, n in record[name]})
+        return cls(**values)
 
     @property
     def n_kept(self) -> int:
@@ -123,7 +125,7 @@ class Counts:
             "n_kept": self.n_kept,
             "n_rejected": self.n_read - self.n_kept,
             "rejected": {reason: self.rejected[reason] for reason in REASONS if reason in self.rejected},
-            "class_counts": {name: counts.get(name, 0) for name in classes_of(labels)},
+            "class_counts": {name: counts.get(name, 0) for name in CLASSES[labels]},
             "sentiment_counts": self.by("sentiment"),
             "label_source_counts": self.by("label_source"),
             "teacher_agreement": agreed / n_taught if n_taught else None,
@@ -144,24 +146,9 @@ class Counts:
         return tuple(points)
 
 
-def classes_of(labels: str) -> tuple[str, ...]:
-    """Return the classes of a data set in index order; `labels` is `emotion` or `sentiment`."""
-    return EMOTIONS if labels == "emotion" else SENTIMENTS
-
-
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Lengths of the utterances.
-
-    Attributes:
-        total_s: sum, in seconds.
-        shortest_s: in seconds; 0 where there is no utterance.
-        p05_s: 5th percentile, to 0.05 s.
-        median_s: to 0.05 s.
-        p95_s: 95th percentile, to 0.05 s.
-        longest_s: in seconds.
-        seconds: how many utterances last 0 to 1 s, 1 to 2 s, ...
-    """
+    """Lengths of the utterances in seconds; percentiles to 0.05 s; `seconds`: how many last 0 to 1 s, 1 to 2 s, ..."""
 
     total_s: float
     shortest_s: float
@@ -185,7 +172,7 @@ class Tally:
         named: {class that the speech teacher finds most probable: {the picture teacher's: n}}.
         confidences: {teacher that decided: rows in each of `CONFIDENCE_BINS` bins of the deciding probability}.
         durations: of the utterances.
-        voice_association: Cramer's V between voice and class, corrected for its bias: 0 none, 1 a voice is a class.
+        voice_association: Cramer's V between voice and class: 0 none, 1 a voice is a class.
         teacher_kappa: Cohen's kappa between the two teachers over the kept rows; None without teachers.
     """
 
@@ -216,14 +203,13 @@ def tally(counts: Counts, labels: str) -> Tally:
     named = {row: dict.fromkeys(EMOTIONS, 0) for row in EMOTIONS if counts.judged}
     for (heard, seen, *_), n in counts.judged.items():
         named[heard][seen] += n
-    seconds: Counter[int] = Counter()
+    seconds = Counter[int]()
     for bin_, n in counts.lengths.items():
         seconds[bin_ // round(1 / _BIN_S)] += n
-    p05_s, median_s, p95_s = (_quantile(counts.lengths, part) for part in (0.05, 0.5, 0.95))
-    voices = table("tts_voice", class_)
+    voices, lengths = table("tts_voice", class_), counts.lengths
     return Tally(
         n=counts.n_kept,
-        sources=table(class_, "label_source", classes_of(labels)),
+        sources=table(class_, "label_source", CLASSES[labels]),
         voices=voices,
         languages=table("language", class_),
         sentiments=table("sentiment", "label", blank=False),
@@ -235,9 +221,9 @@ def tally(counts: Counts, labels: str) -> Tally:
         durations=Durations(
             total_s=counts.duration_s,
             shortest_s=counts.shortest_s if counts.n_kept else 0.0,
-            p05_s=p05_s,
-            median_s=median_s,
-            p95_s=p95_s,
+            p05_s=_quantile(lengths, 0.05),
+            median_s=_quantile(lengths, 0.5),
+            p95_s=_quantile(lengths, 0.95),
             longest_s=counts.longest_s,
             seconds=tuple(seconds[second] for second in range(max(seconds, default=-1) + 1)),
         ),

@@ -17,10 +17,8 @@ from ..data.shards import Example
 from ..errors import InputError, OptionError, unknown
 from ..types import EMOTIONS
 
-RULES: dict[str, str] = {
-    "max": "the teacher whose largest probability is the larger one decides",
-    "agree": "the same, but only where the largest probability of both is of the same class",
-}
+RULES: tuple[str, ...] = ("max", "agree")
+"""The teacher whose largest probability is the larger one decides; `agree`: only where both name the same class."""
 
 # fmt: off
 DROPPED_WORDS: frozenset[str] = frozenset((

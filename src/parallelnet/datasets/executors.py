@@ -48,12 +48,10 @@ class Job(Hashable, Protocol):
     """What is to be done with each task: small, hashable and to be pickled; `open` makes what is costly."""
 
     def open(self) -> Callable[[Any], Any]:
-        """Return the function of one task. Called once in each worker process."""
-        ...
+        """Return the function of one task; called once in each worker process."""
 
     def called(self, task: Any) -> str:
         """Return how errors name a task, for instance `rows 0 to 255`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +249,9 @@ class RayExecutor:
     """
 
     def __init__(self, workers: int = 0, address: str | None = None) -> None:
-        """Set which cluster.
+        """Set how many tasks to do at the same time (0: one for each CPU core of the cluster), and which cluster.
 
-        Args:
-            workers: tasks at the same time, at most; 0 takes one for each CPU core of the cluster.
-            address: of the head node, `HOST:PORT` or `auto`; None starts a cluster of this machine alone.
+        That is the address of its head node, `HOST:PORT` or `auto`; None starts a cluster of this machine alone.
 
         Raises:
             MissingExtraError: Ray is not installed.
@@ -275,14 +271,14 @@ class RayExecutor:
         """Join or start the cluster."""
         ray = self._ray
         if not ray.is_initialized():
-            started: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "address": self._address}
+            started: dict[str, Any] = {"address": self._address}
             if self._address is None:
                 cores = self.n_workers or n_cores()
-                started |= {"num_cpus": cores, "include_dashboard": False, "address": "local"}
+                started = {"num_cpus": cores, "include_dashboard": False, "address": "local"}
             try:
                 _refuse_silence(self._address)
                 with _one_thread_in_children(), _without_usage_process(ray):
-                    ray.init(**started)
+                    ray.init(log_to_driver=False, logging_level="ERROR", **started)
             except (OSError, RuntimeError, ValueError) as error:
                 raise ParallelNetError(
                     f"No Ray cluster can be joined at --ray-address {self._address}: {_plain(error)} Mend: HOST:PORT "
@@ -303,11 +299,10 @@ class RayExecutor:
         # Bytes are the same whoever does it, so a task that was lost with its node may be done again.
         remote = ray.remote(num_cpus=1, max_retries=RAY_RETRIES)(attempt)
         waiting = iter(tasks)
-        pending = {remote.remote(job, task) for task in islice(waiting, self.n_workers)}
+        pending = [remote.remote(job, task) for task in islice(waiting, self.n_workers)]
         try:
             while pending:
-                (ready, *_), _ = ray.wait(list(pending), num_returns=1)
-                pending.remove(ready)
+                (ready,), pending = ray.wait(pending, num_returns=1)
                 try:
                     outcome = ray.get(ready)
                 except ray.exceptions.RayError as error:
@@ -318,7 +313,7 @@ class RayExecutor:
                     ) from None
                 if isinstance(outcome, Failure):
                     raise outcome.error()
-                pending.update(remote.remote(job, task) for task in islice(waiting, 1))
+                pending += [remote.remote(job, task) for task in islice(waiting, 1)]
                 yield outcome
         finally:
             for reference in pending:
@@ -351,8 +346,7 @@ def _refuse_silence(address: str | None) -> None:
 
 def _plain(error: Exception) -> str:
     """Return the gist of Ray's errors, which are pages long and in colour, on one line."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return " ".join(text.split())[:400]
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:400]
 
 
 Executor = LocalExecutor | RayExecutor

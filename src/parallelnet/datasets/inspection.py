@@ -34,18 +34,7 @@ _EXCLUDED = 20_000  # ids of earlier marks that a page carries along
 
 @dataclass(frozen=True, slots=True)
 class ShownExample:
-    """One row that was kept, without sound and picture.
-
-    Attributes:
-        id: of the row.
-        label: its class.
-        spoken_text: what is spoken.
-        source: who decided the label.
-        confidence: the deciding probability.
-        voice: that spoke.
-        language: ISO 639-1, or "".
-        duration_s: of the speech.
-    """
+    """One row that was kept: its class, what is spoken by which voice, and who decided the class, how surely."""
 
     id: str
     label: str
@@ -84,7 +73,7 @@ class Inspection:
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON: `dataset.json`, and `name`, `classes`, `tally`, `examples`."""
         own = {"name": self.name, "classes": list(self.classes), "tally": asdict(self.tally)}
-        return {**self.report.to_dict(), **own, "examples": [asdict(example) for example in self.examples]}
+        return {**asdict(self.report), **own, "examples": [asdict(example) for example in self.examples]}
 
     def to_json(self) -> str:
         """Return the record as one JSON object."""

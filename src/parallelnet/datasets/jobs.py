@@ -11,7 +11,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -57,8 +57,8 @@ def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Pa
     Args:
         options: of the build.
         name: of the file; of that of a range: its folder, and what it ends in.
-        index: of the range: `rows/.jsonl` as cut; `surveyed/.npy` signatures; `surveyed/.json` what looking it over
-            took, which says that it is done; `rejected/.parquet`; `made/.json` what its shard is, which says likewise.
+        index: of the range: `rows/.jsonl` as cut; `surveyed/.npy` signatures; `surveyed/.json` says that it was looked
+            over, and what that took; `rejected/.parquet`; `made/.json` says that its shard is there, and what is in it.
     """
     path = Path(options.out) / WORK / name
     return path if index is None else path.with_name(f"{index:05d}{path.name}")
@@ -68,9 +68,7 @@ def peak_memory_bytes() -> int:
     """Return the most memory that this process has held, in bytes; 0 where the system does not tell."""
     status = Path("/proc/self/status")
     # Not ru_maxrss, which a process on Linux inherits from the one that started it.
-    told = re.search(
-        r"VmHWM:\s*(\d+) kB", status.read_text(encoding="ascii", errors="replace") if status.exists() else ""
-    )
+    told = re.search(r"VmHWM:\s*(\d+) kB", status.read_text("ascii", "replace") if status.exists() else "")
     return int(told[1]) * 1024 if told else 0
 
 
@@ -78,11 +76,7 @@ def peak_memory_bytes() -> int:
 
 
 def read_input(options: TweetsOptions) -> Iterator[Example]:
-    """Return the rows of the input that are to be read, numbered from 0.
-
-    Raises:
-        ManifestError: the input cannot be read.
-    """
+    """Return the rows of the input that are to be read, numbered from 0; see `read_tweets`."""
     images = Path(options.images) if options.images else None
     rows = tweets.read_tweets(Path(options.tweets), options.format, images=images, labels=options.labels)
     return islice(rows, options.limit or None)
@@ -101,13 +95,7 @@ def check_input(options: TweetsOptions) -> None:
 def split(options: TweetsOptions) -> int:
     """Cut the input into files of `rows_per_shard` rows below the work folder, and return how many rows it has.
 
-    Done once: `rows.json`, written last, says so.
-
-    Args:
-        options: with absolute paths.
-
-    Raises:
-        ManifestError: the input cannot be read.
+    Done once: `rows.json`, written last, says so. Raises what `read_tweets` does.
     """
     finished = work_file(options, "rows.json")
     if finished.is_file():
@@ -169,24 +157,14 @@ def looking_steps(options: TweetsOptions) -> dict[str, Step]:
 
 
 def open_speaker(options: TweetsOptions) -> Engine:
-    """Return the engine that speaks.
-
-    Raises:
-        OptionError: no such engine, or options or voices that it does not have.
-        MissingExtraError: it is not installed.
-    """
+    """Return the engine that speaks; raises what `open_engine` does, or `OptionError` for a voice that it lacks."""
     engine = open_engine(options.tts, model=options.tts_model, rate=options.rate, pitch=options.pitch)
     engine.check_voices(options.voices)
     return engine
 
 
 def open_teachers(options: TweetsOptions) -> dict[Modality, Teacher]:
-    """Return the teachers, speech first; none where the source's own labels are kept.
-
-    Raises:
-        CheckpointError: one cannot be opened.
-        OptionError: its classes cannot be mapped to ours.
-    """
+    """Return the teachers, speech first; none for the source's own labels. Raises what `open_teacher` does."""
     specs: dict[Modality, str] = {"speech": options.speech_teacher, "image": options.image_teacher}
     shared: dict[str, Any] = {name: getattr(options, name) for name in ("label_map", "renormalise", "max_pixels")}
     asked = specs if options.labels == "emotion" else {}
@@ -219,29 +197,27 @@ class LookOver:
 
     options: TweetsOptions
 
-    def open(self) -> Callable[[int], dict[str, Any]]:
-        """Return the function that looks over the range of an index."""
-        steps = looking_steps(self.options)
-        return lambda index: self._look(index, steps)
-
     def called(self, index: int) -> str:
         """Return how errors name the range of an index."""
         first = index * self.options.rows_per_shard
         return f"rows {first} to {first + self.options.rows_per_shard - 1} of the input (the first is row 0)"
 
-    def _look(self, index: int, steps: Mapping[str, Step]) -> dict[str, Any]:
-        options, clock = self.options, Clock()
+    def open(self) -> Callable[[int], dict[str, Any]]:
+        """Return the function that looks over the range of an index."""
+        options, steps = self.options, looking_steps(self.options)
 
-        def looked() -> Iterator[Example]:
+        def looked(index: int, clock: Clock) -> Iterator[Example]:
             for row in read_range(options, index):
                 clock.lap("read")
                 yield advanced(row, steps, clock)
 
-        duplicates.save(work_file(options, "surveyed/.npy", index), duplicates.signatures(looked()))
-        clock.lap("sign")
-        done = {"seconds": clock.spent, "peak_memory_bytes": peak_memory_bytes()}
-        write_json(work_file(options, "surveyed/.json", index), done)
-        return done
+        def look(index: int) -> dict[str, Any]:
+            clock = Clock()
+            duplicates.save(work_file(options, "surveyed/.npy", index), duplicates.signatures(looked(index, clock)))
+            clock.lap("sign")
+            return _finished(work_file(options, "surveyed/.json", index), clock)
+
+        return look
 
 
 @dataclass(frozen=True)
@@ -258,8 +234,7 @@ class MakeShard(LookOver):
         """Open the engine and the teachers, and return the function that makes the shard of an index."""
         options = self.options
         looking, making = looking_steps(options), making_steps(options)
-        text = {"clean-text": looking["clean-text"]}
-        folder = os.path.realpath(root_of(options))
+        text, folder = {"clean-text": looking["clean-text"]}, os.path.realpath(root_of(options))
         found = np.load(work_file(options, "duplicates.npy"), mmap_mode="r", allow_pickle=False)
 
         def made(index: int, clock: Clock) -> Iterator[Example]:
@@ -274,42 +249,43 @@ class MakeShard(LookOver):
                 yield advanced(settled, making, clock)
 
         def make(index: int) -> dict[str, Any]:
-            clock = Clock()
+            clock, name = Clock(), shard_name(index, self.n_shards)
+            counts, rejected = Counts(), list[Example]()
+            rows = _counted(made(index, clock), counts, rejected, clock)
             try:
-                return self._write(index, made(index, clock), clock)
+                written = write_shard(Path(options.out) / "data" / name, rows)
             except SynthesisError as error:
                 raise ParallelNetError(f"{error} What was finished is kept. Mend: start the same line again.") from None
+            placeless = (_placeless(row, root_of(options)) for row in rejected)
+            write_rejected(work_file(options, "rejected/.parquet", index), placeless)
+            clock.lap("write")
+            shard = {"name": name, "n": written.n, "sha256": written.sha256}
+            return _finished(work_file(options, "made/.json", index), clock, shard=shard, counts=counts.to_record())
 
         return make
 
-    def _write(self, index: int, made: Iterator[Example], clock: Clock) -> dict[str, Any]:
-        options, root, counts = self.options, root_of(self.options), Counts()
-        rejected: list[Example] = []
 
-        def kept() -> Iterator[Example]:
-            for row in made:
-                counts.add(row)
-                if row.reason:
-                    # As the input names it: where the input lies on this machine is nobody's business.
-                    detail = row.detail.replace(f"{root}/", "")
-                    rejected.append(replace(row, image_path=relative(row.image_path, root), detail=detail))
-                else:
-                    yield row
-                clock.lap("write")
-
-        name = shard_name(index, self.n_shards)
-        written = write_shard(Path(options.out) / "data" / name, kept())
-        write_rejected(work_file(options, "rejected/.parquet", index), rejected)
+def _counted(rows: Iterator[Example], counts: Counts, rejected: list[Example], clock: Clock) -> Iterator[Example]:
+    """Yield the rows that are kept, and put the others aside."""
+    for row in rows:
+        counts.add(row)
+        if row.reason:
+            rejected.append(row)
+        else:
+            yield row
         clock.lap("write")
-        assert counts.n_kept == written.n
-        done = {
-            "shard": {"name": name, "n": written.n, "sha256": written.sha256},
-            "counts": counts.to_record(),
-            "seconds": clock.spent,
-            "peak_memory_bytes": peak_memory_bytes(),
-        }
-        write_json(work_file(options, "made/.json", index), done)
-        return done
+
+
+def _placeless(row: Example, root: Path) -> Example:
+    """Return a row as the input names it: where the input lies on this machine is nobody's business."""
+    return replace(row, image_path=relative(row.image_path, root), detail=row.detail.replace(f"{root}/", ""))
+
+
+def _finished(target: Path, clock: Clock, **record: Any) -> dict[str, Any]:
+    """Write down that a range is finished, and return what was written."""
+    done = {**record, "seconds": clock.spent, "peak_memory_bytes": peak_memory_bytes()}
+    write_json(target, done)
+    return done
 
 
 def _unchanged(row: Example, known: Any, check: Step, folder: str) -> Example:

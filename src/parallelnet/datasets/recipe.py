@@ -36,10 +36,10 @@ PARTS: tuple[str, ...] = ("data", "rejected.parquet", *PAGES, "build-log.json")
 FREE_OPTIONS: tuple[str, ...] = ("out", "workers", "executor", "ray_address", "dry_run", "overwrite")
 """Options that do not change a byte."""
 
-PATH_OPTIONS: tuple[str, ...] = (
-    *("tweets", "out", "images", "exclude", "label_map", "tts_model", "speech_teacher", "image_teacher"),
-)
-TEACHER_OPTIONS = ("speech_teacher", "image_teacher", "label_map", "renormalise", "rule", "threshold")
+TEACHER_OPTIONS: tuple[str, ...] = ("speech_teacher", "image_teacher", "label_map", "renormalise", "rule", "threshold")
+"""Options that change none where labels are the source's own."""
+
+PATH_OPTIONS: tuple[str, ...] = ("tweets", "out", "images", "exclude", "label_map", "tts_model", *TEACHER_OPTIONS[:2])
 
 VERSIONED: tuple[str, ...] = (
     *("parallelnet", "numpy", "pyarrow", "pillow", "soundfile", "soxr", "onnxruntime", "scikit-image", "scipy"),
@@ -114,16 +114,16 @@ def write_recipe(options: TweetsOptions) -> Recipe:
             f"--images {options.images} is no folder. Needed: the folder that picture paths are relative to; left out, "
             "it is the folder of --tweets."
         )
-    # Where labels are the source's own, no teacher is asked.
-    free = (*FREE_OPTIONS, *(TEACHER_OPTIONS if options.labels == "sentiment" else ()))
+    free = FREE_OPTIONS if options.labels == "emotion" else FREE_OPTIONS + TEACHER_OPTIONS
     listed = {name: value for name, value in asdict(options).items() if name not in free}
     listed["voices"] = list(options.voices)  # as it comes back from JSON
+    files = {}
     for name in PATH_OPTIONS:
         kind, path = _local(listed.get(name) or "")
         if path and Path(path).exists():
             listed[name] = kind + Path(path).name
-    named = {name: Path(getattr(options, name) or "") for name in ("exclude", "label_map", "tts_model")}
-    files = {name: file_sha256(path) for name, path in named.items() if path.is_file()}
+        if path and name in ("exclude", "label_map", "tts_model") and Path(path).is_file():
+            files[name] = file_sha256(Path(path))
     return Recipe(listed, files, _input(options))
 
 
@@ -143,11 +143,8 @@ def _input(options: TweetsOptions) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the releases of `VERSIONED` that are installed."""
-    found = {}
-    for name in VERSIONED:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+    found = {name: next(iter(metadata.distributions(name=name)), None) for name in VERSIONED}
+    return {name: installed.version for name, installed in found.items() if installed is not None}
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
@@ -170,13 +167,11 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
     found = recipe.differences({"options": stored.options, "files": stored.files, "input": stored.input})
     if found and not overwrite:
         raise _another(folder, found)
-    if found or not stored.n_kept:
-        return False
-    damaged = list(stored.damaged(folder))
+    damaged = list(stored.damaged(folder)) if stored.n_kept and not found else []
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         _log.warning("%s: %s%s is missing or not what was built; the set is built again.", folder, damaged[0], more)
-    return not damaged
+    return bool(stored.n_kept) and not found and not damaged
 
 
 def _another(folder: Path, found: list[str]) -> OptionError:
@@ -196,14 +191,15 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
         ManifestError: it holds something that no build made.
         ParallelNetError: another process builds there.
     """
-    was_there, marks = folder.is_dir(), (folder / DATASET_JSON, folder / WORK / "recipe.json")
+    work, stored, finished = folder / WORK, folder / WORK / "recipe.json", folder / DATASET_JSON
+    was_there = folder.is_dir()
     if folder.exists() and not was_there:
         raise ManifestError(f"--out {folder} is a file. Needed: a folder, or a name that is free.")
     holds = {path.name for path in folder.iterdir()} - {LOCK, WORK} if was_there else set()
-    if holds and not any(path.is_file() for path in marks):
+    if holds and not (stored.is_file() or finished.is_file()):
         raise ManifestError(f"--out {folder} is not empty and was not made by build tweets. Mend: another folder.")
     try:
-        (folder / WORK).mkdir(parents=True, exist_ok=True)
+        work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if is_disk_full(error):
             raise
@@ -214,7 +210,15 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
     try:
         # Of the folder, not of what is inside: that goes away with the last run that needs it.
         with held(folder):
-            yield from _taken(folder, recipe, overwrite=overwrite)
+            goes_on = _taken(folder, recipe, overwrite=overwrite)
+            try:
+                yield goes_on
+            except BaseException:
+                # Nothing to go on with: what is left would only bar the way for another try.
+                if not finished.is_file() and not (work / "rows.json").is_file():
+                    _clear(folder)
+                    shutil.rmtree(work)
+                raise
     except BaseException:
         if not was_there:
             with suppress(OSError):  # it holds what is gone on with, or somebody put something in meanwhile
@@ -222,8 +226,8 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
         raise
 
 
-def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
-    """Do what `claimed` promises in a folder that is held."""
+def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
+    """Make a folder that is held ready for a build, and return whether that goes on."""
     work, stored, finished = folder / WORK, folder / WORK / "recipe.json", folder / DATASET_JSON
     work.mkdir(exist_ok=True)  # who held it before has removed it
     goes_on = stored.is_file() and not finished.is_file()
@@ -238,18 +242,10 @@ def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
         _clear(folder)
         write_json(stored, {"made_by": MADE_BY, **asdict(recipe)})
         finished.unlink(missing_ok=True)
-    for name in ("rows", "surveyed", "rejected", "made"):
-        (work / name).mkdir(exist_ok=True)
-    (folder / "data").mkdir(exist_ok=True)
+    for path in (folder / "data", *(work / name for name in ("rows", "surveyed", "rejected", "made"))):
+        path.mkdir(exist_ok=True)
     sweep(folder)  # after runs that were killed
-    try:
-        yield goes_on
-    except BaseException:
-        # Nothing to go on with: what is left would only bar the way for another try.
-        if not finished.is_file() and not (work / "rows.json").is_file():
-            _clear(folder)
-            shutil.rmtree(work)
-        raise
+    return goes_on
 
 
 def tidy(folder: Path) -> bool:
@@ -268,8 +264,7 @@ def tidy(folder: Path) -> bool:
 
 def _clear(folder: Path) -> None:
     """Remove what a build made, but for what says that it did."""
-    inner = [path.name for path in (folder / WORK).iterdir() if path.name != "recipe.json"]
-    remove(folder / WORK, inner)
+    remove(folder / WORK, [path.name for path in (folder / WORK).iterdir() if path.name != "recipe.json"])
     remove(folder, PARTS)
 
 
