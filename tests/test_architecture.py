@@ -50,7 +50,7 @@ ALLOWED = {
     "words": {"audio", "image"},
     "explanation.parts": set(),
     "explanation.result": {"explanation.parts"},
-    "report": {"audio", "image", "explanation.result"},
+    "report": {"audio", "image", "explanation.parts", "explanation.result"},
     "runtime": {"checkpoint", "graph_check"},
     "voting": {"audio", "runtime"},
     "predictor": {"audio", "image", "judging", "video", "voting", "checkpoint", "runtime"},

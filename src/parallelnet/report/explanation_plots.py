@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, unknown
-from ..explanation.result import DivisionNode, Explanation
+from ..explanation.parts import DivisionNode
+from ..explanation.result import Explanation
 from . import sample_plots
 from .drawing import (
     DARK,

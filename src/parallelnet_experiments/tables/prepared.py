@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def prepare(options: TablesOptions, *, target_column: str = "label") -> Material
         OptionError: a start from a teacher that made the labels.
         CheckpointError: a starting checkpoint cannot be opened.
     """
-    built = read_report(Path(options.data)).to_dict() if is_built(options.data) else None
+    built = asdict(read_report(Path(options.data))) if is_built(options.data) else None
     refuse_teachers(getattr(options, "init_from", ()), built)
     every = open_data(options.data)
     if not any(getattr(s, target_column) for s in every):

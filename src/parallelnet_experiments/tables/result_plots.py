@@ -1,4 +1,4 @@
-"""Pictures of results, drawn from their JSON: curves, confusion matrix (Fig. 3), differences, reliability, recalls."""
+"""Figures of results, drawn from their JSON: curves, confusion matrix, differences, reliability, recalls; Fig. 4."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from parallelnet.errors import ParallelNetError
 from parallelnet.evaluation import Metrics
-from parallelnet.report import plots
+from parallelnet.explanation.explaining import explain
+from parallelnet.explanation.parts import SpeechUnit
+from parallelnet.explanation.result import Explanation
+from parallelnet.predictor import load
+from parallelnet.report import drawing, plots, sample_plots
+from parallelnet.report.drawing import DARK, Shown, heading, panels
+from parallelnet.types import Sample
 
 from . import findings
+from .prepared import Material
+from .study import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +32,9 @@ _STYLES: dict[str, Literal["-", "--"]] = {"validation": "-", "train": "--"}
 COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.PURPLE, "#E69F00", "#56B4E9", "#F0E442", plots.GREY)
 """Okabe and Ito 2008: told apart with any colour vision."""
 N_ACROSS = 3
+ROW = "parallelnet"
+"""The row whose network is explained in Fig. 4."""
+N_WORDS = 3
 
 
 def save(kind: str, record: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
@@ -175,4 +189,97 @@ def per_class_bars(record: Mapping[str, Any]) -> Figure:
     _tidy(ax, "y")
     ax.tick_params(axis="x", length=0)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+# --- Fig. 4 -----------------------------------------------------------------------------------------------------------
+
+
+def figure4(outcomes: Sequence[Outcome], material: Material, per_class: int, seed: int, out: Path) -> dict[str, Any]:
+    """Explain examples of each class, write `figure4.png`, and return what it shows or the reason why it is not there.
+
+    The paper shows four that it chose (Fig. 4). These are drawn at random from each class, right or wrong alike, and
+    each is explained by the network of the fold that never saw it.
+
+    Args:
+        outcomes: of the table; `parallelnet` must be whole.
+        material: where the examples come from.
+        per_class: examples of each class.
+        seed: of the draw.
+        out: folder of the figure.
+    """
+    outcome = next((each for each in outcomes if each.row.key == ROW), None)
+    if outcome is None or outcome.reason:
+        return {"reason": f"not drawn: needs {ROW} ({outcome.reason if outcome else 'not asked for'})"}
+    examples = drawn(material, per_class, seed)
+    found: list[dict[str, Any]] = []
+    explanations: list[Explanation] = []
+    models: dict[int, Any] = {}
+    for fold, sample in examples:
+        if fold not in models:
+            models[fold] = load(outcome.folder / f"fold-{fold}" / "checkpoint", device="cpu")
+        try:
+            explanation = explain(
+                sample.speech, sample.image, model=models[fold], word_times=sample.word_times, seed=seed
+            )
+        except ParallelNetError as error:  # the table that was trained for shall not be lost for a picture
+            return {"reason": f"failed: {sample.id}: {error}"}
+        explanations.append(explanation)
+        found.append({"id": sample.id, "fold": fold, **_said(explanation, material.labels[sample.id])})
+    drawing.save(grid(explanations, [each["truth"] for each in found]), out / "figure4.png")
+    return {"reason": "", "per_class": per_class, "examples": found}
+
+
+def drawn(material: Material, per_class: int, seed: int) -> list[tuple[int, Sample]]:
+    """Return (fold, sample) of examples drawn at random: so many of each class, in the order of the classes."""
+    rng = np.random.default_rng(seed)
+    tested = [(fold, sample) for fold, part in enumerate(material.parts) for sample in part.test]
+    found = []
+    for name in material.classes:
+        of_class = [each for each in tested if material.labels[each[1].id] == name]
+        chosen = rng.permutation(len(of_class))[:per_class]
+        found += [of_class[k] for k in sorted(chosen)]
+    return found
+
+
+def strongest_words(explanation: Explanation) -> list[str]:
+    """Return the words that count most for the prediction, strongest first; empty where words are not known."""
+    if explanation.units != "words":
+        return []
+    values = explanation.values[explanation.target].speech_units
+    pairs: list[tuple[float, SpeechUnit]] = list(zip(values, explanation.speech_units, strict=True))
+    by_value = sorted(pairs, key=lambda each: -each[0])
+    return [unit.word for value, unit in by_value[:N_WORDS] if value > 0]
+
+
+def _said(explanation: Explanation, truth: str) -> dict[str, Any]:
+    emotion, values = explanation.prediction.emotion, explanation.values[explanation.target]
+    sums = {"speech": sum(values.speech_units), "image": sum(values.image_units)}
+    return {
+        "said": emotion,
+        "truth": truth,
+        "score": round(explanation.prediction.probs[emotion], 4),
+        "words": strongest_words(explanation),
+        "modality_values": {name: round(float(value), 4) for name, value in sums.items()},
+    }
+
+
+def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> Figure:
+    """Return the examples below one another: P, GT, Score, waveform, words, picture; each with its scale of shades.
+
+    Args:
+        explanations: with their material.
+        truths: ground truth of each.
+    """
+    from matplotlib.figure import Figure
+
+    examples = [Shown(explanation) for explanation in explanations]
+    parts = [("speech", "words", "picture")[:: 1 if each.of.units == "words" else 2] for each in examples]
+    heights = [0.5 + sample_plots.heights(each, shown)[0] for each, shown in zip(examples, parts, strict=True)]
+    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
+    for panel, each, shown, truth in zip(panels(figure, heights=heights), examples, parts, truths, strict=True):
+        said = each.of.prediction.emotion
+        line = f"P: {said}, GT: {truth}, Score: {each.of.prediction.probs[said]:.2f}"
+        heading(panel, line, color=DARK if said == truth else "#B00020")
+        sample_plots.draw_sample(panel, each, shown)
     return figure

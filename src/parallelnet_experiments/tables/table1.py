@@ -27,7 +27,7 @@ from parallelnet.options.tables import Table1Options
 from parallelnet.training.fit import read_log
 from parallelnet.types import EMOTIONS
 
-from . import figure4, pages, result_plots
+from . import pages, result_plots
 from .prepared import Material, prepare, start_names
 from .rows import PAIRS_OF_INTEREST, ROWS, TABLE1, chosen
 from .statistics import (
@@ -85,7 +85,7 @@ def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool
         record = summarise(outcomes, options, recipe, material)
         out = Path(options.out)
         if options.figure4:
-            record["figure4"] = figure4.draw(outcomes, material, options.figure4, options.seed, out)
+            record["figure4"] = result_plots.figure4(outcomes, material, options.figure4, options.seed, out)
         path = out / "table1.json"
         records.write_text(path, dump(record))
         render(json.loads(path.read_text(encoding="utf-8")), out)

@@ -18,7 +18,7 @@ from parallelnet.datasets import teachers
 from parallelnet.errors import CheckpointError, OptionError
 from parallelnet.explanation.explaining import explain
 from parallelnet.options import PRESETS
-from parallelnet_experiments.tables import figure4, findings, pages, prepared, rows, study, table1
+from parallelnet_experiments.tables import findings, pages, prepared, result_plots, rows, study, table1
 
 _spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
 made = importlib.util.module_from_spec(_spec)
@@ -327,12 +327,12 @@ def test_the_labelling_rule_is_computed_anew_from_the_shards(tmp_path, monkeypat
 
 
 def test_examples_are_drawn_from_every_class_and_fold_they_are_tested_in(material):
-    found = figure4.drawn(material, 2, seed=0)
+    found = result_plots.drawn(material, 2, seed=0)
     assert [material.labels[s.id] for _, s in found] == ["anger", "anger", "sad", "sad"]
     assert all(s in material.parts[fold].test for fold, s in found)
-    assert found == figure4.drawn(material, 2, seed=0)
-    assert found != figure4.drawn(material, 2, seed=1)
-    assert len(figure4.drawn(material, 99, seed=0)) == 24
+    assert found == result_plots.drawn(material, 2, seed=0)
+    assert found != result_plots.drawn(material, 2, seed=1)
+    assert len(result_plots.drawn(material, 99, seed=0)) == 24
 
 
 def test_the_grid_says_what_the_paper_says():
@@ -342,11 +342,11 @@ def test_the_grid_says_what_the_paper_says():
     )
     pairs = zip(explanation.speech_units, explanation.values["happy"].speech_units, strict=True)
     values = {unit.word: value for unit, value in pairs}
-    words = figure4.strongest_words(explanation)
+    words = result_plots.strongest_words(explanation)
     assert 1 <= len(words) <= 3
     assert [values[word] for word in words] == sorted(values.values(), reverse=True)[: len(words)]
     assert values[words[-1]] > 0
-    figure = figure4.grid([explanation, explanation], ["happy", "sad"])
+    figure = result_plots.grid([explanation, explanation], ["happy", "sad"])
     texts = figure.findobj(lambda each: hasattr(each, "get_text"))
     headings = [text for text in texts if text.get_text().startswith("P: ")]
     score = explanation.prediction.probs["happy"]
@@ -358,6 +358,6 @@ def test_the_grid_says_what_the_paper_says():
 
 
 def test_figure_without_its_row_says_why(outcomes, material, tmp_path):
-    found = figure4.draw(outcomes[:2], material, 1, 0, tmp_path)
+    found = result_plots.figure4(outcomes[:2], material, 1, 0, tmp_path)
     assert found == {"reason": "not drawn: needs parallelnet (not asked for)"}
     assert not list(tmp_path.glob("*.png"))
