@@ -76,7 +76,8 @@ def render(options: RenderOptions) -> RenderReport:
     wanted = files(results, out)
     ours = (path for path in sorted(out.glob("*.md")) if path.read_text(encoding="utf-8").startswith(MARK))
     left = [path for path in ours if path not in wanted]
-    other = [path for path, text in wanted.items() if not _same(path, text)]
+    # As bytes: line ends count.
+    other = [path for path, text in wanted.items() if not path.is_file() or path.read_bytes() != text.encode()]
     if options.check:
         if other or left:
             said = [f"{path} {'differs' if path.is_file() else 'is missing'}" for path in other]
@@ -154,17 +155,15 @@ def read_results(results: Path) -> list[Result]:
     found = []
     for kind in TITLES:
         for source in sorted(results.glob(f"*/{kind}.json")):
-            folder = source.parent
-            notes = folder / NOTES
+            notes, record = source.with_name(NOTES), _read(source)
             text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
-            plots = tuple(path.name for path in sorted(folder.glob("*.png")))
-            record = _read(source)
+            plots = tuple(path.name for path in sorted(source.parent.glob("*.png")))
             lacking = [name for name in (*NEEDED, *NEEDED_OF[kind]) if name not in record]
             if lacking:
                 raise _no_result(source, f"it lacks {', '.join(map(repr, lacking))}")
             with _read_from(source):
                 _ = record["data"]["fingerprint"], record["data"]["name"]  # which other results' pages ask for, too
-            found.append(Result(folder.name, kind, record, text, plots))
+            found.append(Result(source.parent.name, kind, record, text, plots))
     records = [result.record for result in found]
     for result in found:
         unknown = unknown_figures(result.notes, records)
@@ -215,11 +214,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ManifestError(f"{path} holds no JSON object, so it is no result. Mend: make it again, or take it away.")
     return record
-
-
-def _same(path: Path, text: str) -> bool:
-    # As bytes: line ends count.
-    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _plots(results: Path) -> tuple[Path, ...]:
