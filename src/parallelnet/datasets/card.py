@@ -20,7 +20,7 @@ FIGURES = "figures"
 
 _EXAMPLES = 3
 # Of no interest, of this machine, or told elsewhere in the card.
-_OWN_OPTIONS = ("out", "workers", "executor", "ray_address", "dry_run", "overwrite", "tweets", "images")
+_OWN_OPTIONS = {"out", "workers", "executor", "ray_address", "dry_run", "overwrite", "tweets", "images"}
 _PATHS = ("tts_model", "label_map", "exclude", "speech_teacher", "image_teacher")
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
 
@@ -66,7 +66,7 @@ def card(inspection: Inspection) -> str:
         classes=_class_counts(found),
         paper=PAPER_COUNTS,
         reasons=REASONS,
-        options={name: _said(name, value) for name, value in _options(found)},
+        options={name: _said(name, found["options"][name]) for name in sorted({*found["options"]} - _OWN_OPTIONS)},
         sources=sorted({source for row in tally["sources"].values() for source in row}),
         thresholds=sorted(points.items()),
         voices=_ranked(tally["voices"], 24),
@@ -76,10 +76,6 @@ def card(inspection: Inspection) -> str:
 
 def _class_counts(found: Mapping[str, Any]) -> dict[str, int]:
     return {name: found["class_counts"].get(name, 0) for name in found["classes"]}
-
-
-def _options(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return sorted((name, value) for name, value in found["options"].items() if name not in _OWN_OPTIONS)
 
 
 def _said(name: str, value: Any) -> Any:

@@ -21,8 +21,6 @@ from .rows import STUDIES, TABLE1
 Record = Mapping[str, Any]
 
 MARK = "<!-- Made by `parallelnet experiment render` from the JSON beside the tables; changes by hand are lost. -->"
-FEW_COMPONENTS = 30
-"""Below it percentile intervals are known to be too narrow, and the reader is told."""
 DEFAULT_CLIP_S = next(float(str(each.default)) for each in fields(TablesOptions) if each.name == "clip_s")
 _LATEX = {
     "table1": ("Emotions from speech and picture, 95 % bootstrap intervals in brackets", (0, 2, 3, 5, 6)),
@@ -90,7 +88,6 @@ def _shared(record: Record) -> dict[str, Any]:
         "backbones": _backbones(record),
         "drawn_from": " to ".join(f"{n:,}" for n in dict.fromkeys(sizes[:1] + sizes[-1:])),
         "dropout": "best_single" in record,
-        "few": FEW_COMPONENTS,
         "default_clip_s": DEFAULT_CLIP_S,
     }
 
