@@ -14,6 +14,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+Interval = Sequence[float | None]
+
 NONE = "-"
 ROUNDING = 1e-12
 """What a difference of two equal means may come to: a processor may sum each in another order, in float64."""
@@ -29,9 +31,7 @@ def number(value: float | None, digits: int = 3, *, scale: float = 1, sign: bool
     return f"{scale * value:{'+' if sign else ''}.{digits}f}"
 
 
-def interval(
-    value: float | None, ci95: Sequence[float | None], digits: int = 3, *, scale: float = 1, sign: bool = False
-) -> str:
+def interval(value: float | None, ci95: Interval, digits: int = 3, *, scale: float = 1, sign: bool = False) -> str:
     """Return a number with its interval, `0.812 [0.790, 0.833]`; without where the interval is not defined.
 
     Args:
@@ -68,7 +68,7 @@ def points(found: Mapping[str, Any]) -> str:
     return "not defined" if None in (found["difference"], *found["ci95"]) else change(found, 1, scale=100)
 
 
-def excludes_zero(ci95: Sequence[float | None]) -> bool:
+def excludes_zero(ci95: Interval) -> bool:
     """True where an interval lies wholly on one side of 0, by more than `ROUNDING`."""
     low, high = ci95
     return low is not None and high is not None and (low > ROUNDING or high < -ROUNDING)
