@@ -19,7 +19,7 @@ import soxr
 from PIL import Image
 
 from parallelnet import audio, image, records
-from parallelnet.data import dataset, dealing, splits
+from parallelnet.data import dataset, pairs, splits
 from parallelnet.data.corpora import CORPORA, read_corpus
 from parallelnet.errors import InputError, ManifestError, OptionError
 from parallelnet.options import PairsOptions, PlantOptions
@@ -195,7 +195,7 @@ def _side(speaker: str, options: PlantOptions) -> str:
 def _dealt(faces: tuple[Sample, ...], options: PlantOptions) -> tuple[Sample, ...]:
     """Return the faces with the splits that `build pairs` gives them, as for the bundled model."""
     same = PairsOptions("", options.image, "", image_test_split=options.image_test_split)
-    faces = dealing.distinct_pictures(faces, same, Counter())
+    faces = pairs.distinct_pictures(faces, same, Counter())
     train = tuple(s for s in faces if s.split in ("train", ""))
     _, cut = splits.carve_validation(train, same.image_validation, same.seed)
     chosen = {s.id for s in cut}

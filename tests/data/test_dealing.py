@@ -2,7 +2,8 @@ from collections import Counter
 
 import pytest
 
-from parallelnet.data.dealing import deal_parts, distinct_pictures
+from parallelnet.data.pairs import distinct_pictures
+from parallelnet.data.splits import deal_parts
 from parallelnet.errors import ManifestError
 from parallelnet.options import PairsOptions
 from parallelnet.types import EMOTIONS, Sample

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from ..data.rows import storable
+from ..data.tables import storable
 from ..errors import ManifestError
 from ..options.tweets import TweetsOptions
 from ..records import write_whole

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..data.rows import OpenTable, listed
-from ..data.tables import inside
+from ..data.tables import OpenTable, inside, listed
 from ..errors import ManifestError
 from ..types import SENTIMENTS
 from .draft import Draft
