@@ -11,7 +11,7 @@ from parallelnet.datasets.draft import Draft
 from parallelnet.datasets.steps import CheckSound, CleanText, Speak, flac
 from parallelnet.errors import InputError, MissingExtraError, OptionError
 from parallelnet.synthesis import tts
-from parallelnet.synthesis.utterance import Spoken
+from parallelnet.synthesis.tts import Spoken
 
 PACKAGES = ("espeakng_loader", "ftfy", "emoji", "py3langid")
 needs_tts = pytest.mark.skipif(

@@ -12,9 +12,8 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +27,10 @@ _GRACE_S = 10.0  # that the process has beyond its own limit before it is taken 
 _READ_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """What came back: int16 samples, their rate, and (character position, start in s, end in s) in order of time."""
+class Rendering(NamedTuple):
+    """What came back: float32 samples, their rate, and (character position, start in s, end in s) in order of time."""
 
-    samples: npt.NDArray[np.int16]
+    waveform: npt.NDArray[np.float32]
     sample_rate_hz: int
     marks: tuple[tuple[int, float, float], ...]
 
@@ -48,7 +46,7 @@ class SynthesisProcess:
     its own. The process ends with its owner.
     """
 
-    def __init__(self, engine: str, start: Mapping[str, Any], *, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(self, engine: str, start: Mapping[str, Any], timeout_s: float = _TIMEOUT_S) -> None:
         """Prepare; the process starts with the first use.
 
         Args:
@@ -63,7 +61,7 @@ class SynthesisProcess:
         self._version = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self._engine, self._start, self._timeout_s)
+        return type(self), (self._engine, self._start, self._timeout_s)
 
     @property
     def version(self) -> str:
@@ -93,19 +91,14 @@ class SynthesisProcess:
         if "refused" in head:
             raise InputError(f"{self._engine} {head['refused']}.")
         marks = tuple((int(at), float(start), float(end)) for at, start, end in head["marks"])
-        return Rendering(np.frombuffer(samples, np.int16), int(head["sample_rate_hz"]), marks)
-
-    def close(self) -> None:
-        """End the process; a later call starts another."""
-        with self._lock:
-            self._forget()
+        waveform = np.frombuffer(samples, np.int16).astype(np.float32) / np.float32(32_768)
+        return Rendering(waveform, int(head["sample_rate_hz"]), marks)
 
     def _ask(self, line: bytes) -> tuple[dict[str, Any], bytes] | None:
         process = self._running()
         assert process.stdin is not None
         try:
             process.stdin.write(line)
-            process.stdin.flush()
             return _received(process, self._timeout_s + _GRACE_S)
         except (OSError, EOFError):
             self._forget()
@@ -115,34 +108,30 @@ class SynthesisProcess:
         if self._process is not None and self._owner == os.getpid():
             return self._process
         self._forget()
-        start = json.dumps({self._engine: self._start})
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_PROGRAM), start],
+            [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps({self._engine: self._start})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # what libraries complain of; what matters comes as an answer
             bufsize=0,
         )
+        self._process, self._owner = process, os.getpid()
+        self._ending = weakref.finalize(self, _end, process, self._owner)
         try:
             head, _ = _received(process, _START_TIMEOUT_S)
         except (OSError, EOFError):
-            _end(process, os.getpid())
+            self._forget()
             raise SynthesisError(f"The process of {self._engine} could not be started.") from None
         if "refused" in head:
-            _end(process, os.getpid())
+            self._forget()
             raise InputError(f"{self._engine} cannot be used: {head['refused']}.")
-        self._process, self._owner, self._version = process, os.getpid(), head["version"]
-        self._ending = weakref.finalize(self, _end, process, self._owner)
+        self._version = head["version"]
         return process
 
     def _forget(self) -> None:
         if self._process is not None:
             self._ending()
             self._process = None
-
-
-def _again(engine: str, start: Mapping[str, Any], timeout_s: float) -> SynthesisProcess:
-    return SynthesisProcess(engine, start, timeout_s=timeout_s)
 
 
 def _received(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[dict[str, Any], bytes]:
@@ -153,20 +142,18 @@ def _received(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[dict[
     """
     assert process.stdout is not None
     stream, data, deadline = process.stdout.fileno(), bytearray(), time.monotonic() + timeout_s
-    head: dict[str, Any] | None = None
-    end = 0
-    while head is None or len(data) < end:
-        if not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise EOFError
-        part = os.read(stream, _READ_BYTES)
+    head: dict[str, Any] = {}
+    n_head = 0  # bytes of the first line
+    while not head or len(data) < n_head + head["n_bytes"]:
+        ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
+        part = os.read(stream, _READ_BYTES) if ready else b""
         if not part:
             raise EOFError
         data += part
-        if head is None and b"\n" in data:
-            at = data.index(b"\n") + 1
-            head = json.loads(data[:at])
-            end = at + int(head["n_bytes"])
-    return head, bytes(data[at:end])
+        if not head and b"\n" in data:
+            n_head = data.index(b"\n") + 1
+            head = json.loads(data[:n_head])
+    return head, bytes(data[n_head:])
 
 
 def _end(process: subprocess.Popen[bytes], owner: int) -> None:
