@@ -107,11 +107,8 @@ class Espeak:
         n_samples, rate_hz = len(samples) // 2, self._rate_hz
         after = dict(pairwise(sorted({start for _, start in words} | set(ends) | {n_samples})))
         spans = [(at, start, min(after.get(start, n_samples), n_samples)) for at, start in words]
-        return (
-            rate_hz,
-            [(at, start / rate_hz, end / rate_hz) for at, start, end in spans if start < end],
-            bytes(samples),
-        )
+        marks = [(at, start / rate_hz, end / rate_hz) for at, start, end in spans if start < end]
+        return rate_hz, marks, bytes(samples)
 
 
 # --- flite ------------------------------------------------------------------------------------------------------------

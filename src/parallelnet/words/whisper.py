@@ -16,8 +16,7 @@ import numpy as np
 
 from .. import audio
 from ..errors import InputError, MissingExtraError
-from .alignment import Alignment, Word, quoted, tokens, units
-from .spelling import number, plain
+from .alignment import Alignment, Word, number, plain, quoted, tokens, units
 
 DEFAULT_MODEL = "small"
 MIN_MATCHED = 0.5  # part of the text's words that must be heard; a choice, not measured
