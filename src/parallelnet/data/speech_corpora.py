@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from ..errors import ManifestError
 from ..types import Sample
@@ -77,16 +76,14 @@ def audio_files(root: Path) -> list[Path]:
     return files_below(root, AUDIO_SUFFIXES)
 
 
-def _named(
-    paths: Iterable[Path], drops: Counter[str], fields: Callable[[str], dict[str, Any] | str]
-) -> Iterator[Sample]:
-    """Yield a sample a file, from what `fields` reads in the stem of its name: fields, or why it is left out."""
+def _named(paths: Iterable[Path], pattern: str, reason: str, drops: Counter[str]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the files whose names without their ending are of a pattern, with its groups; drop the others."""
     for path in paths:
-        found = fields(path.stem)
-        if isinstance(found, str):
-            drops[found] += 1
+        found = re.fullmatch(pattern, path.stem)
+        if found:
+            yield path, list(found.groups())
         else:
-            yield Sample(id=path.stem, speech=str(path), **found)
+            drops[reason] += 1
 
 
 def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -96,36 +93,35 @@ def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     02 song), emotion, intensity, statement, repetition, actor; or the packed table `metadata.csv` with the columns
     path, label, speaker, transcript, intensity. Songs and videos are dropped. The speaker is `actor_12`.
     """
-
-    def fields(stem: str) -> dict[str, Any] | str:
-        if not re.fullmatch(r"\d\d(-\d\d){6}", stem):
-            return "file name is not RAVDESS's seven numbers"
-        modality, channel, emotion, intensity, statement, _, actor = map(int, stem.split("-"))
-        if modality != 3 or channel != 1:
-            return "not spoken sound (song or video)"
-        if not (1 <= emotion <= 8 and intensity in (1, 2) and statement in (1, 2)):
-            return "file name has a number outside RAVDESS's table"
-        return {
-            "text": RAVDESS_STATEMENTS[statement - 1],
-            "label": RAVDESS_EMOTIONS[emotion - 1],
-            "group": f"actor_{actor:02d}",
-            "extra": {"intensity": RAVDESS_INTENSITIES[intensity - 1], "sex": RAVDESS_SEXES[actor % 2]},
-        }
-
-    if not (root / PACKED_TABLE).is_file():
-        yield from _named(audio_files(root), drops, fields)
+    if (root / PACKED_TABLE).is_file():
+        for path, row in packed_files(root, drops, "speaker"):
+            number = row["speaker"].rpartition("_")[2]
+            sex = RAVDESS_SEXES[int(number) % 2] if number.isdecimal() else ""
+            yield Sample(
+                id=f"{path.stem}-{row['speaker']}",  # the packed names end before the actor
+                speech=str(path),
+                text=row.get("transcript", ""),
+                label=row["label"],
+                group=row["speaker"],
+                extra={"intensity": row.get("intensity", ""), "sex": sex},
+            )
         return
-    for path, row in packed_files(root, drops, "speaker"):
-        number = row["speaker"].rpartition("_")[2]
-        sex = RAVDESS_SEXES[int(number) % 2] if number.isdecimal() else ""
-        yield Sample(
-            id=f"{path.stem}-{row['speaker']}",  # the packed names end before the actor
-            speech=str(path),
-            text=row.get("transcript", ""),
-            label=row["label"],
-            group=row["speaker"],
-            extra={"intensity": row.get("intensity", ""), "sex": sex},
-        )
+    seven = "-".join([r"(\d\d)"] * 7)
+    for path, fields in _named(audio_files(root), seven, "file name is not RAVDESS's seven numbers", drops):
+        modality, channel, emotion, intensity, statement, _, actor = map(int, fields)
+        if modality != 3 or channel != 1:
+            drops["not spoken sound (song or video)"] += 1
+        elif not (1 <= emotion <= 8 and intensity in (1, 2) and statement in (1, 2)):
+            drops["file name has a number outside RAVDESS's table"] += 1
+        else:
+            yield Sample(
+                id=path.stem,
+                speech=str(path),
+                text=RAVDESS_STATEMENTS[statement - 1],
+                label=RAVDESS_EMOTIONS[emotion - 1],
+                group=f"actor_{actor:02d}",
+                extra={"intensity": RAVDESS_INTENSITIES[intensity - 1], "sex": RAVDESS_SEXES[actor % 2]},
+            )
 
 
 def read_iemocap(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -168,20 +164,19 @@ def read_crema_d(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     `AudioWAV/1001_DFA_ANG_XX.wav`: actor, sentence, emotion, intensity (LO, MD, HI, XX). The label is the emotion that
     was acted, not the one that listeners heard.
     """
-
-    def fields(stem: str) -> dict[str, Any] | str:
-        parts = stem.split("_")
-        if len(parts) != 4 or parts[2] not in CREMA_D_EMOTIONS:
-            return "file name is not CREMA-D's actor_sentence_emotion_intensity"
-        return {
-            "text": CREMA_D_SENTENCES.get(parts[1], ""),
-            "label": CREMA_D_EMOTIONS[parts[2]],
-            "group": parts[0],
-            "extra": {"intensity": CREMA_D_INTENSITIES.get(parts[3], "")},
-        }
-
     folder = root / "AudioWAV"  # AudioMP3 beside it holds the same again
-    yield from _named(audio_files(folder if folder.is_dir() else root), drops, fields)
+    paths = audio_files(folder if folder.is_dir() else root)
+    pattern = rf"([^_]*)_([^_]*)_({'|'.join(CREMA_D_EMOTIONS)})_([^_]*)"
+    reason = "file name is not CREMA-D's actor_sentence_emotion_intensity"
+    for path, (actor, sentence, emotion, intensity) in _named(paths, pattern, reason, drops):
+        yield Sample(
+            id=path.stem,
+            speech=str(path),
+            text=CREMA_D_SENTENCES.get(sentence, ""),
+            label=CREMA_D_EMOTIONS[emotion],
+            group=actor,
+            extra={"intensity": CREMA_D_INTENSITIES.get(intensity, "")},
+        )
 
 
 def read_emodb(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -189,14 +184,11 @@ def read_emodb(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 
     `wav/03a01Fa.wav`: speaker 03, sentence a01, emotion F (a letter of the German word), version a.
     """
-
-    def fields(stem: str) -> dict[str, Any] | str:
-        found = re.fullmatch(r"(\d\d)([ab]\d\d)([A-Z])[a-z]", stem)
-        if not found or found[3] not in EMODB_EMOTIONS:
-            return "file name is not EmoDB's speaker, sentence, emotion, version"
-        return {"label": EMODB_EMOTIONS[found[3]], "group": found[1], "extra": {"sentence": found[2]}}
-
-    yield from _named(audio_files(root), drops, fields)
+    pattern = rf"(\d\d)([ab]\d\d)([{''.join(EMODB_EMOTIONS)}])[a-z]"
+    reason = "file name is not EmoDB's speaker, sentence, emotion, version"
+    for path, (speaker, sentence, emotion) in _named(audio_files(root), pattern, reason, drops):
+        label, extra = EMODB_EMOTIONS[emotion], {"sentence": sentence}
+        yield Sample(id=path.stem, speech=str(path), label=label, group=speaker, extra=extra)
 
 
 def read_tess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -205,15 +197,11 @@ def read_tess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     `OAF_angry/OAF_back_angry.wav`: speaker (OAF older, YAF younger), word, emotion; folders may be nested. One
     published file, OA_bite_neutral.wav, lacks the F of its speaker.
     """
-
-    def fields(stem: str) -> dict[str, Any] | str:
-        parts = stem.split("_")
-        speaker = "OAF" if parts[0] == "OA" else parts[0]
-        if len(parts) != 3 or speaker not in ("OAF", "YAF") or parts[2].lower() not in TESS_EMOTIONS:
-            return "file name is not TESS's speaker_word_emotion"
-        return {"text": f"say the word {parts[1].lower()}", "label": parts[2].lower(), "group": speaker}
-
-    yield from _named(audio_files(root), drops, fields)
+    pattern = rf"(OAF?|YAF)_([^_]*)_((?i:{'|'.join(TESS_EMOTIONS)}))"
+    for path, fields in _named(audio_files(root), pattern, "file name is not TESS's speaker_word_emotion", drops):
+        word, emotion = map(str.lower, fields[1:])
+        speaker, text = f"{fields[0][:2]}F", f"say the word {word}"
+        yield Sample(id=path.stem, speech=str(path), text=text, label=emotion, group=speaker)
 
 
 # --- layouts of many corpora ------------------------------------------------------------------------------------------
