@@ -196,15 +196,6 @@ def reasons(drops: Counter[str]) -> str:
 
 def list_corpora() -> list[dict[str, Any]]:
     """Return what `parallelnet list corpora` prints: one plain record a corpus."""
-    return [
-        {
-            "name": corpus.name,
-            "title": corpus.title,
-            "modality": corpus.modality,
-            "target": corpus.target,
-            "classes": list(corpus.classes),
-            "labels": dict(corpus.labels or {}),
-            "layout": corpus.layout,
-        }
-        for corpus in CORPORA.values()
-    ]
+    names = ("name", "title", "modality", "target", "classes", "labels", "layout")
+    listed = [{name: getattr(corpus, name) for name in names} for corpus in CORPORA.values()]
+    return [{**record, "labels": record["labels"] or {}} for record in listed]

@@ -169,25 +169,22 @@ def carve_validation(
         )
     parts = deal(train, n_parts, seed, target=target)
     classes = {getattr(sample, target) for sample in train}
+
+    def is_whole(chosen: np.ndarray) -> bool:
+        return {getattr(sample, target) for sample in compress(train, chosen)} == classes
+
     # Of the parts that hold every class, the one nearest to the wanted size.
-    whole = [
-        part
-        for part in range(n_parts)
-        if {getattr(sample, target) for sample in compress(train, parts == part)} == classes
-    ]
-    sizes = {part: float((parts == part).mean()) for part in whole}
-    fitting = [part for part in whole if sizes[part] <= max(MAX_CARVED, fraction)]
+    sizes = {part: float((parts == part).mean()) for part in range(n_parts) if is_whole(parts == part)}
+    fitting = [part for part, size in sizes.items() if size <= max(MAX_CARVED, fraction)]
     if not fitting:
         raise ManifestError(
             f"No part of at most {MAX_CARVED:.0%} with every class can be set apart from {len(train)} "
             f"samples in {n_components} sets that share no speaker and no picture. {mend}"
         )
-    chosen = min(fitting, key=lambda part: abs(sizes[part] - fraction))
-    inside = parts == chosen
-    left = tuple(compress(train, ~inside))
-    if {getattr(sample, target) for sample in left} != classes:
+    inside = parts == min(fitting, key=lambda part: abs(sizes[part] - fraction))
+    if not is_whole(~inside):
         raise ManifestError(f"Cutting a validation part would leave the training part without a class. {mend}")
-    return left, tuple(compress(train, inside))
+    return tuple(compress(train, ~inside)), tuple(compress(train, inside))
 
 
 def drop_overlaps(samples: Sequence[Sample], *, target: str = "label") -> tuple[tuple[Sample, ...], Mapping[str, int]]:
@@ -236,7 +233,7 @@ class Part:
 
     Attributes:
         split: one of `SPLITS`, or "" with folds.
-        fold: 0-based, or None with
+        fold: 0-based, or None with splits.
         block: 0-based part of the fold.
         n_blocks: parts of the fold.
         speech: the utterances.

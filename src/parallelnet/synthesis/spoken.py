@@ -68,7 +68,8 @@ _EMOTICON = re.compile(
 _VARIANTS = "\ufe0e\ufe0f"  # text or picture: invisible
 _NO_EMOJI = "©®™"  # signs, though Unicode lists them
 _SKIN = re.compile(r"_(?:light|medium-light|medium|medium-dark|dark)_skin_tone")
-_SIGNS = {  # what stands for a word, with the words; the engine would leave it out or spell it
+_REPLACED = {  # one after the other, whatever the case
+    # what stands for a word, with the words; the engine would leave it out or spell it
     r"(?<!\w)w/o(?!\w)": " without ",
     r"(?<!\w)w/(?=\s|\w)": " with ",
     r"(?<!\S)w(?=\s)": " with ",
@@ -79,13 +80,14 @@ _SIGNS = {  # what stands for a word, with the words; the engine would leave it 
     r"(?<![+\w])\+(?=\s|\d)|(?<=\d)\+": " plus ",
     r"(?<=\s)=(?=\s)": " equals ",
     r"[™®©℠]": " ",
+    r"\s+": " ",  # or the search for pauses would take the square of a run of spaces
+    r" [-\u2013—|•·~]+ |[—\u2013]+|-{2,}|[|•]": ", ",  # pauses
+    r"(?-i:(?<=[a-z])\?+(?=[a-z]))": "",  # a letter that an encoding did not have: se?or
+    # the end of a sentence, or of a part of it, without the space that should follow
+    r"(?-i:(?<=[^\W\d_])[,;!:]+(?=[^\W\d_])|(?<=[^\W_])\?+(?=[A-Z])|(?<=\w\w)\.(?=[A-Z][a-z])"
+    r"|(?<=\w)(?:\.\.+|…)(?=\w))": r"\g<0> ",
 }
-_SIGN_WORDS = [(re.compile(pattern, re.IGNORECASE), words) for pattern, words in _SIGNS.items()]
-_PAUSE = re.compile(r" [-\u2013—|•·~]+ |[—\u2013]+|-{2,}|[|•]")
-_CLOSE = re.compile(  # the end of a sentence, or of a part of it, without the space that should follow
-    r"(?<=[^\W\d_])[,;!:]+(?=[^\W\d_])|(?<=[^\W_])\?+(?=[A-Z])|(?<=\w\w)\.(?=[A-Z][a-z])|(?<=\w)(?:\.\.+|…)(?=\w)"
-)
-_LOST = re.compile(r"(?<=[a-z])\?+(?=[a-z])")  # a letter that an encoding did not have: se?or
+_REPLACEMENTS = [(re.compile(pattern, re.IGNORECASE), words) for pattern, words in _REPLACED.items()]
 _CURRENCY = "$£€¥₹"
 _ENDING = ".,;:!?…。、،؟؛।"  # full-width signs are plain ones by then
 _ENDS = re.compile(f"[{_ENDING}]+")
@@ -121,12 +123,8 @@ def clean_for_speech(text: str, *, emoji: Literal["name", "drop"] = "name") -> s
     text = _emoji(text, emoji)
     text = _MENTION.sub(lambda found: f" {_name(found[1])}", text)
     text = _spoken_tags(text)
-    for pattern, words in _SIGN_WORDS:
+    for pattern, words in _REPLACEMENTS:
         text = pattern.sub(words, text)
-    text = " ".join(text.split())  # or a search for pauses would take the square of a run of spaces
-    text = _PAUSE.sub(", ", text)
-    text = _LOST.sub("", text)
-    text = _CLOSE.sub(r"\g<0> ", text)
     return _tidy(_speakable(unicodedata.normalize("NFKC", text))).rstrip(",;:")
 
 

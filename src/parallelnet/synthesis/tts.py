@@ -77,6 +77,12 @@ class Engine(Protocol):
         ...
 
 
+def _check_voices(voices: Sequence[str], known: Sequence[str], owner: str) -> None:
+    for voice in voices:
+        if voice not in known:
+            raise OptionError(f"--voices {voice!r}: {owner} has {', '.join(known[:20])}.")
+
+
 def _settings(rate: int, pitch: int) -> str:
     return " ".join([f"rate={rate}"] * (rate > 0) + [f"pitch={pitch}"] * (pitch >= 0))
 
@@ -177,9 +183,7 @@ class FliteEngine(_Library):
 
     def check_voices(self, voices: Sequence[str]) -> None:
         """See `Engine`."""
-        for voice in voices:
-            if voice not in self._voices:
-                raise OptionError(f"--voices {voice!r}: flite has {', '.join(self._voices)}.")
+        _check_voices(voices, tuple(self._voices), "flite")
 
     def speak(self, text: str, voice: str) -> Spoken:
         """See `Engine`; 16,000 Hz (kal 8,000). Letters beyond ASCII lose their accents; others are not spoken."""
@@ -241,9 +245,7 @@ class PiperEngine:
 
     def check_voices(self, voices: Sequence[str]) -> None:
         """See `Engine`."""
-        for voice in voices:
-            if voice not in self.voices:
-                raise OptionError(f"--voices {voice!r}: {self._model.name} has {', '.join(self.voices[:20])}.")
+        _check_voices(voices, self.voices, self._model.name)
 
     def speak(self, text: str, voice: str) -> Spoken:
         """See `Engine`; the voice's own rate, mostly 22,050 Hz.
