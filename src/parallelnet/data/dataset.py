@@ -23,10 +23,10 @@ from .splits import drop_overlaps
 _log = logging.getLogger(__name__)
 
 
-def _corpus_name(spec: str | os.PathLike[str]) -> str | None:
-    """Return what stands before the colon of `CORPUS:PATH`; None for a path, even one with a colon in it."""
-    name, colon, _ = os.fspath(spec).partition(":")
-    return name if colon and not Path(spec).exists() and "/" not in name else None
+def _parts(spec: str | os.PathLike[str]) -> tuple[str, Path]:
+    """Return what stands before and behind the colon of `CORPUS:PATH`; "" and a path, even one with a colon in it."""
+    name, colon, path = os.fspath(spec).partition(":")
+    return (name, Path(path)) if colon and not Path(spec).exists() and "/" not in name else ("", Path(spec))
 
 
 def open_content(spec: str | os.PathLike[str], *, keep_bad_rows: bool = False) -> CorpusContent:
@@ -36,9 +36,9 @@ def open_content(spec: str | os.PathLike[str], *, keep_bad_rows: bool = False) -
         OptionError: no such corpus.
         ManifestError: nothing usable there.
     """
-    name, path = _corpus_name(spec), Path(spec)
-    if name is not None:
-        return read_corpus(name, os.fspath(spec).partition(":")[2])
+    name, path = _parts(spec)
+    if name:
+        return read_corpus(name, path)
     if path.is_dir() and not (path / MANIFEST_CSV).is_file():
         if built.is_built(path):
             return CorpusContent(built.read_built(path), {})
@@ -67,10 +67,10 @@ def open_data(
         OptionError: no such corpus.
         ManifestError: nothing usable there.
     """
-    name = _corpus_name(spec)
+    name, _ = _parts(spec)
     content = open_content(spec, keep_bad_rows=keep_bad_rows)
     samples, drops = content.samples, Counter(content.drops)
-    if name is not None and CORPORA[name].reader is not read_own and hash_images:
+    if name and CORPORA[name].reader is not read_own and hash_images:
         samples, dropped = drop_overlaps(with_image_groups(samples), target=CORPORA[name].target)
         drops.update(dropped)
     for reason, n in drops.items():
@@ -86,9 +86,9 @@ def digest(spec: str | os.PathLike[str]) -> str:
     Raises:
         ManifestError: it cannot be read.
     """
-    if _corpus_name(spec) is not None:
+    name, path = _parts(spec)
+    if name:
         return ""
-    path = Path(spec)
     if path.is_dir() and (path / MANIFEST_CSV).is_file():
         path /= MANIFEST_CSV
     elif built.is_built(path):

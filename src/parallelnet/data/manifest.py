@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -161,20 +161,16 @@ def _same_spelling(samples: list[Sample], source: Path) -> list[Sample]:
     ways would stand in training and test.
     """
     for column in ("label", "sentiment", "group", "image_group"):
-        spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for sample in samples:
-            value = getattr(sample, column)
-            spellings[value.casefold()][value] += 1
-        chosen: dict[str, str] = {}
-        for counts in spellings.values():
-            ours = [name for name in counts if name in (*EMOTIONS, *SENTIMENTS)]
-            best = ours[0] if ours else counts.most_common(1)[0][0]
-            chosen |= {other: best for other in counts if other != best}
+        counts = Counter(getattr(sample, column) for sample in samples)
+        best = {name.casefold(): name for name, _ in reversed(counts.most_common())}
+        best |= {name: name for name in (*EMOTIONS, *SENTIMENTS) if name in counts}
+        chosen = {name: best[name.casefold()] for name in counts if name != best[name.casefold()]}
         if chosen:
-            other, best = next(iter(chosen.items()))
+            more = f" and {len(chosen) - 1} more" if len(chosen) > 1 else ""
+            other = next(iter(chosen))
             _log.warning(
                 "%s: values of %s that differ in capitals only are taken for one: %s for %s%s.",
-                *(source, column, shown(other), shown(best), f" and {len(chosen) - 1} more" if len(chosen) > 1 else ""),
+                *(source, column, shown(other), shown(chosen[other]), more),
             )
             samples = [replace(s, **{column: chosen.get(getattr(s, column), getattr(s, column))}) for s in samples]
     return samples

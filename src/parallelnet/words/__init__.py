@@ -49,8 +49,7 @@ def transcribe(waveform: audio.Waveform, *, engine: str = "pocketsphinx", model:
         OptionError: no such engine, or a model for an engine that takes none.
         MissingExtraError: the engine's packages are not installed.
     """
-    _refuse_silence(waveform)
-    return _engine(engine, model).transcribe(waveform)
+    return _engine(waveform, engine, model).transcribe(waveform)
 
 
 def align(waveform: audio.Waveform, text: str, *, engine: str = "pocketsphinx", model: str | None = None) -> Alignment:
@@ -73,16 +72,12 @@ def align(waveform: audio.Waveform, text: str, *, engine: str = "pocketsphinx", 
         MissingExtraError: the engine's packages are not installed.
     """
     tokens(text)
-    _refuse_silence(waveform)
-    return _engine(engine, model).align(waveform, text)
+    return _engine(waveform, engine, model).align(waveform, text)
 
 
-def _engine(name: str, model: str | None) -> Engine:
+def _engine(waveform: audio.Waveform, name: str, model: str | None) -> Engine:
+    if audio.is_silent(waveform):
+        raise InputError("No speech found: the recording is digital silence. Mend: record it again.")
     if name not in STT_ENGINES:
         raise unknown("speech engine", name, STT_ENGINES, "--stt")
     return STT_ENGINES[name](model)
-
-
-def _refuse_silence(waveform: audio.Waveform) -> None:
-    if audio.is_silent(waveform):
-        raise InputError("No speech found: the recording is digital silence. Mend: record it again.")
