@@ -60,16 +60,14 @@ def align(waveform: audio.Waveform, text: str, *, engine: str = "pocketsphinx", 
     the tokens joined by blanks.
 
     Args:
-        waveform: mono float32 `[n_samples]` at 16 kHz, as `audio.read` gives.
+        waveform: as for `transcribe`; so are `engine` and `model`, and what else is raised.
         text: what is spoken.
-        engine: a name in `STT_ENGINES`.
-        model: of the whisper engine: a folder, or a name that faster-whisper downloads.
+        engine: see above.
+        model: see above.
 
     Raises:
         InputError: the text is empty, or does not fit the sound (the message says how badly and what was heard
-            instead); no speech found; the model cannot be had.
-        OptionError: no such engine, or a model for an engine that takes none.
-        MissingExtraError: the engine's packages are not installed.
+            instead).
     """
     tokens(text)
     return _engine(waveform, engine, model).align(waveform, text)

@@ -60,9 +60,8 @@ class Fit:
 
     Attributes:
         units: the words of the text.
-        segments: of each unit `(first frame, frame after the last)`; None where the alignment broke off.
-        reached: how many units the search got to.
-        losses: nats a frame of each unit, lower is better; empty where it broke off.
+        segments: of each unit that the search got to `(first frame, frame after the last)`.
+        losses: nats a frame of each unit, lower is better; empty where the alignment broke off.
         missed: part of the speech frames outside all units.
         speech_s: seconds of speech, whatever is said.
         guessed: units whose pronunciation was guessed.
@@ -70,8 +69,7 @@ class Fit:
     """
 
     units: tuple[str, ...]
-    segments: tuple[tuple[int, int], ...] | None
-    reached: int
+    segments: tuple[tuple[int, int], ...]
     losses: tuple[float, ...]
     missed: float
     speech_s: float
@@ -81,10 +79,8 @@ class Fit:
     @property
     def loss(self) -> float:
         """The loss of all units, nats a frame."""
-        if self.segments is None:
-            return math.inf
         n_frames = [end - start for start, end in self.segments]
-        return float(np.average(self.losses, weights=n_frames))
+        return float(np.average(self.losses, weights=n_frames)) if self.losses else math.inf
 
     @property
     def matched(self) -> float:
@@ -128,7 +124,7 @@ class PocketSphinx:
         fit = self.fit(waveform, text)
         if fit.speech_s < MIN_SPEECH_S:
             raise InputError(f"No speech found to align the text to: {fit.speech_s:.2f} s of it. Mend: another file.")
-        if fit.segments is None or fit.loss > MAX_LOSS or fit.matched < MIN_MATCHED:
+        if fit.loss > MAX_LOSS or fit.matched < MIN_MATCHED:
             raise InputError(self._misfit(waveform, fit))
         unmatched = [unit for unit, loss in zip(fit.units, fit.losses, strict=True) if loss > MAX_WORD_LOSS]
         share = f"{len(unmatched)} of {len(fit.units)} words"
@@ -170,32 +166,37 @@ class PocketSphinx:
         decoder.set_align_text(" ".join(expected))
         segments = [segment for segment in _decode(decoder, pcm) if not segment.filler]
         per_frame, speech = self._phones(pcm)
-        speech_s = float(speech.sum()) / FRAME_HZ
-        common = (tuple(guessed), tuple(foreign))
         # The search keeps what it has when it cannot reach the end, and calls it a result all the same.
         n_frames = math.ceil(length_s * FRAME_HZ)  # without the silence added
         segments = [segment for segment in segments if segment.start < n_frames]
-        if [segment.name for segment in segments] != expected:
-            return Fit(tuple(names), None, len(segments), (), 0.0, speech_s, *common)
         spans = tuple((segment.start, min(segment.end, len(per_frame))) for segment in segments)
-        losses, outside = [], speech.copy()
-        for (start, end), segment in zip(spans, segments, strict=True):
-            losses.append((float(per_frame[start:end].sum()) - segment.nats) / (end - start))
+        outside = speech.copy()
+        for start, end in spans:
             outside[start:end] = False
-        missed = float(outside.sum() / max(1, speech.sum()))
-        return Fit(tuple(names), spans, len(names), tuple(losses), missed, speech_s, *common)
+        losses = (
+            (float(per_frame[start:end].sum()) - segment.nats) / (end - start)
+            for (start, end), segment in zip(spans, segments, strict=True)
+        )
+        return Fit(
+            units=tuple(names),
+            segments=spans,
+            losses=tuple(losses) if [segment.name for segment in segments] == expected else (),
+            missed=float(outside.sum() / max(1, speech.sum())),
+            speech_s=float(speech.sum()) / FRAME_HZ,
+            guessed=tuple(guessed),
+            foreign=tuple(foreign),
+        )
 
     def _misfit(self, waveform: audio.Waveform, fit: Fit) -> str:
         """Return how badly a text does not fit."""
         n_units = len(fit.units)
-        if fit.segments is None:
-            how = f"the alignment broke off after {fit.reached} of {n_units} words"
-        else:
-            n_bad = sum(loss > MAX_WORD_LOSS for loss in fit.losses)
-            how = (
-                f"the sound does not bear out {n_bad} of {n_units} words (it is {fit.loss:.1f} nats a frame less "
-                f"likely than the best phones; allowed: {MAX_LOSS:g})"
-            )
+        n_bad = sum(loss > MAX_WORD_LOSS for loss in fit.losses)
+        how = (
+            f"the sound does not bear out {n_bad} of {n_units} words (it is {fit.loss:.1f} nats a frame less likely "
+            f"than the best phones; allowed: {MAX_LOSS:g})"
+        )
+        if not fit.losses:
+            how = f"the alignment broke off after {len(fit.segments)} of {n_units} words"
         n_samples = round(_HEARD_S * audio.SAMPLE_RATE_HZ)
         heard = " ".join(segment.name for segment in self._heard(waveform[:n_samples]))
         where = f" in the first {_HEARD_S:g} s" if len(waveform) > n_samples else ""
