@@ -47,32 +47,25 @@ class SynthesisProcess:
     """
 
     def __init__(self, engine: str, start: Mapping[str, Any], timeout_s: float = _TIMEOUT_S) -> None:
-        """Prepare; the process starts with the first use.
+        """Start the process, and learn the library's `version`.
 
         Args:
             engine: `espeak-ng` or `flite`, also for error texts.
             start: what its class in `synthesis_child.py` is made from.
             timeout_s: seconds after which an utterance is given up.
+
+        Raises:
+            InputError: the library cannot be loaded.
         """
         self._engine, self._start, self._timeout_s = engine, dict(start), timeout_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        self._version = ""
+        self.version = ""
+        self._running()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._engine, self._start, self._timeout_s)
-
-    @property
-    def version(self) -> str:
-        """The library's version.
-
-        Raises:
-            InputError: the library cannot be loaded.
-        """
-        with self._lock:
-            self._running()
-        return self._version
 
     def speak(self, text: str, voice: str, *, rate: float = 0, pitch: int = -1) -> Rendering:
         """Return what is spoken.
@@ -125,7 +118,7 @@ class SynthesisProcess:
         if "refused" in head:
             self._forget()
             raise InputError(f"{self._engine} cannot be used: {head['refused']}.")
-        self._version = head["version"]
+        self.version = head["version"]
         return process
 
     def _forget(self) -> None:

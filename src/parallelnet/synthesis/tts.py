@@ -93,11 +93,11 @@ class _Library:
     name: str
 
     def _open(self, start: Mapping[str, Any], mend: str) -> None:
-        self._process = SynthesisProcess(self.name, start)
         try:
-            self.version = self._process.version
+            self._process = SynthesisProcess(self.name, start)
         except InputError as error:
             raise OptionError(f"--tts {self.name}: {error} Mend: install it again ({mend}).") from None
+        self.version = self._process.version
 
     def _refuse(self, model: str | None, instead: str) -> None:
         if not hasattr(os, "fork"):
