@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Mapping
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,6 @@ _PROGRAM = Path(__file__).with_name("synthesis_child.py")
 _START_TIMEOUT_S = 60.0
 _TIMEOUT_S = 120.0  # of an utterance: far beyond any, so that no busy machine loses a row
 _GRACE_S = 10.0  # that the process has beyond its own limit before it is taken for dead
-_READ_BYTES = 1 << 20
 
 
 class Rendering(NamedTuple):
@@ -92,7 +90,7 @@ class SynthesisProcess:
         assert process.stdin is not None
         try:
             process.stdin.write(line)
-            return _received(process, self._timeout_s + _GRACE_S)
+            return _received(self._answers, self._timeout_s + _GRACE_S)
         except (OSError, EOFError):
             self._forget()
             return None
@@ -101,17 +99,19 @@ class SynthesisProcess:
         if self._process is not None and self._owner == os.getpid():
             return self._process
         self._forget()
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps({self._engine: self._start})],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what libraries complain of; what matters comes as an answer
-            bufsize=0,
-        )
+        self._answers, writing = Pipe(duplex=False)
+        with writing:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps({self._engine: self._start})],
+                stdin=subprocess.PIPE,
+                stdout=writing,
+                stderr=subprocess.DEVNULL,  # what libraries complain of; what matters comes as an answer
+                bufsize=0,
+            )
         self._process, self._owner = process, os.getpid()
-        self._ending = weakref.finalize(self, _end, process, self._owner)
+        self._ending = weakref.finalize(self, _end, process, self._answers, self._owner)
         try:
-            head, _ = _received(process, _START_TIMEOUT_S)
+            head, _ = _received(self._answers, _START_TIMEOUT_S)
         except (OSError, EOFError):
             self._forget()
             raise SynthesisError(f"The process of {self._engine} could not be started.") from None
@@ -127,34 +127,24 @@ class SynthesisProcess:
             self._process = None
 
 
-def _received(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[dict[str, Any], bytes]:
+def _received(answers: Connection, timeout_s: float) -> tuple[dict[str, Any], bytes]:
     """Return an answer: its head and its bytes.
 
     Raises:
         EOFError: the process ended first, or did not answer in time.
     """
-    assert process.stdout is not None
-    stream, data, deadline = process.stdout.fileno(), bytearray(), time.monotonic() + timeout_s
-    head: dict[str, Any] = {}
-    n_head = 0  # bytes of the first line
-    while not head or len(data) < n_head + head["n_bytes"]:
-        ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
-        part = os.read(stream, _READ_BYTES) if ready else b""
-        if not part:
-            raise EOFError
-        data += part
-        if not head and b"\n" in data:
-            n_head = data.index(b"\n") + 1
-            head = json.loads(data[:n_head])
-    return head, bytes(data[n_head:])
+    if not answers.poll(timeout_s):
+        raise EOFError
+    head, _, content = answers.recv_bytes().partition(b"\n")
+    return json.loads(head), content
 
 
-def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+def _end(process: subprocess.Popen[bytes], answers: Connection, owner: int) -> None:
     """End a process of ours; in a copy of its owner, only let go of it."""
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
+    assert process.stdin is not None
+    for stream in (process.stdin, answers):
+        with contextlib.suppress(OSError):
+            stream.close()
     if os.getpid() != owner:
         process.returncode = 0  # not ours to wait for
         return

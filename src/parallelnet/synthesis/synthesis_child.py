@@ -4,7 +4,8 @@ Started by `synthesis.py` by its path, with the standard library alone, so that 
 holds no thread of anybody else. A copy per utterance, because espeak-ng repeats itself only in a process that has not
 spoken yet, and because a library of C may crash on what people write: then one copy is lost, and one row.
 
-Input: one JSON object a line. Output for each: one JSON line with `n_bytes`, then as many bytes of 16-bit samples.
+Input: one JSON object a line. Output for each: 4 bytes with its length, as `multiprocessing.connection` has it, then a
+line of JSON and 16-bit samples.
 espeak-ng is under the GPL 3: it is loaded here, in a process of its own, and only where the user installed it.
 """
 
@@ -200,7 +201,8 @@ def _loaded(library: str) -> str:
 
 
 def _message(head: dict[str, Any], content: bytes = b"") -> bytes:
-    return json.dumps({**head, "n_bytes": len(content)}).encode() + b"\n" + content
+    message = json.dumps(head).encode() + b"\n" + content
+    return len(message).to_bytes(4, "big") + message
 
 
 def _answer(library: Any, request: dict[str, Any]) -> bytes:
