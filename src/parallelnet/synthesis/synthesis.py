@@ -104,7 +104,7 @@ class SynthesisProcess:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps({self._engine: self._start})],
                 stdin=subprocess.PIPE,
-                stdout=writing,
+                stdout=writing.fileno(),
                 stderr=subprocess.DEVNULL,  # what libraries complain of; what matters comes as an answer
                 bufsize=0,
             )
