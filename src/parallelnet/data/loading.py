@@ -49,17 +49,6 @@ class Batch(NamedTuple):
     auxiliary: Tensor = torch.empty(0, 0, dtype=torch.long)
 
 
-class Item(NamedTuple):
-    """One sample: `speech` [windows, 1, 128, 128], `image` [3, 128, 128], class index, and what was kept of both."""
-
-    speech: Tensor
-    image: Tensor
-    label: int
-    speech_kept: Kept = ()
-    image_kept: Kept = ()
-    auxiliary: tuple[int, ...] = ()
-
-
 class Frozen(Protocol):
     """The part of a network that does not learn; `models.frozen.FrozenPart` is one."""
 
@@ -137,7 +126,7 @@ class SignalStore:
 
 
 @dataclass(eq=False)
-class SampleDataset(Dataset[Item]):
+class SampleDataset(Dataset[Batch]):
     """Samples as tensors. An index is `(place, draw)`: `draw` seeds what is random, None gives what `predict` sees.
 
     Attributes:
@@ -163,8 +152,8 @@ class SampleDataset(Dataset[Item]):
         """Return the number of samples."""
         return len(self.samples)
 
-    def __getitem__(self, index: tuple[int, int | None]) -> Item:
-        """Return one sample; a file that cannot be read raises InputError with the sample's id."""
+    def __getitem__(self, index: tuple[int, int | None]) -> Batch:
+        """Return one sample as a batch; a file that cannot be read raises InputError with the sample's id."""
         place, draw = index
         sample = self.samples[place]
         speech, picture = torch.zeros(1, 1, audio.N_MELS, audio.N_FRAMES), torch.zeros(3, image.SIZE, image.SIZE)
@@ -175,15 +164,17 @@ class SampleDataset(Dataset[Item]):
                 picture = torch.from_numpy(self.store.picture(sample.image))
         except ParallelNetError as error:
             raise InputError(f"Sample {sample.id!r}: {error}") from error
-        auxiliary = self.auxiliary[place] if self.auxiliary else ()
-        if self.frozen is None:
-            return Item(speech, picture, self.labels[place], auxiliary=auxiliary)
-        speech_kept = self.frozen.speech(sample.speech, speech)
-        image_kept = self.frozen.image(sample.image, picture)
-        if draw is not None:
-            one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
-            speech, speech_kept = speech[one : one + 1], tuple(k[one : one + 1] for k in speech_kept)
-        return Item(speech, picture, self.labels[place], speech_kept, image_kept, auxiliary)
+        speech_kept: Sequence[Tensor] = ()
+        image_kept: Kept = ()
+        if self.frozen is not None:
+            speech_kept = self.frozen.speech(sample.speech, speech)
+            image_kept = self.frozen.image(sample.image, picture)
+            if draw is not None:
+                one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
+                speech, *speech_kept = (each[one : one + 1] for each in (speech, *speech_kept))
+        owner, label = torch.zeros(len(speech), dtype=torch.long), torch.tensor([self.labels[place]])
+        auxiliary = torch.tensor([self.auxiliary[place] if self.auxiliary else ()], dtype=torch.long)
+        return Batch(speech, picture[None], owner, label, tuple(speech_kept), image_kept, auxiliary)
 
     def _speech(self, path: str, draw: int | None) -> NDArray[np.float32]:
         if draw is None or self.frozen is not None:
@@ -245,15 +236,15 @@ class DrawSampler(Sampler[tuple[int, int | None]]):
             yield int(order[turn]), self.epoch * self.n_draws + turn
 
 
-def collate(items: Sequence[Item]) -> Batch:
-    """Return a batch of items whose numbers of windows may differ."""
-    owner = torch.repeat_interleave(torch.arange(len(items)), torch.tensor([len(item.speech) for item in items]))
+def collate(items: Sequence[Batch]) -> Batch:
+    """Return one batch of batches of one sample, whose numbers of windows may differ."""
+    speech, image, _, label, speech_kept, image_kept, auxiliary = zip(*items, strict=True)
     return Batch(
-        torch.cat([item.speech for item in items]),
-        torch.stack([item.image for item in items]),
-        owner,
-        torch.tensor([item.label for item in items]),
-        tuple(torch.cat(parts) for parts in zip(*(item.speech_kept for item in items), strict=True)),
-        tuple(torch.cat(parts) for parts in zip(*(item.image_kept for item in items), strict=True)),
-        torch.tensor([item.auxiliary for item in items], dtype=torch.long),
+        torch.cat(speech),
+        torch.cat(image),
+        torch.repeat_interleave(torch.arange(len(items)), torch.tensor([len(windows) for windows in speech])),
+        torch.cat(label),
+        tuple(map(torch.cat, zip(*speech_kept, strict=True))),
+        tuple(map(torch.cat, zip(*image_kept, strict=True))),
+        torch.cat(auxiliary),
     )

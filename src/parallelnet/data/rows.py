@@ -209,7 +209,7 @@ def json_rows(source: Path) -> Iterator[Row]:
         source: UTF-8, or UTF-16 or UTF-32 with their byte order mark; lines may be Windows-1252.
     """
     head, wide = _head(source)
-    if _ARRAY.match(head.decode(wide or "utf-8", "ignore")):
+    if _ARRAY.match(head.decode(wide or "utf-8", "replace")):
         yield from _json_list(source, wide or "utf-8-sig")
         return
     for number, line in read_lines(source):
