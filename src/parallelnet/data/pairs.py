@@ -12,7 +12,7 @@ import math
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -109,28 +109,26 @@ def build_pairs(options: PairsOptions) -> PairsReport:
     parts: defaultdict[str, list[Sample]] = defaultdict(list)
     for pair in pairs:
         parts[part_name(pair.split, pair.fold)].append(pair)
+    n = _numbers(pairs)
     return PairsReport(
         manifest=str(manifest),
-        counts={name: _counts(listed) for name, listed in parts.items()},
+        counts={
+            name: {label: _numbers(p for p in listed if p.label == label) for label in {p.label: 0 for p in listed}}
+            for name, listed in parts.items()
+        },
         speakers={name: sorted({pair.group for pair in listed}) for name, listed in parts.items()},
-        n_pairs=len(pairs),
-        n_utterances=_numbers(pairs)["utterances"],
-        n_pictures=_numbers(pairs)["pictures"],
+        n_pairs=n["pairs"],
+        n_utterances=n["utterances"],
+        n_pictures=n["pictures"],
         drops={side: dict(counter) for side, counter in drops.items()},
         notes=notes,
         fingerprint=dataset.fingerprint(pairs, hashes=hashes),
     )
 
 
-def _counts(pairs: Sequence[Sample]) -> dict[str, dict[str, int]]:
-    by_class: defaultdict[str, list[Sample]] = defaultdict(list)
-    for pair in pairs:
-        by_class[pair.label].append(pair)
-    return {label: {"pairs": len(listed), **_numbers(listed)} for label, listed in by_class.items()}
-
-
-def _numbers(pairs: Sequence[Sample]) -> dict[str, int]:
-    return {"utterances": len({s.speech for s in pairs}), "pictures": len({s.image_group for s in pairs})}
+def _numbers(pairs: Iterable[Sample]) -> dict[str, int]:
+    ids, utterances, pictures = zip(*((s.id, s.speech, s.image_group) for s in pairs), strict=True)
+    return {"pairs": len(ids), "utterances": len(set(utterances)), "pictures": len(set(pictures))}
 
 
 # --- what may be paired -----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal
 
@@ -121,7 +122,8 @@ def clean_for_speech(text: str, *, emoji: Literal["name", "drop"] = "name") -> s
         return ""
     text = _emoticons(text, emoji)
     text = _emoji(text, emoji)
-    text = _MENTION.sub(lambda found: f" {_name(found[1])}", text)
+    # A user's name as it is spoken: `taylor_swift13` -> taylor swift.
+    text = _MENTION.sub(lambda found: f" {_words(found[1].rstrip('0123456789_') or found[1])}", text)
     text = _spoken_tags(text)
     for pattern, words in _REPLACEMENTS:
         text = pattern.sub(words, text)
@@ -148,11 +150,6 @@ def _without_addresses(text: str) -> str:
         at = found.end()
     replied = _REPLIED.match(text, at)
     return " ".join(_RETWEET.sub(" ", text[replied.end() if replied else at :]).split())
-
-
-def _name(user: str) -> str:
-    """Return a user's name as it is spoken: `taylor_swift13` -> taylor swift."""
-    return _words(user.rstrip("0123456789_") or user)
 
 
 def _words(joined: str) -> str:
@@ -307,24 +304,16 @@ def mend(text: str) -> str:
 def _from_gbk(text: str) -> str:
     if text.isascii() or not _LATIN_1.fullmatch(text):
         return text
-    if not _GBK_PAIR.search(text):
-        run = _GBK_RUN.search(text)
-        if run is None or len(set(run[0])) < 4 or _is_utf8(text):
+    content, run = text.encode("latin-1"), _GBK_RUN.search(text)
+    if _GBK_PAIR.search(text):  # one row has one encoding; what was cut in the middle of a character is left out
+        return content.decode("gb18030", "ignore")
+    if run is not None and len(set(run[0])) >= 4:
+        with suppress(UnicodeDecodeError):
+            content.decode("utf-8")
             return text
-        try:
-            return text.encode("latin-1").decode("gbk")
-        except UnicodeDecodeError:
-            return text
-    # One row has one encoding. What was cut in the middle of a character, or lost, is left out.
-    return text.encode("latin-1").decode("gb18030", "ignore")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode("latin-1").decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+        with suppress(UnicodeDecodeError):
+            return content.decode("gbk")
+    return text
 
 
 # --- language ---------------------------------------------------------------------------------------------------------
