@@ -223,19 +223,15 @@ def _speakable(text: str) -> str:
     kept: list[str] = []
     n_marks = 0
     for at, sign in enumerate(text):
-        kind = unicodedata.category(sign)
+        kind, in_word = unicodedata.category(sign), bool(kept) and kept[-1] != " "
         n_marks = n_marks + 1 if kind[0] == "M" else 0
         if kind in ("Cf", "Cn") or sign in _VARIANTS:
-            if at in joined:
-                kept.append(sign)
+            kept += sign * (at in joined)
         elif kind[0] == "M":
-            if n_marks <= _MAX_MARKS and kept and kept[-1] != " ":
-                kept.append(sign)
+            kept += sign * (in_word and n_marks <= _MAX_MARKS)
         elif kind[0] in "LN" or sign in _KEPT:
             kept.append(sign)
-        elif sign == "*" and kept and kept[-1] != " " and text[at + 1 : at + 2].strip():
-            continue  # f***ing: one word
-        else:
+        elif not (sign == "*" and in_word and text[at + 1 : at + 2].strip()):  # f***ing: one word
             kept.append(" ")
     return "".join(kept)
 
@@ -245,11 +241,10 @@ def _tidy(text: str) -> str:
     words: list[str] = []
     for token in text.split():
         core = token.strip("'-%°" + _ENDING + _CURRENCY)
-        if not any(sign.isalnum() for sign in core):
-            if words and not _ENDS.search(words[-1][-1]):
-                words[-1] += _end(token.replace("?", ""))
-            continue
-        words.append(_token(token, core))
+        if any(sign.isalnum() for sign in core):
+            words.append(_token(token, core))
+        elif words and not _ENDS.search(words[-1][-1]):
+            words[-1] += _end(token.replace("?", ""))
     return " ".join(words)
 
 
@@ -258,27 +253,21 @@ def _token(token: str, core: str) -> str:
     before, after = token[:start], token[start + len(core) :]
     sign = before[-1:] if core[0].isdigit() and before[-1:] in "-" + _CURRENCY else ""
     unit = after[:1] if core[-1].isdigit() and after[:1] in "%°" + _CURRENCY else ""
-    core = _ENDS.sub(lambda found: found[0][0] if len(found[0]) > 1 else found[0], core)
+    core = _ENDS.sub(lambda found: found[0][0], core)
     return f"{sign}{_shortened(core)}{unit}{_end(after)}"
 
 
 def _end(signs: str) -> str:
     """Return the one sign of punctuation that stands for several."""
     found = _ENDS.search(signs)
-    if found is None:
-        return ""
-    marks = found[0]
-    if marks.startswith("?"):  # "?!" is asked
-        return "?"
-    if "!" in marks:
+    marks = found[0] if found else ""
+    if "!" in marks and marks[0] != "?":  # "?!" is asked
         return "!"
-    return "..." if marks.startswith(("..", "…")) else marks[0]
+    return "..." if marks.startswith(("..", "…")) else marks[:1]
 
 
 def _shortened(word: str) -> str:
     word = _LAUGHTER.sub(r"\1\1\1", word)
-    if not _RUN.search(word):
-        return word
     single = _RUN.sub(r"\1", word)
     return single if single.lower() in _SINGLE else _RUN.sub(r"\1\1", word)
 
