@@ -193,16 +193,7 @@ class DrawSampler(Sampler[tuple[int, int | None]]):
     """Yields `(place, draw)`: shuffled and cut to `n_draws` for training, in order for evaluation.
 
     The order depends on the seed and the epoch alone; each of several devices takes every n-th draw, and evaluates
-    everything.
-
-    Attributes:
-        n_samples: to draw from.
-        n_draws: an epoch, of all devices; 0 takes every sample once.
-        shuffle: whether to draw at all.
-        seed: of the order.
-        rank: number of the device.
-        world_size: devices.
-        epoch: of the order.
+    everything. `n_draws`, of all devices together, is 0 where every sample is taken once.
     """
 
     n_samples: int

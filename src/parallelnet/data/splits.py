@@ -219,7 +219,7 @@ def drop_overlaps(samples: Sequence[Sample], *, target: str = "label") -> tuple[
     return tuple(kept), dict(drops)
 
 
-# --- for pairs -------------------------------------------------------------------------------------------------------
+# --- for pairs --------------------------------------------------------------------------------------------------------
 
 
 def part_name(split: str, fold: int | None) -> str:
