@@ -43,9 +43,6 @@ B_T4SA_SENTIMENTS: dict[str, str] = {"0": "negative", "1": "neutral", "2": "posi
 
 MVSA_LABELS = "labelResultAll.txt"
 
-FER2013_SIZE = 48
-"""Height and width of a FER-2013 picture, in pixels."""
-
 
 def image_files(root: Path) -> list[Path]:
     """Return all pictures below a folder, in an order that no file system changes."""
@@ -107,7 +104,7 @@ def _write_pixels(path: Path, pixels: str, where: str) -> None:
     import numpy as np
     from PIL import Image
 
-    side = FER2013_SIZE
+    side = 48  # pixels
     try:
         values = np.array(pixels.split(), dtype=np.uint8).reshape(side, side)
     except (ValueError, OverflowError):

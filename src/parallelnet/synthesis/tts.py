@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +35,8 @@ _TO_ASCII = str.maketrans(
 )
 
 
-class Engine(Protocol):
-    """What speaks.
+class Engine:
+    """What speaks: the base of every engine.
 
     Attributes:
         name: key in `TTS_ENGINES`.
@@ -49,6 +49,8 @@ class Engine(Protocol):
     version: str
     voices: tuple[str, ...]
     settings: str
+    _known: tuple[str, ...]  # every voice that it has
+    _owner: str  # what errors call whatever has them
 
     def __init__(self, model: str | None = None, rate: int = 0, pitch: int = -1) -> None:
         """Open the engine.
@@ -62,11 +64,13 @@ class Engine(Protocol):
             MissingExtraError: its packages are not installed.
             OptionError: it is not installed, or does not have what is asked for.
         """
-        ...
+        raise NotImplementedError
 
     def check_voices(self, voices: Sequence[str]) -> None:
         """Raise `OptionError` for the first voice that the engine does not have."""
-        ...
+        for voice in voices:
+            if voice not in self._known:
+                raise OptionError(f"--voices {voice!r}: {self._owner} has {', '.join(self._known[:20])}.")
 
     def speak(self, text: str, voice: str) -> Spoken:
         """Return the speech: the same bytes for the same text and voice, in every process and order on one machine.
@@ -74,23 +78,15 @@ class Engine(Protocol):
         Raises:
             InputError: this text cannot be spoken; others can.
         """
-        ...
-
-
-def _check_voices(voices: Sequence[str], known: Sequence[str], owner: str) -> None:
-    for voice in voices:
-        if voice not in known:
-            raise OptionError(f"--voices {voice!r}: {owner} has {', '.join(known[:20])}.")
+        raise NotImplementedError
 
 
 def _settings(rate: int, pitch: int) -> str:
     return " ".join([f"rate={rate}"] * (rate > 0) + [f"pitch={pitch}"] * (pitch >= 0))
 
 
-class _Library:
+class _Library(Engine):
     """An engine that is a library of C, in a process of its own; may be used by several threads, forked and pickled."""
-
-    name: str
 
     def _open(self, start: Mapping[str, Any], mend: str) -> None:
         try:
@@ -172,18 +168,15 @@ class FliteEngine(_Library):
             raise OptionError("--pitch: flite's voices have their own. Mend: leave it out, or use --tts espeak-ng.")
         library = ctypes.util.find_library("flite")
         found = {voice: ctypes.util.find_library(f"flite_cmu_us_{voice}") for voice in _FLITE_VOICES}
-        self._voices = {voice: path for voice, path in found.items() if path}
-        if library is None or not self._voices:
+        paths = {voice: path for voice, path in found.items() if path}
+        if library is None or not paths:
             raise OptionError(
                 "--tts flite: flite is not installed. Mend: apt-get install flite (macOS: brew install flite), or use "
                 "--tts espeak-ng."
             )
+        self._known, self._owner = tuple(paths), "flite"
         self._stretch, self.settings = rate / FLITE_RATE, _settings(rate, pitch)
-        self._open({"library": library, "voices": self._voices}, "apt-get install --reinstall flite")
-
-    def check_voices(self, voices: Sequence[str]) -> None:
-        """See `Engine`."""
-        _check_voices(voices, tuple(self._voices), "flite")
+        self._open({"library": library, "voices": paths}, "apt-get install --reinstall flite")
 
     def speak(self, text: str, voice: str) -> Spoken:
         """See `Engine`; 16,000 Hz (kal 8,000). Letters beyond ASCII lose their accents; others are not spoken."""
@@ -203,7 +196,7 @@ def _ascii(word: str) -> str:
     return "".join(sign for sign in folded if " " <= sign <= "~")
 
 
-class PiperEngine:
+class PiperEngine(Engine):
     """Piper: neural voices, from a voice file (NAME.onnx with NAME.onnx.json beside it) and the package `piper-tts`.
 
     The package is under the GPL 3 and is not part of any extra of ours. Deterministic: both kinds of noise that its
@@ -212,7 +205,6 @@ class PiperEngine:
     """
 
     name = "piper"
-    voices: tuple[str, ...]
 
     def __init__(self, model: str | None = None, rate: int = 0, pitch: int = -1) -> None:
         """See `Engine`."""
@@ -237,15 +229,12 @@ class PiperEngine:
         config = self._voice.config
         named = sorted(config.speaker_id_map, key=lambda name: int(config.speaker_id_map[name]))
         self.voices = tuple(named) or tuple(str(number) for number in range(max(1, config.num_speakers)))
+        self._known, self._owner = self.voices, self._model.name
         digest = sha256(self._model.read_bytes()).hexdigest()[:16]
         self.version = f"{version('piper-tts')}, {self._model.name} {digest}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self._model), self._rate)
-
-    def check_voices(self, voices: Sequence[str]) -> None:
-        """See `Engine`."""
-        _check_voices(voices, self.voices, self._model.name)
 
     def speak(self, text: str, voice: str) -> Spoken:
         """See `Engine`; the voice's own rate, mostly 22,050 Hz.
