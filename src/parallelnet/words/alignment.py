@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise, product
 
 from ..errors import InputError
 
@@ -156,7 +156,7 @@ def pronounce(token: str, lookup: Lookup) -> tuple[list[str], bool]:
         lookup: the dictionary.
     """
     text = plain(token)
-    readings: list[list[str]] = [[]]
+    choices: list[list[str]] = []
     guessed = False
     for word in text.split():
         word = word.strip(",.'") if lookup(word.lower()) is None else word
@@ -169,10 +169,9 @@ def pronounce(token: str, lookup: Lookup) -> tuple[list[str], bool]:
                 phones, guess = _word(part, lookup)
                 guessed |= guess
                 new = [phones]
-            # Two readings of each of many numbers in one token would multiply: eight are plenty.
-            new = [phones for phones in new if phones] or [""]
-            readings = [[*reading, phones] for reading in readings for phones in new][:8]
-    return [" ".join(filter(None, reading)) for reading in readings], guessed
+            choices.append(list(filter(None, new)) or [""])
+    # Two readings of each of many numbers in one token would multiply: eight are plenty.
+    return [" ".join(filter(None, reading)) for reading in islice(product(*choices), 8)], guessed
 
 
 def _word(part: str, lookup: Lookup) -> tuple[str, bool]:
