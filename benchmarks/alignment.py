@@ -49,7 +49,7 @@ def texts(right: str, rng: np.random.Generator) -> dict[str, str]:
 
 def summary(fits: list[sphinx.Fit | None]) -> dict[str, object]:
     """Return shares and quantiles of one kind of text; None stands for a text refused before the search."""
-    whole = [fit for fit in fits if fit is not None and fit.segments is not None]
+    whole = [fit for fit in fits if fit is not None and fit.losses]
     accepted = [fit for fit in whole if fit.loss <= sphinx.MAX_LOSS and fit.matched >= sphinx.MIN_MATCHED]
     found: dict[str, object] = {
         "n": len(fits),

@@ -11,7 +11,7 @@ import pytest
 
 from parallelnet import audio, words
 from parallelnet.errors import InputError, MissingExtraError, OptionError, ParallelNetError
-from parallelnet.words import alignment, spelling, sphinx, whisper
+from parallelnet.words import alignment, sphinx, whisper
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -193,7 +193,7 @@ DICTIONARY |= {"parallel": "P EH R AH L EH L", "eleven": "IH L EH V AH N", "n": 
     ],
 )
 def test_pronunciations(token, phones, guessed):
-    assert spelling.pronounce(token, DICTIONARY.get) == ([phones], guessed)
+    assert alignment.pronounce(token, DICTIONARY.get) == ([phones], guessed)
 
 
 @pytest.mark.parametrize(
@@ -208,22 +208,22 @@ def test_pronunciations(token, phones, guessed):
     ],
 )
 def test_numbers(digits, said):
-    assert spelling.number(digits) == said
+    assert alignment.number(digits) == said
 
 
 def test_years():
-    assert spelling.year("1984") == "nineteen eighty four"
-    assert spelling.year("1905") == "nineteen oh five"
-    assert spelling.year("2001") is None
+    assert alignment.year("1984") == "nineteen eighty four"
+    assert alignment.year("1905") == "nineteen oh five"
+    assert alignment.year("2001") is None
 
 
 @pytest.mark.parametrize(
     "token", ["'a", "x" * 300, "edeide" * 2000, "'" * 9 + "s", "qzx", "1.2.3", "e", "U.S.A.", "²", "http://t.co/a1"]
 )
 def test_everything_spoken_gets_phones_of_the_model(token):
-    phones = {phone for sounds in spelling._SOUNDS.values() for phone in sounds.split()} | {"EY", "AY", "OW"}
-    assert spelling.spoken(token)
-    readings, _ = spelling.pronounce(token, {"one": "W AH N", "two": "T UW", "three": "TH R IY"}.get)
+    phones = {phone for sounds in alignment._SOUNDS.values() for phone in sounds.split()} | {"EY", "AY", "OW"}
+    assert alignment.spoken(token)
+    readings, _ = alignment.pronounce(token, {"one": "W AH N", "two": "T UW", "three": "TH R IY"}.get)
     assert readings
     assert all(reading and set(reading.split()) <= phones for reading in readings)
 
@@ -307,8 +307,8 @@ def test_whisper_model_that_cannot_be_had(tone, tmp_path, monkeypatch):
 
 def test_units_lose_nothing():
     found = alignment.tokens("… well 🙂 then — go")
-    assert alignment.units(found, spelling.spoken) == ["… well 🙂", "then —", "go"]
-    assert alignment.units(["🙂"], spelling.spoken) == []
+    assert alignment.units(found, alignment.spoken) == ["… well 🙂", "then —", "go"]
+    assert alignment.units(["🙂"], alignment.spoken) == []
 
 
 def test_registry_is_what_errors_list():

@@ -23,8 +23,7 @@ import numpy as np
 from PIL import Image
 
 from parallelnet import audio, records
-from parallelnet.data import dataset
-from parallelnet.data.manifest import MANIFEST_CSV
+from parallelnet.data.manifest import MANIFEST_CSV, write_manifest
 from parallelnet.errors import ManifestError
 from parallelnet.options import PLANT_TASKS, PlantOptions
 from parallelnet.types import SPLITS, Sample
@@ -80,8 +79,8 @@ def _plant(options: PlantOptions, out: Path) -> Path:
     if options.task == "pair":
         # What ears and eyes learn first, each from its own half: two small manifests beside the pairs'.
         for column in ("voice", "face"):
-            dataset.write_manifest(out / f"{column}.csv", [replace(s, label=s.extra[column]) for s in rows])
-    return dataset.write_manifest(out / MANIFEST_CSV, rows)
+            write_manifest(out / f"{column}.csv", [replace(s, label=s.extra[column]) for s in rows])
+    return write_manifest(out / MANIFEST_CSV, rows)
 
 
 @dataclass(frozen=True, slots=True)

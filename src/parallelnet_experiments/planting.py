@@ -29,7 +29,7 @@ import soxr
 from PIL import Image
 
 from parallelnet import audio, image, records
-from parallelnet.data import dataset, dealing, splits
+from parallelnet.data import dataset, pairs, splits
 from parallelnet.data.corpora import CORPORA, read_corpus
 from parallelnet.errors import InputError, ManifestError, OptionError
 from parallelnet.options import PairsOptions, PlantOptions
@@ -326,7 +326,7 @@ def faceless(pictures: Mapping[str, Sample], n: int, kept: Path) -> list[str]:
 def _dealt(faces: tuple[Sample, ...], options: PlantOptions) -> tuple[Sample, ...]:
     """Return the faces with the splits that `build pairs` gives them, as for the bundled model."""
     same = PairsOptions("", options.image, "", image_test_split=options.image_test_split)
-    faces = dealing.distinct_pictures(faces, same, Counter())
+    faces = pairs.distinct_pictures(faces, same, Counter())
     train = tuple(s for s in faces if s.split in ("train", ""))
     cut = {s.id for s in splits.carve_validation(train, same.image_validation, same.seed)[1]}
     return tuple(replace(s, split="validation") if s.id in cut else s for s in faces)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,9 @@ import pytest
 from parallelnet.data.corpora import CORPORA, list_corpora, read_corpus
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.types import EMOTIONS, SENTIMENTS
+
+Make = Callable[[Path], Path]
+Table = Callable[[Path, list[list[object]]], Path]
 
 
 def test_every_entry_says_what_it_is() -> None:
@@ -56,3 +60,40 @@ def test_an_empty_folder_is_refused_in_one_line(tmp_path: Path, name: str) -> No
 def test_a_missing_folder_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ManifestError, match=f"There is no .* to read {name} from"):
         read_corpus(name, tmp_path / "none")
+
+
+def test_a_folder_a_class_holds_speech_and_pictures(tmp_path: Path, wav: Make, picture: Make) -> None:
+    wav(tmp_path / "Joy" / "anna" / "1.wav")
+    wav(tmp_path / "test" / "sadness" / "2.flac")
+    picture(tmp_path / "val" / "disgust" / "3.jpg")
+    picture(tmp_path / "boredom" / "4.jpg")
+    picture(tmp_path / "5.jpg")
+
+    content = read_corpus("folder", tmp_path)
+
+    assert {s.id: (s.label, s.split, s.group) for s in content.samples} == {
+        "Joy/anna/1.wav": ("happy", "", "anna"),
+        "test/sadness/2.flac": ("sad", "test", ""),
+        "val/disgust/3.jpg": ("hate", "validation", ""),
+    }
+    assert [s.image is None for s in content.samples] == [True, True, False]
+    assert content.drops == {"label 'boredom' is not used": 1, "not in a folder CLASS or CLASS/SPEAKER": 1}
+
+
+@pytest.mark.parametrize("hidden", ["__MACOSX", ".git", "@eaDir", "Joy/.ipynb_checkpoints"])
+def test_what_a_system_puts_beside_the_files_is_no_sample(tmp_path: Path, picture: Make, hidden: str) -> None:
+    picture(tmp_path / "Joy " / "anna" / "1.jpg")
+    picture(tmp_path / hidden / "Joy" / "2.jpg")
+    picture(tmp_path / "Joy " / "anna" / "._1.jpg")
+    (tmp_path / "Joy " / "Thumbs.db").touch()
+
+    content = read_corpus("folder", tmp_path)
+
+    assert [(s.label, s.group) for s in content.samples] == [("happy", "anna")]
+    assert not content.drops
+
+
+def test_our_manifest_keeps_its_labels(tmp_path: Path, table: Table) -> None:
+    table(tmp_path / "manifest.csv", [["speech", "label"], ["a.wav", "calm"]])
+
+    assert [s.label for s in read_corpus("manifest", tmp_path).samples] == ["calm"]

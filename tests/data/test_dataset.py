@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parallelnet.data.dataset import check_files, digest, fingerprint, open_content, open_data, with_image_groups
+from parallelnet.data.dataset import digest, fingerprint, open_content, open_data, with_image_groups
 from parallelnet.data.manifest import read_manifest, write_manifest
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.types import Sample
@@ -73,14 +73,6 @@ def test_what_cannot_be_opened_says_how_to_mend(tmp_path: Path, kind: type[Excep
     else:
         with pytest.raises(ManifestError, match=r"has no manifest\.csv\. Mend: .*CORPUS:"):
             open_content(tmp_path)
-
-
-def test_missing_files_are_listed_not_refused(tmp_path: Path, wav: Make, picture: Make) -> None:
-    samples = read_manifest(_manifest(tmp_path, wav, picture))
-    assert check_files(samples) == {}
-    (tmp_path / "1.wav").unlink()
-
-    assert check_files(read_manifest(tmp_path)) == {"1": (str(tmp_path / "1.wav"),)}
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_place(tmp_path: Path, wav: Make, picture: Make) -> None:

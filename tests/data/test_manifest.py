@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from parallelnet.data.manifest import read_manifest, write_manifest
-from parallelnet.data.rows import tidy
+from parallelnet.data.tables import tidy
 from parallelnet.errors import ManifestError, ParallelNetError
 from parallelnet.types import Sample
 

@@ -1,23 +1,27 @@
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pytest
 from pyarrow import parquet
 
-from parallelnet.data import json_rows
-from parallelnet.data.tables import inside, open_table, read_table
+from parallelnet.data import rows as module
+from parallelnet.data.tables import column_name, inside, open_table, read_table, storable, tidy
 from parallelnet.errors import ManifestError
+
+
+def values(path: Path, **options: Any) -> list[Mapping[str, Any]]:
+    return [row for _, row in read_table(path, **options)]
 
 
 def test_a_csv_with_byte_order_mark_and_a_line_break_inside_quotes_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes('﻿id,text\n1,"two\nlines, one field"\n\n2,ü\n'.encode())
 
-    table = read_table(path)
-
-    assert table.columns == ("id", "text")
-    assert table.rows == ({"id": "1", "text": "two\nlines, one field"}, {"id": "2", "text": "ü"})
+    assert open_table(path).columns == ("id", "text")
+    assert values(path) == [{"id": "1", "text": "two\nlines, one field"}, {"id": "2", "text": "ü"}]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_a_csv_is_read_however_it_was_saved(tmp_path: Path, encoding: str, end: 
     path = tmp_path / name
     path.write_bytes("".join(delimiter.join(row) + end for row in TABLE).encode(encoding))
 
-    assert read_table(path, known=("id",)).rows == ({"id": "1", "größe": "ä; |"}, {"id": "2", "größe": "zwei"})
+    assert values(path, known=("id",)) == [{"id": "1", "größe": "ä; |"}, {"id": "2", "größe": "zwei"}]
 
 
 @pytest.mark.parametrize(
@@ -84,24 +88,24 @@ def test_a_csv_is_read_however_it_was_saved(tmp_path: Path, encoding: str, end: 
 def test_what_spreadsheets_add_is_no_part_of_a_row(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
 
-    assert read_table(tmp_path / "a.csv", known=("id", "text")).rows == ({"id": "1", "text": "a,b"},)
+    assert values(tmp_path / "a.csv", known=("id", "text")) == [{"id": "1", "text": "a,b"}]
 
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_json_list_is_read_as_its_objects(
     tmp_path: Path, indent: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_rows, "MAX_LINE", 100)  # so that objects lie across what is read at once
+    monkeypatch.setattr(module, "MAX_LINE", 100)  # so that objects lie across what is read at once
     rows = [{"id": n, "text": "x" * n} for n in range(60)]
     (tmp_path / "a.json").write_text("\ufeff" + json.dumps(rows, indent=indent), encoding="utf-8")
 
-    assert read_table(tmp_path / "a.json").rows == tuple(rows)
+    assert values(tmp_path / "a.json") == rows
 
 
 def test_numbers_and_text_that_nothing_can_hold_are_text_that_can(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": ' + "9" * 5000 + ', "text": "half \\ud83d"}\n', encoding="utf-8")
 
-    assert read_table(tmp_path / "a.jsonl").rows == ({"id": "9" * 5000, "text": "half \ufffd"},)
+    assert values(tmp_path / "a.jsonl") == [{"id": "9" * 5000, "text": "half \ufffd"}]
 
 
 def test_cells_of_parquet_that_cannot_be_read_cost_their_row(tmp_path: Path) -> None:
@@ -121,7 +125,7 @@ def test_numbered_classes_of_hugging_face_get_their_names(tmp_path: Path) -> Non
     table = pyarrow.table({"label": [0, 1, -1, 7], "n": [0, 1, 2, 3]}).replace_schema_metadata(metadata)
     parquet.write_table(table, tmp_path / "a.parquet")
 
-    rows = read_table(tmp_path / "a.parquet").rows
+    rows = values(tmp_path / "a.parquet")
     assert [(row["label"], row["n"]) for row in rows] == [("happy", 0), ("sad", 1), (None, 2), (None, 3)]
 
 
@@ -134,7 +138,7 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> 
     (tmp_path / "a.csv").write_text("file,label\nx,y\n", encoding="utf-8")
 
     with pytest.raises(ManifestError, match="has no column 'emotion'; it has: file, label"):
-        read_table(tmp_path / "a.csv").require("file", "emotion")
+        read_table(tmp_path / "a.csv", "file", "emotion")
 
 
 @pytest.mark.parametrize(
@@ -154,3 +158,39 @@ def test_a_path_of_any_length_makes_a_short_error() -> None:
 
 def test_a_path_inside_is_joined_with_its_folder() -> None:
     assert inside(Path("data"), "a/..b/c d.wav", "row") == str(Path("data") / "a" / "..b" / "c d.wav")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "très  sûr",
+        " très sûr\n",
+        "\u200btrès\u00a0sûr\ufeff",
+        "tre\u0300s su\u0302r",
+        "\u200dtrès sûr\u200c",
+        "tr\u00adès sûr",
+    ],
+)
+def test_what_nobody_sees_makes_no_other_name(text: str) -> None:
+    assert tidy(text) == "très sûr"
+
+
+def test_a_joiner_inside_a_word_stays() -> None:
+    assert tidy("👨\u200d👩") == "👨\u200d👩"
+
+
+@pytest.mark.parametrize(
+    "name", ["image_group", "Image Group", "image-group", " IMAGE_GROUP\u00a0", "\ufeffimage_group"]
+)
+def test_a_known_column_is_found_however_it_is_written(name: str) -> None:
+    assert column_name(name, frozenset(("image_group",))) == "image_group"
+
+
+def test_an_unknown_column_keeps_its_name() -> None:
+    assert column_name(" My-Column ", frozenset(("id",))) == "My-Column"
+
+
+def test_lone_surrogates_become_storable() -> None:
+    assert storable("a\ud83db") == "a\ufffdb"
+    assert storable("\ud83d\ude00") == "😀"  # a pair that JSON wrote as two escapes
+    assert storable("😀 é") == "😀 é"

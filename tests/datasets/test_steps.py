@@ -34,7 +34,7 @@ from parallelnet.datasets.steps import (
 from parallelnet.errors import InputError, ManifestError, OptionError
 from parallelnet.options.signals import MAX_PIXELS
 from parallelnet.synthesis import tts
-from parallelnet.synthesis.utterance import Spoken
+from parallelnet.synthesis.tts import Spoken
 
 PACKAGES = ("espeakng_loader", "ftfy", "emoji", "py3langid")
 needs_tts = pytest.mark.skipif(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from parallelnet import checkpoint
 from parallelnet.data import dataset
+from parallelnet.data.manifest import write_manifest
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.explanation import players
 from parallelnet.explanation.game import NetworkGame
@@ -55,7 +56,7 @@ def plant(folder, opened, *, n=6):
             Sample(f"s{k}", str(folder / f"{k}.flac"), str(folder / f"{k}.png"), split="test", label="sad", extra=extra)
         )
     said = Predictor(opened, face="off", n_threads=1).predict_each(rows)
-    dataset.write_manifest(
+    write_manifest(
         folder / "manifest.csv", [replace(s, label=each.emotion) for s, each in zip(rows, said, strict=True)]
     )
     (folder / "plant.json").write_text(

@@ -12,8 +12,7 @@ pytest.importorskip("ftfy")
 pytest.importorskip("emoji")
 pytest.importorskip("py3langid")
 
-from parallelnet.synthesis.mending import mend
-from parallelnet.synthesis.spoken import LANGUAGES, clean_for_speech, language_of, normalised
+from parallelnet.synthesis.spoken import LANGUAGES, clean_for_speech, language_of, mend, normalised
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from ..options import AugmentOptions
 
 MAX_TIME_MASK = 16  # frames, 0.5 s of a 4.096 s window
 MAX_MEL_MASK = 12  # of 128 bands
+WINDOW_S = 4.096
 
 
 def augment_waveform(
@@ -73,15 +74,23 @@ def augment_speech(speech: Tensor, options: AugmentOptions, generator: torch.Gen
 def _warp_and_shift(speech: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
     n = len(speech)
     theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = 1 + options.tempo * (2 * torch.rand(n, generator=generator) - 1)
+    theta[:, 0, 0] = 1 + _signed(options.tempo, generator, n)
     # grid_sample's coordinates run from -1 to 1 over the window; a shift of the whole window would be 2.
-    window_s = 4.096
-    theta[:, 0, 2] = 2 * options.time_shift_s / window_s * (2 * torch.rand(n, generator=generator) - 1)
-    stretch = 1 + options.mel_warp * (2 * torch.rand(n, generator=generator) - 1)
-    theta[:, 1, 1] = stretch
-    theta[:, 1, 2] = stretch - 1  # the lowest band stays where it is
-    grid = affine_grid(theta.to(speech.device), list(speech.shape), align_corners=False)
-    return grid_sample(speech, grid, align_corners=False)
+    theta[:, 0, 2] = _signed(2 * options.time_shift_s / WINDOW_S, generator, n)
+    theta[:, 1, 1] = 1 + _signed(options.mel_warp, generator, n)
+    theta[:, 1, 2] = theta[:, 1, 1] - 1  # the lowest band stays where it is
+    return _moved(speech, theta)
+
+
+def _signed(largest: float, generator: torch.Generator, *shape: int) -> Tensor:
+    """Return even random numbers from -largest to largest."""
+    return largest * (2 * torch.rand(*shape, generator=generator) - 1)
+
+
+def _moved(batch: Tensor, theta: Tensor) -> Tensor:
+    """Return a batch [n, channels, h, w] sampled on the grids of affine maps [n, 2, 3]."""
+    grid = affine_grid(theta.to(batch.device), list(batch.shape), align_corners=False)
+    return grid_sample(batch, grid, align_corners=False)
 
 
 def _mask(n: int, length: int, largest: int, generator: torch.Generator) -> Tensor:
@@ -95,13 +104,10 @@ def augment_image(image: Tensor, options: AugmentOptions, generator: torch.Gener
     """Return changed pictures [n, 3, h, w] in [0, 1]: flip, rotation, scale, shift, tone, erased rectangles."""
     n = len(image)
     if options.flip or options.rotate_deg or options.scale or options.shift:
-        theta = _random_affine(n, options, generator).to(image.device)
-        image = grid_sample(image, affine_grid(theta, list(image.shape), align_corners=False), align_corners=False)
+        image = _moved(image, _random_affine(n, options, generator))
     if options.tone:
         mean = image.mean((1, 2, 3), keepdim=True)
-        contrast, brightness = (
-            options.tone * (2 * torch.rand(2, n, 1, 1, 1, generator=generator) - 1).to(image.device)
-        ).unbind(0)
+        contrast, brightness = _signed(options.tone, generator, 2, n, 1, 1, 1).to(image.device)
         image = ((image - mean) * (1 + contrast) + mean + brightness / 2).clamp(0, 1)
     if options.erase:
         image = _erase(image, options.erase, generator)
@@ -110,7 +116,7 @@ def augment_image(image: Tensor, options: AugmentOptions, generator: torch.Gener
 
 def _random_affine(n: int, options: AugmentOptions, generator: torch.Generator) -> Tensor:
     angle = torch.randn(n, generator=generator).clamp(-2, 2) * math.radians(options.rotate_deg) / 2
-    zoom = 1 / (1 + options.scale * (2 * torch.rand(n, generator=generator) - 1))
+    zoom = 1 / (1 + _signed(options.scale, generator, n))
     mirror = torch.ones(n)
     if options.flip:
         mirror = (torch.rand(n, generator=generator) < 0.5).float() * 2 - 1
@@ -119,7 +125,7 @@ def _random_affine(n: int, options: AugmentOptions, generator: torch.Generator) 
     theta[:, 0, 1] = -angle.sin() * zoom
     theta[:, 1, 0] = angle.sin() * zoom * mirror
     theta[:, 1, 1] = angle.cos() * zoom
-    theta[:, :, 2] = 2 * options.shift * (2 * torch.rand(n, 2, generator=generator) - 1)
+    theta[:, :, 2] = _signed(2 * options.shift, generator, n, 2)
     return theta
 
 

@@ -1,6 +1,6 @@
 """Every corpus that is read here: one entry each, with its label map as a plain table (design section 3).
 
-A corpus is added by one reader (`speech_corpora`, `image_corpora`, `generic_corpora`) and one line in `CORPORA`.
+A corpus is added by one reader (here, in `speech_corpora` or in `image_corpora`) and one line in `CORPORA`.
 """
 
 from __future__ import annotations
@@ -14,59 +14,74 @@ from typing import Any, Literal
 
 from ..errors import ManifestError, unknown
 from ..types import EMOTIONS, SENTIMENTS, Sample
-from . import generic_corpora, image_corpora, speech_corpora
+from . import image_corpora, speech_corpora
+from .image_corpora import SPLIT_FOLDERS, image_files
+from .manifest import read_manifest
+from .speech_corpora import AUDIO_SUFFIXES, audio_files
+from .tables import tidy
 
 Reader = Callable[[Path, Counter[str]], Iterator[Sample]]
 
-EMOTION_WORDS: dict[str, str] = {
-    "anger": "anger",
-    "angry": "anger",
-    "ang": "anger",
-    "happy": "happy",
-    "happiness": "happy",
-    "hap": "happy",
-    "joy": "happy",
-    "excitement": "happy",
-    "excited": "happy",
-    "exc": "happy",
-    "amusement": "happy",
-    "contentment": "happy",
-    "hate": "hate",
-    "disgust": "hate",
-    "disgusted": "hate",
-    "dis": "hate",
-    "sad": "sad",
-    "sadness": "sad",
+_WORDS: dict[str, tuple[str, ...]] = {
+    "anger": ("anger", "angry", "ang"),
+    "happy": ("happy", "happiness", "hap", "joy", "excitement", "excited", "exc", "amusement", "contentment"),
+    "hate": ("hate", "disgust", "disgusted", "dis"),
+    "sad": ("sad", "sadness"),
 }
+
+EMOTION_WORDS: dict[str, str] = {word: emotion for emotion, words in _WORDS.items() for word in words}
 """What corpora call the paper's four emotions: excitement is merged into happy, disgust renamed to hate (Plutchik)."""
 
-RAVDESS_LABELS: dict[str, str] = {
-    "angry": "anger",
-    "happy": "happy",
-    "disgust": "hate",
-    "sad": "sad",
-    "anger": "anger",  # the packed table is renamed already
-    "hate": "hate",
-}
 
-FER2013_LABELS = RAVDESS_LABELS | {"sadness": "sad"}
+def _map(*words: str) -> dict[str, str]:
+    return {word: EMOTION_WORDS[word] for word in words}
 
-IEMOCAP_LABELS: dict[str, str] = {"ang": "anger", "hap": "happy", "exc": "happy", "dis": "hate", "sad": "sad"}
 
-FI_LABELS: dict[str, str] = {
-    "amusement": "happy",
-    "contentment": "happy",
-    "excitement": "happy",
-    "anger": "anger",
-    "disgust": "hate",
-    "sadness": "sad",
-}
+RAVDESS_LABELS = _map("angry", "happy", "disgust", "sad", "anger", "hate")  # the packed table is renamed already
+FER2013_LABELS = RAVDESS_LABELS | _map("sadness")
+IEMOCAP_LABELS = _map("ang", "hap", "exc", "dis", "sad")
+
+FI_LABELS = _map("amusement", "contentment", "excitement", "anger", "disgust", "sadness")
 """Awe and fear are dropped (design section 3)."""
 
-ACTED_LABELS: dict[str, str] = {"angry": "anger", "happy": "happy", "disgust": "hate", "sad": "sad"}
+ACTED_LABELS = _map("angry", "happy", "disgust", "sad")
 """CREMA-D, EmoDB and TESS, by the names that their readers give the codes."""
 
 SENTIMENT_LABELS: dict[str, str] = {name: name for name in SENTIMENTS}
+
+
+def read_folder(root: Path, drops: Counter[str]) -> Iterator[Sample]:
+    """Yield sounds and pictures from a folder a class.
+
+    `CLASS/file`, or `CLASS/SPEAKER/file` where the speaker (or author) is known, below folders train, validation and
+    test where the data is split. The ending says whether a file is speech or a picture.
+    """
+    for path in sorted((*audio_files(root), *image_files(root))):
+        parts = path.relative_to(root).parts[:-1]
+        split = SPLIT_FOLDERS.get(parts[0].lower(), "") if parts else ""
+        parts = parts[1:] if split else parts
+        if len(parts) not in (1, 2):
+            drops["not in a folder CLASS or CLASS/SPEAKER"] += 1
+            continue
+        is_speech = path.suffix.lower() in AUDIO_SUFFIXES
+        yield Sample(
+            id=path.relative_to(root).as_posix(),
+            speech=str(path) if is_speech else None,
+            image=None if is_speech else str(path),
+            label=tidy(parts[0]).lower(),
+            split=split,
+            group=tidy(parts[1]) if len(parts) == 2 else "",
+        )
+
+
+def read_own(root: Path, drops: Counter[str]) -> Iterator[Sample]:
+    """Yield the samples of a manifest of ours.
+
+    A csv, json lines or Parquet file with the columns id, speech, image, text, label, sentiment, split, fold, group,
+    image_group, word_times, or a folder with manifest.csv. Only speech or image is required; paths are relative to it.
+    """
+    del drops  # a manifest has errors, not drops
+    yield from read_manifest(root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +111,10 @@ class Corpus:
         order = EMOTIONS if self.target == "label" else SENTIMENTS
         return () if self.labels is None else tuple(name for name in order if name in self.labels.values())
 
-
-@dataclass(frozen=True, slots=True)
-class CorpusContent:
-    """What a corpus folder held.
-
-    Attributes:
-        samples: with our labels, in a fixed order.
-        drops: how many were left out, by reason.
-    """
-
-    samples: tuple[Sample, ...]
-    drops: Mapping[str, int]
+    @property
+    def layout(self) -> str:
+        """How the corpus is laid out, in one line."""
+        return " ".join((self.reader.__doc__ or "").split("\n\n")[1].split())
 
 
 CORPORA: dict[str, Corpus] = {
@@ -122,12 +129,25 @@ CORPORA: dict[str, Corpus] = {
         Corpus("fi", "FI, pictures from Flickr and Instagram", "image", image_corpora.read_fi, FI_LABELS),
         Corpus("mvsa", "MVSA, tweets", "image", image_corpora.read_mvsa, SENTIMENT_LABELS, "sentiment"),
         Corpus("b-t4sa", "B-T4SA, tweets", "image", image_corpora.read_b_t4sa, SENTIMENT_LABELS, "sentiment"),
-        Corpus("folder", "a folder a class", "any", generic_corpora.read_folder, EMOTION_WORDS),
-        Corpus("emobox", "EmoBox json lines", "speech", generic_corpora.read_emobox, EMOTION_WORDS),
-        Corpus("nkululeko", "nkululeko csv", "speech", generic_corpora.read_nkululeko, EMOTION_WORDS),
-        Corpus("manifest", "a manifest of parallelnet", "any", generic_corpora.read_own, None),
+        Corpus("folder", "a folder a class", "any", read_folder, EMOTION_WORDS),
+        Corpus("emobox", "EmoBox json lines", "speech", speech_corpora.read_emobox, EMOTION_WORDS),
+        Corpus("nkululeko", "nkululeko csv", "speech", speech_corpora.read_nkululeko, EMOTION_WORDS),
+        Corpus("manifest", "a manifest of parallelnet", "any", read_own, None),
     )
 }
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusContent:
+    """What a corpus folder held.
+
+    Attributes:
+        samples: with our labels, in a fixed order.
+        drops: how many were left out, by reason.
+    """
+
+    samples: tuple[Sample, ...]
+    drops: Mapping[str, int]
 
 
 def read_corpus(name: str, root: str | os.PathLike[str], *, labels: Mapping[str, str] | None = None) -> CorpusContent:
@@ -147,47 +167,35 @@ def read_corpus(name: str, root: str | os.PathLike[str], *, labels: Mapping[str,
     corpus, source = CORPORA[name], Path(root)
     if not source.exists():
         raise ManifestError(f"There is no {source} to read {name} from.")
-    table = corpus.labels if labels is None else labels
+    ours = corpus.labels if labels is None else labels
     drops: Counter[str] = Counter()
-    samples: list[Sample] = []
-    seen: set[str] = set()
+    samples: dict[str, Sample | None] = {}  # None: dropped
     for sample in corpus.reader(source, drops):
-        native = getattr(sample, corpus.target)
-        if sample.id in seen:  # copies of TESS hold the whole corpus twice, one inside the other
+        label = getattr(sample, corpus.target)
+        if sample.id in samples:  # copies of TESS hold the whole corpus twice, one inside the other
             drops["stands twice in the corpus"] += 1
-            continue
-        seen.add(sample.id)
-        if table is None:
-            samples.append(sample)
-        elif native in table:
-            ours = table[native]
-            samples.append(replace(sample, label=ours) if corpus.target == "label" else replace(sample, sentiment=ours))
+        elif ours is None or label in ours:
+            changed: dict[str, Any] = {} if ours is None else {corpus.target: ours[label]}
+            samples[sample.id] = replace(sample, **changed)
         else:
-            drops[f"label {native!r} is not used"] += 1
-    if not samples:
-        reasons = "; ".join(f"{reason}: {n}" for reason, n in drops.most_common(5))
+            samples[sample.id] = None
+            drops[f"label {label!r} is not used"] += 1
+    kept = tuple(sample for sample in samples.values() if sample is not None)
+    if not kept:
         raise ManifestError(
-            f"{source} holds nothing of {name} that can be used ({reasons or 'no file of the kind was found'}). "
-            f"Expected: {_layout(corpus)}"
+            f"{source} holds nothing of {name} that can be used "
+            f"({reasons(drops) or 'no file of the kind was found'}). Expected: {corpus.layout}"
         )
-    return CorpusContent(tuple(samples), dict(drops))
+    return CorpusContent(kept, dict(drops))
 
 
-def _layout(corpus: Corpus) -> str:
-    return " ".join((corpus.reader.__doc__ or "").split("\n\n")[1].split())
+def reasons(drops: Counter[str]) -> str:
+    """Return the most frequent reasons why samples were left out, as an error lists them."""
+    return "; ".join(f"{reason}: {n}" for reason, n in drops.most_common(5))
 
 
 def list_corpora() -> list[dict[str, Any]]:
     """Return what `parallelnet list corpora` prints: one plain record a corpus."""
-    return [
-        {
-            "name": corpus.name,
-            "title": corpus.title,
-            "modality": corpus.modality,
-            "target": corpus.target,
-            "classes": list(corpus.classes),
-            "labels": dict(corpus.labels or {}),
-            "layout": _layout(corpus),
-        }
-        for corpus in CORPORA.values()
-    ]
+    names = ("name", "title", "modality", "target", "classes", "labels", "layout")
+    listed = [{name: getattr(corpus, name) for name in names} for corpus in CORPORA.values()]
+    return [{**record, "labels": record["labels"] or {}} for record in listed]

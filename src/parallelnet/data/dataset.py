@@ -1,4 +1,4 @@
-"""Samples from wherever they are: a corpus as published or a manifest; their fingerprint; which files are missing."""
+"""Samples from wherever they are: a corpus as published, a manifest, a built data set; and their fingerprint."""
 
 from __future__ import annotations
 
@@ -15,30 +15,17 @@ from pathlib import Path
 from ..errors import ManifestError
 from ..types import Sample
 from . import built
-from .corpora import CORPORA, CorpusContent, read_corpus
-from .generic_corpora import read_own
-from .manifest import MANIFEST_CSV, read_manifest, write_manifest
+from .corpora import CORPORA, CorpusContent, read_corpus, read_own
+from .manifest import MANIFEST_CSV, read_manifest
 from .splits import drop_overlaps
-
-__all__ = [
-    "check_files",
-    "digest",
-    "file_hashes",
-    "fingerprint",
-    "open_content",
-    "open_data",
-    "read_manifest",
-    "with_image_groups",
-    "write_manifest",
-]
 
 _log = logging.getLogger(__name__)
 
 
-def _corpus_name(spec: str | os.PathLike[str]) -> str | None:
-    """Return what stands before the colon of `CORPUS:PATH`; None for a path, even one with a colon in it."""
-    name, colon, _ = os.fspath(spec).partition(":")
-    return name if colon and not Path(spec).exists() and "/" not in name else None
+def _parts(spec: str | os.PathLike[str]) -> tuple[str, Path]:
+    """Return what stands before and behind the colon of `CORPUS:PATH`; "" and a path, even one with a colon in it."""
+    name, colon, path = os.fspath(spec).partition(":")
+    return (name, Path(path)) if colon and not Path(spec).exists() and "/" not in name else ("", Path(spec))
 
 
 def open_content(spec: str | os.PathLike[str], *, keep_bad_rows: bool = False) -> CorpusContent:
@@ -48,18 +35,17 @@ def open_content(spec: str | os.PathLike[str], *, keep_bad_rows: bool = False) -
         OptionError: no such corpus.
         ManifestError: nothing usable there.
     """
-    text = os.fspath(spec)
-    name = _corpus_name(text)
-    if name is not None:
-        return read_corpus(name, text.partition(":")[2])
-    if built.is_built(text) and not (Path(text) / MANIFEST_CSV).is_file():
-        return CorpusContent(built.read_built(text), {})
-    if Path(text).is_dir() and not (Path(text) / MANIFEST_CSV).is_file():
+    name, path = _parts(spec)
+    if name:
+        return read_corpus(name, path)
+    if path.is_dir() and not (path / MANIFEST_CSV).is_file():
+        if built.is_built(path):
+            return CorpusContent(built.read_built(path), {})
         raise ManifestError(
-            f"The folder {text} has no {MANIFEST_CSV}. Mend: name the manifest, or say which corpus it is: "
-            f"CORPUS:{text} with one of {', '.join(CORPORA)}."
+            f"The folder {path} has no {MANIFEST_CSV}. Mend: name the manifest, or say which corpus it is: "
+            f"CORPUS:{path} with one of {', '.join(CORPORA)}."
         )
-    return CorpusContent(read_manifest(text, keep_bad_rows=keep_bad_rows), {})
+    return CorpusContent(read_manifest(path, keep_bad_rows=keep_bad_rows), {})
 
 
 def open_data(
@@ -80,10 +66,10 @@ def open_data(
         OptionError: no such corpus.
         ManifestError: nothing usable there.
     """
-    name = _corpus_name(spec)
+    name, _ = _parts(spec)
     content = open_content(spec, keep_bad_rows=keep_bad_rows)
     samples, drops = content.samples, Counter(content.drops)
-    if name is not None and CORPORA[name].reader is not read_own and hash_images:
+    if name and CORPORA[name].reader is not read_own and hash_images:
         samples, dropped = drop_overlaps(with_image_groups(samples), target=CORPORA[name].target)
         drops.update(dropped)
     for reason, n in drops.items():
@@ -99,23 +85,14 @@ def digest(spec: str | os.PathLike[str]) -> str:
     Raises:
         ManifestError: it cannot be read.
     """
-    if _corpus_name(spec) is not None:
+    name, path = _parts(spec)
+    if name:
         return ""
-    path = Path(spec)
     if path.is_dir() and (path / MANIFEST_CSV).is_file():
         path /= MANIFEST_CSV
     elif built.is_built(path):
         return built.read_report(path).fingerprint
     return file_hashes([str(path)])[str(path)]
-
-
-def check_files(samples: Iterable[Sample]) -> dict[str, tuple[str, ...]]:
-    """Return which files are not there: sample id to paths. Empty when all are."""
-    return {
-        sample.id: missing
-        for sample in samples
-        if (missing := tuple(p for p in (sample.speech, sample.image) if p is not None and not Path(p).is_file()))
-    }
 
 
 def file_hashes(paths: Iterable[str]) -> dict[str, str]:
@@ -144,9 +121,7 @@ def with_image_groups(samples: Sequence[Sample]) -> tuple[Sample, ...]:
         ManifestError: a picture cannot be read.
     """
     hashes = file_hashes(s.image for s in samples if s.image is not None and not s.image_group)
-    return tuple(
-        replace(s, image_group=hashes[s.image]) if s.image is not None and not s.image_group else s for s in samples
-    )
+    return tuple(replace(s, image_group=s.image_group or hashes.get(s.image or "", "")) for s in samples)
 
 
 def fingerprint(samples: Iterable[Sample], *, hashes: Mapping[str, str] | None = None) -> str:

@@ -6,22 +6,20 @@ What it leaves out it counts in `drops`, by reason.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from .. import records
 from ..errors import ManifestError
 from ..types import Sample
-from .csv_rows import any_text
-from .files import files_below
-from .tables import Table, inside, read_table
+from .rows import any_text, csv_rows, read_lines
+from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic")
-PACKED_TABLE = "metadata.csv"
 
 FER2013_EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """`emotion` 0 to 6 of the original csv."""
@@ -30,12 +28,8 @@ FER2013_USAGES: dict[str, str] = {"Training": "train", "PublicTest": "validation
 """`Usage` of the original csv, and our name of that split."""
 
 SPLIT_FOLDERS: dict[str, str] = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     "test": "test",
 }
 """What people call the folders of their splits, and our name."""
@@ -48,9 +42,6 @@ B_T4SA_SPLITS: dict[str, str] = {"train": "train", "val": "validation", "test": 
 B_T4SA_SENTIMENTS: dict[str, str] = {"0": "negative", "1": "neutral", "2": "positive"}
 
 MVSA_LABELS = "labelResultAll.txt"
-
-FER2013_SIZE = 48
-"""Height and width of a FER-2013 picture, in pixels."""
 
 
 def image_files(root: Path) -> list[Path]:
@@ -75,14 +66,8 @@ def read_fer2013(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     if original.is_file():
         yield from _read_fer2013_csv(original, drops)
     elif (root / PACKED_TABLE).is_file():
-        table = read_table(root / PACKED_TABLE)
-        table.require("path", "label", "split")
-        for index, row in enumerate(table.rows):
-            listed = Path(inside(root, row["path"], table.where(index)))
-            if listed.is_file():
-                yield _picture(root, listed, row["label"], row["split"])
-            else:
-                drops["file of the table is missing"] += 1
+        for path, row in packed_files(root, drops, "split"):
+            yield _picture(root, path, row["label"], row["split"])
     else:
         for path in image_files(root):
             parts = path.relative_to(root).parts
@@ -93,49 +78,41 @@ def read_fer2013(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 
 
 def _picture(root: Path, path: Path, label: str, split: str) -> Sample:
-    return Sample(
-        id=path.relative_to(root).with_suffix("").as_posix(), image=str(path), label=label.lower(), split=split
-    )
+    name = path.relative_to(root).with_suffix("").as_posix()
+    return Sample(id=name, image=str(path), label=label.lower(), split=split)
 
 
 def _read_fer2013_csv(source: Path, drops: Counter[str]) -> Iterator[Sample]:
-    table = read_table(source)
-    table.require("emotion", "pixels", "Usage")
+    rows = read_table(source, "emotion", "pixels", "Usage")
     folder = cache_root() / f"fer2013-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
-    for index, row in enumerate(table.rows):
-        if row["emotion"] not in map(str, range(len(FER2013_EMOTIONS))):
+    emotions = {str(number): name for number, name in enumerate(FER2013_EMOTIONS)}
+    for index, (where, row) in enumerate(rows):
+        if row["emotion"] not in emotions:
             drops["emotion is not 0 to 6"] += 1
         elif row["Usage"] not in FER2013_USAGES:
             drops["usage is none of Training, PublicTest, PrivateTest"] += 1
         else:
-            name = f"{row['Usage']}_{index:05d}"
-            path = folder / f"{name}.png"
+            path = folder / f"{row['Usage']}_{index:05d}.png"
             if not path.is_file():
-                _write_pixels(path, row["pixels"], table, index)
-            yield Sample(
-                id=name,
-                image=str(path),
-                label=FER2013_EMOTIONS[int(row["emotion"])],
-                split=FER2013_USAGES[row["Usage"]],
-            )
+                _write_pixels(path, row["pixels"], where)
+            label, split = emotions[row["emotion"]], FER2013_USAGES[row["Usage"]]
+            yield Sample(id=path.stem, image=str(path), label=label, split=split)
 
 
-def _write_pixels(path: Path, pixels: str, table: Table, index: int) -> None:
+def _write_pixels(path: Path, pixels: str, where: str) -> None:
     import numpy as np
     from PIL import Image
 
-    side = FER2013_SIZE
+    side = 48  # pixels
     try:
-        values = np.array(pixels.split(), dtype=np.uint8)
+        values = np.array(pixels.split(), dtype=np.uint8).reshape(side, side)
     except (ValueError, OverflowError):
-        values = np.zeros(0, dtype=np.uint8)
-    if values.size != side * side:
         raise ManifestError(
-            f"{table.where(index)}: pixels are not {side * side} numbers from 0 to 255. "
-            "The csv may have been cut off; copy it again."
-        )
-    picture = Image.fromarray(values.reshape(side, side))
+            f"{where}: pixels are not {side * side} numbers from 0 to 255. The csv may have been cut off; copy it "
+            "again."
+        ) from None
+    picture = Image.fromarray(values)
     records.write_whole(path, lambda stream: picture.save(stream, format="PNG"), sync=False)
 
 
@@ -183,13 +160,11 @@ def mvsa_lines(root: Path) -> Iterator[tuple[str, str, str]]:
     source = root / MVSA_LABELS
     if not source.is_file():
         raise ManifestError(f"{root} has no {MVSA_LABELS}. Expected: the folder that holds it and data/.")
-    with source.open(encoding="utf-8-sig", errors="replace") as stream:
-        next(stream, None)
-        for line in stream:
-            number, *votes = line.strip().split("\t")
-            if number:
-                texts = [vote.partition(",")[0] for vote in votes]
-                yield number, _majority(texts), _majority([vote.partition(",")[2] for vote in votes])
+    for _, line in islice(read_lines(source), 1, None):
+        number, *votes = line.strip().split("\t")
+        if number:
+            texts, pictures = ([vote.partition(",")[at] for vote in votes] for at in (0, 2))
+            yield number, _majority(texts), _majority(pictures)
 
 
 def mvsa_sentiment(text_sentiment: str, image_sentiment: str) -> tuple[str, str]:
@@ -216,21 +191,21 @@ def read_b_t4sa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     `raw_tweets_text.csv` (id, text) in the same folder or the one above, where it is. The group is the tweet: it may
     have several pictures. The sentiments are those of a text classifier, not of people.
     """
-    rows = []
+    found = []
     for split, where, name, sentiment in b_t4sa_lines(root):
         if not name:
             continue
-        path = inside(root, name, where)
+        path = Path(inside(root, name, where))
         if sentiment not in B_T4SA_SENTIMENTS:
             drops["sentiment is not 0, 1 or 2"] += 1
-        elif not Path(path).is_file():
+        elif not path.is_file():
             drops["picture is missing"] += 1
         else:
-            rows.append((path, B_T4SA_SENTIMENTS[sentiment], split, Path(path).stem.partition("-")[0]))
-    texts = _tweets(root, {tweet for *_, tweet in rows})
-    for path, sentiment, split, tweet in rows:
+            found.append((path, B_T4SA_SENTIMENTS[sentiment], split, path.stem.partition("-")[0]))
+    texts = _texts(root, {tweet for *_, tweet in found})
+    for path, sentiment, split, tweet in found:
         text = texts.get(tweet, "")
-        yield Sample(id=Path(path).stem, image=path, text=text, sentiment=sentiment, split=split, group=tweet)
+        yield Sample(id=path.stem, image=str(path), text=text, sentiment=sentiment, split=split, group=tweet)
 
 
 def b_t4sa_lines(root: Path) -> Iterator[tuple[str, str, str, str]]:
@@ -240,12 +215,10 @@ def b_t4sa_lines(root: Path) -> Iterator[tuple[str, str, str, str]]:
         names = ", ".join(path.name for path in lists.values())
         raise ManifestError(f"{root} has none of {names}. Expected: what b-t4sa_imgs.tar unpacks.")
     for split, source in lists.items():
-        if source.is_file():
-            with source.open(encoding="utf-8", errors="replace") as stream:
-                for number, line in enumerate(stream, 1):
-                    name, _, sentiment = line.strip().rpartition(" ")
-                    if name or sentiment:
-                        yield split, f"{source}, row {number}", name, sentiment
+        for number, line in read_lines(source) if source.is_file() else ():
+            name, _, sentiment = line.strip().rpartition(" ")
+            if name or sentiment:
+                yield split, f"{source}, row {number}", name, sentiment
 
 
 def b_t4sa_texts(root: Path) -> Path | None:
@@ -254,10 +227,10 @@ def b_t4sa_texts(root: Path) -> Path | None:
     return next((path for path in sources if path.is_file()), None)
 
 
-def _tweets(root: Path, wanted: set[str]) -> dict[str, str]:
+def _texts(root: Path, wanted: set[str]) -> dict[str, str]:
     """Return the texts of the wanted tweets; the file holds seven times as many, so it is read row by row."""
     source = b_t4sa_texts(root)
     if source is None:
         return {}
-    with source.open(encoding="utf-8", errors="replace", newline="") as stream:
-        return {row[0]: row[1] for row in csv.reader(stream) if len(row) == 2 and row[0] in wanted}
+    rows = (row.values for row in csv_rows(read_lines(source), ",", 2) if not row.problem)
+    return {tweet: text for tweet, text in rows if tweet in wanted}

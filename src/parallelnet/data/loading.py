@@ -5,9 +5,9 @@ Torch lives here, so `data` modules that the core install uses must not import t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -22,9 +22,6 @@ from ..types import Sample
 from .augment import augment_waveform
 
 CACHE_BYTES = 3 * 2**30  # decoded signals kept in memory by one process; RAVDESS with FER-2013 takes 1.5 GiB
-
-_WAVEFORM, _WINDOWS = -1, -2
-"""What is kept of an utterance beside its augmented versions, which count from 0."""
 
 Kept = tuple[Tensor, ...]
 """What a frozen part of the network made of a signal, once and for all; () where nothing is frozen."""
@@ -52,18 +49,6 @@ class Batch(NamedTuple):
     auxiliary: Tensor = torch.empty(0, 0, dtype=torch.long)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One sample: `speech` [windows, 1, 128, 128], `image` [3, 128, 128], class index, and what was kept of both."""
-
-    speech: Tensor
-    image: Tensor
-    label: int
-    speech_kept: Kept = ()
-    image_kept: Kept = ()
-    auxiliary: tuple[int, ...] = ()
-
-
 class Frozen(Protocol):
     """The part of a network that does not learn; `models.frozen.FrozenPart` is one."""
 
@@ -86,22 +71,16 @@ class SignalStore:
         """
         self.signals = signals
         self.limits = limits or LimitOptions()
-        self._kept: dict[tuple[str, int], NDArray[np.generic]] = {}
+        self._kept: dict[tuple[str, object], NDArray[Any]] = {}
         self._free_bytes = CACHE_BYTES
 
     def waveform(self, path: str) -> NDArray[np.float32]:
         """Return what `predict` hears of the speech, [n_samples] at 16 kHz."""
-        kept = self._kept.get((path, _WAVEFORM))
-        if kept is None:
-            kept = self._keep((path, _WAVEFORM), np.asarray(self._heard(path).part))
-        return kept  # type: ignore[return-value]  # speech keys hold float32 only
+        return self._known((path, "waveform"), lambda: np.asarray(self._heard(path).part))
 
     def log_mel_windows(self, path: str) -> NDArray[np.float32]:
-        """Return the windows that `predict` cuts, [n_windows, 1, 128, 128]."""
-        kept = self._kept.get((path, _WINDOWS))
-        if kept is None:  # validation asks for them in each epoch
-            kept = self._keep((path, _WINDOWS), self._heard(path).windows(self.signals.clip_s)[:])
-        return kept  # type: ignore[return-value]  # float32 under this key
+        """Return the windows that `predict` cuts, [n_windows, 1, 128, 128]; validation asks for them in each epoch."""
+        return self._known((path, "windows"), lambda: self._heard(path).windows(self.signals.clip_s)[:])
 
     def _heard(self, path: str) -> judging.Heard:
         return judging.hear(audio.read(path, limits=self.limits), self.signals)
@@ -115,96 +94,87 @@ class SignalStore:
             recipe: what is augmented; `speech_versions` says whether the result is kept.
             seed: of the run.
         """
-        key = (path, version)
-        kept = self._kept.get(key)
-        if kept is None:
+        clip_s = self.signals.clip_s
+
+        def made() -> NDArray[np.float32]:
             rng = np.random.default_rng((seed, version, *path.encode()[-64:]))
             wave = augment_waveform(self.waveform(path), recipe.augment, rng)
-            kept = audio.log_mel(_padded(wave, self.signals.clip_s), self.signals.clip_s)
-            if recipe.speech_versions or not recipe.augment.any:
-                self._keep(key, kept)
-        return kept  # type: ignore[return-value]
+            short = max(0, audio.N_FRAMES * audio.hop(clip_s) - len(wave))
+            return audio.log_mel(np.pad(wave, (0, short)), clip_s)
+
+        return self._known((path, version), made, keep=bool(recipe.speech_versions or not recipe.augment.any))
 
     def picture(self, path: str) -> NDArray[np.float32]:
         """Return the picture as `predict` sees it, [3, 128, 128]."""
-        kept = self._kept.get((path, 0))
-        if kept is None:
+
+        def made() -> NDArray[np.uint8]:
             tensor, _ = image.signal(path, self.signals, self.limits)
             # A byte a value: the source had no more, and a data set of faces fits in memory four times over.
-            kept = self._keep((path, 0), np.rint(tensor * 255).astype(np.uint8))
-        return kept.astype(np.float32) / np.float32(255)
+            return np.rint(tensor * 255).astype(np.uint8)
 
-    def _keep(self, key: tuple[str, int], value: NDArray[np.generic]) -> NDArray[np.generic]:
-        if value.nbytes <= self._free_bytes:
+        return self._known((path, "picture"), made).astype(np.float32) / np.float32(255)
+
+    def _known(self, key: tuple[str, object], make: Callable[[], NDArray[Any]], *, keep: bool = True) -> NDArray[Any]:
+        """Return what is kept under a key, or what is made and, where there is room, kept."""
+        if key in self._kept:
+            return self._kept[key]
+        value = make()
+        if keep and value.nbytes <= self._free_bytes:
             self._free_bytes -= value.nbytes
             self._kept[key] = value
         return value
 
 
-def _padded(wave: NDArray[np.float32], clip_s: float) -> NDArray[np.float32]:
-    short = audio.N_FRAMES * audio.hop(clip_s) - len(wave)
-    return np.pad(wave, (0, short)) if short > 0 else wave
+@dataclass(eq=False)
+class SampleDataset(Dataset[Batch]):
+    """Samples as tensors. An index is `(place, draw)`: `draw` seeds what is random, None gives what `predict` sees.
 
+    Attributes:
+        samples: with absolute paths.
+        labels: class index of each.
+        store: decodes and keeps.
+        recipe: augmentation.
+        seed: of the run.
+        frozen: what does not learn; given only where nothing is augmented, and then training draws among the windows
+            that `predict` cuts.
+        auxiliary: indices of each sample's auxiliary values, or nothing.
+    """
 
-class SampleDataset(Dataset[Item]):
-    """Samples as tensors. An index is `(place, draw)`: `draw` seeds what is random, None gives what `predict` sees."""
-
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        labels: Sequence[int],
-        store: SignalStore,
-        recipe: Recipe,
-        seed: int,
-        frozen: Frozen | None = None,
-        auxiliary: Sequence[tuple[int, ...]] = (),
-    ) -> None:
-        """Join samples with their class indices.
-
-        Args:
-            samples: with absolute paths.
-            labels: class index of each.
-            store: decodes and keeps.
-            recipe: augmentation.
-            seed: of the run.
-            frozen: what does not learn; given only where nothing is augmented, and then training draws among the
-                windows that `predict` cuts.
-            auxiliary: indices of each sample's auxiliary values, or nothing.
-        """
-        self.samples = list(samples)
-        self.labels = list(labels)
-        self.store = store
-        self.recipe = recipe
-        self.seed = seed
-        self.frozen = frozen
-        self.auxiliary = list(auxiliary)
+    samples: Sequence[Sample]
+    labels: Sequence[int]
+    store: SignalStore
+    recipe: Recipe
+    seed: int
+    frozen: Frozen | None = None
+    auxiliary: Sequence[tuple[int, ...]] = ()
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.samples)
 
-    def __getitem__(self, index: tuple[int, int | None]) -> Item:
-        """Return one sample; a file that cannot be read raises InputError with the sample's id."""
+    def __getitem__(self, index: tuple[int, int | None]) -> Batch:
+        """Return one sample as a batch; a file that cannot be read raises InputError with the sample's id."""
         place, draw = index
         sample = self.samples[place]
+        speech, picture = torch.zeros(1, 1, audio.N_MELS, audio.N_FRAMES), torch.zeros(3, image.SIZE, image.SIZE)
         try:
-            speech = torch.zeros(1, 1, audio.N_MELS, audio.N_FRAMES)
             if sample.speech is not None:
                 speech = torch.from_numpy(self._speech(sample.speech, draw))
-            picture = torch.zeros(3, image.SIZE, image.SIZE)
             if sample.image is not None:
                 picture = torch.from_numpy(self.store.picture(sample.image))
         except ParallelNetError as error:
             raise InputError(f"Sample {sample.id!r}: {error}") from error
-        auxiliary = self.auxiliary[place] if self.auxiliary else ()
-        if self.frozen is None:
-            return Item(speech, picture, self.labels[place], auxiliary=auxiliary)
-        speech_kept = self.frozen.speech(sample.speech, speech)
-        image_kept = self.frozen.image(sample.image, picture)
-        if draw is not None:
-            one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
-            speech, speech_kept = speech[one : one + 1], tuple(k[one : one + 1] for k in speech_kept)
-        return Item(speech, picture, self.labels[place], speech_kept, image_kept, auxiliary)
+        speech_kept: Sequence[Tensor] = ()
+        image_kept: Kept = ()
+        if self.frozen is not None:
+            speech_kept = self.frozen.speech(sample.speech, speech)
+            image_kept = self.frozen.image(sample.image, picture)
+            if draw is not None:
+                one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
+                speech, *speech_kept = (each[one : one + 1] for each in (speech, *speech_kept))
+        owner, label = torch.zeros(len(speech), dtype=torch.long), torch.tensor([self.labels[place]])
+        auxiliary = torch.tensor([self.auxiliary[place] if self.auxiliary else ()], dtype=torch.long)
+        return Batch(speech, picture[None], owner, label, tuple(speech_kept), image_kept, auxiliary)
 
     def _speech(self, path: str, draw: int | None) -> NDArray[np.float32]:
         if draw is None or self.frozen is not None:
@@ -214,29 +184,28 @@ class SampleDataset(Dataset[Item]):
         version = int(rng.integers(versions)) if self.recipe.augment.any else 0
         log_mel = self.store.log_mel(path, version, self.recipe, self.seed)
         # One frame more than whole hops: the last is half padding, and `audio.windows` drops it too.
-        last = max(log_mel.shape[1] - 1 - audio.N_FRAMES, 0)
-        first = int(rng.integers(last + 1))
+        first = int(rng.integers(max(log_mel.shape[1] - 1 - audio.N_FRAMES, 0) + 1))
         return np.ascontiguousarray(log_mel[None, None, :, first : first + audio.N_FRAMES])
 
 
+@dataclass(eq=False)
 class DrawSampler(Sampler[tuple[int, int | None]]):
     """Yields `(place, draw)`: shuffled and cut to `n_draws` for training, in order for evaluation.
 
     The order depends on the seed and the epoch alone; each of several devices takes every n-th draw, and evaluates
-    everything.
+    everything. `n_draws`, of all devices together, is 0 where every sample is taken once.
     """
 
-    def __init__(
-        self, n_samples: int, *, n_draws: int = 0, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
-    ) -> None:
-        """Plan the draws; `n_draws` 0 takes every sample once."""
-        self.n_samples = n_samples
-        self.n_draws = n_draws or n_samples
-        self.shuffle = shuffle
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
+    n_samples: int
+    n_draws: int = 0
+    shuffle: bool = field(kw_only=True)
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = 0
+
+    def __post_init__(self) -> None:
+        self.n_draws = self.n_draws or self.n_samples
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order; Lightning calls this before each epoch."""
@@ -258,15 +227,15 @@ class DrawSampler(Sampler[tuple[int, int | None]]):
             yield int(order[turn]), self.epoch * self.n_draws + turn
 
 
-def collate(items: Sequence[Item]) -> Batch:
-    """Return a batch of items whose numbers of windows may differ."""
-    owner = torch.repeat_interleave(torch.arange(len(items)), torch.tensor([len(item.speech) for item in items]))
+def collate(items: Sequence[Batch]) -> Batch:
+    """Return one batch of batches of one sample, whose numbers of windows may differ."""
+    speech, image, _, label, speech_kept, image_kept, auxiliary = zip(*items, strict=True)
     return Batch(
-        torch.cat([item.speech for item in items]),
-        torch.stack([item.image for item in items]),
-        owner,
-        torch.tensor([item.label for item in items]),
-        tuple(torch.cat(parts) for parts in zip(*(item.speech_kept for item in items), strict=True)),
-        tuple(torch.cat(parts) for parts in zip(*(item.image_kept for item in items), strict=True)),
-        torch.tensor([item.auxiliary for item in items], dtype=torch.long),
+        torch.cat(speech),
+        torch.cat(image),
+        torch.repeat_interleave(torch.arange(len(items)), torch.tensor([len(windows) for windows in speech])),
+        torch.cat(label),
+        tuple(map(torch.cat, zip(*speech_kept, strict=True))),
+        tuple(map(torch.cat, zip(*image_kept, strict=True))),
+        torch.cat(auxiliary),
     )

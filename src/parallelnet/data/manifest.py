@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import logging
 import math
 import os
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..csv_cells import harmless, original
-from ..errors import ManifestError, MissingExtraError, brief, shown
+from ..errors import ManifestError, MissingExtraError, ParallelNetError, brief, shown
 from ..records import write_whole
 from ..types import EMOTIONS, SENTIMENTS, SPLITS, Sample
-from .image_corpora import SPLIT_FOLDERS
-from .json_rows import DEEP
-from .rows import Row, listed, storable, tidy
-from .tables import inside, named, open_table
-from .unpacking import unpacked
+from .image_corpora import SPLIT_FOLDERS, cache_root
+from .rows import DEEP
+from .tables import inside, listed, open_table, refuse_broken, storable, tidy
 
-COLUMNS: tuple[str, ...] = (
-    "id",
-    "speech",
-    "image",
-    "text",
-    "label",
-    "sentiment",
-    "split",
-    "fold",
-    "group",
-    "image_group",
-    "word_times",
-)
+_PATHS = ("speech", "image")
+_NAMES = ("id", "label", "sentiment", "split", "group", "image_group")  # not text to be read
+
+COLUMNS = ("id", "speech", "image", "text", "label", "sentiment", "split", "fold", "group", "image_group", "word_times")
 """Columns that mean something here; only `speech` or `image` is required, and unknown ones are kept."""
 
 MANIFEST_CSV = "manifest.csv"
@@ -49,12 +39,9 @@ MAX_ID = 1000
 MAX_FOLD = 2**31 - 1
 """What a column of a Parquet manifest holds."""
 
-
 _log = logging.getLogger(__name__)
 _Values = dict[str, str | int | None]
 _FIGURE = re.compile(r"-\d+([.,]\d+)?([eE][+-]?\d+)?")
-_PATHS = ("speech", "image")
-_PLAIN = ("id", "label", "sentiment", "split", "group", "image_group")  # names, not text to be read
 
 
 def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) -> tuple[Sample, ...]:
@@ -88,15 +75,20 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
             f"{source} has neither a column 'speech' nor 'image'; it has: {listed(table.columns)}. "
             "Needed: at least one of the two."
         )
-    _tell_of_near_names(source, table.columns)
+    lacking = [name for name in COLUMNS if name not in table.columns]
+    for name in table.columns:
+        near = get_close_matches(name, lacking, n=1, cutoff=0.8) if name not in COLUMNS else []
+        if near:
+            _log.warning("%s: the column %s is none that is read. Did you mean %r?", source, shown(name), near[0])
     samples: list[Sample] = []
     seen: dict[str, int] = {}
     for number, row in enumerate(table.read(()), 1):
         values = {"speech" if name == audio else name: value for name, value in row.values.items()}
-        if table.format == "csv":  # as `_csv` writes it
+        if table.format == "csv":  # as `_write_csv` writes it
             values = {original(name): value if name in _PATHS else original(value) for name, value in values.items()}
         try:
-            sample = _sample(source, number, replace(row, values=values), seen)
+            refuse_broken(source, number, row)
+            sample = _sample(f"{source}, row {number}", source.parent, values, seen)
         except ManifestError as error:
             if not keep_bad_rows:
                 raise
@@ -109,22 +101,10 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
     return tuple(_same_spelling(_all_named(samples, set(seen)), source))
 
 
-def _tell_of_near_names(source: Path, columns: Sequence[str]) -> None:
-    """Say which columns are kept and not read, though one letter more or less would make them ours."""
-    lacking = [name for name in COLUMNS if name not in columns]
-    for name in columns:
-        near = get_close_matches(name, lacking, n=1, cutoff=0.8) if name not in COLUMNS else []
-        if near:
-            _log.warning("%s: the column %s is none that is read. Did you mean %r?", source, shown(name), near[0])
-
-
-def _sample(source: Path, number: int, row: Row, seen: Mapping[str, int]) -> Sample:
+def _sample(where: str, folder: Path, values: Mapping[str, Any], seen: Mapping[str, int]) -> Sample:
     """Return a row as a sample, its id "" where the table has no ids."""
-    if row.problem:
-        raise ManifestError(f"{named(source, number, row)}: {row.problem}.")
-    where = f"{source}, row {number}"
-    name = {column: tidy(_text(row.values.get(column), where, column)) for column in _PLAIN}
-    if "id" in row.values and not name["id"]:
+    name = {column: tidy(_text(values.get(column), where, column)) for column in _NAMES}
+    if "id" in values and not name["id"]:
         raise ManifestError(f"{where}: the id is empty. Mend: fill it, or leave the whole column out.")
     if len(name["id"]) > MAX_ID:
         raise ManifestError(f"{where}: the id has {len(name['id']):,} characters; allowed: at most {MAX_ID:,}.")
@@ -135,24 +115,19 @@ def _sample(source: Path, number: int, row: Row, seen: Mapping[str, int]) -> Sam
     split = SPLIT_FOLDERS.get(name["split"].lower(), "")
     if name["split"] and not split:
         raise ManifestError(f"{where}: split is {shown(name['split'])}; allowed: {', '.join(SPLITS)} or nothing.")
-    speech, image = (_file(row.values.get(column), source.parent, where, column) for column in _PATHS)
+    speech, image = (_file(values.get(column), folder, where, column) for column in _PATHS)
     if speech is None and image is None:
         raise ManifestError(f"{where} names neither speech nor image. Needed: at least one path.")
     return Sample(
-        id=name["id"],
+        **{**name, "split": split},
         speech=speech,
         image=image,
-        text=_text(row.values.get("text"), where, "text"),
-        label=name["label"],
-        sentiment=name["sentiment"],
-        split=split,
-        fold=_fold(row.values.get("fold"), where),
-        group=name["group"],
-        image_group=name["image_group"],
-        word_times=_word_times(row.values.get("word_times"), where),
+        text=_text(values.get("text"), where, "text"),
+        fold=_fold(values.get("fold"), where),
+        word_times=_word_times(values.get("word_times"), where),
         extra={
             column: _text(value, where, column, plain=False)
-            for column, value in row.values.items()
+            for column, value in values.items()
             if column not in COLUMNS and not isinstance(value, bytes)
         },
     )
@@ -171,13 +146,11 @@ def _all_named(samples: Iterable[Sample], taken: set[str]) -> list[Sample]:
     """Return the samples with an id each: those without one get their row's number, or more where a row has that."""
     done = []
     for number, sample in enumerate(samples, 1):
-        if not sample.id:
-            name = str(number)
-            while name in taken:
-                name = f"row {name}"
-            taken.add(name)
-            sample = replace(sample, id=name)
-        done.append(sample)
+        name = sample.id or str(number)
+        while not sample.id and name in taken:
+            name = f"row {name}"
+        taken.add(name)
+        done.append(sample if sample.id else replace(sample, id=name))
     return done
 
 
@@ -188,23 +161,22 @@ def _same_spelling(samples: list[Sample], source: Path) -> list[Sample]:
     ways would stand in training and test.
     """
     for column in ("label", "sentiment", "group", "image_group"):
-        spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for sample in samples:
-            value = getattr(sample, column)
-            spellings[value.casefold()][value] += 1
-        chosen: dict[str, str] = {}
-        for counts in spellings.values():
-            ours = [name for name in counts if name in (*EMOTIONS, *SENTIMENTS)]
-            best = ours[0] if ours else counts.most_common(1)[0][0]
-            chosen |= {other: best for other in counts if other != best}
+        counts = Counter(getattr(sample, column) for sample in samples)
+        best = {name.casefold(): name for name, _ in reversed(counts.most_common())}
+        best |= {name: name for name in (*EMOTIONS, *SENTIMENTS) if name in counts}
+        chosen = {name: best[name.casefold()] for name in counts if name != best[name.casefold()]}
         if chosen:
-            other, best = next(iter(chosen.items()))
+            more = f" and {len(chosen) - 1} more" if len(chosen) > 1 else ""
+            other = next(iter(chosen))
             _log.warning(
                 "%s: values of %s that differ in capitals only are taken for one: %s for %s%s.",
-                *(source, column, shown(other), shown(best), f" and {len(chosen) - 1} more" if len(chosen) > 1 else ""),
+                *(source, column, shown(other), shown(chosen[other]), more),
             )
             samples = [replace(s, **{column: chosen.get(getattr(s, column), getattr(s, column))}) for s in samples]
     return samples
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
 
 
 def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
@@ -221,14 +193,14 @@ def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
         raise ManifestError(f"{where}: {column} is of type {type(value).__name__}; allowed: text.")
     if plain and isinstance(value, float) and value.is_integer():
         return str(int(value))  # what pandas makes of 3 in a column that has gaps
+
+    def as_json(inner: object) -> str:
+        return f"{len(inner)} bytes" if isinstance(inner, bytes) else str(inner)
+
     try:
-        return storable(json.dumps(value, ensure_ascii=False, default=_as_json))
+        return storable(json.dumps(value, ensure_ascii=False, default=as_json))
     except RecursionError:
         raise ManifestError(f"{where}: {column} holds {DEEP}.") from None
-
-
-def _as_json(value: object) -> str:
-    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
 
 
 def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
@@ -238,7 +210,7 @@ def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
     if isinstance(value, dict):  # Hugging Face's Audio and Image
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
     if isinstance(value, bytes):
-        return str(unpacked(value))
+        return _unpacked(value)
     if value is None or value != value or value == "":
         return None
     if isinstance(value, str):
@@ -248,6 +220,26 @@ def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
     raise ManifestError(
         f"{where}: {column} is of type {type(value).__name__}; allowed: a path, bytes, or {{bytes, path}}."
     )
+
+
+def _unpacked(content: bytes) -> str:
+    """Return the path of a file that holds these bytes, below `cache_root()`, written where it is not there yet.
+
+    It is called by the sha256 of its content, so that the same bytes lie there once, and no table can put its bytes in
+    the place of another's.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    target = cache_root() / "unpacked" / digest[:2] / digest
+    try:
+        if not (target.is_file() and target.stat().st_size == len(content)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(target, lambda stream: stream.write(content))
+    except OSError as error:  # no row is to blame for that
+        raise ParallelNetError(
+            f"{target} cannot be written: {error.strerror}. Mend: make room there, or set XDG_CACHE_HOME to a folder "
+            "that has some."
+        ) from None
+    return str(target)
 
 
 def _fold(value: Any, where: str) -> int | None:
@@ -293,10 +285,13 @@ def read_word_times(path: str | os.PathLike[str]) -> tuple[tuple[str, float, flo
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    found = _word_times(text.strip(), str(path))
+    found = _word_times(text, str(path))
     if not found:
         raise ManifestError(f"{path} holds no words. Needed: JSON [[word, start_s, end_s], ...].")
     return found
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> Path:
@@ -318,7 +313,7 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
     if not rows:
         raise ManifestError(f"{target} would have no rows. Needed: at least one sample.")
     # Columns that nobody filled are left out, except the id: a manifest stays readable by eye.
-    names = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
+    names = dict.fromkeys(name for row in rows for name in row)
     columns = [name for name in names if name == "id" or any(row.get(name) not in (None, "") for row in rows)]
     writers = {".csv": _write_csv, ".jsonl": _write_json_lines, ".parquet": _write_parquet}
     if target.suffix not in writers:
@@ -329,15 +324,10 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
 
 
 def _row(sample: Sample, folder: str) -> _Values:
-    row: _Values = {
-        "id": sample.id,
-        "speech": _relative(sample.speech, folder, sample.id),
-        "image": _relative(sample.image, folder, sample.id),
-        "word_times": json.dumps(sample.word_times, ensure_ascii=False) if sample.word_times else "",
-        "fold": sample.fold,
-    }
-    for name in ("text", "label", "sentiment", "split", "group", "image_group"):
-        row[name] = getattr(sample, name)
+    """Return a sample as a row, in the order of `COLUMNS`, with paths relative to the folder."""
+    row: _Values = {name: getattr(sample, name) for name in COLUMNS}
+    row |= {name: _relative(getattr(sample, name), folder, sample.id) for name in _PATHS}
+    row["word_times"] = json.dumps(sample.word_times, ensure_ascii=False) if sample.word_times else ""
     return {**row, **sample.extra}
 
 

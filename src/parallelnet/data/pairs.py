@@ -12,10 +12,9 @@ import math
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 
@@ -23,15 +22,19 @@ from .. import records
 from ..errors import ManifestError
 from ..options import PairsOptions
 from ..types import Sample
-from . import dataset, dealing, splits
+from . import dataset, splits
+from .corpora import reasons
 from .image_corpora import cache_root
-from .manifest import MANIFEST_CSV
+from .manifest import MANIFEST_CSV, write_manifest
+from .splits import Part, deal_parts, part_name
 
 REPORT_JSON = "pairs.json"
 """What the build was asked for, beside the manifest; written before the first file."""
 
 MAX_PER_CLASS = 20_000
 """Pairs a class and split that are made without being asked for; more want `--per-class`."""
+
+_SIDES = ("speech", "image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +64,8 @@ class PairsReport:
     fingerprint: str
 
     def to_json(self) -> str:
-        """Return the report as one JSON object; the inverse of `from_json`."""
+        """Return the report as one JSON object."""
         return json.dumps(asdict(self), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Return the report that `to_json` wrote."""
-        record: dict[str, Any] = json.loads(text)
-        return cls(**record)
 
 
 def build_pairs(options: PairsOptions) -> PairsReport:
@@ -83,14 +80,22 @@ def build_pairs(options: PairsOptions) -> PairsReport:
             folder that holds something else.
         ParallelNetError: another process writes there, or the disk is full.
     """
-    speech_content, image_content = dataset.open_content(options.speech), dataset.open_content(options.image)
-    drops = {"speech": Counter(speech_content.drops), "image": Counter(image_content.drops)}
-    speech = _labelled(speech_content.samples, "speech", options, drops["speech"])
-    image = _labelled(image_content.samples, "image", options, drops["image"])
-    image = dealing.distinct_pictures(image, options, drops["image"])
-    pairs = _paired(dealing.deal_parts(speech, image, options), options)
+    contents = [dataset.open_content(spec) for spec in (options.speech, options.image)]
+    drops = {side: Counter(content.drops) for side, content in zip(_SIDES, contents, strict=True)}
+    speech, image = (
+        _labelled(content.samples, side, options, drops[side]) for side, content in zip(_SIDES, contents, strict=True)
+    )
+    image = distinct_pictures(image, options, drops["image"])
+    pairs = _paired(deal_parts(speech, image, options), options)
     splits.check_disjoint(pairs)
-    _count_unused(speech, image, pairs, drops)
+    used = {path for pair in pairs for path in (pair.speech, pair.image)}
+    for side, samples in zip(_SIDES, (speech, image), strict=True):
+        left = sum(getattr(sample, side) not in used for sample in samples)
+        drops[side] += Counter({"not needed for so few pairs": left})
+    notes = []
+    given = {sample.split for sample in contents[1].samples}
+    if not options.folds and image_test_split(given, options) == "validation" != options.image_test_split:
+        notes = [f"--image {options.image} has no test split: its validation split is the test split."]
     folder = Path(options.out)
     with records.full_disk_told(folder, "the same line goes on"):
         if folder.is_file():
@@ -99,29 +104,43 @@ def build_pairs(options: PairsOptions) -> PairsReport:
         with records.held(folder):
             _claim(folder, options, pairs)
             records.sweep(folder)
-            samples, hashes = _with_files(pairs, folder, options)
-            manifest = dataset.write_manifest(folder / MANIFEST_CSV, samples)
-    notes = _notes({sample.split for sample in image_content.samples}, options)
-    return _report(manifest, samples, drops, notes, dataset.fingerprint(samples, hashes=hashes))
+            pairs, hashes = _with_files(pairs, folder, options)
+            manifest = write_manifest(folder / MANIFEST_CSV, pairs)
+    parts: defaultdict[str, list[Sample]] = defaultdict(list)
+    for pair in pairs:
+        parts[part_name(pair.split, pair.fold)].append(pair)
+    n = _numbers(pairs)
+    return PairsReport(
+        manifest=str(manifest),
+        counts={
+            name: {label: _numbers(p for p in listed if p.label == label) for label in {p.label: 0 for p in listed}}
+            for name, listed in parts.items()
+        },
+        speakers={name: sorted({pair.group for pair in listed}) for name, listed in parts.items()},
+        n_pairs=n["pairs"],
+        n_utterances=n["utterances"],
+        n_pictures=n["pictures"],
+        drops={side: dict(counter) for side, counter in drops.items()},
+        notes=notes,
+        fingerprint=dataset.fingerprint(pairs, hashes=hashes),
+    )
 
 
-def _notes(image_splits: set[str], options: PairsOptions) -> list[str]:
-    if options.folds or options.image_test_split != "auto":
-        return []
-    if dealing.image_test_split(image_splits, options) == "test":
-        return []
-    return [f"--image {options.image} has no test split: its validation split is the test split."]
+def _numbers(pairs: Iterable[Sample]) -> dict[str, int]:
+    ids, utterances, pictures = zip(*((s.id, s.speech, s.image_group) for s in pairs), strict=True)
+    return {"pairs": len(ids), "utterances": len(set(utterances)), "pictures": len(set(pictures))}
 
 
-def _labelled(
-    samples: Sequence[Sample], modality: str, options: PairsOptions, drops: Counter[str]
-) -> tuple[Sample, ...]:
-    spec = options.speech if modality == "speech" else options.image
+# --- what may be paired -----------------------------------------------------------------------------------------------
+
+
+def _labelled(samples: Sequence[Sample], side: str, options: PairsOptions, drops: Counter[str]) -> tuple[Sample, ...]:
+    spec = getattr(options, side)
     kept = []
     for sample in samples:
-        path = getattr(sample, modality)
+        path = getattr(sample, side)
         if path is None:
-            drops[f"no {modality}"] += 1
+            drops[f"no {side}"] += 1
         elif not sample.label:
             drops["no label"] += 1
         elif options.classes and sample.label not in options.classes:
@@ -131,9 +150,8 @@ def _labelled(
         else:
             kept.append(sample)
     if not kept:
-        reasons = "; ".join(f"{reason}: {n}" for reason, n in drops.most_common(5))
-        raise ManifestError(f"--{modality} {spec} leaves nothing to pair ({reasons}).")
-    nameless = sum(not sample.group for sample in kept) if modality == "speech" else 0
+        raise ManifestError(f"--{side} {spec} leaves nothing to pair ({reasons(drops)}).")
+    nameless = sum(not sample.group for sample in kept) if side == "speech" else 0
     if nameless:
         raise ManifestError(
             f"--speech {spec} does not say who speaks in {nameless} of {len(kept)} utterances, so a voice could "
@@ -142,13 +160,51 @@ def _labelled(
     return tuple(kept)
 
 
-def _paired(parts: Sequence[dealing.Part], options: PairsOptions) -> tuple[Sample, ...]:
+def image_test_split(have: Collection[str], options: PairsOptions) -> str:
+    """Return which of the splits that the pictures have is the test split: `test` or `validation`."""
+    if options.image_test_split != "auto":
+        return options.image_test_split
+    return "validation" if "validation" in have and "test" not in have else "test"
+
+
+def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops: Counter[str]) -> tuple[Sample, ...]:
+    """Return the pictures with their content's hash, each once, in their final splits as far as the corpus has them.
+
+    Args:
+        samples: pictures with labels.
+        options: what of them is the test split.
+        drops: counts what is left out, by reason.
+
+    Raises:
+        ManifestError: the corpus has no such test split.
+    """
+    have = {sample.split for sample in samples}
+    if options.folds:
+        samples = tuple(replace(sample, split="") for sample in samples)
+    elif have != {""}:
+        if options.image_test_split not in ("auto", *have):
+            raise ManifestError(
+                f"--image {options.image} has no split {options.image_test_split!r}; it has: "
+                f"{', '.join(sorted(have))}. Mend: --image-test-split with one that is there."
+            )
+        if image_test_split(have, options) == "validation":
+            used = [sample for sample in samples if sample.split != "test"]
+            drops += Counter({"split 'test' is not used (--image-test-split validation)": len(samples) - len(used)})
+            samples = tuple(replace(s, split="test") if s.split == "validation" else s for s in used)
+    kept, dropped = splits.drop_overlaps(dataset.with_image_groups(samples))
+    drops.update(dropped)
+    return kept
+
+
+# --- pairs ------------------------------------------------------------------------------------------------------------
+
+
+def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
     found = {sample.label for part in parts for sample in (*part.speech, *part.image)}
-    classes = options.classes or tuple(sorted(found))
     rng = np.random.default_rng(options.seed)
     pairs: list[Sample] = []
     for part in parts:
-        for label in classes:
+        for label in options.classes or sorted(found):
             spoken = [sample for sample in part.speech if sample.label == label]
             seen = [sample for sample in part.image if sample.label == label]
             if not spoken or not seen:
@@ -156,26 +212,18 @@ def _paired(parts: Sequence[dealing.Part], options: PairsOptions) -> tuple[Sampl
                     f"Class {label!r} has {len(spoken)} utterances and {len(seen)} pictures in {part.name}; needed: "
                     "one of each in every part. Mend: --classes without it, fewer folds or larger fractions."
                 )
-            n_pairs = _n_pairs(part, parts, label, len(spoken), len(seen), options)
+            n_pairs = _n_pairs(part, label, len(spoken), len(seen), options)
+            name = part.split if part.fold is None else f"fold{part.fold}.{part.block}"
             for index, (s, i) in enumerate(combine(len(spoken), len(seen), n_pairs, rng)):
-                name = part.name.replace(" ", "") + (f".{part.block}" if part.fold is not None else "")
                 pairs.append(_pair(spoken[s], seen[i], part, f"{name}-{label}-{index:05d}", options))
     return tuple(pairs)
 
 
-def _n_pairs(
-    part: dealing.Part,
-    parts: Sequence[dealing.Part],
-    label: str,
-    n_utterances: int,
-    n_pictures: int,
-    options: PairsOptions,
-) -> int:
+def _n_pairs(part: Part, label: str, n_utterances: int, n_pictures: int, options: PairsOptions) -> int:
     asked = options.per_class_eval if part.split in ("validation", "test") else options.per_class
     if asked is None:
         return min(max(n_utterances, n_pictures), MAX_PER_CLASS)
-    n_blocks = sum(other.fold == part.fold and other.split == part.split for other in parts)
-    asked = asked // n_blocks + (part.block < asked % n_blocks)
+    asked = asked // part.n_blocks + (part.block < asked % part.n_blocks)
     if asked > n_utterances * n_pictures:
         raise ManifestError(
             f"{asked} pairs of class {label!r} in {part.name} are asked for, but {n_utterances} utterances and "
@@ -183,16 +231,6 @@ def _n_pairs(
             "--per-class-eval."
         )
     return asked
-
-
-def _count_unused(
-    speech: Sequence[Sample], image: Sequence[Sample], pairs: Sequence[Sample], drops: Mapping[str, Counter[str]]
-) -> None:
-    used = {path for pair in pairs for path in (pair.speech, pair.image)}
-    for name, samples in (("speech", speech), ("image", image)):
-        left = sum(getattr(sample, name) not in used for sample in samples)
-        if left:
-            drops[name]["not needed for so few pairs"] += left
 
 
 def combine(n_utterances: int, n_pictures: int, n_pairs: int, rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -218,7 +256,7 @@ def combine(n_utterances: int, n_pictures: int, n_pairs: int, rng: np.random.Gen
     return [(int(s), int(i)) for s, i in rng.permutation(chosen)]
 
 
-def _pair(spoken: Sample, seen: Sample, part: dealing.Part, pair_id: str, options: PairsOptions) -> Sample:
+def _pair(spoken: Sample, seen: Sample, part: Part, pair_id: str, options: PairsOptions) -> Sample:
     sources = {
         "speech_source": f"{options.speech.partition(':')[0]}:{spoken.id}",
         "image_source": f"{options.image.partition(':')[0]}:{seen.id}",
@@ -232,6 +270,9 @@ def _pair(spoken: Sample, seen: Sample, part: dealing.Part, pair_id: str, option
         image_group=seen.image_group,
         extra={**seen.extra, **spoken.extra, **sources},
     )
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
 
 
 def _claim(folder: Path, options: PairsOptions, pairs: Sequence[Sample]) -> None:
@@ -248,8 +289,8 @@ def _claim(folder: Path, options: PairsOptions, pairs: Sequence[Sample]) -> None
         if not options.overwrite:
             raise ManifestError(f"--out {folder} holds another build. Mend: another folder, or --overwrite.")
         (folder / MANIFEST_CSV).unlink(missing_ok=True)  # first: without it nobody takes the rest for complete
-        for name in ("speech", "image"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        for side in _SIDES:
+            shutil.rmtree(folder / side, ignore_errors=True)
     records.write_json(report, {"key": key, "options": record})
 
 
@@ -258,18 +299,18 @@ def _with_files(
 ) -> tuple[tuple[Sample, ...], dict[str, str]]:
     """Return the pairs with their files linked or copied below the folder, and the sha256 of those files."""
     sources = dataset.file_hashes(path for pair in pairs for path in (pair.speech, pair.image) if path is not None)
-    cache = cache_root()
-    placed, hashes = {}, {}
-    for name in ("speech", "image"):
-        (folder / name).mkdir(exist_ok=True)
-        for source in {getattr(sample, name) for sample in pairs}:
+    placed: dict[str | None, str] = {}
+    for side in _SIDES:
+        (folder / side).mkdir(exist_ok=True)
+        for source in {getattr(pair, side) for pair in pairs}:
             path = Path(source)
-            stem = re.sub(r"[^\w.-]", "_", path.stem)
             # The content in the name: two speakers may both have a 001.wav.
-            target = folder / name / f"{stem}-{sources[source][:12]}{path.suffix.lower()}"
+            stem = re.sub(r"[^\w.-]", "_", path.stem)
+            target = folder / side / f"{stem}-{sources[source][:12]}{path.suffix.lower()}"
             # What was converted into the cache is copied always: a cache may be emptied at any time.
-            _place(path, target, copy=options.link == "copy" or path.is_relative_to(cache))
-            placed[source], hashes[str(target)] = str(target), sources[source]
+            _place(path, target, copy=options.link == "copy" or path.is_relative_to(cache_root()))
+            placed[source] = str(target)
+    hashes = {placed[source]: digest for source, digest in sources.items()}
     return tuple(replace(s, speech=placed[s.speech], image=placed[s.image]) for s in pairs), hashes
 
 
@@ -282,36 +323,3 @@ def _place(source: Path, target: Path, *, copy: bool) -> None:
     else:
         target.unlink(missing_ok=True)  # a link whose corpus went away
         target.symlink_to(source.absolute())
-
-
-def _report(
-    manifest: Path,
-    samples: Sequence[Sample],
-    drops: Mapping[str, Counter[str]],
-    notes: Sequence[str],
-    fingerprint: str,
-) -> PairsReport:
-    counts: dict[str, dict[str, dict[str, int]]] = {}
-    parts: defaultdict[tuple[str, str], list[Sample]] = defaultdict(list)
-    speakers: defaultdict[str, set[str]] = defaultdict(set)
-    for sample in samples:
-        name = sample.split if sample.fold is None else f"fold {sample.fold}"
-        parts[name, sample.label].append(sample)
-        speakers[name].add(sample.group)
-    for (name, label), listed in parts.items():
-        counts.setdefault(name, {})[label] = {
-            "pairs": len(listed),
-            "utterances": len({sample.speech for sample in listed}),
-            "pictures": len({sample.image_group for sample in listed}),
-        }
-    return PairsReport(
-        manifest=str(manifest),
-        counts=counts,
-        speakers={name: sorted(names) for name, names in speakers.items()},
-        n_pairs=len(samples),
-        n_utterances=len({sample.speech for sample in samples}),
-        n_pictures=len({sample.image_group for sample in samples}),
-        drops={name: dict(counter) for name, counter in drops.items()},
-        notes=notes,
-        fingerprint=fingerprint,
-    )

@@ -1,19 +1,46 @@
-"""Rows of a table from whatever file, what its columns are called, and what text in them is taken to mean."""
+"""Rows of csv, JSON and Parquet that others wrote: what is broken costs its row, and what follows is read on.
+
+Whatever the encoding, line ends and separator, and in bounded memory: csv and JSON Lines are read line by line, Parquet
+batch by batch. What the columns mean is for `tables`.
+"""
 
 from __future__ import annotations
 
+import codecs
+import csv
+import json
 import re
-import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from ..errors import ManifestError, brief, shown
+from ..errors import ManifestError, MissingExtraError, shown
 
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
-_JOINERS = "\u200c\u200d"  # these mean something inside a word, never around it
+MAX_RECORD = 100_000
+"""Characters from which on a row is taken for broken: a quote was opened and never closed. (Python's own limit for one
+field is 131,072; the longest posts of any network have 25,000 to 65,000.)"""
+
+MAX_LINE = 1 << 20
+"""Bytes (characters in UTF-16) of the longest line that is held; a JSON object of a tweet has some 10,000."""
+
+DEEP = "lists or objects nested too deeply"
+"""Why JSON is not read at which Python gives up."""
+
+_HEAD = 4096  # bytes by which text, line ends and a JSON list are known
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+_MAX_NO_TEXT = 20  # one byte in so many
+_FEW = 512  # bytes that are too few to count anything but NUL
+_N_DIGITS = 4300  # of the longest whole number that Python reads
+_ARRAY = re.compile(r"\ufeff?\s*\[\s*[{\]]")
+_BETWEEN = re.compile(r"[\s,]*")
+_N_AT_ONCE = 256  # rows of Parquet that are held
+_N_FILES_AT_ONCE = 8  # of a table that holds files: one may have many megabytes
+
+_WIDE = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
+_WIDE |= {codecs.BOM_UTF16_BE: "utf-16"}  # UTF-32 first: its mark begins with that of UTF-16
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,75 +49,281 @@ class Row:
 
     Attributes:
         line: 1-based number of its first line; 0 where rows are not lines.
-        values: by column; csv gives strings, the others whatever they hold. Columns without a name are left out.
+        values: by column; of a csv of which only this module knows, its fields in their order.
         problem: why it cannot be read, or "".
     """
 
     line: int
-    values: Mapping[str, Any]
+    values: Any
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenTable:
-    """A table of which the names of the columns have been read.
+# --- lines ------------------------------------------------------------------------------------------------------------
 
-    Attributes:
-        path: the file.
-        format: `csv`, `jsonl` or `parquet`.
-        columns: names of the columns, in the order of the file; those that the caller knows as the caller writes them.
-        binary: the columns that hold files, as bytes or as Hugging Face's `{bytes, path}`.
-        read: yields the rows, once; of Parquet with these columns alone where any are named.
+
+def any_text(content: bytes) -> str:
+    """Return text of unknown encoding: UTF-8 where it is that, else Windows-1252, else Latin-1, which loses no byte."""
+    for encoding in ("utf-8-sig", "cp1252"):  # the tweets of MVSA were saved in more than one encoding
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return content.decode("latin-1")
+
+
+def _head(source: Path) -> tuple[bytes, str]:
+    """Return how a file begins, and `utf-16` or `utf-32` where its byte order mark says so, else ""."""
+    with source.open("rb") as stream:
+        head = stream.read(_HEAD)
+    return head, next((name for mark, name in _WIDE.items() if head.startswith(mark)), "")
+
+
+def read_lines(source: Path) -> Iterator[tuple[int, str]]:
+    r"""Yield (1-based number, text with its end) of each line, `\n`, `\r\n` or, where the first one is that, `\r`.
+
+    UTF-16 and UTF-32 are known by their byte order mark. All else goes line by line, as `any_text` reads it. Of a line
+    longer than `MAX_LINE` comes as much and one more, the rest is skipped.
     """
-
-    path: Path
-    format: str
-    columns: tuple[str, ...]
-    binary: frozenset[str]
-    read: Callable[[Collection[str]], Iterator[Row]]
-
-    def refuse_twice(self, names: Collection[str]) -> None:
-        """Refuse the table if one of these columns stands twice in it.
-
-        Raises:
-            ManifestError: it does.
-        """
-        twice = [name for name in names if self.columns.count(name) > 1]
-        if twice:
-            raise ManifestError(f"{self.path} names its column {shown(twice[0])} twice. Mend: rename one of them.")
+    head, wide = _head(source)
+    ends = re.search(r"\r\n|[\r\n]", head.decode(wide or "latin-1", "ignore"))
+    end = "\r" if ends and ends[0] == "\r" else "\n"  # the old Mac's
+    number = 0
+    with source.open(encoding=wide or "latin-1", errors="replace", newline=end) as stream:  # Latin-1 is bytes
+        while line := stream.readline(MAX_LINE + 1):
+            number += 1
+            yield number, line if wide else any_text(line.encode("latin-1"))
+            while len(line) > MAX_LINE and not line.endswith(end):
+                line = stream.readline(MAX_LINE + 1)
 
 
-def tidy(text: str) -> str:
-    """Return a name as people mean it: composed (NFC), single spaces, none and nothing invisible around it."""
-    return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split()).strip(_JOINERS)
+def is_text(source: Path) -> bool:
+    """Return whether a file begins like text: of what no csv holds there is none in the first line, and little behind.
+
+    UTF-16 without its byte order mark is none: every other byte of it is NUL.
+    """
+    head, wide = _head(source)
+    first = re.split(rb"[\r\n]", head.lstrip(b"\r\n"), maxsplit=1)[0]
+    # One of a few rows may be broken; of random bytes a tenth is no text.
+    n_odd = head.count(b"\0") if len(head) < _FEW else len(_NO_TEXT.findall(head))
+    return bool(wide) or (not _NO_TEXT.search(first) and n_odd <= len(head) / _MAX_NO_TEXT)
 
 
-def listed(columns: Collection[str]) -> str:
-    """Return the names of columns as an error lists them."""
-    names = [brief(name, 40) for name in columns]
-    return ", ".join(names[:20] + ["..."] * (len(names) > 20)) or "none"
+# --- csv --------------------------------------------------------------------------------------------------------------
 
 
-def storable(text: str) -> str:
-    """Return the text without lone surrogates, which no utf-8 file can hold; each becomes U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0) -> Iterator[Row]:
+    """Yield each row with its fields as `values`; blank lines are none.
+
+    A row that breaks the rules (text after a closing quote, a quote that is not closed within `MAX_RECORD` characters
+    or the file, another number of fields than the header but for empty ones behind, NUL) costs its first line only:
+    reading goes on with the next line, so that an opened quote does not swallow the rows behind it.
+
+    Args:
+        lines: as `read_lines` gives them.
+        delimiter: between fields.
+        n_fields: how many a row must have; 0 for any number.
+    """
+    source, waiting = iter(lines), deque[tuple[int, str]]()
+    while True:
+        taken: list[tuple[int, str]] = []
+        try:
+            fields = next(csv.reader(_feed(source, waiting, taken), delimiter=delimiter, strict=True), [])
+            while n_fields and len(fields) > n_fields and not fields[-1].strip():
+                fields.pop()  # a separator behind the last field
+            problem = _csv_problem(fields, n_fields)
+        except csv.Error as error:
+            fields, problem = [], _in_words(str(error))
+        if not taken:
+            return
+        if problem:
+            waiting.extendleft(reversed(taken[1:]))
+            if taken[0][1].strip():
+                yield Row(taken[0][0], (), problem)
+        elif fields:
+            yield Row(taken[0][0], tuple(fields))
 
 
-@lru_cache(maxsize=500)  # JSON says its names in every row
-def column_name(name: str, known: frozenset[str]) -> str:
-    """Return what a column is called here: one of `known` where it is that but for case, space and hyphens; or ""."""
-    key = re.sub(r"[\s-]+", "_", tidy(name).lower())
-    return key if key in known else tidy(name)
+def _feed(
+    source: Iterator[tuple[int, str]], waiting: deque[tuple[int, str]], taken: list[tuple[int, str]]
+) -> Iterator[str]:
+    """Yield the texts of the next lines, up to `MAX_RECORD` characters, and note in `taken` which."""
+    n_left = MAX_RECORD
+    while n_left > 0:
+        line = waiting.popleft() if waiting else next(source, None)
+        if line is None:
+            return
+        taken.append(line)
+        n_left -= len(line[1])
+        if n_left >= 0 or len(taken) == 1:
+            yield line[1]
 
 
-def made_row(line: int, values: dict[str, Any], n_columns: int) -> Row:
-    """Return a row of values that are no csv's, with text that files can hold."""
-    if len(values) < n_columns:
-        return Row(line, {}, "two of its names differ in case or space only")
-    values.pop("", None)
-    for name, value in values.items():
-        if isinstance(value, str):
-            if "\0" in value:
-                return Row(line, values, f"{shown(name)} holds a NUL character")
-            values[name] = storable(value)
-    return Row(line, values)
+def _csv_problem(fields: list[str], n_fields: int) -> str:
+    if sum(map(len, fields)) > MAX_RECORD:
+        return f"longer than {MAX_RECORD:,} characters"
+    if any("\0" in field for field in fields):
+        return "holds a NUL character"
+    if fields and n_fields and len(fields) != n_fields:
+        return f"{len(fields)} fields where the header has {n_fields}"
+    return ""
+
+
+def _in_words(error: str) -> str:
+    texts = {
+        "unexpected end": "a quote is opened and not closed",
+        "new-line": "a carriage return outside quotes that ends no line",
+        "field larger": f"longer than {MAX_RECORD:,} characters",
+    }
+    return next((text for part, text in texts.items() if part in error), f"broken quoting ({error})")
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+class _Object(dict[str, Any]):
+    """A JSON object, which knows whether it names a key twice: nobody knows which of the two is meant."""
+
+    twice = ""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        if len(self) < len(pairs):
+            names = [name for name, _ in pairs]
+            self.twice = next(name for name in names if names.count(name) > 1)
+
+
+_Object.__name__ = "dict"  # as errors call it
+
+
+def _as_number(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _N_DIGITS else digits  # an id of so many digits is one all the same
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_int=_as_number)
+
+
+def json_rows(source: Path) -> Iterator[Row]:
+    """Yield each row of JSON: of one list of objects, or of an object a line; blank lines are none.
+
+    Args:
+        source: UTF-8, or UTF-16 or UTF-32 with their byte order mark; lines may be Windows-1252.
+    """
+    head, wide = _head(source)
+    if _ARRAY.match(head.decode(wide or "utf-8", "replace")):
+        yield from _json_list(source, wide or "utf-8-sig")
+        return
+    for number, line in read_lines(source):
+        if len(line) > MAX_LINE:
+            yield Row(number, {}, f"longer than {MAX_LINE:,} characters")
+        elif line.strip():
+            try:
+                yield _json_row(number, _DECODER.decode(line))
+            except ValueError as error:
+                yield Row(number, {}, f"broken JSON: {error}")
+            except RecursionError:
+                yield Row(number, {}, DEEP)
+
+
+def _json_list(source: Path, encoding: str) -> Iterator[Row]:
+    """Yield the rows of one JSON list, as pandas writes it; all behind broken JSON in it is lost, in one row."""
+    problem: object = ""
+    try:
+        with source.open(encoding=encoding) as stream:
+            text, place = stream.read(MAX_LINE).lstrip(), 1
+            while not problem:
+                place += len(_BETWEEN.match(text, place)[0])  # type: ignore[index]  # it matches nothing, too
+                if text[place : place + 1] == "]":
+                    return
+                try:
+                    value, place_behind = _DECODER.raw_decode(text, place)
+                except ValueError as error:  # broken, or what was read ends inside it
+                    more = stream.read(MAX_LINE)
+                    if not more or len(text) - place > MAX_LINE:
+                        problem = "the list does not end" if place == len(text) else error
+                    text, place = text[place:] + more, 0
+                else:
+                    yield _json_row(0, value)
+                    place = place_behind
+    except UnicodeDecodeError as error:
+        problem = error
+    except RecursionError:
+        problem = DEEP
+    yield Row(0, {}, f"broken JSON from here on: {problem}")
+
+
+def _json_row(line: int, value: Any) -> Row:
+    if not isinstance(value, _Object):
+        return Row(line, {}, f"no JSON object but {type(value).__name__}")
+    return Row(line, {}, f"names {shown(value.twice)} twice") if value.twice else Row(line, value)
+
+
+# --- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Collection[str]], Iterator[Row]]]:
+    """Return the names of the columns, which of them hold files, and what yields the rows of some columns.
+
+    Of a row group that is damaged the rows from the damage on are lost, no others. Classes that Hugging Face numbers
+    are given by name.
+
+    Raises:
+        ManifestError: it is no whole Parquet file.
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtraError(f"Reading the Parquet file {source.name}", "train") from None
+    broken = (pyarrow.ArrowException, OSError, ValueError, OverflowError)
+    try:
+        with parquet.ParquetFile(source) as file:
+            schema = file.schema_arrow
+    except broken as error:
+        raise ManifestError(f"{source} is no whole Parquet file: {_first_line(error)}") from None
+    classes = _classes(schema.metadata)
+    kinds = ("is_struct", "is_binary", "is_large_binary", "is_binary_view", "is_fixed_size_binary")
+    tests = [getattr(pyarrow.types, kind) for kind in kinds]
+    files = frozenset(field.name for field in schema if any(test(field.type) for test in tests))
+
+    def row(names: Collection[str], cells: tuple[Any, ...]) -> Row:
+        values = {}
+        for name, cell in zip(names, cells, strict=True):
+            try:
+                value = cell.as_py()
+            except broken as error:
+                return Row(0, {}, f"{shown(name)} cannot be read: {str(error)[:200]}")
+            if name in classes and isinstance(value, int):
+                value = classes[name][value] if 0 <= value < len(classes[name]) else None  # -1 is "not told"
+            values[name] = value
+        return Row(0, values)
+
+    def rows(names: Collection[str]) -> Iterator[Row]:
+        n_at_once = _N_FILES_AT_ONCE if files & set(names) else _N_AT_ONCE
+        # Without the buffer a whole column of a row group would be held.
+        with parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False) as file:
+            for group in range(file.num_row_groups):
+                n_left = file.metadata.row_group(group).num_rows
+                try:
+                    for batch in file.iter_batches(n_at_once, row_groups=[group], columns=list(names)):
+                        for cells in zip(*batch.columns, strict=True):
+                            yield row(batch.schema.names, cells)
+                            n_left -= 1
+                except broken as error:
+                    yield from repeat(Row(0, {}, f"row group {group} is damaged: {_first_line(error)}"), n_left)
+
+    return schema.names, files, rows
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200]
+
+
+def _classes(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
+    """Return the names of the numbered classes of each column, from what Hugging Face's datasets write beside."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        labels = {name: each["names"] for name, each in features.items() if each.get("_type") == "ClassLabel"}
+        return {name: list(map(str, classes)) for name, classes in labels.items()}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}

@@ -5,47 +5,41 @@ A reader parses names and tables and decodes nothing. What it leaves out it coun
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..errors import ManifestError
 from ..types import Sample
-from .files import files_below
-from .tables import inside, read_table
+from .image_corpora import IMAGE_SUFFIXES, SPLIT_FOLDERS
+from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table, tidy
 
 AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
-PACKED_TABLE = "metadata.csv"
 
 RAVDESS_EMOTIONS: tuple[str, ...] = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """Third field of a RAVDESS file name, 01 to 08."""
 
+RAVDESS_INTENSITIES: tuple[str, ...] = ("normal", "strong")
+"""Fourth field, 01 and 02."""
+
 RAVDESS_STATEMENTS: tuple[str, ...] = ("kids are talking by the door", "dogs are sitting by the door")
 """Fifth field, 01 and 02."""
 
-RAVDESS_INTENSITIES: tuple[str, ...] = ("normal", "strong")
-"""Fourth field, 01 and 02."""
+RAVDESS_SEXES: tuple[str, str] = ("female", "male")
+"""Actors with even numbers are women, with odd numbers men."""
 
 IEMOCAP_LINE = re.compile(
     r"\[[\d.]+ - [\d.]+\]\t(?P<turn>Ses(?P<session>0[1-5])[FM]_\w+_(?P<gender>[FM])\w+)\t(?P<emotion>\w+)\t"
 )
 """The line of `EmoEvaluation/*.txt` that sums a turn up: `[start - end]`, turn, emotion, `[valence, ...]`."""
 
-RAVDESS_SEXES: tuple[str, str] = ("female", "male")
-"""Actors with even numbers are women, with odd numbers men."""
-
 IEMOCAP_TRANSCRIPT = re.compile(r"(?P<turn>Ses\w+) \[[\d.-]+\]: ?(?P<text>.*)")
 
-CREMA_D_EMOTIONS: dict[str, str] = {
-    "ANG": "angry",
-    "DIS": "disgust",
-    "FEA": "fear",
-    "HAP": "happy",
-    "NEU": "neutral",
-    "SAD": "sad",
-}
+CREMA_D_EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
 
-CREMA_D_INTENSITIES: dict[str, str] = {"LO": "low", "MD": "medium", "HI": "high", "XX": "", "X": ""}
+CREMA_D_INTENSITIES = {"LO": "low", "MD": "medium", "HI": "high", "XX": "", "X": ""}
 """XX is unspecified; one published file, 1040_ITH_SAD_X.wav, has a single X."""
 
 CREMA_D_SENTENCES: dict[str, str] = {
@@ -63,24 +57,33 @@ CREMA_D_SENTENCES: dict[str, str] = {
     "WSI": "we'll stop in a couple of minutes",
 }
 
-EMODB_EMOTIONS: dict[str, str] = {
-    "W": "angry",
-    "L": "bored",
-    "E": "disgust",
-    "A": "fear",
-    "F": "happy",
-    "T": "sad",
-    "N": "neutral",
-}
+EMODB_EMOTIONS = {"W": "angry", "L": "bored", "E": "disgust", "A": "fear", "F": "happy", "T": "sad", "N": "neutral"}
 """First letters of the German words: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral."""
 
 TESS_EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
 """Last field of a TESS file name; ps is pleasant surprise."""
 
+EMOBOX_DEPTH = 4
+"""How many folders above its json lines the root of EmoBox is looked for (data/CORPUS/fold_1/x.jsonl has three)."""
+
+WHOLE_STARTS: tuple[str, ...] = ("", "0", "0.0", "0 days", "0 days 00:00:00")
+WHOLE_ENDS: tuple[str, ...] = ("", "NaT", "nan")
+"""What audformat writes for the start and the end of a file that is used whole."""
+
 
 def audio_files(root: Path) -> list[Path]:
     """Return all sound files below a folder, in an order that no file system changes."""
     return files_below(root, AUDIO_SUFFIXES)
+
+
+def _named(paths: Iterable[Path], pattern: str, reason: str, drops: Counter[str]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the files whose names without their ending are of a pattern, with its groups; drop the others."""
+    for path in paths:
+        found = re.fullmatch(pattern, path.stem)
+        if found:
+            yield path, list(found.groups())
+        else:
+            drops[reason] += 1
 
 
 def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -91,14 +94,21 @@ def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     path, label, speaker, transcript, intensity. Songs and videos are dropped. The speaker is `actor_12`.
     """
     if (root / PACKED_TABLE).is_file():
-        yield from _read_packed_ravdess(root, drops)
+        for path, row in packed_files(root, drops, "speaker"):
+            number = row["speaker"].rpartition("_")[2]
+            sex = RAVDESS_SEXES[int(number) % 2] if number.isdecimal() else ""
+            yield Sample(
+                id=f"{path.stem}-{row['speaker']}",  # the packed names end before the actor
+                speech=str(path),
+                text=row.get("transcript", ""),
+                label=row["label"],
+                group=row["speaker"],
+                extra={"intensity": row.get("intensity", ""), "sex": sex},
+            )
         return
-    for path in audio_files(root):
-        fields = path.stem.split("-")
-        if len(fields) != 7 or not all(len(field) == 2 and field.isdigit() for field in fields):
-            drops["file name is not RAVDESS's seven numbers"] += 1
-            continue
-        modality, channel, emotion, intensity, statement, _, actor = (int(field) for field in fields)
+    seven = "-".join([r"(\d\d)"] * 7)
+    for path, fields in _named(audio_files(root), seven, "file name is not RAVDESS's seven numbers", drops):
+        modality, channel, emotion, intensity, statement, _, actor = map(int, fields)
         if modality != 3 or channel != 1:
             drops["not spoken sound (song or video)"] += 1
         elif not (1 <= emotion <= 8 and intensity in (1, 2) and statement in (1, 2)):
@@ -114,29 +124,6 @@ def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
             )
 
 
-def _read_packed_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
-    table = read_table(root / PACKED_TABLE)
-    table.require("path", "label", "speaker")
-    for index, row in enumerate(table.rows):
-        path = inside(root, row["path"], table.where(index))
-        if not Path(path).is_file():
-            drops["file of the table is missing"] += 1
-            continue
-        yield Sample(
-            id=f"{Path(path).stem}-{row['speaker']}",  # the packed names end before the actor
-            speech=path,
-            text=row.get("transcript", ""),
-            label=row["label"],
-            group=row["speaker"],
-            extra={"intensity": row.get("intensity", ""), "sex": _ravdess_sex(row["speaker"])},
-        )
-
-
-def _ravdess_sex(speaker: str) -> str:
-    number = speaker.rpartition("_")[2]
-    return RAVDESS_SEXES[int(number) % 2] if number.isdigit() else ""
-
-
 def read_iemocap(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     """Yield the turns of IEMOCAP (Busso et al. 2008, doi 10.1007/s10579-008-9076-6).
 
@@ -146,35 +133,29 @@ def read_iemocap(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     since the letter in a dialog's name says who wore the markers, not who speaks.
     """
     for session in sorted(root.glob("Session[1-5]")):
-        words = _iemocap_words(session / "dialog" / "transcriptions")
-        for source in sorted((session / "dialog" / "EmoEvaluation").glob("[!.]*.txt")):
-            for line in source.read_text(encoding="utf-8", errors="replace").splitlines():
-                found = IEMOCAP_LINE.match(line)
-                if not found:
-                    continue
-                turn = found["turn"]
-                path = session / "sentences" / "wav" / turn.rpartition("_")[0] / f"{turn}.wav"
-                if not path.is_file():
-                    drops["sound of the turn is missing"] += 1
-                    continue
-                yield Sample(
-                    id=turn,
-                    speech=str(path),
-                    text=words.get(turn, ""),
-                    label=found["emotion"],
-                    fold=int(found["session"]) - 1,
-                    group=f"Ses{found['session']}{found['gender']}",
-                )
+        said = _lines(session / "dialog" / "transcriptions", IEMOCAP_TRANSCRIPT)
+        words = {found["turn"]: found["text"].strip() for found in said}
+        for found in _lines(session / "dialog" / "EmoEvaluation", IEMOCAP_LINE):
+            turn = found["turn"]
+            path = session / "sentences" / "wav" / turn.rpartition("_")[0] / f"{turn}.wav"
+            if not path.is_file():
+                drops["sound of the turn is missing"] += 1
+                continue
+            yield Sample(
+                id=turn,
+                speech=str(path),
+                text=words.get(turn, ""),
+                label=found["emotion"],
+                fold=int(found["session"]) - 1,
+                group=f"Ses{found['session']}{found['gender']}",
+            )
 
 
-def _iemocap_words(folder: Path) -> dict[str, str]:
-    words = {}
+def _lines(folder: Path, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """Yield a match of each line of a folder's texts that begins so."""
     for source in sorted(folder.glob("[!.]*.txt")):
-        for line in source.read_text(encoding="utf-8", errors="replace").splitlines():
-            found = IEMOCAP_TRANSCRIPT.match(line)
-            if found:
-                words[found["turn"]] = found["text"].strip()
-    return words
+        lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
+        yield from filter(None, map(pattern.match, lines))
 
 
 def read_crema_d(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -184,12 +165,10 @@ def read_crema_d(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     was acted, not the one that listeners heard.
     """
     folder = root / "AudioWAV"  # AudioMP3 beside it holds the same again
-    for path in audio_files(folder if folder.is_dir() else root):
-        fields = path.stem.split("_")
-        if len(fields) != 4 or fields[2] not in CREMA_D_EMOTIONS:
-            drops["file name is not CREMA-D's actor_sentence_emotion_intensity"] += 1
-            continue
-        actor, sentence, emotion, intensity = fields
+    paths = audio_files(folder if folder.is_dir() else root)
+    pattern = rf"([^_]*)_([^_]*)_({'|'.join(CREMA_D_EMOTIONS)})_([^_]*)"
+    reason = "file name is not CREMA-D's actor_sentence_emotion_intensity"
+    for path, (actor, sentence, emotion, intensity) in _named(paths, pattern, reason, drops):
         yield Sample(
             id=path.stem,
             speech=str(path),
@@ -205,18 +184,11 @@ def read_emodb(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 
     `wav/03a01Fa.wav`: speaker 03, sentence a01, emotion F (a letter of the German word), version a.
     """
-    for path in audio_files(root):
-        found = re.fullmatch(r"(\d\d)([ab]\d\d)([A-Z])[a-z]", path.stem)
-        if not found or found[3] not in EMODB_EMOTIONS:
-            drops["file name is not EmoDB's speaker, sentence, emotion, version"] += 1
-            continue
-        yield Sample(
-            id=path.stem,
-            speech=str(path),
-            label=EMODB_EMOTIONS[found[3]],
-            group=found[1],
-            extra={"sentence": found[2]},
-        )
+    pattern = rf"(\d\d)([ab]\d\d)([{''.join(EMODB_EMOTIONS)}])[a-z]"
+    reason = "file name is not EmoDB's speaker, sentence, emotion, version"
+    for path, (speaker, sentence, emotion) in _named(audio_files(root), pattern, reason, drops):
+        label, extra = EMODB_EMOTIONS[emotion], {"sentence": sentence}
+        yield Sample(id=path.stem, speech=str(path), label=label, group=speaker, extra=extra)
 
 
 def read_tess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -225,16 +197,93 @@ def read_tess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     `OAF_angry/OAF_back_angry.wav`: speaker (OAF older, YAF younger), word, emotion; folders may be nested. One
     published file, OA_bite_neutral.wav, lacks the F of its speaker.
     """
-    for path in audio_files(root):
-        fields = path.stem.split("_")
-        speaker = {"OA": "OAF"}.get(fields[0], fields[0])
-        if len(fields) != 3 or speaker not in ("OAF", "YAF") or fields[2].lower() not in TESS_EMOTIONS:
-            drops["file name is not TESS's speaker_word_emotion"] += 1
+    pattern = rf"(OAF?|YAF)_([^_]*)_((?i:{'|'.join(TESS_EMOTIONS)}))"
+    for path, fields in _named(audio_files(root), pattern, "file name is not TESS's speaker_word_emotion", drops):
+        word, emotion = map(str.lower, fields[1:])
+        speaker, text = f"{fields[0][:2]}F", f"say the word {word}"
+        yield Sample(id=path.stem, speech=str(path), text=text, label=emotion, group=speaker)
+
+
+# --- layouts of many corpora ------------------------------------------------------------------------------------------
+
+
+def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
+    """Yield the utterances of an EmoBox manifest (Ma et al. 2024, arXiv 2406.07162).
+
+    A json lines file (`key, dataset, wav, ..., emo`, one object a line), or the folder of a corpus
+    (`data/CORPUS/CORPUS.jsonl`), whose `fold_N/CORPUS_test_fold_N.jsonl` then are the folds. Codes go through
+    `label_map.json` where it lies beside. Paths of `wav` are looked for below the folder of the file and those above
+    it, as they begin at EmoBox's own root. EmoBox does not name speakers unless a row has `speaker`, and some of its
+    folds (EmoDB) have every speaker in all of them.
+    """
+    source = root if root.is_file() else root / f"{root.name}.jsonl"
+    rows = read_table(source, "key", "wav", "emo")
+    names, folds = _emobox_labels(source.parent), _emobox_folds(source)
+    bases = (source.parent, *source.parent.absolute().parents[:EMOBOX_DEPTH])
+    for where, row in rows:
+        if row.get("start_time") is not None or row.get("end_time") is not None:
+            drops["a part of a longer recording"] += 1
             continue
+        paths = [inside(base, str(row["wav"]), where) for base in bases]
+        path = next((path for path in paths if Path(path).is_file()), None)
+        if path is None:
+            drops["sound is missing"] += 1
+            continue
+        key, emotion = str(row["key"]), tidy(str(row["emo"]))
         yield Sample(
-            id=path.stem,
-            speech=str(path),
-            text=f"say the word {fields[1].lower()}",
-            label=fields[2].lower(),
-            group=speaker,
+            id=key,
+            speech=path,
+            text=str(row.get("text") or ""),
+            label=names.get(emotion, emotion).lower(),
+            fold=folds.get(key),
+            group=tidy(str(row.get("speaker") or "")),
+            extra={"dataset": str(row.get("dataset") or "")},
         )
+
+
+def _emobox_labels(folder: Path) -> dict[str, str]:
+    for source in (folder / "label_map.json", folder.parent / "label_map.json"):
+        if source.is_file():
+            try:
+                return {str(code): str(name) for code, name in json.loads(source.read_text(encoding="utf-8")).items()}
+            except (ValueError, AttributeError) as error:
+                raise ManifestError(f"{source} is no JSON object of codes and names: {error}.") from None
+    return {}
+
+
+def _emobox_folds(source: Path) -> dict[str, int]:
+    """Return the 0-based fold in which each key is tested; empty where the folds beside are not a partition."""
+    folds: dict[str, int] = {}
+    for path in source.parent.glob(f"fold_*/{source.stem}_test_fold_*.jsonl"):
+        fold = int(path.stem.rpartition("_")[2]) - 1
+        if any(folds.setdefault(str(row.get("key")), fold) != fold for _, row in read_table(path)):
+            return {}
+    return folds
+
+
+def read_nkululeko(root: Path, drops: Counter[str]) -> Iterator[Sample]:
+    """Yield the utterances of an nkululeko (audformat) csv (Burkhardt et al. 2022, LREC).
+
+    A csv with the columns `file` and `emotion`, and `speaker`, `split`, `text` where they are; paths are relative to
+    the csv. Rows with `start` and `end` that name a part of a longer file are dropped.
+    """
+    found = [root] if root.is_file() else sorted(root.glob("[!.]*.csv"))
+    if len(found) != 1:
+        raise ManifestError(f"{root} holds {len(found)} csv files; needed: one. Mend: name the csv itself.")
+    known = ("file", "emotion", "speaker", "split", "text", "start", "end")
+    for where, row in read_table(found[0], "file", "emotion", known=known):
+        path = inside(found[0].parent, row["file"], where)
+        if row.get("start", "") not in WHOLE_STARTS or row.get("end", "") not in WHOLE_ENDS:
+            drops["a part of a longer recording"] += 1
+        elif Path(path).suffix.lower() in IMAGE_SUFFIXES or not Path(path).is_file():
+            drops["sound is missing"] += 1
+        else:
+            yield Sample(
+                id=row["file"],
+                speech=path,
+                text=row.get("text", ""),
+                label=tidy(row["emotion"]).lower(),
+                split=SPLIT_FOLDERS.get(tidy(row.get("split", "")).lower(), ""),
+                group=tidy(row.get("speaker", "")),
+                extra={name: value for name, value in row.items() if name not in known},
+            )

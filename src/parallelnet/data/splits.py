@@ -6,19 +6,27 @@ together, so what is dealt are the connected components of the two.
 
 from __future__ import annotations
 
-import itertools
+import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 
 from ..errors import ManifestError, shown
+from ..options import PairsOptions
 from ..types import SPLITS, Sample
 
 MAX_CARVED = 1 / 3
 """Largest part of a training set that `carve_validation` may take where the groups allow no smaller one."""
+
+BLOCK_FRACTION = 0.1
+"""With folds: size of the smallest set of pairs that shares nothing with the rest, as a part of a fold's training part,
+so that training can cut its validation part of that size (design section 6)."""
+
+_GROUPS = ("group", "image_group")
 
 
 def check_disjoint(samples: Iterable[Sample]) -> None:
@@ -30,7 +38,7 @@ def check_disjoint(samples: Iterable[Sample]) -> None:
     seen: dict[tuple[str, str, str], tuple[object, str]] = {}
     for sample in samples:
         for kind, side in (("split", sample.split or None), ("fold", sample.fold)):
-            for column in ("group", "image_group"):
+            for column in _GROUPS:
                 group = getattr(sample, column)
                 if side is None or not group:
                     continue
@@ -50,23 +58,21 @@ def components(samples: Sequence[Sample]) -> np.ndarray:
         int64 [n_samples]: number of the connected component, counted from 0 in order of appearance. A sample without
         groups is alone.
     """
-    parent: dict[object, object] = {}
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def find(node: object) -> object:
-        root = parent.setdefault(node, node)
-        while root != parent[root]:
-            root = parent[root]
-        while node != root:  # flatten the path, or long chains would cost their square
-            parent[node], node = root, parent[node]
-        return root
-
-    for index, sample in enumerate(samples):
-        for column in ("group", "image_group"):
-            if getattr(sample, column):
-                parent[find((column, getattr(sample, column)))] = find(index)
-    numbers: dict[object, int] = {}
-    roots = (find(index) for index in range(len(samples)))
-    return np.array([numbers.setdefault(root, len(numbers)) for root in roots], dtype=np.int64)
+    n = len(samples)
+    nodes: dict[tuple[str, str], int] = {}
+    edges = [
+        (index, n + nodes.setdefault((column, getattr(sample, column)), len(nodes)))
+        for index, sample in enumerate(samples)
+        for column in _GROUPS
+        if getattr(sample, column)
+    ]
+    ends = tuple(np.array(edges, np.int64).reshape(-1, 2).T)
+    graph = coo_array((np.ones(len(edges)), ends), shape=(n + len(nodes), n + len(nodes)))
+    numbers: np.ndarray = connected_components(graph, directed=False)[1]  # it begins with the first sample
+    return numbers[:n].astype(np.int64)
 
 
 def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "label") -> np.ndarray:
@@ -163,25 +169,22 @@ def carve_validation(
         )
     parts = deal(train, n_parts, seed, target=target)
     classes = {getattr(sample, target) for sample in train}
+
+    def is_whole(chosen: np.ndarray) -> bool:
+        return {getattr(sample, target) for sample in compress(train, chosen)} == classes
+
     # Of the parts that hold every class, the one nearest to the wanted size.
-    whole = [
-        part
-        for part in range(n_parts)
-        if {getattr(sample, target) for sample in itertools.compress(train, parts == part)} == classes
-    ]
-    sizes = {part: float((parts == part).mean()) for part in whole}
-    fitting = [part for part in whole if sizes[part] <= max(MAX_CARVED, fraction)]
+    sizes = {part: float((parts == part).mean()) for part in range(n_parts) if is_whole(parts == part)}
+    fitting = [part for part, size in sizes.items() if size <= max(MAX_CARVED, fraction)]
     if not fitting:
         raise ManifestError(
             f"No part of at most {MAX_CARVED:.0%} with every class can be set apart from {len(train)} "
             f"samples in {n_components} sets that share no speaker and no picture. {mend}"
         )
-    chosen = min(fitting, key=lambda part: abs(sizes[part] - fraction))
-    inside = parts == chosen
-    left = tuple(itertools.compress(train, ~inside))
-    if {getattr(sample, target) for sample in left} != classes:
+    inside = parts == min(fitting, key=lambda part: abs(sizes[part] - fraction))
+    if not is_whole(~inside):
         raise ManifestError(f"Cutting a validation part would leave the training part without a class. {mend}")
-    return left, tuple(itertools.compress(train, inside))
+    return tuple(compress(train, ~inside)), tuple(compress(train, inside))
 
 
 def drop_overlaps(samples: Sequence[Sample], *, target: str = "label") -> tuple[tuple[Sample, ...], Mapping[str, int]]:
@@ -214,3 +217,119 @@ def drop_overlaps(samples: Sequence[Sample], *, target: str = "label") -> tuple[
             seen.add(key)
             kept.append(sample)
     return tuple(kept), dict(drops)
+
+
+# --- for pairs --------------------------------------------------------------------------------------------------------
+
+
+def part_name(split: str, fold: int | None) -> str:
+    """Return how errors and reports call a split or a fold."""
+    return split if fold is None else f"fold {fold}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Utterances and pictures that are paired with each other and with nothing else.
+
+    Attributes:
+        split: one of `SPLITS`, or "" with folds.
+        fold: 0-based, or None with splits.
+        block: 0-based part of the fold.
+        n_blocks: parts of the fold.
+        speech: the utterances.
+        image: the pictures.
+    """
+
+    split: str
+    fold: int | None
+    block: int
+    n_blocks: int
+    speech: tuple[Sample, ...]
+    image: tuple[Sample, ...]
+
+    @property
+    def name(self) -> str:
+        """How errors and reports call the split or the fold."""
+        return part_name(self.split, self.fold)
+
+
+def deal_parts(speech: tuple[Sample, ...], image: tuple[Sample, ...], options: PairsOptions) -> list[Part]:
+    """Return what may be paired with what: one part a split, or one or more a fold.
+
+    Splits are those of `--validation-speakers` and `--test-speakers`, else those of the corpus; what is then missing
+    is cut from train at random, stratified and grouped. Folds are those of the corpus where it has as many
+    (IEMOCAP's sessions), else dealt.
+
+    Raises:
+        ManifestError: unknown speakers, or too few speakers or pictures.
+    """
+    if options.folds:
+        return _folds(speech, image, options)
+    test = _speakers(options.test_speakers, speech, "--test-speakers")
+    validation = _speakers(options.validation_speakers, speech, "--validation-speakers")
+    if test & validation:
+        raise ManifestError(
+            f"Speaker {min(test & validation)!r} is in --validation-speakers and in --test-speakers. Allowed: one."
+        )
+    if test or validation:
+        sides = dict.fromkeys(test, "test") | dict.fromkeys(validation, "validation")
+        speech = tuple(replace(sample, split=sides.get(sample.group, "train")) for sample in speech)
+    has_splits = any(sample.split for sample in image)
+    speech = _completed(speech, options, options.validation_fraction)
+    image = _completed(image, options, options.image_validation if has_splits else options.validation_fraction)
+    return [
+        Part(split, None, 0, 1, *(tuple(s for s in samples if s.split == split) for samples in (speech, image)))
+        for split in SPLITS
+    ]
+
+
+def _completed(samples: tuple[Sample, ...], options: PairsOptions, validation_fraction: float) -> tuple[Sample, ...]:
+    """Return the samples all with a split; a test or validation split that is missing is cut from train."""
+    samples = tuple(replace(sample, split=sample.split or "train") for sample in samples)
+    had_test = any(sample.split == "test" for sample in samples)
+    # A validation fraction is one of what was there before the test split was cut.
+    part_left = 1 if had_test else 1 - options.test_fraction
+    for split, fraction in {"test": options.test_fraction, "validation": validation_fraction / part_left}.items():
+        if not any(sample.split == split for sample in samples):
+            train = tuple(sample for sample in samples if sample.split == "train")
+            _, cut = carve_validation(train, fraction, options.seed)
+            chosen = {sample.id for sample in cut}
+            samples = tuple(replace(s, split=split) if s.split == "train" and s.id in chosen else s for s in samples)
+    return samples
+
+
+def _speakers(names: Sequence[str], samples: Sequence[Sample], flag: str) -> set[str]:
+    """Return the corpus's speakers that a user's names or numbers mean."""
+    known = sorted({sample.group for sample in samples})
+    chosen = set()
+    for name in map(str, names):
+        number = re.fullmatch(r"0*(\d+)", name)
+        ending = rf".*?(?<!\d)0*{number[1]}" if number else re.escape(name)
+        found = [name] if name in known else [speaker for speaker in known if re.fullmatch(ending, speaker)]
+        if len(found) != 1:
+            what = "is ambiguous" if found else "is not there"
+            raise ManifestError(f"{flag}: speaker {name!r} {what}. Speakers: {', '.join(found or known)}.")
+        chosen.add(found[0])
+    return chosen
+
+
+def _folds(speech: tuple[Sample, ...], image: tuple[Sample, ...], options: PairsOptions) -> list[Part]:
+    n_folds, seed = options.folds, options.seed
+    if {sample.fold for sample in speech} != set(range(n_folds)):
+        speech = grouped_folds(speech, n_folds, seed)
+    image = grouped_folds(image, n_folds, seed)
+    n_blocks = round(1 / (BLOCK_FRACTION * (n_folds - 1)))
+    parts = []
+    for fold in range(n_folds):
+        spoken, seen = (tuple(s for s in samples if s.fold == fold) for samples in (speech, image))
+        n = max(1, min(n_blocks, len({sample.group for sample in spoken})))
+        blocks = zip(_blocks(spoken, n, seed), _blocks(seen, n, seed), strict=True)
+        parts += [Part("", fold, block, n, *both) for block, both in enumerate(blocks)]
+    return parts
+
+
+def _blocks(samples: tuple[Sample, ...], n_blocks: int, seed: int) -> list[tuple[Sample, ...]]:
+    if n_blocks == 1:
+        return [samples]
+    numbers = deal(samples, n_blocks, seed)
+    return [tuple(compress(samples, numbers == number)) for number in range(n_blocks)]

@@ -7,92 +7,113 @@ is row 1); `build tweets` and batches go on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import csv
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ..errors import ManifestError, shown
-from .csv_rows import csv_rows, is_text, likely_delimiter, read_lines, said_delimiter
-from .json_rows import json_rows
-from .parquet_rows import open_parquet
-from .rows import OpenTable, Row, column_name, listed
+from ..errors import ManifestError, brief, shown
+from .rows import Row, csv_rows, is_text, json_rows, open_parquet, read_lines
 
 FORMATS: dict[str, str] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
     ".parquet": "parquet",
 }
 """What the ending of a file says that it is."""
+
+DELIMITERS: tuple[str, ...] = (",", "\t", ";", "|")
+
+PACKED_TABLE = "metadata.csv"
+"""Table of a corpus that was packed for courses, in the folder of its files."""
+
+SYSTEM_FOLDERS: frozenset[str] = frozenset(("__macosx", "@eadir", "$recycle.bin", "lost+found"))
+"""Folders of macOS archives, Synology disks, Windows and Linux, in lower case; hidden ones begin with a point."""
 
 MAX_PATH = 4096
 """Characters of the longest path that any system opens."""
 
 _N_LOOKED_AT = 1000  # rows of JSON whose keys say what the columns are
+_SEPARATOR_LINE = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?\s*', re.IGNORECASE)
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
+_JOINERS = "\u200c\u200d"  # these mean something inside a word, never around it
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """All rows of a table, none of which is broken.
+class OpenTable:
+    """A table of which the names of the columns have been read.
 
     Attributes:
         path: the file.
-        columns: names of the columns, in the order of the file.
-        rows: one mapping a row. Csv gives strings, JSON and Parquet whatever they hold.
+        format: `csv`, `jsonl` or `parquet`.
+        columns: names of the columns, in the order of the file; those that the caller knows as the caller writes them.
+        binary: the columns that hold files, as bytes or as Hugging Face's `{bytes, path}`.
+        read: yields the rows, once, each a mapping by column without those that have no name; of Parquet with these
+            columns alone where any are named. Csv gives strings, the others whatever they hold.
     """
 
     path: Path
+    format: str
     columns: tuple[str, ...]
-    rows: tuple[Mapping[str, Any], ...]
+    binary: frozenset[str]
+    read: Callable[[Collection[str]], Iterator[Row]]
 
-    def where(self, index: int) -> str:
-        """Return how errors name the row at a 0-based index."""
-        return f"{self.path}, row {index + 1}"
-
-    def require(self, *names: str) -> None:
-        """Refuse the table unless it has all these columns.
+    def refuse_twice(self, names: Collection[str]) -> None:
+        """Refuse the table if one of these columns stands twice in it.
 
         Raises:
-            ManifestError: one of them is missing.
+            ManifestError: it does.
         """
-        missing = [name for name in names if name not in self.columns]
-        if missing:
-            raise ManifestError(
-                f"{self.path} has no column {missing[0]!r}; it has: {listed(self.columns)}. Needed: {', '.join(names)}."
-            )
+        twice = [name for name in names if self.columns.count(name) > 1]
+        if twice:
+            raise ManifestError(f"{self.path} names its column {shown(twice[0])} twice. Mend: rename one of them.")
 
 
-def read_table(path: str | Path, *, known: Collection[str] = ()) -> Table:
-    """Return all rows of a table, which must all be whole.
+def read_table(
+    path: str | Path, *needed: str, known: Collection[str] = ()
+) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Return all rows of a table, which must all be whole: how errors name each, and its values by column.
 
     Args:
         path: the file; see `open_table`.
+        needed: the columns that it must have.
         known: the columns that the caller looks for; see `open_table`.
 
     Raises:
-        ManifestError: the file is no table, has no rows, or a row of it cannot be read.
+        ManifestError: the file is no table, lacks a column, has no rows, or a row of it cannot be read.
         MissingExtraError: Parquet without pyarrow.
     """
     table = open_table(path, known=known)
     table.refuse_twice(table.columns)
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        raise ManifestError(
+            f"{path} has no column {missing[0]!r}; it has: {listed(table.columns)}. Needed: {', '.join(needed)}."
+        )
     rows = []
     for number, row in enumerate(table.read(()), 1):
-        if row.problem:
-            raise ManifestError(f"{named(table.path, number, row)}: {row.problem}.")
-        rows.append(row.values)
+        refuse_broken(table.path, number, row)
+        rows.append((f"{path}, row {number}", row.values))
     if not rows:
-        raise ManifestError(f"{table.path} has no rows. Needed: at least one below the header.")
-    return Table(table.path, table.columns, tuple(rows))
+        raise ManifestError(f"{path} has no rows. Needed: at least one below the header.")
+    return tuple(rows)
 
 
-def named(path: Path, number: int, row: Row) -> str:
-    """Return how errors name a row that cannot be read, by its 1-based number and its line."""
-    return f"{path}, row {number} (line {row.line})" if row.line else f"{path}, row {number}"
+def refuse_broken(path: Path, number: int, row: Row) -> None:
+    """Refuse a row that cannot be read.
+
+    Raises:
+        ManifestError: it cannot; the row is named by its 1-based number and its line.
+    """
+    if row.problem:
+        raise ManifestError(f"{path}, row {number}{f' (line {row.line})' if row.line else ''}: {row.problem}.")
 
 
 def open_table(path: str | Path, *, known: Collection[str] = (), format: str = "") -> OpenTable:
@@ -113,7 +134,7 @@ def open_table(path: str | Path, *, known: Collection[str] = (), format: str = "
         MissingExtraError: Parquet without pyarrow.
     """
     source = Path(path)
-    openers = {"csv": _open_csv, "jsonl": _open_json, "parquet": open_parquet}
+    openers = {"csv": _open_csv, "jsonl": _open_json, "parquet": _open_parquet}
     return openers[format or format_of(source)](source, frozenset(known))
 
 
@@ -129,17 +150,16 @@ def format_of(source: Path) -> str:
         head = stream.read(4)
     if not head:
         raise ManifestError(f"{source} is empty. Needed: a header and at least one row.")
-    if head == b"PAR1":
-        return "parquet"
-    if source.suffix.lower() not in FORMATS:
+    given = "parquet" if head == b"PAR1" else FORMATS.get(source.suffix.lower())
+    if given is None:
         raise ManifestError(
             f"{source} is no table that is read here. Allowed endings: {', '.join(FORMATS)}. Mend: unpack it, or save "
             "it as one of these."
         )
-    return FORMATS[source.suffix.lower()]
+    return given
 
 
-# --- csv and JSON -----------------------------------------------------------------------------------------------------
+# --- formats ----------------------------------------------------------------------------------------------------------
 
 
 def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
@@ -151,32 +171,44 @@ def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
     lines = read_lines(source)
     filled = (line for line in lines if line[1].strip())
     first = next(filled, None)
-    delimiter = said_delimiter(first[1]) if first else ""
-    if delimiter:
-        first = next(filled, None)
+    told = _SEPARATOR_LINE.fullmatch(first[1]) if first else None  # what Excel is told
+    first = next(filled, None) if told else first
     if first is None:
         raise ManifestError(f"{source} holds blank lines only. Needed: a header and at least one row.")
-    delimiter = delimiter or likely_delimiter(first[1], lambda name: column_name(name, known) in known)
+    delimiter = told["delimiter"] if told else _likely_delimiter(first[1], known)
     header = next(csv_rows(chain([first], lines), delimiter))
-    if header.detail:
-        raise ManifestError(f"{source} has no header that can be read: line {header.line}: {header.detail}.")
-    names = [column_name(field, known) for field in header.fields]
+    if header.problem:
+        raise ManifestError(f"{source} has no header that can be read: line {header.line}: {header.problem}.")
+    names = [column_name(field, known) for field in header.values]
 
     def rows(_: Collection[str]) -> Iterator[Row]:
-        for record in csv_rows(lines, delimiter, len(names)):
-            if record.detail:
-                yield Row(record.line, {}, record.detail)
-            elif any(map(str.strip, record.fields)):
-                pairs = zip(names, record.fields, strict=True)
-                yield Row(record.line, {name: field for name, field in pairs if name})
+        for row in csv_rows(lines, delimiter, len(names)):
+            if row.problem:
+                yield Row(row.line, {}, row.problem)
+            elif any(map(str.strip, row.values)):
+                pairs = zip(names, row.values, strict=True)
+                yield Row(row.line, {name: field for name, field in pairs if name})
 
     return OpenTable(source, "csv", tuple(filter(None, names)), frozenset(), rows)
+
+
+def _likely_delimiter(header: str, known: frozenset[str]) -> str:
+    """Return what separates the names in a header: that of `DELIMITERS` which gives most known names, then most."""
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        try:
+            names: list[str] = next(csv.reader([header], delimiter=delimiter), [])
+        except csv.Error:  # longer than a field may be
+            return 0, 0
+        return sum(column_name(name, known) in known for name in names), len(names)
+
+    return max(DELIMITERS, key=fit)
 
 
 def _open_json(source: Path, known: frozenset[str]) -> OpenTable:
     columns: dict[str, None] = {}
     problem, n_sound = "", 0
-    for row in islice(json_rows(source, known), _N_LOOKED_AT):
+    for row in islice(_known_here(json_rows(source), known), _N_LOOKED_AT):
         columns |= dict.fromkeys(row.values)
         problem, n_sound = problem or row.problem, n_sound + (not row.problem)
     if not n_sound:
@@ -184,10 +216,60 @@ def _open_json(source: Path, known: frozenset[str]) -> OpenTable:
             f"{source} is no JSON Lines: none of its first lines is an object that can be read ({problem or 'blank'}). "
             "Needed: one a line."
         )
-    return OpenTable(source, "jsonl", tuple(columns), frozenset(), lambda _: json_rows(source, known))
+    return OpenTable(source, "jsonl", tuple(columns), frozenset(), lambda _: _known_here(json_rows(source), known))
 
 
-# --- paths ------------------------------------------------------------------------------------------------------------
+def _open_parquet(source: Path, known: frozenset[str]) -> OpenTable:
+    names, files, read = open_parquet(source)
+    ours = {name: column_name(name, known) for name in names}
+
+    def rows(wanted: Collection[str]) -> Iterator[Row]:
+        return _known_here(read([name for name in ours if ours[name] and (not wanted or ours[name] in wanted)]), known)
+
+    columns = tuple(ours[name] for name in names if ours[name])
+    return OpenTable(source, "parquet", columns, frozenset(ours[name] for name in files), rows)
+
+
+def _known_here(rows: Iterable[Row], known: frozenset[str]) -> Iterator[Row]:
+    """Yield rows that are no csv's with the names of columns as they are known here, and text that files can hold."""
+    for row in rows:
+        values = {column_name(name, known): value for name, value in row.values.items()}
+        if len(values) < len(row.values):
+            yield Row(row.line, {}, "two of its names differ in case or space only")
+            continue
+        values.pop("", None)
+        problem = row.problem
+        for name, value in values.items():
+            if isinstance(value, str):
+                problem = problem or (f"{shown(name)} holds a NUL character" if "\0" in value else "")
+                values[name] = storable(value)
+        yield Row(row.line, values, problem)
+
+
+# --- names, text and paths --------------------------------------------------------------------------------------------
+
+
+def tidy(text: str) -> str:
+    """Return a name as people mean it: composed (NFC), single spaces, none and nothing invisible around it."""
+    return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split()).strip(_JOINERS)
+
+
+@lru_cache(maxsize=500)  # JSON says its names in every row
+def column_name(name: str, known: frozenset[str]) -> str:
+    """Return what a column is called here: one of `known` where it is that but for case, space and hyphens; or ""."""
+    key = re.sub(r"[\s-]+", "_", tidy(name).lower())
+    return key if key in known else tidy(name)
+
+
+def listed(columns: Collection[str]) -> str:
+    """Return the names of columns as an error lists them."""
+    names = [brief(name, 40) for name in columns]
+    return ", ".join(names[:20] + ["..."] * (len(names) > 20)) or "none"
+
+
+def storable(text: str) -> str:
+    """Return the text without lone surrogates, which no utf-8 file can hold; each becomes U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def inside(folder: Path, value: str, where: str) -> str:
@@ -214,3 +296,37 @@ def inside(folder: Path, value: str, where: str) -> str:
     if len(value) > MAX_PATH:
         raise ManifestError(f"{where}: a path has {len(value):,} characters; allowed: at most {MAX_PATH:,}.")
     return str(folder / posix)
+
+
+def packed_files(root: Path, drops: Counter[str], *needed: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Yield each file that the column `path` of `metadata.csv` in a corpus's folder names, with its row.
+
+    Args:
+        root: the folder, which paths are relative to.
+        drops: counts files that are not there.
+        needed: more columns that the table must have.
+    """
+    for where, row in read_table(root / PACKED_TABLE, "path", "label", *needed):
+        path = Path(inside(root, row["path"], where))
+        if path.is_file():
+            yield path, row
+        else:
+            drops["file of the table is missing"] += 1
+
+
+def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return all files below a folder with one of these endings, in an order that no file system changes.
+
+    Args:
+        root: the folder; hidden ones and those of the system in it are left out, and so are hidden files.
+        suffixes: in lower case.
+    """
+    found = []
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if not _is_the_systems(name)]
+        found += [Path(folder) / name for name in names if not _is_the_systems(name)]
+    return sorted(path for path in found if path.suffix.lower() in suffixes and path.is_file())
+
+
+def _is_the_systems(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..data.built import WORK
-from ..data.rows import storable
 from ..data.shards import Example, shard_name, write_rejected, write_shard
+from ..data.tables import storable
 from ..errors import ManifestError, MissingExtraError, ParallelNetError
 from ..options.tweets import TweetsOptions
 from ..records import write_json, write_text

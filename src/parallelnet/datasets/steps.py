@@ -209,17 +209,15 @@ def read_excluded(path: str | Path) -> frozenset[str]:
         ManifestError: missing, empty, broken, without the column, or with ids that are blank or that a spreadsheet
             rewrote.
     """
-    table = read_table(path, known=("id",))
-    table.require("id")
     ids = set()
-    for index, row in enumerate(table.rows):
+    for where, row in read_table(path, "id", known=("id",)):
         said = "" if row.get("id") is None else original(str(row["id"]).strip())
         ids.add(said)
         if not said:
-            raise ManifestError(f"{table.where(index)} has no id. Mend: delete the row, or name the row to exclude.")
+            raise ManifestError(f"{where} has no id. Mend: delete the row, or name the row to exclude.")
         if isinstance(row["id"], str) and _REWRITTEN.fullmatch(said):
             raise ManifestError(
-                f"{table.where(index)} has id {shown(said)}: a spreadsheet rewrote it and lost digits. "
+                f"{where} has id {shown(said)}: a spreadsheet rewrote it and lost digits. "
                 "Mend: export it from gallery.html again and do not save it in a spreadsheet."
             )
     return frozenset(ids)

@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..data.csv_rows import any_text, csv_rows, read_lines
 from ..data.image_corpora import (
     B_T4SA_SENTIMENTS,
     B_T4SA_SPLITS,
@@ -27,9 +26,9 @@ from ..data.image_corpora import (
     mvsa_lines,
     mvsa_sentiment,
 )
-from ..data.rows import listed
+from ..data.rows import any_text, csv_rows, read_lines
 from ..data.shards import Example
-from ..data.tables import format_of, inside, open_table
+from ..data.tables import format_of, inside, listed, open_table
 from ..errors import ManifestError
 from ..types import SENTIMENTS
 from .steps import is_inside
@@ -266,7 +265,7 @@ class _Texts:
         self._database.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; CREATE TABLE texts (id, text);"
         )
-        rows = (row.fields for row in csv_rows(read_lines(source), ",", 2) if not row.detail)
+        rows = (row.values for row in csv_rows(read_lines(source), ",", 2) if not row.problem)
         pairs = ((int(name), text) for name, text in rows if name.isdecimal() and len(name) < _N_DIGITS)
         with self._database:
             self._database.executemany("INSERT INTO texts VALUES (?, ?)", pairs)

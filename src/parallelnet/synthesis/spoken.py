@@ -16,12 +16,24 @@ Decisions, where no source says what is right (looked at in the real tweets of M
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal
 
-from .mending import mend
+# Two Latin-1 signs that are one GBK character: punctuation (row A1), letters with accents (A8), Cyrillic (A7), kana
+# (A4, A5), a dash. No text that means Latin-1 has them side by side; "¡¿", "¡«", "¡ú", which Spanish has, are left out.
+_GBK_PAIR = re.compile(
+    "¡[\xa2-\xaa\xac-\xbe]|¨[\xa1-\xba]|§[\xa1-\xa6\xa8-\xc1\xd1-\xf1]|[¤¥][\xa1-\xa3\xa6-\xbf\xc0-\xf6](?![a-z])"
+    "|(?<= )¨C(?= )"
+)
+# Chinese has no such tell-tale but its length: no Western word has six letters with accents in a row, save "éééééé".
+_GBK_RUN = re.compile(r"[\x81-\xff]{6,}")
+_LATIN_1 = re.compile(r"[\x00-\xff]*")
+_ENTITY = re.compile(r"&(amp|lt|gt|quot|apos|nbsp|#\d{1,7}|#x[0-9a-fA-F]{1,6})(?![A-Za-z0-9]);?")
+_HARMLESS = str.maketrans({"\u00a0": " ", "\r": "\n"})
 
 _LINK = re.compile(r"(?:https?://|www\.|pic\.twitter\.com/|t\.co/)[^\s\"'<>\uff09」】、。]*", re.IGNORECASE)
 _CUT_LINK = re.compile(
@@ -57,7 +69,8 @@ _EMOTICON = re.compile(
 _VARIANTS = "\ufe0e\ufe0f"  # text or picture: invisible
 _NO_EMOJI = "©®™"  # signs, though Unicode lists them
 _SKIN = re.compile(r"_(?:light|medium-light|medium|medium-dark|dark)_skin_tone")
-_SIGNS = {  # what stands for a word, with the words; the engine would leave it out or spell it
+_REPLACED = {  # one after the other, whatever the case
+    # what stands for a word, with the words; the engine would leave it out or spell it
     r"(?<!\w)w/o(?!\w)": " without ",
     r"(?<!\w)w/(?=\s|\w)": " with ",
     r"(?<!\S)w(?=\s)": " with ",
@@ -68,13 +81,14 @@ _SIGNS = {  # what stands for a word, with the words; the engine would leave it 
     r"(?<![+\w])\+(?=\s|\d)|(?<=\d)\+": " plus ",
     r"(?<=\s)=(?=\s)": " equals ",
     r"[™®©℠]": " ",
+    r"\s+": " ",  # or the search for pauses would take the square of a run of spaces
+    r" [-\u2013—|•·~]+ |[—\u2013]+|-{2,}|[|•]": ", ",  # pauses
+    r"(?-i:(?<=[a-z])\?+(?=[a-z]))": "",  # a letter that an encoding did not have: se?or
+    # the end of a sentence, or of a part of it, without the space that should follow
+    r"(?-i:(?<=[^\W\d_])[,;!:]+(?=[^\W\d_])|(?<=[^\W_])\?+(?=[A-Z])|(?<=\w\w)\.(?=[A-Z][a-z])"
+    r"|(?<=\w)(?:\.\.+|…)(?=\w))": r"\g<0> ",
 }
-_SIGN_WORDS = [(re.compile(pattern, re.IGNORECASE), words) for pattern, words in _SIGNS.items()]
-_PAUSE = re.compile(r" [-\u2013—|•·~]+ |[—\u2013]+|-{2,}|[|•]")
-_CLOSE = re.compile(  # the end of a sentence, or of a part of it, without the space that should follow
-    r"(?<=[^\W\d_])[,;!:]+(?=[^\W\d_])|(?<=[^\W_])\?+(?=[A-Z])|(?<=\w\w)\.(?=[A-Z][a-z])|(?<=\w)(?:\.\.+|…)(?=\w)"
-)
-_LOST = re.compile(r"(?<=[a-z])\?+(?=[a-z])")  # a letter that an encoding did not have: se?or
+_REPLACEMENTS = [(re.compile(pattern, re.IGNORECASE), words) for pattern, words in _REPLACED.items()]
 _CURRENCY = "$£€¥₹"
 _ENDING = ".,;:!?…。、،؟؛।"  # full-width signs are plain ones by then
 _ENDS = re.compile(f"[{_ENDING}]+")
@@ -108,14 +122,11 @@ def clean_for_speech(text: str, *, emoji: Literal["name", "drop"] = "name") -> s
         return ""
     text = _emoticons(text, emoji)
     text = _emoji(text, emoji)
-    text = _MENTION.sub(lambda found: f" {_name(found[1])}", text)
+    # A user's name as it is spoken: `taylor_swift13` -> taylor swift.
+    text = _MENTION.sub(lambda found: f" {_words(found[1].rstrip('0123456789_') or found[1])}", text)
     text = _spoken_tags(text)
-    for pattern, words in _SIGN_WORDS:
+    for pattern, words in _REPLACEMENTS:
         text = pattern.sub(words, text)
-    text = " ".join(text.split())  # or a search for pauses would take the square of a run of spaces
-    text = _PAUSE.sub(", ", text)
-    text = _LOST.sub("", text)
-    text = _CLOSE.sub(r"\g<0> ", text)
     return _tidy(_speakable(unicodedata.normalize("NFKC", text))).rstrip(",;:")
 
 
@@ -139,11 +150,6 @@ def _without_addresses(text: str) -> str:
         at = found.end()
     replied = _REPLIED.match(text, at)
     return " ".join(_RETWEET.sub(" ", text[replied.end() if replied else at :]).split())
-
-
-def _name(user: str) -> str:
-    """Return a user's name as it is spoken: `taylor_swift13` -> taylor swift."""
-    return _words(user.rstrip("0123456789_") or user)
 
 
 def _words(joined: str) -> str:
@@ -217,19 +223,15 @@ def _speakable(text: str) -> str:
     kept: list[str] = []
     n_marks = 0
     for at, sign in enumerate(text):
-        kind = unicodedata.category(sign)
+        kind, in_word = unicodedata.category(sign), bool(kept) and kept[-1] != " "
         n_marks = n_marks + 1 if kind[0] == "M" else 0
         if kind in ("Cf", "Cn") or sign in _VARIANTS:
-            if at in joined:
-                kept.append(sign)
+            kept += sign * (at in joined)
         elif kind[0] == "M":
-            if n_marks <= _MAX_MARKS and kept and kept[-1] != " ":
-                kept.append(sign)
+            kept += sign * (in_word and n_marks <= _MAX_MARKS)
         elif kind[0] in "LN" or sign in _KEPT:
             kept.append(sign)
-        elif sign == "*" and kept and kept[-1] != " " and text[at + 1 : at + 2].strip():
-            continue  # f***ing: one word
-        else:
+        elif not (sign == "*" and in_word and text[at + 1 : at + 2].strip()):  # f***ing: one word
             kept.append(" ")
     return "".join(kept)
 
@@ -239,11 +241,10 @@ def _tidy(text: str) -> str:
     words: list[str] = []
     for token in text.split():
         core = token.strip("'-%°" + _ENDING + _CURRENCY)
-        if not any(sign.isalnum() for sign in core):
-            if words and not _ENDS.search(words[-1][-1]):
-                words[-1] += _end(token.replace("?", ""))
-            continue
-        words.append(_token(token, core))
+        if any(sign.isalnum() for sign in core):
+            words.append(_token(token, core))
+        elif words and not _ENDS.search(words[-1][-1]):
+            words[-1] += _end(token.replace("?", ""))
     return " ".join(words)
 
 
@@ -252,29 +253,56 @@ def _token(token: str, core: str) -> str:
     before, after = token[:start], token[start + len(core) :]
     sign = before[-1:] if core[0].isdigit() and before[-1:] in "-" + _CURRENCY else ""
     unit = after[:1] if core[-1].isdigit() and after[:1] in "%°" + _CURRENCY else ""
-    core = _ENDS.sub(lambda found: found[0][0] if len(found[0]) > 1 else found[0], core)
+    core = _ENDS.sub(lambda found: found[0][0], core)
     return f"{sign}{_shortened(core)}{unit}{_end(after)}"
 
 
 def _end(signs: str) -> str:
     """Return the one sign of punctuation that stands for several."""
     found = _ENDS.search(signs)
-    if found is None:
-        return ""
-    marks = found[0]
-    if marks.startswith("?"):  # "?!" is asked
-        return "?"
-    if "!" in marks:
+    marks = found[0] if found else ""
+    if "!" in marks and marks[0] != "?":  # "?!" is asked
         return "!"
-    return "..." if marks.startswith(("..", "…")) else marks[0]
+    return "..." if marks.startswith(("..", "…")) else marks[:1]
 
 
 def _shortened(word: str) -> str:
     word = _LAUGHTER.sub(r"\1\1\1", word)
-    if not _RUN.search(word):
-        return word
     single = _RUN.sub(r"\1", word)
     return single if single.lower() in _SINGLE else _RUN.sub(r"\1\1", word)
+
+
+# --- encodings --------------------------------------------------------------------------------------------------------
+
+
+def mend(text: str) -> str:
+    """Return the text as it was meant: GBK read as Latin-1, UTF-8 read as anything else, entities, curled quotes.
+
+    Entities are replaced up to twice (`&amp;amp;` stands in real tables), also where their semicolon was cut off.
+    A text that is not broken comes back with straight quotes and composed letters.
+    """
+    import ftfy
+
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of an emoji, joined or replaced
+    text = _from_gbk(text)
+    for _ in range(2):
+        text = _ENTITY.sub(lambda found: html.unescape(f"&{found[1]};"), text)
+    return ftfy.fix_text(text, unescape_html=False, explain=False, normalization="NFC").translate(_HARMLESS)
+
+
+def _from_gbk(text: str) -> str:
+    if text.isascii() or not _LATIN_1.fullmatch(text):
+        return text
+    content, run = text.encode("latin-1"), _GBK_RUN.search(text)
+    if _GBK_PAIR.search(text):  # one row has one encoding; what was cut in the middle of a character is left out
+        return content.decode("gb18030", "ignore")
+    if run is not None and len(set(run[0])) >= 4:
+        with suppress(UnicodeDecodeError):
+            content.decode("utf-8")
+            return text
+        with suppress(UnicodeDecodeError):
+            return content.decode("gbk")
+    return text
 
 
 # --- language ---------------------------------------------------------------------------------------------------------

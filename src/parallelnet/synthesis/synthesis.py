@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +23,12 @@ _PROGRAM = Path(__file__).with_name("synthesis_child.py")
 _START_TIMEOUT_S = 60.0
 _TIMEOUT_S = 120.0  # of an utterance: far beyond any, so that no busy machine loses a row
 _GRACE_S = 10.0  # that the process has beyond its own limit before it is taken for dead
-_READ_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """What came back: int16 samples, their rate, and (character position, start in s, end in s) in order of time."""
+class Rendering(NamedTuple):
+    """What came back: float32 samples, their rate, and (character position, start in s, end in s) in order of time."""
 
-    samples: npt.NDArray[np.int16]
+    waveform: npt.NDArray[np.float32]
     sample_rate_hz: int
     marks: tuple[tuple[int, float, float], ...]
 
@@ -48,33 +44,26 @@ class SynthesisProcess:
     its own. The process ends with its owner.
     """
 
-    def __init__(self, engine: str, start: Mapping[str, Any], *, timeout_s: float = _TIMEOUT_S) -> None:
-        """Prepare; the process starts with the first use.
+    def __init__(self, engine: str, start: Mapping[str, Any], timeout_s: float = _TIMEOUT_S) -> None:
+        """Start the process, and learn the library's `version`.
 
         Args:
             engine: `espeak-ng` or `flite`, also for error texts.
             start: what its class in `synthesis_child.py` is made from.
             timeout_s: seconds after which an utterance is given up.
+
+        Raises:
+            InputError: the library cannot be loaded.
         """
         self._engine, self._start, self._timeout_s = engine, dict(start), timeout_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        self._version = ""
+        self.version = ""
+        self._running()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self._engine, self._start, self._timeout_s)
-
-    @property
-    def version(self) -> str:
-        """The library's version.
-
-        Raises:
-            InputError: the library cannot be loaded.
-        """
-        with self._lock:
-            self._running()
-        return self._version
+        return type(self), (self._engine, self._start, self._timeout_s)
 
     def speak(self, text: str, voice: str, *, rate: float = 0, pitch: int = -1) -> Rendering:
         """Return what is spoken.
@@ -93,20 +82,15 @@ class SynthesisProcess:
         if "refused" in head:
             raise InputError(f"{self._engine} {head['refused']}.")
         marks = tuple((int(at), float(start), float(end)) for at, start, end in head["marks"])
-        return Rendering(np.frombuffer(samples, np.int16), int(head["sample_rate_hz"]), marks)
-
-    def close(self) -> None:
-        """End the process; a later call starts another."""
-        with self._lock:
-            self._forget()
+        waveform = np.frombuffer(samples, np.int16).astype(np.float32) / np.float32(32_768)
+        return Rendering(waveform, int(head["sample_rate_hz"]), marks)
 
     def _ask(self, line: bytes) -> tuple[dict[str, Any], bytes] | None:
         process = self._running()
         assert process.stdin is not None
         try:
             process.stdin.write(line)
-            process.stdin.flush()
-            return _received(process, self._timeout_s + _GRACE_S)
+            return _received(self._answers, self._timeout_s + _GRACE_S)
         except (OSError, EOFError):
             self._forget()
             return None
@@ -115,24 +99,26 @@ class SynthesisProcess:
         if self._process is not None and self._owner == os.getpid():
             return self._process
         self._forget()
-        start = json.dumps({self._engine: self._start})
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_PROGRAM), start],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what libraries complain of; what matters comes as an answer
-            bufsize=0,
-        )
+        self._answers, writing = Pipe(duplex=False)
+        with writing:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps({self._engine: self._start})],
+                stdin=subprocess.PIPE,
+                stdout=writing.fileno(),
+                stderr=subprocess.DEVNULL,  # what libraries complain of; what matters comes as an answer
+                bufsize=0,
+            )
+        self._process, self._owner = process, os.getpid()
+        self._ending = weakref.finalize(self, _end, process, self._answers, self._owner)
         try:
-            head, _ = _received(process, _START_TIMEOUT_S)
+            head, _ = _received(self._answers, _START_TIMEOUT_S)
         except (OSError, EOFError):
-            _end(process, os.getpid())
+            self._forget()
             raise SynthesisError(f"The process of {self._engine} could not be started.") from None
         if "refused" in head:
-            _end(process, os.getpid())
+            self._forget()
             raise InputError(f"{self._engine} cannot be used: {head['refused']}.")
-        self._process, self._owner, self._version = process, os.getpid(), head["version"]
-        self._ending = weakref.finalize(self, _end, process, self._owner)
+        self.version = head["version"]
         return process
 
     def _forget(self) -> None:
@@ -141,40 +127,24 @@ class SynthesisProcess:
             self._process = None
 
 
-def _again(engine: str, start: Mapping[str, Any], timeout_s: float) -> SynthesisProcess:
-    return SynthesisProcess(engine, start, timeout_s=timeout_s)
-
-
-def _received(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[dict[str, Any], bytes]:
+def _received(answers: Connection, timeout_s: float) -> tuple[dict[str, Any], bytes]:
     """Return an answer: its head and its bytes.
 
     Raises:
         EOFError: the process ended first, or did not answer in time.
     """
-    assert process.stdout is not None
-    stream, data, deadline = process.stdout.fileno(), bytearray(), time.monotonic() + timeout_s
-    head: dict[str, Any] | None = None
-    end = 0
-    while head is None or len(data) < end:
-        if not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise EOFError
-        part = os.read(stream, _READ_BYTES)
-        if not part:
-            raise EOFError
-        data += part
-        if head is None and b"\n" in data:
-            at = data.index(b"\n") + 1
-            head = json.loads(data[:at])
-            end = at + int(head["n_bytes"])
-    return head, bytes(data[at:end])
+    if not answers.poll(timeout_s):
+        raise EOFError
+    head, _, content = answers.recv_bytes().partition(b"\n")
+    return json.loads(head), content
 
 
-def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+def _end(process: subprocess.Popen[bytes], answers: Connection, owner: int) -> None:
     """End a process of ours; in a copy of its owner, only let go of it."""
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
+    assert process.stdin is not None
+    for stream in (process.stdin, answers):
+        with contextlib.suppress(OSError):
+            stream.close()
     if os.getpid() != owner:
         process.returncode = 0  # not ours to wait for
         return

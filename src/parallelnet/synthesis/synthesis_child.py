@@ -4,7 +4,8 @@ Started by `synthesis.py` by its path, with the standard library alone, so that 
 holds no thread of anybody else. A copy per utterance, because espeak-ng repeats itself only in a process that has not
 spoken yet, and because a library of C may crash on what people write: then one copy is lost, and one row.
 
-Input: one JSON object a line. Output for each: one JSON line with `n_bytes`, then as many bytes of 16-bit samples.
+Input: one JSON object a line. Output for each: 4 bytes with its length, as `multiprocessing.connection` has it, then a
+line of JSON and 16-bit samples.
 espeak-ng is under the GPL 3: it is loaded here, in a process of its own, and only where the user installed it.
 """
 
@@ -19,23 +20,15 @@ import select
 import signal
 import sys
 import time
-from itertools import pairwise
-from typing import Any, Protocol
+from itertools import count, pairwise, takewhile
+from typing import Any
 
 _PIPE_BYTES = 1 << 20
 _LOOK_S = 2.0  # between looks whether whoever started us is still there
 
 
-class Library(Protocol):
-    """What a library of speech is to this program."""
-
-    version: str
-
-    def speak(
-        self, text: str, voice: str, rate: float, pitch: int
-    ) -> tuple[int, list[tuple[int, float, float]], bytes]:
-        """Return the sample rate, (character position, start in s, end in s) of what was spoken, and the samples."""
-        ...
+Speech = tuple[int, list[tuple[int, float, float]], bytes]
+"""Sample rate in Hz, (character position, start in s, end in s) of what was spoken, and the 16-bit samples."""
 
 
 class RefusedError(Exception):
@@ -80,16 +73,14 @@ class Espeak:
         self._library.espeak_ListVoices(None)  # read once here instead of once in every copy: saves it 10 ms
         self.version = self._library.espeak_Info(None).decode()
 
-    def speak(
-        self, text: str, voice: str, rate: float, pitch: int
-    ) -> tuple[int, list[tuple[int, float, float]], bytes]:
-        """See `Library`."""
+    def speak(self, text: str, voice: str, rate: float, pitch: int) -> Speech:
+        """Return what is spoken; a rate of 0 and a pitch of -1 are the library's own."""
         library, samples, words, ends = self._library, bytearray(), [], []
 
         def receive(wave: Any, n_samples: int, events: Any) -> int:
             if wave and n_samples > 0:
                 samples.extend(ctypes.string_at(wave, 2 * n_samples))
-            for event in iter_events(events):
+            for event in takewhile(lambda event: event.type, map(events.__getitem__, count())):  # the last is of type 0
                 if event.type == _WORD:
                     words.append((event.text_position - 1, event.sample))
                 elif event.type == _END:
@@ -114,23 +105,11 @@ class Espeak:
         data = text.encode()
         if library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 0, 0, _UTF8, None, None) != 0:
             raise RefusedError("could not speak it")
-        n_samples = len(samples) // 2
-        marks = []
-        borders = sorted({start for _, start in words} | set(ends) | {n_samples})
-        after = dict(pairwise(borders))
-        for position, start in words:
-            end = min(after.get(start, n_samples), n_samples)
-            if start < end:
-                marks.append((position, start / self._rate_hz, end / self._rate_hz))
-        return self._rate_hz, marks, bytes(samples)
-
-
-def iter_events(events: Any) -> Any:
-    """Yield the events of an array that ends with one of type 0."""
-    at = 0
-    while events[at].type:
-        yield events[at]
-        at += 1
+        n_samples, rate_hz = len(samples) // 2, self._rate_hz
+        after = dict(pairwise(sorted({start for _, start in words} | set(ends) | {n_samples})))
+        spans = [(at, start, min(after.get(start, n_samples), n_samples)) for at, start in words]
+        marks = [(at, start / rate_hz, end / rate_hz) for at, start, end in spans if start < end]
+        return rate_hz, marks, bytes(samples)
 
 
 # --- flite ------------------------------------------------------------------------------------------------------------
@@ -184,10 +163,8 @@ class Flite:
         real = os.path.basename(os.path.realpath(_loaded(library)))  # noqa: PTH119
         self.version = real.partition(".so.")[2] or real
 
-    def speak(
-        self, text: str, voice: str, rate: float, pitch: int
-    ) -> tuple[int, list[tuple[int, float, float]], bytes]:
-        """See `Library`; the rate is a factor here, and ASCII is all it reads."""
+    def speak(self, text: str, voice: str, rate: float, pitch: int) -> Speech:
+        """Return what is spoken; the rate is a factor here, and ASCII is all it reads."""
         flite = self._library
         if voice not in self._voices:
             raise RefusedError(f"has no voice {voice!r}")
@@ -196,22 +173,18 @@ class Flite:
         utterance = flite.flite_synth_text(text.encode("ascii"), self._voices[voice])
         if not utterance:
             raise RefusedError("could not speak it")
-        wave = flite.utt_wave(utterance).contents
-        marks = []
-        at = 0
+        wave, marks, at = flite.utt_wave(utterance).contents, [], 0
         token = flite.relation_head(flite.utt_relation(utterance, b"Token"))
         while token:
             name = flite.ffeature_string(token, b"name").decode("ascii", "replace")
             found = text.find(name, at)
-            word = flite.item_daughter(token)
-            while word and found >= 0:
-                start = flite.ffeature_float(word, _FIRST_PHONE)
-                end = flite.ffeature_float(word, _LAST_PHONE)
-                if start < end:
-                    marks.append((found, start, end))
+            word = flite.item_daughter(token) if found >= 0 else None
+            while word:
+                marks.append((found, flite.ffeature_float(word, _FIRST_PHONE), flite.ffeature_float(word, _LAST_PHONE)))
                 word = flite.item_next(word)
             at = found + len(name) if found >= 0 else at
             token = flite.item_next(token)
+        marks = [mark for mark in marks if mark[1] < mark[2]]
         return wave.sample_rate, marks, ctypes.string_at(wave.samples, 2 * wave.num_samples)
 
 
@@ -227,16 +200,20 @@ def _loaded(library: str) -> str:
 # --- one copy an utterance --------------------------------------------------------------------------------------------
 
 
-def _answer(library: Library, request: dict[str, Any]) -> bytes:
+def _message(head: dict[str, Any], content: bytes = b"") -> bytes:
+    message = json.dumps(head).encode() + b"\n" + content
+    return len(message).to_bytes(4, "big") + message
+
+
+def _answer(library: Any, request: dict[str, Any]) -> bytes:
     try:
         rate_hz, marks, samples = library.speak(request["text"], request["voice"], request["rate"], request["pitch"])
     except RefusedError as refused:
-        return json.dumps({"refused": str(refused), "n_bytes": 0}).encode() + b"\n"
-    head = {"sample_rate_hz": rate_hz, "marks": marks, "n_bytes": len(samples)}
-    return json.dumps(head).encode() + b"\n" + samples
+        return _message({"refused": str(refused)})
+    return _message({"sample_rate_hz": rate_hz, "marks": marks}, samples)
 
 
-def _by_a_copy(library: Library, request: dict[str, Any]) -> bytes:
+def _by_a_copy(library: Any, request: dict[str, Any]) -> bytes:
     """Return the answer of a fresh copy of this process, or what happened to it."""
     reading, writing = os.pipe()
     with contextlib.suppress(ImportError, AttributeError, OSError):
@@ -255,34 +232,31 @@ def _by_a_copy(library: Library, request: dict[str, Any]) -> bytes:
         finally:
             os._exit(status)
     os.close(writing)
-    parts, deadline, late = [], time.monotonic() + request["timeout_s"], False
-    while True:
-        ready, _, _ = select.select([reading], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            os.kill(pid, signal.SIGKILL)
-            late = True
-            break
-        part = os.read(reading, _PIPE_BYTES)
-        if not part:
-            break
-        parts.append(part)
+    answer, part, deadline = b"", b"-", time.monotonic() + request["timeout_s"]
+    late = False
+    while part and not late:
+        late = not select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0]
+        part = b"" if late else os.read(reading, _PIPE_BYTES)
+        answer += part
+    if late:
+        os.kill(pid, signal.SIGKILL)
     os.close(reading)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if late:
-        why = f"took longer than {request['timeout_s']:g} s"
-    elif status < 0:
-        why = f"crashed ({signal.Signals(-status).name})"
-    elif status > 0:
-        why = "failed"
-    else:
-        return b"".join(parts)
-    return json.dumps({"refused": why, "n_bytes": 0}).encode() + b"\n"
+        return _message({"refused": f"took longer than {request['timeout_s']:g} s"})
+    if status < 0:
+        return _message({"refused": f"crashed ({signal.Signals(-status).name})"})
+    return _message({"refused": "failed"}) if status else answer
 
 
-def _serve(library: Library) -> None:
-    out, parent, waiting = sys.stdout.buffer, os.getppid(), b""
-    out.write(json.dumps({"version": library.version, "n_bytes": 0}).encode() + b"\n")
-    out.flush()
+def _say(message: bytes) -> None:
+    sys.stdout.buffer.write(message)
+    sys.stdout.buffer.flush()
+
+
+def _serve(library: Any) -> None:
+    parent, waiting = os.getppid(), b""
+    _say(_message({"version": library.version}))
     while os.getppid() == parent:  # a copy of whoever started us may hold our input open after its end
         if not select.select([0], [], [], _LOOK_S)[0]:
             continue
@@ -291,19 +265,17 @@ def _serve(library: Library) -> None:
             return
         *lines, waiting = (waiting + part).split(b"\n")
         for line in lines:
-            out.write(_by_a_copy(library, json.loads(line)))
-            out.flush()
+            _say(_by_a_copy(library, json.loads(line)))
 
 
 def main() -> None:
     """Load the library that the JSON of the first argument names, then answer until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us decides when to end
     start = json.loads(sys.argv[1])
-    library: Library
     try:
-        library = Espeak(**start["espeak-ng"]) if "espeak-ng" in start else Flite(**start["flite"])
+        library: Any = Espeak(**start["espeak-ng"]) if "espeak-ng" in start else Flite(**start["flite"])
     except (OSError, AttributeError, RefusedError) as error:
-        sys.stdout.buffer.write(json.dumps({"refused": str(error), "n_bytes": 0}).encode() + b"\n")
+        _say(_message({"refused": str(error)}))
         return
     gc.collect()
     gc.freeze()  # or the first collection in a copy would write to every page that it shares

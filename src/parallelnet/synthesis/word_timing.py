@@ -1,10 +1,11 @@
-"""From what an engine says of its words to a time for each word of the text that it was given."""
+"""What an engine gives back: speech, and from what the engine says of its words a time for each word of the text."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -17,14 +18,25 @@ QUIET = 10 ** (-60 / 20)  # of full scale: what an engine puts into a pause is b
 _DECIMALS = 4  # 0.1 ms: two samples at 16 kHz
 
 
-def word_starts(text: str) -> list[int]:
-    """Return the position of the first character of each word (what stands between white space)."""
-    return [found.start() for found in re.finditer(r"\S+", text)]
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A text as it was spoken.
+
+    Attributes:
+        waveform: mono float32 `[n_samples]` in [-1, 1].
+        sample_rate_hz: the engine's own.
+        word_times: (word, start in s, end in s) of each word of the text (what stands between white space); empty
+            where the engine does not say.
+    """
+
+    waveform: npt.NDArray[np.float32]
+    sample_rate_hz: int
+    word_times: tuple[tuple[str, float, float], ...]
 
 
 def marks_of_words(text: str, spoken: Iterable[tuple[int, float, float]]) -> list[Mark]:
     """Return marks for pieces that an engine gives by their character position; before the first word: the first."""
-    starts = word_starts(text)
+    starts = [found.start() for found in re.finditer(r"\S+", text)]
     return [(max(0, bisect_right(starts, at) - 1), start_s, end_s) for at, start_s, end_s in spoken]
 
 
@@ -40,11 +52,10 @@ def without_pauses(marks: Iterable[Mark], waveform: npt.NDArray[np.float32], sam
     ended: list[Mark] = []
     for word, start_s, end_s in marks:
         first, last = round(start_s * sample_rate_hz), round(end_s * sample_rate_hz)
-        at = int(np.searchsorted(loud, last)) - 1  # the last loud sample before the end
-        if at >= 0 and loud[at] >= first:
-            ended.append((word, start_s, min(end_s, (int(loud[at]) + 1) / sample_rate_hz)))
-        else:
-            ended.append((word, start_s, end_s))
+        before = loud[: int(np.searchsorted(loud, last))]
+        if len(before) and before[-1] >= first:
+            end_s = min(end_s, (int(before[-1]) + 1) / sample_rate_hz)
+        ended.append((word, start_s, end_s))
     return ended
 
 
@@ -65,26 +76,20 @@ def word_times(words: Sequence[str], marks: Iterable[Mark], duration_s: float) -
     for word, start_s, end_s in marks:
         start, end = spans.get(word, (start_s, end_s))
         spans[word] = min(start, start_s), max(end, end_s)
-    if not spans:
-        return ()
     known = sorted(spans)
-    first_of = [0, *known[1:]]  # each known word with those after it that have no mark; the first with those before
+    # Each known word with those after it that have no mark; the first with those before, too.
+    firsts = [0, *known[1:], len(words)]
     times: list[tuple[str, float, float]] = []
     before_s = 0.0
-    for place, (known_word, first) in enumerate(zip(known, first_of, strict=True)):
-        after = first_of[place + 1] if place + 1 < len(known) else len(words)
-        start_s, end_s = spans[known_word]
+    for place, number in enumerate(known):
+        start_s, end_s = spans[number]
         if place + 1 < len(known):  # a word that comes back later (an engine may) must not swallow the next one
             end_s = min(end_s, spans[known[place + 1]][0])
         start_s = min(max(start_s, before_s), duration_s)
-        end_s = min(max(end_s, start_s), duration_s)
-        shares = np.cumsum([0, *(max(1, sum(map(str.isalnum, word))) for word in words[first:after])])
-        borders = start_s + (end_s - start_s) * shares / shares[-1]
-        for spelt, (left, right) in zip(words[first:after], pairwise(borders), strict=True):
-            times.append((spelt, _rounded(left, duration_s), _rounded(right, duration_s)))
-        before_s = end_s
+        before_s = min(max(end_s, start_s), duration_s)
+        group = words[firsts[place] : firsts[place + 1]]
+        shares = np.cumsum([0, *(max(1, sum(map(str.isalnum, word))) for word in group)])
+        borders_s = start_s + (before_s - start_s) * shares / shares[-1]
+        edges = [min(round(float(edge_s), _DECIMALS), duration_s) for edge_s in borders_s]
+        times += [(word, *edge) for word, edge in zip(group, pairwise(edges), strict=True)]
     return tuple(times)
-
-
-def _rounded(time_s: float, duration_s: float) -> float:
-    return min(round(float(time_s), _DECIMALS), duration_s)

@@ -49,8 +49,7 @@ def transcribe(waveform: audio.Waveform, *, engine: str = "pocketsphinx", model:
         OptionError: no such engine, or a model for an engine that takes none.
         MissingExtraError: the engine's packages are not installed.
     """
-    _refuse_silence(waveform)
-    return _engine(engine, model).transcribe(waveform)
+    return _engine(waveform, engine, model).transcribe(waveform)
 
 
 def align(waveform: audio.Waveform, text: str, *, engine: str = "pocketsphinx", model: str | None = None) -> Alignment:
@@ -61,28 +60,22 @@ def align(waveform: audio.Waveform, text: str, *, engine: str = "pocketsphinx", 
     the tokens joined by blanks.
 
     Args:
-        waveform: mono float32 `[n_samples]` at 16 kHz, as `audio.read` gives.
+        waveform: as for `transcribe`; so are `engine` and `model`, and what else is raised.
         text: what is spoken.
-        engine: a name in `STT_ENGINES`.
-        model: of the whisper engine: a folder, or a name that faster-whisper downloads.
+        engine: see above.
+        model: see above.
 
     Raises:
         InputError: the text is empty, or does not fit the sound (the message says how badly and what was heard
-            instead); no speech found; the model cannot be had.
-        OptionError: no such engine, or a model for an engine that takes none.
-        MissingExtraError: the engine's packages are not installed.
+            instead).
     """
     tokens(text)
-    _refuse_silence(waveform)
-    return _engine(engine, model).align(waveform, text)
+    return _engine(waveform, engine, model).align(waveform, text)
 
 
-def _engine(name: str, model: str | None) -> Engine:
+def _engine(waveform: audio.Waveform, name: str, model: str | None) -> Engine:
+    if audio.is_silent(waveform):
+        raise InputError("No speech found: the recording is digital silence. Mend: record it again.")
     if name not in STT_ENGINES:
         raise unknown("speech engine", name, STT_ENGINES, "--stt")
     return STT_ENGINES[name](model)
-
-
-def _refuse_silence(waveform: audio.Waveform) -> None:
-    if audio.is_silent(waveform):
-        raise InputError("No speech found: the recording is digital silence. Mend: record it again.")

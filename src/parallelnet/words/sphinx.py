@@ -10,6 +10,7 @@ side of them stands).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, count, takewhile
@@ -20,8 +21,7 @@ import numpy.typing as npt
 
 from .. import audio
 from ..errors import InputError, MissingExtraError, OptionError
-from .alignment import Alignment, Word, quoted, tokens, units
-from .spelling import plain, pronounce, spoken
+from .alignment import Alignment, Word, plain, pronounce, quoted, spoken, tokens, units
 
 FRAME_HZ = 100  # frames a second
 MAX_LOSS = 2.5  # nats a frame over all words: above, the text is refused
@@ -43,7 +43,7 @@ _SHIFT = 2.0**10  # scores of the phone search are kept in units of 2**10 (SENSC
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    name: str
+    name: str  # without the number of its variant: `are(2)` is `are`
     start: int  # frames
     end: int  # first frame after it
     nats: float  # acoustic log score against the best senone of each frame, at most 0
@@ -60,9 +60,8 @@ class Fit:
 
     Attributes:
         units: the words of the text.
-        segments: of each unit `(first frame, frame after the last)`; None where the alignment broke off.
-        reached: how many units the search got to.
-        losses: nats a frame of each unit, lower is better; empty where it broke off.
+        segments: of each unit that the search got to `(first frame, frame after the last)`.
+        losses: nats a frame of each unit, lower is better; empty where the alignment broke off.
         missed: part of the speech frames outside all units.
         speech_s: seconds of speech, whatever is said.
         guessed: units whose pronunciation was guessed.
@@ -70,8 +69,7 @@ class Fit:
     """
 
     units: tuple[str, ...]
-    segments: tuple[tuple[int, int], ...] | None
-    reached: int
+    segments: tuple[tuple[int, int], ...]
     losses: tuple[float, ...]
     missed: float
     speech_s: float
@@ -81,10 +79,8 @@ class Fit:
     @property
     def loss(self) -> float:
         """The loss of all units, nats a frame."""
-        if self.segments is None:
-            return math.inf
         n_frames = [end - start for start, end in self.segments]
-        return float(np.average(self.losses, weights=n_frames))
+        return float(np.average(self.losses, weights=n_frames)) if self.losses else math.inf
 
     @property
     def matched(self) -> float:
@@ -117,7 +113,7 @@ class PocketSphinx:
     def transcribe(self, waveform: audio.Waveform) -> Alignment:
         """Return the words that are heard, English only; see `words.transcribe`."""
         heard = self._heard(waveform)
-        words = _words([_base(segment.name) for segment in heard], [(s.start, s.end) for s in heard], len(waveform))
+        words = _words([segment.name for segment in heard], [(s.start, s.end) for s in heard], len(waveform))
         if not words:
             raise InputError("No speech found: no word was recognised. Mend: louder, longer or clearer speech.")
         probs = np.average([s.prob for s in heard], weights=[s.end - s.start for s in heard])
@@ -128,21 +124,20 @@ class PocketSphinx:
         fit = self.fit(waveform, text)
         if fit.speech_s < MIN_SPEECH_S:
             raise InputError(f"No speech found to align the text to: {fit.speech_s:.2f} s of it. Mend: another file.")
-        if fit.segments is None or fit.loss > MAX_LOSS or fit.matched < MIN_MATCHED:
+        if fit.loss > MAX_LOSS or fit.matched < MIN_MATCHED:
             raise InputError(self._misfit(waveform, fit))
         unmatched = [unit for unit, loss in zip(fit.units, fit.losses, strict=True) if loss > MAX_WORD_LOSS]
-        warnings = []
-        if unmatched:
-            share = f"{len(unmatched)} of {len(fit.units)} words"
-            warnings.append(f"The sound does not bear out {share}: {quoted(unmatched)}.")
-        if fit.missed > MAX_MISSED:
-            warnings.append(f"The text covers {1 - fit.missed:.0%} of the speech; the rest stands between its words.")
-        if fit.guessed:
-            warnings.append(f"Not in the dictionary, pronunciation guessed: {quoted(list(fit.guessed))}.")
-        if fit.foreign:
-            warnings.append(f"Not English, counted to the word beside it: {quoted(list(fit.foreign))}.")
-        words = _words(list(fit.units), list(fit.segments), len(waveform))
-        return Alignment(words, self.name, None, fit.matched, tuple(warnings))
+        share = f"{len(unmatched)} of {len(fit.units)} words"
+        warnings = {
+            f"The sound does not bear out {share}: {quoted(unmatched)}.": bool(unmatched),
+            f"The text covers {1 - fit.missed:.0%} of the speech; the rest stands between its words.": (
+                fit.missed > MAX_MISSED
+            ),
+            f"Not in the dictionary, pronunciation guessed: {quoted(fit.guessed)}.": bool(fit.guessed),
+            f"Not English, counted to the word beside it: {quoted(fit.foreign)}.": bool(fit.foreign),
+        }
+        words = _words(fit.units, fit.segments, len(waveform))
+        return Alignment(words, self.name, None, fit.matched, tuple(text for text, holds in warnings.items() if holds))
 
     def fit(self, waveform: audio.Waveform, text: str) -> Fit:
         """Return how well a text fits, refusing only what cannot be tried: see `Fit`.
@@ -171,37 +166,39 @@ class PocketSphinx:
         decoder.set_align_text(" ".join(expected))
         segments = [segment for segment in _decode(decoder, pcm) if not segment.filler]
         per_frame, speech = self._phones(pcm)
-        speech_s = float(speech.sum()) / FRAME_HZ
-        common = (tuple(guessed), tuple(foreign))
         # The search keeps what it has when it cannot reach the end, and calls it a result all the same.
         n_frames = math.ceil(length_s * FRAME_HZ)  # without the silence added
         segments = [segment for segment in segments if segment.start < n_frames]
-        if [_base(segment.name) for segment in segments] != expected:
-            return Fit(tuple(names), None, len(segments), (), 0.0, speech_s, *common)
         spans = tuple((segment.start, min(segment.end, len(per_frame))) for segment in segments)
-        losses = [
-            (float(per_frame[start:end].sum()) - segment.nats) / (end - start)
-            for (start, end), segment in zip(spans, segments, strict=True)
-        ]
         outside = speech.copy()
         for start, end in spans:
             outside[start:end] = False
-        missed = float(outside.sum() / max(1, speech.sum()))
-        return Fit(tuple(names), spans, len(names), tuple(losses), missed, speech_s, *common)
+        losses = (
+            (float(per_frame[start:end].sum()) - segment.nats) / (end - start)
+            for (start, end), segment in zip(spans, segments, strict=True)
+        )
+        return Fit(
+            units=tuple(names),
+            segments=spans,
+            losses=tuple(losses) if [segment.name for segment in segments] == expected else (),
+            missed=float(outside.sum() / max(1, speech.sum())),
+            speech_s=float(speech.sum()) / FRAME_HZ,
+            guessed=tuple(guessed),
+            foreign=tuple(foreign),
+        )
 
     def _misfit(self, waveform: audio.Waveform, fit: Fit) -> str:
         """Return how badly a text does not fit."""
         n_units = len(fit.units)
-        if fit.segments is None:
-            how = f"the alignment broke off after {fit.reached} of {n_units} words"
-        else:
-            n_bad = sum(loss > MAX_WORD_LOSS for loss in fit.losses)
-            how = (
-                f"the sound does not bear out {n_bad} of {n_units} words (it is {fit.loss:.1f} nats a frame less "
-                f"likely than the best phones; allowed: {MAX_LOSS:g})"
-            )
+        n_bad = sum(loss > MAX_WORD_LOSS for loss in fit.losses)
+        how = (
+            f"the sound does not bear out {n_bad} of {n_units} words (it is {fit.loss:.1f} nats a frame less likely "
+            f"than the best phones; allowed: {MAX_LOSS:g})"
+        )
+        if not fit.losses:
+            how = f"the alignment broke off after {len(fit.segments)} of {n_units} words"
         n_samples = round(_HEARD_S * audio.SAMPLE_RATE_HZ)
-        heard = " ".join(_base(segment.name) for segment in self._heard(waveform[:n_samples]))
+        heard = " ".join(segment.name for segment in self._heard(waveform[:n_samples]))
         where = f" in the first {_HEARD_S:g} s" if len(waveform) > n_samples else ""
         instead = f"recognition heard {heard[:200]!r}{where}" if heard else f"recognition heard no word{where}"
         return f"Text does not fit the speech: {how}; {instead}. Mend: check --text, or use --transcribe."
@@ -215,8 +212,7 @@ class PocketSphinx:
         grammar = self._package.get_model_path("en-us/en-us-phone.lm.bin")
         decoder = self._decoder(lm=None, allphone=grammar, **_PHONE_BEAMS)
         segments = _decode(decoder, pcm)
-        scores = np.zeros(decoder.n_frames())
-        speech = np.zeros(decoder.n_frames(), np.bool_)
+        scores, speech = np.zeros(decoder.n_frames()), np.zeros(decoder.n_frames(), np.bool_)
         for segment in segments:
             scores[segment.start : segment.end] = segment.nats * _SHIFT / (segment.end - segment.start)
             speech[segment.start : segment.end] = not segment.filler
@@ -258,22 +254,18 @@ def _decode(decoder: Any, pcm: bytes) -> list[_Segment]:
     if decoder.hyp() is None:
         return []
     n_frames = decoder.n_frames()
-    found = decoder.seg()
     return [
-        _Segment(s.word, s.start_frame, min(s.end_frame + 1, n_frames), _log(s.ascore), s.prob)
-        for s in found or ()
+        # What is lost below the smallest float is lost for long segments only: at 10 nats a frame, from 0.7 s on.
+        _Segment(
+            name=s.word.partition("(")[0],
+            start=s.start_frame,
+            end=min(s.end_frame + 1, n_frames),
+            nats=math.log(s.ascore) if s.ascore > 0 else -745.0,
+            prob=s.prob,
+        )
+        for s in decoder.seg() or ()
         if s.start_frame < n_frames
     ]
-
-
-def _log(score: float) -> float:
-    # What is lost below the smallest float is lost for long segments only: at 10 nats a frame, from 0.7 s on.
-    return math.log(score) if score > 0 else -745.0
-
-
-def _base(name: str) -> str:
-    """Return a word without the number of its variant: `are(2)` is `are`."""
-    return name.partition("(")[0]
 
 
 def _pcm(waveform: audio.Waveform) -> bytes:
@@ -282,8 +274,11 @@ def _pcm(waveform: audio.Waveform) -> bytes:
     return np.pad(scaled, (0, round(_PAD_S * audio.SAMPLE_RATE_HZ))).astype("<i2").tobytes()
 
 
-def _words(names: list[str], spans: list[tuple[int, int]], n_samples: int) -> tuple[Word, ...]:
+def _words(names: Iterable[str], spans: Iterable[tuple[int, int]], n_samples: int) -> tuple[Word, ...]:
     """Return words with seconds, inside the waveform."""
     last_s = n_samples / audio.SAMPLE_RATE_HZ
-    times = [(start / FRAME_HZ, min(end / FRAME_HZ, last_s)) for start, end in spans]
-    return tuple(Word(name, *time) for name, time in zip(names, times, strict=True) if time[0] < time[1])
+    words = (
+        Word(name, start / FRAME_HZ, min(end / FRAME_HZ, last_s))
+        for name, (start, end) in zip(names, spans, strict=True)
+    )
+    return tuple(word for word in words if word.start_s < word.end_s)

@@ -7,6 +7,7 @@ has not been run on a real model: none could be had where it was written.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from difflib import SequenceMatcher
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +17,7 @@ import numpy as np
 
 from .. import audio
 from ..errors import InputError, MissingExtraError
-from .alignment import Alignment, Word, quoted, tokens, units
-from .spelling import number, plain
+from .alignment import Alignment, Word, number, plain, quoted, tokens, units
 
 DEFAULT_MODEL = "small"
 MIN_MATCHED = 0.5  # part of the text's words that must be heard; a choice, not measured
@@ -68,11 +68,10 @@ class Whisper:
                 "Mend: check --text, or use --transcribe."
             )
         missing = [name for at, name in enumerate(names) if at not in equal]
-        warnings = []
-        if missing:
-            share = f"{len(missing)} of {len(names)} words"
-            warnings.append(f"Not heard, times estimated from the words beside them: {share}, {quoted(missing)}.")
-        return Alignment(tuple(words), self.name, _mean([probs[at] for at in equal.values()]), matched, tuple(warnings))
+        share = f"{len(missing)} of {len(names)} words"
+        warning = f"Not heard, times estimated from the words beside them: {share}, {quoted(missing)}."
+        confidence = _mean([probs[at] for at in equal.values()])
+        return Alignment(tuple(words), self.name, confidence, matched, (warning,) if missing else ())
 
     def _heard(self, waveform: audio.Waveform) -> tuple[list[Word], list[float]]:
         """Return the recognised words inside the waveform, in order and without overlaps, and their probabilities.
@@ -114,12 +113,9 @@ def _load(package: Any, named: str) -> Any:
         raise InputError(f"Whisper model {named!r} is no folder. Mend: check --stt-model.")
     settings = {"device": "cpu", "compute_type": "int8"}
     try:
-        try:
+        with suppress(OSError):  # not in the cache (huggingface_hub's LocalEntryNotFoundError)
             return package.WhisperModel(named, local_files_only=True, **settings)
-        except OSError:  # not in the cache (huggingface_hub's LocalEntryNotFoundError)
-            if folder.is_dir():
-                raise
-            return package.WhisperModel(named, **settings)
+        return package.WhisperModel(named, **settings)
     # The hub, its transport and CTranslate2 have unrelated families of errors; each means that there is no model.
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
