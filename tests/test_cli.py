@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 from parallelnet import checkpoint, cli, flags, options, records
-from parallelnet.commands import console
+from parallelnet.commands import recipe
 from parallelnet.errors import OptionError
 from parallelnet.explanation.result import Explanation
-from parallelnet.options.checks import MOST_AT_ONCE
+from parallelnet.options import MOST_AT_ONCE
 from parallelnet.types import Prediction
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
@@ -300,9 +300,9 @@ def test_a_missing_extra_is_named(run, monkeypatch, toy_checkpoint, tmp_path, co
 
 def test_preset_parts_are_replaced():
     paper = options.PRESETS["paper"]
-    recipe = console.recipe(paper, {"epochs": 2, "flip": True})
-    assert recipe == dataclasses.replace(paper, epochs=2, augment=options.AugmentOptions(flip=True))
-    assert console.recipe(paper, {}) == paper
+    found = recipe("paper", {"epochs": 2, "flip": True})
+    assert found == dataclasses.replace(paper, epochs=2, augment=options.AugmentOptions(flip=True))
+    assert recipe("paper", {}) == paper
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -442,7 +442,7 @@ def test_help_names_every_command(run):
     assert (status, err) == (0, "")
     for name, command in cli.COMMANDS.items():
         assert re.search(rf"^  {name} +\S", out, re.MULTILINE)
-        assert flags.summary(command.options) in out
+        assert command.options.summary() in out
     assert run() == (0, out, "")
     assert "build pairs" in run("build", "--help")[1]
     assert run("--version")[1].startswith("parallelnet ")
@@ -450,7 +450,7 @@ def test_help_names_every_command(run):
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_option_is_a_kebab_flag_with_help(run, name):
-    status, out, _ = run(*name.split(), "--help")
+    status, out, _ = run(*name.split(), "--help-all")
     assert status == 0
     command = cli.COMMANDS[name]
     for cls in (command.options, *command.presets, options.ConsoleOptions):
@@ -460,6 +460,28 @@ def test_every_option_is_a_kebab_flag_with_help(run, name):
             if field.name != "augment" and not field.metadata.get("positional"):
                 assert f"--{field.name.replace('_', '-')}" in out
     assert not re.search(r"--\w+_", out)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_is_short_and_says_where_the_rest_is(run, name):
+    command = cli.COMMANDS[name]
+    every = [field for cls in (command.options, *command.presets) for field in dataclasses.fields(cls)]
+    every = [field for field in every if field.name != "augment" and not field.metadata.get("positional")]
+    short = run(*name.split(), "--help")[1]
+    shown = {field.name for field in every if f"--{field.name.replace('_', '-')}" in re.findall(r"--[\w-]+", short)}
+    assert len(shown) <= 25
+    n_hidden = len(every) - len(shown)
+    assert (n_hidden > 0) == (len(every) > 25)
+    assert (f"{n_hidden} more options: parallelnet {name} --help-all" in short) == (n_hidden > 0)
+    assert {field.name for field in every if flags._required(field)} <= shown
+
+
+def test_common_options_are_options():
+    families = {"experiment table1", "experiment table2", "experiment modalities"}  # which share one list
+    for of in ([name] if name not in families else sorted(families) for name in cli.COMMANDS):
+        every = [cls for name in of for cls in (cli.COMMANDS[name].options, *cli.COMMANDS[name].presets)]
+        names = {field.name for cls in every for field in dataclasses.fields(cls)}
+        assert set(cli.COMMANDS[of[0]].options.COMMON.split()) <= names
 
 
 def test_both_spellings_and_both_values_are_taken():

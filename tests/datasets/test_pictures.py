@@ -15,7 +15,7 @@ from PIL import Image
 from parallelnet.datasets import pictures
 from parallelnet.datasets.draft import Draft
 from parallelnet.datasets.pictures import CheckPicture, difference_hash
-from parallelnet.options.signals import MAX_PIXELS
+from parallelnet.options import MAX_PIXELS
 
 
 def encoded(pixels: np.ndarray, format: str = "PNG", **options: object) -> bytes:

@@ -5,7 +5,7 @@ import pytest
 
 from parallelnet.datasets import ranges
 from parallelnet.errors import ManifestError
-from parallelnet.options.tweets import TweetsOptions
+from parallelnet.options import TweetsOptions
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from .. import options
 from ..errors import ManifestError
 from ..report import terminal
-from .console import Console, extra
+from . import Console, Given, extra
 
 if TYPE_CHECKING:
     from ..datasets.build import Done
-    from ..datasets.record import BuildReport
 
 
-def build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, Any]) -> None:
+def build_pairs(chosen: options.PairsOptions, console: Console, _: Given) -> None:
     """Pair utterances and pictures of one class."""
     from ..data.pairs import build_pairs
 
@@ -41,9 +39,10 @@ def build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, 
     print(report.manifest)
 
 
-def build_tweets(chosen: options.TweetsOptions, console: Console, _: Mapping[str, Any]) -> None:
+def build_tweets(chosen: options.TweetsOptions, console: Console, _: Given) -> None:
     """Build a speech+image data set from plain tweets, or say what that would be."""
     from ..datasets import build
+    from ..datasets.draft import REASONS
 
     if chosen.dry_run:
         plan = build.plan_tweets(chosen)
@@ -65,20 +64,14 @@ def build_tweets(chosen: options.TweetsOptions, console: Console, _: Mapping[str
     else:
         _show(chosen.out, 0)
     if not report.n_kept:
-        raise _none_kept(chosen, report)
+        reason, n = max(report.rejected.items(), key=lambda each: each[1])
+        raise ManifestError(
+            f"No row of {chosen.tweets} was kept: {n:,} of {report.n_read:,} fell out as {reason} ({REASONS[reason]}). "
+            f"{chosen.out}/rejected.parquet says why each did. Mend: put that right and build again."
+        )
 
 
-def _none_kept(chosen: options.TweetsOptions, report: BuildReport) -> ManifestError:
-    from ..datasets.draft import REASONS
-
-    reason, n = max(report.rejected.items(), key=lambda each: each[1])
-    return ManifestError(
-        f"No row of {chosen.tweets} was kept: {n:,} of {report.n_read:,} fell out as {reason} ({REASONS[reason]}). "
-        f"{chosen.out}/rejected.parquet says why each did. Mend: put that right and build again."
-    )
-
-
-def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, Any]) -> None:
+def inspect(chosen: options.InspectOptions, console: Console, _: Given) -> None:
     """Show what a built data set holds."""
     with extra("Inspecting a data set", "build"):
         import pyarrow  # noqa: F401  # asked for here, so that its absence is told by the extra
@@ -116,8 +109,14 @@ class _Progress:
         """Take what is finished so far."""
         if self.quiet:
             return
+        n_dropped = done.n_read - done.n_kept
         if sys.stderr.isatty():
-            self._draw(done)
+            if self._bar is None:
+                from tqdm import tqdm
+
+                self._bar = tqdm(total=done.n_rows, initial=done.n_read, unit="row")
+            self._bar.set_postfix(kept=done.n_kept, dropped=n_dropped, refresh=False)
+            self._bar.update(done.n_read - self._bar.n)
             return
         now = time.monotonic()
         if self._first is None:  # what an earlier run finished says nothing of this one's rate
@@ -128,17 +127,9 @@ class _Progress:
             left_s = (done.n_rows - done.n_read) / rate if rate else 0.0
             print(
                 f"{done.n_read:,} of {done.n_rows:,} rows, {rate:.1f}/s, {left_s / 60:.0f} min left, "
-                f"{done.n_kept:,} kept, {done.n_read - done.n_kept:,} dropped",
+                f"{done.n_kept:,} kept, {n_dropped:,} dropped",
                 file=sys.stderr,
             )
-
-    def _draw(self, done: Done) -> None:
-        from tqdm import tqdm
-
-        if self._bar is None:
-            self._bar = tqdm(total=done.n_rows, initial=done.n_read, unit="row")
-        self._bar.set_postfix(kept=done.n_kept, dropped=done.n_read - done.n_kept, refresh=False)
-        self._bar.update(done.n_read - self._bar.n)
 
     def close(self) -> None:
         """Leave the bar as it is."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from .. import options
-from .console import Console, extra, recipe
+from . import Console, Given, extra, recipe
 
 
-def plant(chosen: options.PlantOptions, console: Console, _: Mapping[str, Any]) -> None:
+def plant(chosen: options.PlantOptions, console: Console, _: Given) -> None:
     """Make material with planted evidence."""
     from parallelnet_experiments.material import plant
 
@@ -19,32 +19,27 @@ def plant(chosen: options.PlantOptions, console: Console, _: Mapping[str, Any]) 
     print(json.dumps({"manifest": str(manifest)}) if console.json else manifest)
 
 
-def faithfulness(chosen: options.FaithfulnessOptions, console: Console, _: Mapping[str, Any]) -> None:
+def faithfulness(chosen: options.FaithfulnessOptions, console: Console, _: Given) -> None:
     """Ask whether explanations find planted evidence."""
     from parallelnet_experiments.faithfulness import measure
 
     _show(measure(chosen), console, "table")
 
 
-def table1(chosen: options.Table1Options, console: Console, given: Mapping[str, Any]) -> None:
-    """Train and compare the rows of Table 1."""
-    with extra("Table 1", "train"):
-        from parallelnet_experiments.tables.table1 import measure
-    _show(measure(chosen, recipe(options.PRESETS[chosen.preset], given), quiet=console.quiet), console, "table1")
+def table(name: str, title: str) -> Callable[[options.TablesOptions, Console, Given], None]:
+    """Return the command that trains and compares the rows of a table.
 
+    Args:
+        name: of its module and of its files.
+        title: what a missing extra is asked for.
+    """
 
-def table2(chosen: options.Table2Options, console: Console, given: Mapping[str, Any]) -> None:
-    """Train and compare the rows of Table 2."""
-    with extra("Table 2", "train"):
-        from parallelnet_experiments.tables.table2 import measure
-    _show(measure(chosen, recipe(options.PRESETS[chosen.preset], given), quiet=console.quiet), console, "table2")
+    def run(chosen: options.TablesOptions, console: Console, given: Given) -> None:
+        with extra(title, "train"):
+            module = import_module(f"parallelnet_experiments.tables.{name}")
+        _show(module.measure(chosen, recipe(chosen.preset, given), quiet=console.quiet), console, name)
 
-
-def modalities(chosen: options.ModalitiesOptions, console: Console, given: Mapping[str, Any]) -> None:
-    """Compare both modalities with each alone."""
-    with extra("The comparison of modalities", "train"):
-        from parallelnet_experiments.tables.modalities import measure
-    _show(measure(chosen, recipe(options.PRESETS[chosen.preset], given), quiet=console.quiet), console, "modalities")
+    return run
 
 
 def _show(result: Path, console: Console, table: str) -> None:
@@ -54,7 +49,7 @@ def _show(result: Path, console: Console, table: str) -> None:
         print((result.parent / f"{table}.md").read_text(encoding="utf-8") + f"\n{result}")
 
 
-def render(chosen: options.RenderOptions, console: Console, _: Mapping[str, Any]) -> None:
+def render(chosen: options.RenderOptions, console: Console, _: Given) -> None:
     """Rewrite the tables and pages from their JSON, or check that they are what it says."""
     from parallelnet_experiments.tables.render import render
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ParallelNetError
-from ..options.tweets import TweetsOptions
+from ..options import TweetsOptions
 from ..records import is_disk_full, write_whole
 from . import jobs, ranges, recipe, shards
 from .clock import Seconds, cpu_name, n_cores, peak_memory_bytes

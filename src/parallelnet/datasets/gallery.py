@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import image
 from ..errors import InputError
-from ..options.signals import LimitOptions
+from ..options import LimitOptions
 from ..report import gallery
 from . import excerpt
 from .draft import Draft

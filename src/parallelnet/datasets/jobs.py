@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ManifestError, ParallelNetError
-from ..options.tweets import TweetsOptions
+from ..options import TweetsOptions
 from ..records import write_whole
 from ..synthesis.synthesis import SynthesisError
 from ..synthesis.tts import Engine, open_engine

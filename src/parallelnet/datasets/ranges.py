@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..data.rows import storable
 from ..errors import ManifestError
-from ..options.tweets import TweetsOptions
+from ..options import TweetsOptions
 from ..records import write_whole
 from . import tweets
 from .draft import Draft

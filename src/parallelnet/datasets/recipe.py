@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ManifestError, OptionError
-from ..options.tweets import TweetsOptions
+from ..options import TweetsOptions
 from ..records import LOCK, differences, held, is_disk_full, read_json, write_json
 from . import shards, tweets
 from .hub_teachers import HUB_PREFIX

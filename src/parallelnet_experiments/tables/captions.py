@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from parallelnet.options.tables import TablesOptions
+from parallelnet.options import TablesOptions
 from parallelnet.types import EMOTIONS, SENTIMENTS
 
 DEFAULT_CLIP_S = next(float(str(each.default)) for each in fields(TablesOptions) if each.name == "clip_s")

@@ -18,8 +18,7 @@ from parallelnet import checkpoint, records
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
-from parallelnet.options import Recipe
-from parallelnet.options.tables import ModalitiesOptions
+from parallelnet.options import ModalitiesOptions, Recipe
 
 from ..faithfulness_summary import circumstances
 from . import modality_plots, modality_tables, runner

@@ -16,7 +16,7 @@ from typing import Any
 
 from parallelnet import records
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
-from parallelnet.options.tables import RenderOptions
+from parallelnet.options import RenderOptions
 
 from .. import faithfulness_table
 from . import findings, modality_tables, sentiment_tables, table1_text

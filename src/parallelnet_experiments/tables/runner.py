@@ -22,8 +22,7 @@ from parallelnet.data.dataset import fingerprint, open_data
 from parallelnet.data.loading import SignalStore
 from parallelnet.errors import FullDiskError, ManifestError, OptionError, ParallelNetError
 from parallelnet.models.variants import BranchOptions, NetworkOptions, network_options
-from parallelnet.options import Recipe, SignalOptions, TrainOptions
-from parallelnet.options.tables import TablesOptions
+from parallelnet.options import Recipe, SignalOptions, TablesOptions, TrainOptions
 from parallelnet.training.parts import Parts, class_list, deal_parts, usable
 from parallelnet.training.run import METRICS, TEST, is_first, read_finished, train
 from parallelnet.training.watching import in_one_line

@@ -16,8 +16,7 @@ import numpy as np
 
 from parallelnet.data.loading import SignalStore
 from parallelnet.errors import OptionError, unknown
-from parallelnet.options import Recipe
-from parallelnet.options.tables import Table2Options
+from parallelnet.options import Recipe, Table2Options
 from parallelnet.training.fit import Hardware
 from parallelnet.training.parts import Parts
 from parallelnet.types import SENTIMENTS, Sample

@@ -18,8 +18,7 @@ import numpy as np
 from parallelnet import records
 from parallelnet.data.dataset import fingerprint
 from parallelnet.errors import FullDiskError, ManifestError, ParallelNetError
-from parallelnet.options import Recipe
-from parallelnet.options.tables import Table2Options
+from parallelnet.options import Recipe, Table2Options
 from parallelnet.training.run import read_finished
 
 from . import fold_runs, picture_network, runner, sentiment_rows

@@ -10,7 +10,7 @@ from parallelnet import checkpoint
 from parallelnet.checkpoint import ModelFacts
 from parallelnet.errors import CheckpointError, OptionError
 from parallelnet.models.variants import NetworkOptions, network_options
-from parallelnet.options.tables import TablesOptions
+from parallelnet.options import TablesOptions
 
 from .rows import ROWS, Row
 

@@ -20,8 +20,7 @@ import numpy as np
 
 from parallelnet import records
 from parallelnet.evaluation import Metrics, summarise_folds
-from parallelnet.options import PRESETS, Recipe
-from parallelnet.options.tables import Table1Options
+from parallelnet.options import PRESETS, Recipe, Table1Options
 
 from ..faithfulness_summary import circumstances
 from . import figure4, table1_text, table_plots

@@ -21,8 +21,7 @@ from parallelnet.errors import ManifestError
 from parallelnet.evaluation import evaluate
 from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
-from parallelnet.options import Recipe, SignalOptions
-from parallelnet.options.tables import Table2Options
+from parallelnet.options import Recipe, SignalOptions, Table2Options
 from parallelnet.training.fit import Hardware
 from parallelnet.types import SENTIMENTS, Sample
 

@@ -11,8 +11,7 @@ import pytest
 
 from parallelnet import checkpoint
 from parallelnet.errors import ManifestError, OptionError
-from parallelnet.options import PRESETS
-from parallelnet.options.tables import ModalitiesOptions
+from parallelnet.options import PRESETS, ModalitiesOptions
 from parallelnet_experiments.tables import modalities, modality_plots, modality_tables, runner
 
 CLASSES = ("anger", "sad")

@@ -15,8 +15,7 @@ from parallelnet import checkpoint
 from parallelnet.datasets.record import BuildReport
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.evaluation import evaluate
-from parallelnet.options import PRESETS
-from parallelnet.options.tables import RenderOptions, Table1Options
+from parallelnet.options import PRESETS, RenderOptions, Table1Options
 from parallelnet.training.parts import Parts
 from parallelnet.types import Sample
 from parallelnet_experiments.tables import (
