@@ -85,7 +85,9 @@ def _parser(prog: str, shown: Sequence[type[Checked]], presets: Sequence[type[Ch
     classes = (shown[0], *presets, *shown[1:])
     hints, texts = ({cls: look(cls) for cls in classes} for look in (get_type_hints, field_help))
     every = [(cls, f) for cls in classes for f in fields(cls) if not is_dataclass(hints[cls][f.name])]  # type: ignore[arg-type]
-    needed = [typed(f) + ("" if f.metadata.get("positional") else f" {f.name.upper()}") for _, f in every if _required(f)]
+    needed = [
+        typed(f) + ("" if f.metadata.get("positional") else f" {f.name.upper()}") for _, f in every if _required(f)
+    ]
     common = shown[0].COMMON.split()
     hidden = {f.name for cls, f in every if common and not all and f.name not in common and cls not in shown[1:]}
     parser = _Parser(

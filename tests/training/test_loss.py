@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-
 from parallelnet.models.loss import combined_loss, cross_entropy, focal_loss, smooth
 
 
