@@ -293,8 +293,13 @@ class FrozenPart:
         return self._kept[key]
 
 
-def branches(part: ModalityBranches, x: Tensor, kept: tuple[Tensor, ...]) -> Branches:
-    """Return (N1, N2) of a signal, taking over what was kept: both outputs, N2's features, or nothing."""
+def branches(part: ModalityBranches | None, x: Tensor, kept: tuple[Tensor, ...]) -> Branches | None:
+    """Return (N1, N2) of a signal, taking over what was kept: both outputs, N2's features, or nothing.
+
+    None where the network does not take the modality.
+    """
+    if part is None:
+        return None
     if len(kept) == 2:
         return kept[0], kept[1]
     if not kept:

@@ -1,11 +1,16 @@
-"""Train one network on one training part, on Lightning, resumable at each epoch's end."""
+"""Train one network on one training part, on Lightning, resumable at each epoch's end.
+
+States to resume from are written whole, the one before is kept, and they are looked at before anything goes on.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import time
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,19 +18,27 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
+from .. import records
 from ..data.loading import DrawSampler, SampleDataset, SignalStore, collate
-from ..errors import ManifestError
-from ..models.frozen import Freeze, FrozenPart, freeze
-from ..models.network import ParallelNet
+from ..errors import CheckpointError, ManifestError
+from ..models.network import Freeze, FrozenPart, ParallelNet, freeze
 from ..options import Recipe
 from ..types import Sample
 from .learner import Learner, class_weights
-from .states import BEST, LAST, STATE, WholeStates, resumable
 from .watching import FIGURES, EpochFigures, LastingEarlyStopping, Signals, in_one_line, quiet_threads
+
+log = logging.getLogger(__name__)
+
+STATE = "state"
+"""Folder of the states in a run's folder; gone when the run is finished."""
+LAST, BEST = "last.ckpt", "best.ckpt"
+_BEFORE, _NEXT = "before.ckpt", "next.ckpt"
+"""The state one epoch older than the last, and the newest while the two others change their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +75,6 @@ class Hardware:
 
     accelerator: str = "auto"
     devices: int = 1
-    nodes: int = 1
     workers: int = 0
     quiet: bool = False
 
@@ -153,7 +165,6 @@ def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals)
         max_epochs=recipe.epochs,
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-        num_nodes=hardware.nodes,
         logger=TensorBoardLogger(folder, logs.parent.name, version=logs.name),
         callbacks=callbacks,
         plugins=[WholeStates()],
@@ -215,8 +226,82 @@ def _loader(
 
 def _silence_known_warnings() -> None:
     # Lightning advises more data workers than these data need: decoded signals are kept in the training process.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    for message in ("does not have many workers", "irectory .* exists and is not empty"):
+        warnings.filterwarnings("ignore", message=f".*{message}.*")
     # Lightning 2.6 with torch 2.15: nothing that a user of ours could mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")
+
+
+class WholeStates(TorchCheckpointIO):
+    """Keeps states so that a stop, a crash or a full disk at any moment leaves a whole one to go on from.
+
+    Lightning's own way copies from the temporary folder over the old file where the two are on different disks.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a state; of the last one, the one before is kept, too."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
+        torch.save(checkpoint, content)  # to memory first: torch has words of its own for a full disk
+        if target.name != LAST:
+            records.write_whole(target, lambda stream: stream.write(content.getbuffer()))
+            return
+        records.write_whole(target.with_name(_NEXT), lambda stream: stream.write(content.getbuffer()))
+        _advance(target.parent)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """Return a state: tensors and plain values, nothing that could run."""
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _advance(folder: Path) -> None:
+    last = folder / LAST
+    if last.is_file():
+        last.replace(folder / _BEFORE)
+    (folder / _NEXT).replace(last)
+
+
+def resumable(folder: Path, *, keep_best: bool) -> Path | None:
+    """Return the state to go on from, the newest that is whole; None where training has not finished an epoch yet.
+
+    Args:
+        folder: of the states.
+        keep_best: the best state is wanted in the end, so it must be whole, too.
+
+    Raises:
+        CheckpointError: there are states, and what is needed of them is damaged.
+    """
+    last, damaged = folder / LAST, ""
+    for name in (_NEXT, LAST, _BEFORE):
+        path = folder / name
+        if not path.is_file():
+            continue
+        if not is_whole(path):
+            damaged = damaged or str(path)
+            continue
+        if damaged:
+            log.warning("%s is damaged; going on from the epoch before it", damaged)
+        if name == _NEXT:  # a stop came between the changes of names
+            _advance(folder)
+        elif name == _BEFORE:
+            path.replace(last)
+        if keep_best and not is_whole(folder / BEST):
+            damaged = str(folder / BEST)
+            break
+        return last
+    if not damaged:
+        return None
+    raise CheckpointError(
+        f"{damaged} is damaged, so this training cannot go on. Mend: remove {folder}, and the same line trains it from "
+        "the beginning."
+    )
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a state is there and its bytes are those that were written: torch writes a zip with checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # damage makes zipfile raise a dozen kinds: BadZipFile, EOFError, NotImplementedError, OSError...
+        return False

@@ -94,7 +94,7 @@ def _answers(
         picture_network.vgg19("imagenet")  # raises now, not after hours of other rows
     signals = SignalOptions(options.clip_s, options.trim, options.face)
     # One device: with more, each process would go on to write the same files.
-    hardware = Hardware(options.accelerator, 1, 1, options.workers, quiet)
+    hardware = Hardware(options.accelerator, workers=options.workers, quiet=quiet)
     shared = Shared(SignalStore(signals), hardware, others)
     study = Study(options, recipe, material, shared, Clock(options.max_minutes), quiet)
     for row in rows:  # now, not after hours of other rows
