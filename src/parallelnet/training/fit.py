@@ -20,7 +20,6 @@ import lightning
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from .. import records
@@ -30,7 +29,7 @@ from ..models.network import Freeze, FrozenPart, ParallelNet, freeze
 from ..options import Recipe
 from ..types import Sample
 from .learner import Learner, class_weights
-from .watching import FIGURES, EpochFigures, LastingEarlyStopping, Signals, in_one_line, quiet_threads
+from .watching import FIGURES, EpochFigures, LastingEarlyStopping, Signals, in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ def fit(
 ) -> History:
     """Train a network in place and return what happened.
 
-    Logs go to `folder/logs`, resumable states to `folder/state`; a state found there is where training goes on.
+    Figures go to `folder/logs`, resumable states to `folder/state`; a state found there is where training goes on.
 
     Raises:
         ParallelNetError: a file cannot be used, states are damaged, memory is used up, a data worker died.
@@ -133,7 +132,7 @@ def fit(
         for dataset, shuffle in zip(datasets, (True, False), strict=True)
     )
     start = time.monotonic()
-    with warnings.catch_warnings(), quiet_threads(), in_one_line(), signals.kept(trainer):
+    with warnings.catch_warnings(), in_one_line(), signals.kept(trainer):
         _silence_known_warnings()
         trainer.fit(learner, train_loader, validation_loader, ckpt_path=known)
     # From the file even for the last: a run that is resumed after its last epoch trains no more, and only the file
@@ -149,8 +148,8 @@ def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals)
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)  # what they say below that is about themselves
     state = folder / STATE
     # A folder for each start, so that the figures of the epochs before are kept.
-    logs = folder / "logs" / f"start-{len(_logs(folder))}"
-    callbacks: list[Callback] = [signals, EpochFigures(logs, quiet=hardware.quiet)]
+    figures = EpochFigures(folder / "logs" / f"start-{len(_logs(folder))}" / FIGURES, quiet=hardware.quiet)
+    callbacks: list[Callback] = [signals, figures]
     # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others. The best
     # first: the last state says which epoch was the best, so that one must be there.
     if recipe.keep == "best":
@@ -165,7 +164,7 @@ def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals)
         max_epochs=recipe.epochs,
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-        logger=TensorBoardLogger(folder, logs.parent.name, version=logs.name),
+        logger=False,
         callbacks=callbacks,
         plugins=[WholeStates()],
         deterministic="warn",
@@ -174,7 +173,6 @@ def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals)
         enable_progress_bar=False,  # it would go to standard output; EpochFigures has one
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=1,
     )
 
 
@@ -187,15 +185,14 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 
     An epoch that a stop cut off and a later start trained again has the later figures.
     """
-    rows: dict[int, dict[str, float]] = {}
+    rows: dict[str, dict[str, float]] = {}
     for source in (start / FIGURES for start in _logs(folder)):
         if not source.is_file():  # stopped before its first epoch was over, or nothing was left to train
             continue
         with source.open(newline="", encoding="utf-8") as stream:
             for line in csv.DictReader(stream):
-                figures = {name: float(value) for name, value in line.items() if value}
-                rows.setdefault(int(line["epoch"]), {}).update(figures)
-    return [rows[epoch] for epoch in sorted(rows)]
+                rows[line["epoch"]] = {name: float(value) for name, value in line.items() if value}
+    return sorted(rows.values(), key=lambda row: row["epoch"])
 
 
 def _loader(

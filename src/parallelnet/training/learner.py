@@ -144,8 +144,8 @@ class Learner(lightning.LightningModule):
         loss = combined_loss(probs.clamp_min(1e-12).log(), target, self.recipe, self.class_weights)
         self.validation_metrics.update(probs, batch.label)
         size = len(batch.label)
-        self.log("validation_loss", loss, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
-        self.log_dict(self.validation_metrics, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log("validation_loss", loss, on_epoch=True, batch_size=size, sync_dist=True)
+        self.log_dict(self.validation_metrics, on_epoch=True, batch_size=size)
 
     def _window_mean_probs(self, batch: Batch) -> Tensor:
         """Return [n, n_classes] probabilities, averaged over each sample's windows."""
