@@ -575,3 +575,29 @@ def test_help_is_instant():
     # Processor time, so that other work on the machine does not count; 0.3 s: docs/design.md, section 2.
     beyond = min(cpu_seconds("-m", "parallelnet", "--help") for _ in range(3)) - cpu_seconds("-c", "pass")
     assert beyond < 0.3
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: options.Recipe(learning_rate=float("inf")), "--learning-rate is inf; allowed: a number above 0."),
+        (lambda: options.Recipe(ema=1.0), "--ema is 1.0; allowed: 0 up to, not including, 1."),
+        (lambda: options.Recipe(optimizer="sgdm"), "--optimizer is 'sgdm'; allowed: adam, adamw, sgd."),
+        (lambda: options.AugmentOptions(noise=1.5), "--noise is 1.5; allowed: 0 to 1."),
+        (lambda: options.SignalOptions(clip_s=99), "--clip-s is 99; allowed: 0.5 to 30 seconds."),
+        (lambda: options.ModelOptions(face="on"), "--face is 'on'; allowed: auto, off."),
+        (lambda: options.ExplainOptions(n_samples=1), "--n-samples is 1; allowed: 2 or more: fewer have no standard"),
+        (lambda: options.ExplainOptions(grid="0x4"), "--grid is '0x4'; allowed: ROWSxCOLUMNS of 1 to 128 each"),
+        (lambda: options.PlantOptions("smell", "o"), "TASK is 'smell'; allowed: speech, image, pair."),
+        (lambda: options.ModalitiesOptions(data="d", out="o", with_dropout=1), "--with-dropout is 1; allowed: 0 up to"),
+    ],
+)
+def test_python_s_values_are_checked_as_the_line_s_are(made, told):
+    with pytest.raises(OptionError) as caught:
+        made()
+    assert told in str(caught.value)
+
+
+def test_none_is_no_value_out_of_range():
+    assert options.PairsOptions("s", "i", "o", per_class=None).per_class is None
+    assert options.ModelOptions(face=None).limits == options.LimitOptions()

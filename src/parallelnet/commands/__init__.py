@@ -17,6 +17,14 @@ Given = Mapping[str, Any]
 """The parts of a preset that were given, by name."""
 
 
+def say(console: Console, as_json: str, show: Callable[..., object], *what: object) -> None:
+    """Print a result: as JSON, or as `show` does for people."""
+    if console.json:
+        print(as_json)
+    else:
+        show(*what)
+
+
 @contextmanager
 def progress(total: int, console: Console) -> Iterator[Callable[[int], object]]:
     """Yield what to call with each number of finished samples; the bar goes to standard error."""

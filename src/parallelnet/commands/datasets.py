@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from .. import options
 from ..errors import ManifestError
 from ..report import terminal
-from . import Console, Given, extra
+from . import Console, Given, extra, say
 
 if TYPE_CHECKING:
+    from ..data.pairs import PairsReport
     from ..datasets.build import Done
 
 
@@ -23,19 +24,19 @@ def build_pairs(chosen: options.PairsOptions, console: Console, _: Given) -> Non
     from ..data.pairs import build_pairs
 
     report = build_pairs(chosen)
-    if console.json:
-        print(report.to_json())
-        return
+    say(console, report.to_json(), _show_pairs, report)
+
+
+def _show_pairs(report: PairsReport) -> None:
     print(f"{report.n_pairs} pairs of {report.n_utterances} utterances and {report.n_pictures} pictures")
     rows = [["part", "class", "pairs", "utterances", "pictures"]]
     for part, classes in report.counts.items():
-        rows += [
-            [part, name, *(str(n[key]) for key in ("pairs", "utterances", "pictures"))] for name, n in classes.items()
-        ]
+        for name, n in classes.items():
+            rows.append([part, name, *(str(n[key]) for key in ("pairs", "utterances", "pictures"))])
     terminal.table(rows)
     for side, reasons in report.drops.items():
-        for reason, n in reasons.items():
-            print(f"{side}: left out {n}: {reason}")
+        for reason, dropped in reasons.items():
+            print(f"{side}: left out {dropped}: {reason}")
     print(report.manifest)
 
 
@@ -46,23 +47,19 @@ def build_tweets(chosen: options.TweetsOptions, console: Console, _: Given) -> N
 
     if chosen.dry_run:
         plan = build.plan_tweets(chosen)
-        if console.json:
-            print(json.dumps({**asdict(plan), "trial": json.loads(plan.trial.to_json())}, ensure_ascii=False))
-            return
-        print(
+        told = (
             f"{plan.n_rows:,} rows would become {plan.n_shards:,} shards in about {plan.estimated_s / 60:,.1f} min on "
             f"{plan.n_workers} workers. The first {plan.trial.n_read} rows ({plan.trial.n_kept} kept): {plan.folder}"
         )
+        record = {**asdict(plan), "trial": json.loads(plan.trial.to_json())}
+        say(console, json.dumps(record, ensure_ascii=False), print, told)
         return
     progress = _Progress(quiet=console.quiet)
     try:
         report = build.build_tweets(chosen, progress=progress)
     finally:
         progress.close()
-    if console.json:
-        print(report.to_json())
-    else:
-        _show(chosen.out, 0)
+    say(console, report.to_json(), _show, chosen.out, 0)
     if not report.n_kept:
         reason, n = max(report.rejected.items(), key=lambda each: each[1])
         raise ManifestError(

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .. import options
-from . import Console, Given, extra, recipe
+from . import Console, Given, extra, recipe, say
 
 
 def plant(chosen: options.PlantOptions, console: Console, _: Given) -> None:
@@ -16,7 +16,7 @@ def plant(chosen: options.PlantOptions, console: Console, _: Given) -> None:
     from parallelnet_experiments.material import plant
 
     manifest = plant(chosen)
-    print(json.dumps({"manifest": str(manifest)}) if console.json else manifest)
+    say(console, json.dumps({"manifest": str(manifest)}), print, manifest)
 
 
 def faithfulness(chosen: options.FaithfulnessOptions, console: Console, _: Given) -> None:
@@ -43,10 +43,8 @@ def table(name: str, title: str) -> Callable[[options.TablesOptions, Console, Gi
 
 
 def _show(result: Path, console: Console, table: str) -> None:
-    if console.json:
-        print(result.read_text(encoding="utf-8"), end="")
-    else:
-        print((result.parent / f"{table}.md").read_text(encoding="utf-8") + f"\n{result}")
+    text = (result.parent / f"{table}.md").read_text(encoding="utf-8")
+    say(console, result.read_text(encoding="utf-8").rstrip("\n"), print, f"{text}\n{result}")
 
 
 def render(chosen: options.RenderOptions, console: Console, _: Given) -> None:
@@ -54,10 +52,6 @@ def render(chosen: options.RenderOptions, console: Console, _: Given) -> None:
     from parallelnet_experiments.tables.render import render
 
     report = render(chosen)
-    if console.json:
-        print(report.to_json())
-        return
-    for what in ("written", "removed"):
-        for path in getattr(report, what):
-            print(f"{what} {path}")
-    print(f"{len(report.unchanged)} files are what the results say")
+    lines = [f"{what} {path}" for what in ("written", "removed") for path in getattr(report, what)]
+    lines.append(f"{len(report.unchanged)} files are what the results say")
+    say(console, report.to_json(), print, "\n".join(lines))

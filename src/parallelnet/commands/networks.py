@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import checkpoint, options
 from ..errors import OptionError
 from ..report import terminal
-from . import Console, Given, extra, recipe
+from . import Console, Given, extra, recipe, say
+
+if TYPE_CHECKING:
+    from ..training.run import TrainReport
 
 
 def train(chosen: options.TrainOptions, console: Console, given: Given) -> None:
@@ -20,11 +23,11 @@ def train(chosen: options.TrainOptions, console: Console, given: Given) -> None:
     with extra("Training", "train"):
         from ..training.run import train as run
     report = run(chosen, how, quiet=console.quiet)
-    if not report.checkpoints:  # of several devices: the first one's process tells
-        return
-    if console.json:
-        print(report.to_json())
-        return
+    if report.checkpoints:  # of several devices: the first one's process tells
+        say(console, report.to_json(), _show_report, report)
+
+
+def _show_report(report: TrainReport) -> None:
     for folder, by_setting in zip(report.checkpoints, report.metrics, strict=True):
         print(folder)
         rows = [["", "accuracy", "macro F1", "kappa", "UAR"]]
@@ -48,17 +51,14 @@ def export(chosen: options.ExportOptions, console: Console, _: Given) -> None:
     if chosen.out is not None:
         checkpoint.copy(opened, folder)
     paths = [str(path) for path in onnx.export(network, opened.facts, folder, int8=chosen.int8)]
-    print(json.dumps({"checkpoint": str(folder), "graphs": paths}) if console.json else "\n".join(paths))
+    say(console, json.dumps({"checkpoint": str(folder), "graphs": paths}), print, "\n".join(paths))
 
 
 def show_list(chosen: options.ListOptions, console: Console, _: Given) -> None:
     """Print the records of one registry, each with `name` and `summary`; only that one is imported."""
     listed = LISTS[chosen.what]()
-    if console.json:
-        print(json.dumps(listed, ensure_ascii=False, indent=2))
-        return
-    for record in listed:
-        print(f"{record['name']:<26} {record['summary']}")
+    lines = "\n".join(f"{record['name']:<26} {record['summary']}" for record in listed)
+    say(console, json.dumps(listed, ensure_ascii=False, indent=2), print, lines)
 
 
 def _variants() -> list[dict[str, Any]]:

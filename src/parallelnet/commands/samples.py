@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .. import options
 from ..errors import ManifestError, OptionError
 from ..report import terminal
-from . import Console, Given, held_folder, progress
+from . import Console, Given, held_folder, progress, say
 
 if TYPE_CHECKING:
     from ..batches import BatchCounts
@@ -28,10 +28,7 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
     from ..predictor import load_chosen
 
     prediction = load_chosen(chosen, chosen.labels).predict(chosen.speech, chosen.image)
-    if console.json:
-        print(prediction.to_json())
-    else:
-        terminal.show_prediction(prediction)
+    say(console, prediction.to_json(), terminal.show_prediction, prediction)
 
 
 def _predict_many(chosen: options.PredictOptions, manifest: str, console: Console) -> None:
@@ -42,8 +39,9 @@ def _predict_many(chosen: options.PredictOptions, manifest: str, console: Consol
     read = [path for path in (Path(manifest), Path(manifest) / MANIFEST_CSV) if path.exists()]
     if out.exists() and any(map(out.samefile, read)):
         raise OptionError(f"--out {out} is the manifest itself. Mend: another --out.")
-    again = {"resume": chosen.resume, "retry_failed": chosen.retry_failed}
-    write = partial(predict_manifest, modalities=chosen.modalities, **again)
+    write = partial(
+        predict_manifest, modalities=chosen.modalities, resume=chosen.resume, retry_failed=chosen.retry_failed
+    )
     _many(chosen, console, write, "predicted", {"out": str(out)})
 
 
@@ -75,11 +73,8 @@ def _explain_one(chosen: options.ExplainOptions, console: Console) -> None:
         given = (("speech_name", chosen.speech), ("image_name", chosen.image))
         names = {name: Path(path).name for name, path in given if path is not None}
         report = write_explanation(explanation, chosen.out, **names)
-    if console.json:
-        print(explanation.to_json())
-        return
-    terminal.show_explanation(explanation)
-    if report is not None:
+    say(console, explanation.to_json(), terminal.show_explanation, explanation)
+    if report is not None and not console.json:
         print(f"report     {report}")
 
 
@@ -104,11 +99,8 @@ def _many(
     model = load_chosen(chosen, chosen.labels)
     with progress(len(samples), console) as step:
         counts = write(model, samples, out, data=digest(manifest), progress=step)
-    if console.json:
-        print(json.dumps({**files, **asdict(counts)}))
-    else:
-        where = list(files.values())[-1]
-        print(f"{counts.n_ok} {done}, {counts.n_error} failed, {counts.n_skipped} done before: {where}")
+    told = f"{counts.n_ok} {done}, {counts.n_error} failed, {counts.n_skipped} done before: {list(files.values())[-1]}"
+    say(console, json.dumps({**files, **asdict(counts)}), print, told)
     if counts.n_error:
         n = "1 sample" if counts.n_error == 1 else f"{counts.n_error} samples"
         said = f"{n} failed; the first, {counts.first_error.rstrip('.')}. All reasons: {out}"
@@ -144,12 +136,11 @@ def _measure(chosen: options.EvaluateOptions, console: Console) -> None:
     facts = {"data": chosen.data, "split": split, "modalities": chosen.modalities, "checkpoint": predictor.name}
     if chosen.out is not None:
         measurement.write(Path(chosen.out), measured, facts)
-    if console.json:
-        print(json.dumps({**measured.to_dict(), **facts}, ensure_ascii=False))
-        return
-    print(f"{predictor.name} on {chosen.data}, split {split}, modalities {chosen.modalities}")
-    print(measured.metrics.table())
+    told = (
+        f"{predictor.name} on {chosen.data}, split {split}, modalities {chosen.modalities}\n{measured.metrics.table()}"
+    )
     if measured.failures:
         name, reason = measured.failures[0]
         where = f"see {chosen.out}/{measurement.FAILURES}" if chosen.out else "--out DIR lists them"
-        print(f"\n{len(measured.failures)} samples could not be evaluated ({where}); the first, {name}: {reason}")
+        told += f"\n\n{len(measured.failures)} samples could not be evaluated ({where}); the first, {name}: {reason}"
+    say(console, json.dumps({**measured.to_dict(), **facts}, ensure_ascii=False), print, told)

@@ -54,7 +54,7 @@ def _stages(model: nn.Module, cut: str) -> Iterator[nn.Module]:
             return
 
 
-def from_torchvision(facts: Backbone, weights: Weights) -> nn.Module:
+def _from_torchvision(facts: Backbone, weights: Weights) -> nn.Module:
     """Return a torchvision classifier without its classifier, normalisation first."""
     # GoogLeNet and Inception v3 train auxiliary classifiers unless told not to, and take minutes to start from scipy's
     # truncated normal distribution; torch's default start is as good under batch norm.
@@ -87,20 +87,18 @@ def pretrained(facts: Backbone) -> nn.Module:
         ) from error
 
 
-class TimmFeatures(nn.Module):
+class _TimmFeatures(nn.Module):
     """A timm network up to its feature map."""
 
     def __init__(self, body: nn.Module) -> None:
-        """Take what `timm.create_model` returned."""
         super().__init__()
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the last feature map of x `[n, 3, h, w]`."""
         return self.body.forward_features(x)  # type: ignore[operator, no-any-return]
 
 
-def from_timm(facts: Backbone, weights: Weights) -> nn.Module:
+def _from_timm(facts: Backbone, weights: Weights) -> nn.Module:
     """Return a timm network without its classifier, with the normalisation that timm says it expects."""
     try:
         import timm
@@ -116,31 +114,29 @@ def from_timm(facts: Backbone, weights: Weights) -> nn.Module:
     except RuntimeError as error:
         raise OptionError(f"timm:{facts.model}: {str(error).splitlines()[0]}. See --backbone.") from error
     mean, std = body.pretrained_cfg["mean"], body.pretrained_cfg["std"]
-    return nn.Sequential(Normalise(tuple(mean), tuple(std)), TimmFeatures(body))
+    return nn.Sequential(Normalise(tuple(mean), tuple(std)), _TimmFeatures(body))
 
 
 # The small networks of the variant `compact`: N2's features, trained from scratch on two CPU cores.
 
 
-def conv_norm(n_in: int, n_out: int, kernel: int | tuple[int, int] = 3, stride: int = 1) -> nn.Sequential:
+def _conv_norm(n_in: int, n_out: int, kernel: int | tuple[int, int] = 3, stride: int = 1) -> nn.Sequential:
     """Return a convolution that keeps the size (but for the stride), and batch norm; which brings the bias."""
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = (sides[0] // 2, sides[1] // 2)
     return nn.Sequential(nn.Conv2d(n_in, n_out, sides, stride, padding, bias=False), nn.BatchNorm2d(n_out))
 
 
-class Residual(nn.Module):
+class _Residual(nn.Module):
     """Two 3 x 3 convolutions around a short cut (He et al. 2016, basic block)."""
 
     def __init__(self, n_in: int, n_out: int, stride: int = 1) -> None:
-        """Take the channels before and after, and the stride of the first convolution."""
         super().__init__()
-        self.body = nn.Sequential(conv_norm(n_in, n_out, 3, stride), nn.ReLU(), conv_norm(n_out, n_out))
+        self.body = nn.Sequential(_conv_norm(n_in, n_out, 3, stride), nn.ReLU(), _conv_norm(n_out, n_out))
         same = n_in == n_out and stride == 1
-        self.short_cut: nn.Module = nn.Identity() if same else conv_norm(n_in, n_out, 1, stride)
+        self.short_cut: nn.Module = nn.Identity() if same else _conv_norm(n_in, n_out, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's map; its sides are x's divided by the stride."""
         return torch.relu(self.body(x) + self.short_cut(x))
 
 
@@ -151,13 +147,13 @@ class CompactImage(nn.Module):
         """Take the channels of the first stage; the others have two and four times as many."""
         super().__init__()
         self.body = nn.Sequential(
-            conv_norm(3, width, 3, 2),
+            _conv_norm(3, width, 3, 2),
             nn.ReLU(),
-            Residual(width, width),
-            Residual(width, 2 * width, 2),
-            Residual(2 * width, 2 * width),
-            Residual(2 * width, 4 * width, 2),
-            Residual(4 * width, 4 * width),
+            _Residual(width, width),
+            _Residual(width, 2 * width, 2),
+            _Residual(2 * width, 2 * width),
+            _Residual(2 * width, 4 * width, 2),
+            _Residual(4 * width, 4 * width),
             nn.AdaptiveAvgPool2d(1),
         )
 
@@ -179,12 +175,12 @@ class CompactSpeech(nn.Module):
         super().__init__()
         a, b, c, d = widths
         self.body = nn.Sequential(
-            *(conv_norm(9, a, 3, 2), nn.ReLU(), nn.MaxPool2d(2)),
-            *(conv_norm(a, b), nn.ReLU(), nn.MaxPool2d((2, 1))),
-            *(conv_norm(b, c), nn.ReLU(), nn.MaxPool2d((2, 1))),
+            *(_conv_norm(9, a, 3, 2), nn.ReLU(), nn.MaxPool2d(2)),
+            *(_conv_norm(a, b), nn.ReLU(), nn.MaxPool2d((2, 1))),
+            *(_conv_norm(b, c), nn.ReLU(), nn.MaxPool2d((2, 1))),
             nn.AdaptiveAvgPool2d((8, None)),
             *(nn.Conv2d(c, d, (8, 3), padding=(0, 1), bias=False), nn.BatchNorm2d(d), nn.ReLU()),
-            *(conv_norm(d, d, (1, 5)), nn.ReLU()),
+            *(_conv_norm(d, d, (1, 5)), nn.ReLU()),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -218,7 +214,7 @@ EFFICIENTNET_BLOCKS = (
 """Expansion, kernel, stride, channels in and out, layers of EfficientNet-B0's stages (Tan and Le 2019, table 1)."""
 
 
-def vgg_narrow(depth: int) -> nn.Module:
+def _vgg_narrow(depth: int) -> nn.Module:
     """Return VGG16's or VGG19's convolutions, an eighth as wide, each with batch norm.
 
     Batch norm, because sixteen layers without it do not learn from random weights in a few epochs.
@@ -229,7 +225,7 @@ def vgg_narrow(depth: int) -> nn.Module:
     return nn.Sequential(Normalise(IMAGENET_MEAN, IMAGENET_STD), vgg.make_layers(layers, batch_norm=True))
 
 
-def efficientnet_narrow() -> nn.Module:
+def _efficientnet_narrow() -> nn.Module:
     """Return EfficientNet-B0's stages, a quarter as wide, one block each."""
     block = partial(efficientnet.MBConvConfig, width_mult=0.25, depth_mult=0.25)
     network = efficientnet.EfficientNet([block(*stage) for stage in EFFICIENTNET_BLOCKS], dropout=0.0)
@@ -239,9 +235,9 @@ def efficientnet_narrow() -> nn.Module:
 OURS: dict[str, Callable[[], nn.Module]] = {
     "compact-speech": CompactSpeech,
     "compact-image": CompactImage,
-    "vgg16-narrow": partial(vgg_narrow, 16),
-    "vgg19-narrow": partial(vgg_narrow, 19),
-    "efficientnet-narrow": efficientnet_narrow,
+    "vgg16-narrow": partial(_vgg_narrow, 16),
+    "vgg19-narrow": partial(_vgg_narrow, 19),
+    "efficientnet-narrow": _efficientnet_narrow,
 }
 
 
@@ -272,9 +268,9 @@ def build(name: str, weights: Weights = "none") -> nn.Module:
     """
     facts = _find(name)
     if facts.origin == "torchvision":
-        return from_torchvision(facts, weights)
+        return _from_torchvision(facts, weights)
     if facts.origin == "timm":
-        return from_timm(facts, weights)
+        return _from_timm(facts, weights)
     if weights != "none":
         raise OptionError(f"Backbone {name!r} has no pretrained weights. Mend: --weights none")
     return OURS[name]()

@@ -20,7 +20,8 @@ from .. import graph_check
 from ..checkpoint import ModelFacts, int8_name
 from ..errors import CheckpointError, MissingExtraError
 from ..records import write_whole
-from .network import INPUT_CHANNELS, SIDE, Branches, ParallelNet
+from .layers import Branches
+from .network import INPUT_CHANNELS, SIDE, ParallelNet
 
 if TYPE_CHECKING:
     import onnx

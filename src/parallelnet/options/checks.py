@@ -58,7 +58,7 @@ class Checked:
     COMMON: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        for name, flag, allowed in _rules(type(self)):
+        for name, flag, allowed in _rules(type(self)):  # type: ignore[arg-type]  # mypy takes the instances' hash for the class's
             value = getattr(self, name)
             require(value is None or allowed.holds(value), flag, value, allowed.told)
         self._check()
@@ -84,7 +84,7 @@ def typed(field: Field[Any]) -> str:
 
 
 @cache
-def _rules(cls: type[Any]) -> list[tuple[str, str, Allowed]]:
+def _rules(cls: Any) -> list[tuple[str, str, Allowed]]:
     """Return (field, flag, what is allowed) for every bound and every closed choice of a dataclass."""
     hints, rules = get_type_hints(cls, include_extras=True), []
     for field in fields(cls):

@@ -197,12 +197,12 @@ class Learner(lightning.LightningModule):
             {"params": [p for p in learns if p.ndim > 1], "weight_decay": recipe.weight_decay},
             {"params": [p for p in learns if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        make = {
+        kinds: dict[str, Any] = {
             "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
             "adam": torch.optim.Adam,
             "adamw": torch.optim.AdamW,
-        }[recipe.optimizer]
-        optimizer: torch.optim.Optimizer = make(groups, lr=rate)
+        }
+        optimizer = kinds[recipe.optimizer](groups, lr=rate)
         if recipe.schedule == "one-cycle":
             steps = int(self.trainer.estimated_stepping_batches)
             cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
