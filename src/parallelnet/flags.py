@@ -75,9 +75,9 @@ def _optional(hint: Any) -> bool:
     return type(None) in get_args(hint)
 
 
-def _home(cls: type, name: str) -> type:
+def _home(cls: type, field: Field[Any]) -> type:
     """Return the dataclass that a field was first written in: its options stand together in the help."""
-    return [base for base in cls.__mro__ if is_dataclass(base) and name in {f.name for f in fields(base)}][-1]
+    return [base for base in cls.__mro__ if is_dataclass(base) and field.name in {f.name for f in fields(base)}][-1]
 
 
 def _parser(prog: str, shown: Sequence[type[Checked]], presets: Sequence[type[Checked]], *, all: bool) -> _Parser:
@@ -103,8 +103,9 @@ def _parser(prog: str, shown: Sequence[type[Checked]], presets: Sequence[type[Ch
     parser.names = {f.name: typed(f) for _, f in every}
     parser.add_argument("--config", action="config", help="YAML or JSON file with any of these options")
     groups: dict[type, Any] = {shown[0]: parser}
-    for cls, field in every:
-        home = shown[0] if cls in shown and _required(field) else _home(cls, field.name)
+    # A class's own options stand before those of its bases.
+    for cls, field in sorted(every, key=lambda each: (classes.index(each[0]), each[0].__mro__.index(_home(*each)))):
+        home = shown[0] if cls in shown and _required(field) else _home(cls, field)
         if home not in groups:
             groups[home] = parser.add_argument_group(re.split("[.:;]", home.__doc__ or "")[0])
         text = argparse.SUPPRESS if field.name in hidden else texts[cls].get(field.name, "")

@@ -142,9 +142,7 @@ class ParallelNet(nn.Module):
         n = len(other) if self.training else 1
         return other.new_zeros(n, INPUT_CHANNELS[name], SIDE, SIDE)
 
-    def forward(self, speech: Tensor | None = None, image: Tensor | None = None) -> Tensor:
-        """Return `logits(speech, image)`."""
-        return self.logits(speech, image)
+    forward = logits
 
 
 def _check_input(name: str, x: Tensor) -> None:

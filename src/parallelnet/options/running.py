@@ -102,7 +102,7 @@ class SampleOptions(ModelOptions):
         manifest: csv, jsonl or parquet with columns speech and image (paths relative to it, inside its folder), or
             CORPUS:PATH; needs --out.
         resume: with --manifest, keep what is finished in --out and do the others, with the same options and data;
-            without it an --out of an earlier run is refused.
+            without it an --out that is there already is refused.
         retry_failed: with --resume, try the samples again that failed before (a file may be back, a limit raised);
             --no-retry-failed keeps their rows.
         labels: classes to choose from, their probabilities renormalised; all of the checkpoint's when left out.
@@ -211,6 +211,8 @@ class ExplainOptions(SampleOptions):
         SampleOptions._check(self)
         if self.manifest is not None and self.out is None:
             raise OptionError("--manifest needs --out DIR: each sample's explanation becomes a folder there.")
+        if self.resume and self.manifest is None:
+            raise OptionError("--resume goes with --manifest; one sample is explained anew.")
         _ = self.rows_columns  # checks them
         sources = {"--text": self.text, "--word-times": self.word_times, "--transcribe": self.transcribe or None}
         given = [flag for flag, value in sources.items() if value is not None]
