@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from parallelnet import checkpoint, cli, flags, options, records
-from parallelnet.commands import recipe
+from parallelnet.commands import networks, recipe
 from parallelnet.errors import OptionError
 from parallelnet.explanation.result import Explanation
 from parallelnet.options import MOST_AT_ONCE
@@ -353,7 +353,7 @@ def test_a_defect_is_told_apart(run, monkeypatch):
     def broken(*_):
         raise KeyError("boom")
 
-    monkeypatch.setitem(cli.COMMANDS, "list", dataclasses.replace(cli.COMMANDS["list"], run=broken))
+    monkeypatch.setattr(networks, "show_list", broken)
     status, _, err = run("list", "corpora")
     assert status == 1
     assert "defect" in err
@@ -385,7 +385,8 @@ def test_a_signal_ends_a_command_with_its_number_and_says_how_to_go_on(run, monk
         signal.raise_signal(number)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setitem(cli.COMMANDS, name, dataclasses.replace(cli.COMMANDS[name], run=stopped))
+    module, function = cli.COMMANDS[name].run.split(".")
+    monkeypatch.setattr(importlib.import_module(f"parallelnet.commands.{module}"), function, stopped)
     status, out, error = run(*name.split(), *arguments)
     assert (status, out) == (128 + number, "")
     assert error.startswith(f"parallelnet: stopped by {number.name}{told}")
@@ -411,7 +412,7 @@ def test_a_signal_that_python_drops_is_not_lost(run, monkeypatch, number):
         time.sleep(20)
         pytest.fail("the signal is lost")
 
-    monkeypatch.setitem(cli.COMMANDS, "list", dataclasses.replace(cli.COMMANDS["list"], run=stopped))
+    monkeypatch.setattr(networks, "show_list", stopped)
     before = sys.unraisablehook
     assert run("list", "corpora") == (128 + number, "", f"parallelnet: stopped by {number.name}\n")
     assert sys.unraisablehook is before
@@ -421,7 +422,7 @@ def test_interrupt_is_130(run, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, "list", dataclasses.replace(cli.COMMANDS["list"], run=interrupted))
+    monkeypatch.setattr(networks, "show_list", interrupted)
     assert run("list", "corpora") == (130, "", "parallelnet: stopped by SIGINT\n")
 
 
@@ -553,6 +554,12 @@ def test_a_flag_that_says_nothing_here_is_refused_whatever_its_value(run, tmp_pa
 def test_flags_that_say_something_are_taken(line):
     command, *words = line.split()
     flags.parse("x", words, [cli.COMMANDS[command].options])
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_its_work(name):
+    module, function = cli.COMMANDS[name].run.split(".")
+    assert callable(getattr(importlib.import_module(f"parallelnet.commands.{module}"), function))
 
 
 def test_companions_name_flags_that_there_are():

@@ -13,13 +13,12 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
 
 from . import __version__, options, quiet, records
-from .commands import Console, Given, datasets, experiments, networks, samples
 from .errors import ParallelNetError, StoppedError, brief, unknown
 from .options.checks import Checked
 
@@ -42,13 +41,14 @@ class Command:
     """One command.
 
     Attributes:
-        run: does it; gets its options, the console options and the parts of a preset that were given.
+        run: function of `commands` that does it, as MODULE.NAME; it gets the command's options, those of the console
+            and the parts of a preset that were given.
         options: dataclass whose fields are the flags.
         presets: dataclasses whose fields are flags too, each replacing a part of a preset.
         goes_on: how a stopped run is gone on with; "" where there is nothing to go on with.
     """
 
-    run: Callable[[Any, Console, Given], None]
+    run: str
     options: type[Checked]
     presets: tuple[type[Checked], ...] = ()
     goes_on: str = ""
@@ -62,23 +62,21 @@ RESUME = "the same command line with --resume goes on from here"
 AGAIN = "the same command line goes on from here"
 
 COMMANDS: dict[str, Command] = {
-    "build pairs": Command(datasets.build_pairs, options.PairsOptions, goes_on=AGAIN),
-    "build tweets": Command(datasets.build_tweets, options.TweetsOptions, goes_on=AGAIN),
-    "inspect": Command(datasets.inspect, options.InspectOptions),
-    "train": Command(networks.train, options.TrainOptions, LEARNING, RESUME),
-    "evaluate": Command(samples.evaluate, options.EvaluateOptions),
-    "predict": Command(samples.predict, options.PredictOptions, goes_on=RESUME),
-    "explain": Command(samples.explain, options.ExplainOptions, goes_on=RESUME),
-    "experiment plant": Command(experiments.plant, options.PlantOptions, goes_on=AGAIN),
-    "experiment faithfulness": Command(experiments.faithfulness, options.FaithfulnessOptions, goes_on=AGAIN),
-    "experiment table1": Command(experiments.table("table1", "Table 1"), options.Table1Options, LEARNING, AGAIN),
-    "experiment table2": Command(experiments.table("table2", "Table 2"), options.Table2Options, LEARNING, AGAIN),
-    "experiment modalities": Command(
-        experiments.table("modalities", "The comparison of modalities"), options.ModalitiesOptions, LEARNING, AGAIN
-    ),
-    "experiment render": Command(experiments.render, options.RenderOptions),
-    "export": Command(networks.export, options.ExportOptions),
-    "list": Command(networks.show_list, options.ListOptions),
+    "build pairs": Command("datasets.build_pairs", options.PairsOptions, goes_on=AGAIN),
+    "build tweets": Command("datasets.build_tweets", options.TweetsOptions, goes_on=AGAIN),
+    "inspect": Command("datasets.inspect", options.InspectOptions),
+    "train": Command("networks.train", options.TrainOptions, LEARNING, RESUME),
+    "evaluate": Command("samples.evaluate", options.EvaluateOptions),
+    "predict": Command("samples.predict", options.PredictOptions, goes_on=RESUME),
+    "explain": Command("samples.explain", options.ExplainOptions, goes_on=RESUME),
+    "experiment plant": Command("experiments.plant", options.PlantOptions, goes_on=AGAIN),
+    "experiment faithfulness": Command("experiments.faithfulness", options.FaithfulnessOptions, goes_on=AGAIN),
+    "experiment table1": Command("experiments.table1", options.Table1Options, LEARNING, AGAIN),
+    "experiment table2": Command("experiments.table2", options.Table2Options, LEARNING, AGAIN),
+    "experiment modalities": Command("experiments.modalities", options.ModalitiesOptions, LEARNING, AGAIN),
+    "experiment render": Command("experiments.render", options.RenderOptions),
+    "export": Command("networks.export", options.ExportOptions),
+    "list": Command("networks.show_list", options.ListOptions),
 }
 
 
@@ -182,10 +180,13 @@ def _run(given: list[str]) -> None:
     from . import flags
 
     command = COMMANDS[name]
-    (chosen, console), presets = flags.parse(f"parallelnet {name}", rest, [command.options, Console], command.presets)
+    (chosen, console), presets = flags.parse(
+        f"parallelnet {name}", rest, [command.options, options.ConsoleOptions], command.presets
+    )
     _speak_up(quiet=console.quiet)
     try:
-        command.run(chosen, console, presets)
+        module, _, function = command.run.partition(".")
+        getattr(import_module(f"{__package__}.commands.{module}"), function)(chosen, console, presets)
     except KeyboardInterrupt as stop:
         one = getattr(chosen, "manifest", "") is None  # a single sample is predicted and explained anew
         if command.goes_on and not one:

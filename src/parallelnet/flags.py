@@ -75,9 +75,12 @@ def _optional(hint: Any) -> bool:
     return type(None) in get_args(hint)
 
 
-def _home(cls: type, field: Field[Any]) -> type:
-    """Return the dataclass that a field was first written in: its options stand together in the help."""
-    return [base for base in cls.__mro__ if is_dataclass(base) and field.name in {f.name for f in fields(base)}][-1]
+def _homes(cls: type) -> dict[str, type]:
+    """Return by field the dataclass that it was first written in, a class's own before those of its bases."""
+    homes: dict[str, type] = {}
+    for base in filter(is_dataclass, reversed(cls.__mro__)):
+        homes = {**dict.fromkeys((f.name for f in fields(base) if f.name not in homes), base), **homes}
+    return homes
 
 
 def _parser(prog: str, shown: Sequence[type[Checked]], presets: Sequence[type[Checked]], *, all: bool) -> _Parser:
@@ -103,13 +106,16 @@ def _parser(prog: str, shown: Sequence[type[Checked]], presets: Sequence[type[Ch
     parser.names = {f.name: typed(f) for _, f in every}
     parser.add_argument("--config", action="config", help="YAML or JSON file with any of these options")
     groups: dict[type, Any] = {shown[0]: parser}
-    # A class's own options stand before those of its bases.
-    for cls, field in sorted(every, key=lambda each: (classes.index(each[0]), each[0].__mro__.index(_home(*each)))):
-        home = shown[0] if cls in shown and _required(field) else _home(cls, field)
-        if home not in groups:
-            groups[home] = parser.add_argument_group(re.split("[.:;]", home.__doc__ or "")[0])
-        text = argparse.SUPPRESS if field.name in hidden else texts[cls].get(field.name, "")
-        _add_flag(groups[home], field, hints[cls][field.name], text, preset=cls in presets)
+    for cls in classes:
+        homes = _homes(cls)
+        own = {field.name: field for of, field in every if of is cls}
+        must = [name for name, field in own.items() if cls in shown and _required(field)]
+        for name in dict.fromkeys([*must, *(name for name in homes if name in own)]):
+            home = shown[0] if name in must else homes[name]
+            if home not in groups:
+                groups[home] = parser.add_argument_group(re.split("[.:;]", home.__doc__ or "")[0])
+            text = argparse.SUPPRESS if name in hidden else texts[cls].get(name, "")
+            _add_flag(groups[home], own[name], hints[cls][name], text, preset=cls in presets)
     return parser
 
 

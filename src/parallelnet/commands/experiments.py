@@ -26,7 +26,7 @@ def faithfulness(chosen: options.FaithfulnessOptions, console: Console, _: Given
     _show(measure(chosen), console, "table")
 
 
-def table(name: str, title: str) -> Callable[[options.TablesOptions, Console, Given], None]:
+def _table(name: str, title: str) -> Callable[[options.TablesOptions, Console, Given], None]:
     """Return the command that trains and compares the rows of a table.
 
     Args:
@@ -40,6 +40,11 @@ def table(name: str, title: str) -> Callable[[options.TablesOptions, Console, Gi
         _show(module.measure(chosen, recipe(chosen.preset, given), quiet=console.quiet), console, name)
 
     return run
+
+
+table1 = _table("table1", "Table 1")
+table2 = _table("table2", "Table 2")
+modalities = _table("modalities", "The comparison of modalities")
 
 
 def _show(result: Path, console: Console, table: str) -> None:

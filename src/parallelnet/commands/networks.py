@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import checkpoint, options
+from .. import options
 from ..errors import OptionError
 from ..report import terminal
 from . import Console, Given, extra, recipe, say
@@ -41,6 +41,8 @@ def _show_report(report: TrainReport) -> None:
 
 def export(chosen: options.ExportOptions, console: Console, _: Given) -> None:
     """Write the graphs of a checkpoint from its weights."""
+    from .. import checkpoint
+
     opened = checkpoint.read(checkpoint.resolve(chosen.checkpoint))
     folder = opened.path if chosen.out is None else Path(chosen.out)
     if chosen.out is not None and folder.exists():
@@ -90,6 +92,8 @@ def _corpora() -> list[dict[str, Any]]:
 
 
 def _checkpoints() -> list[dict[str, Any]]:
+    from .. import checkpoint
+
     records = []
     for name, folder in checkpoint.bundled().items():
         facts = checkpoint.read(folder).facts

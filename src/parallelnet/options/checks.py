@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, fields
 from functools import cache
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
@@ -16,17 +16,13 @@ MOST_AT_ONCE = max(64, os.cpu_count() or 1)
 thread can be made, ONNX Runtime waits for ever."""
 
 
-@dataclass(frozen=True, slots=True)
 class Allowed:
-    """Which values an option may have; stands in its annotation: `Annotated[int, FROM_0]`. None is always allowed.
+    """Which values an option may have; stands in its annotation: `Annotated[int, FROM_0]`. None is always allowed."""
 
-    Attributes:
-        told: the same in words, for the error.
-        holds: whether a value is one of them.
-    """
-
-    told: str
-    holds: Callable[[Any], bool]
+    def __init__(self, told: str, holds: Callable[[Any], bool]) -> None:
+        """Take the values in words, for the error, and what is true of them."""
+        self.told = told
+        self.holds = holds
 
 
 ABOVE_0 = Allowed("a number above 0", lambda value: math.isfinite(value) and value > 0)

@@ -180,7 +180,6 @@ class TablesOptions(LearningOptions):
         "weights accelerator workers threads epochs batch_size learning_rate"
     )
 
-    out: str
     work: str | None = None
     folds: Annotated[int, FROM_2] = 5
     max_minutes: Annotated[float, FROM_0] = 0.0

@@ -161,6 +161,7 @@ class LearningOptions(SignalOptions):
 
     Attributes:
         data: manifest, folder with manifest.csv or made by `build`, or CORPUS:PATH.
+        out: folder of the results.
         seed: of everything random.
         size: `paper` builds the variant as it is, `small` its counterpart for two CPU cores: narrow backbones, 32 x 32
             inputs, dense layers an eighth as wide.
@@ -173,6 +174,7 @@ class LearningOptions(SignalOptions):
     """
 
     data: str
+    out: str
     seed: Annotated[int, FROM_0] = 0
     size: Literal["paper", "small"] = "paper"
     preset: Literal["paper", "compact"] = "paper"
@@ -214,7 +216,6 @@ class TrainOptions(LearningOptions):
         "epochs batch_size learning_rate keep"
     )
 
-    out: str
     variant: str = "compact"
     preset: Literal["paper", "compact"] = "compact"
     target_column: Literal["label", "sentiment"] = "label"
