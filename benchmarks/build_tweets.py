@@ -38,7 +38,7 @@ def plain_loop(tweets: str, limit: int, out: str) -> dict[str, Any]:
     from parallelnet.datasets import jobs
     from parallelnet.datasets.duplicates import find_duplicates, save, settled, signatures
     from parallelnet.datasets.steps import Clock, advanced
-    from parallelnet.options.tweets import TweetsOptions
+    from parallelnet.options import TweetsOptions
 
     options = TweetsOptions(tweets=tweets, out=out, limit=limit)
     folder = Path(out)
@@ -60,7 +60,7 @@ def plain_loop(tweets: str, limit: int, out: str) -> dict[str, Any]:
 def build(tweets: str, limit: int, out: str, workers: int) -> dict[str, Any]:
     """Build with so many workers and return its log."""
     from parallelnet.datasets.build import BUILD_LOG_JSON, build_tweets
-    from parallelnet.options.tweets import TweetsOptions
+    from parallelnet.options import TweetsOptions
 
     options = TweetsOptions(tweets=tweets, out=out, limit=limit, workers=workers, rows_per_shard=ROWS_PER_SHARD)
     report = build_tweets(options)

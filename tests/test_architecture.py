@@ -54,7 +54,6 @@ ALLOWED = {
     "runtime": {"checkpoint", "graph_check"},
     "voting": {"audio", "runtime"},
     "predictor": {"audio", "image", "judging", "video", "voting", "checkpoint", "runtime"},
-    "listing": {"checkpoint", "models", "data"},
     "measurement": {"predictor", "batches", "evaluation", "report"},
     "explanation": {"audio", "image", "judging", "words", "explanation.parts", "explanation.result"},
     "data": {"audio", "image", "judging", "words"},

@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 from parallelnet import checkpoint, cli, flags, options, records
-from parallelnet.commands import console
+from parallelnet.commands import networks, recipe
 from parallelnet.errors import OptionError
 from parallelnet.explanation.result import Explanation
-from parallelnet.options.checks import MOST_AT_ONCE
+from parallelnet.options import MOST_AT_ONCE
 from parallelnet.types import Prediction
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
@@ -300,9 +300,9 @@ def test_a_missing_extra_is_named(run, monkeypatch, toy_checkpoint, tmp_path, co
 
 def test_preset_parts_are_replaced():
     paper = options.PRESETS["paper"]
-    recipe = console.recipe(paper, {"epochs": 2, "flip": True})
-    assert recipe == dataclasses.replace(paper, epochs=2, augment=options.AugmentOptions(flip=True))
-    assert console.recipe(paper, {}) == paper
+    found = recipe("paper", {"epochs": 2, "flip": True})
+    assert found == dataclasses.replace(paper, epochs=2, augment=options.AugmentOptions(flip=True))
+    assert recipe("paper", {}) == paper
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ def test_a_defect_is_told_apart(run, monkeypatch):
     def broken(*_):
         raise KeyError("boom")
 
-    monkeypatch.setitem(cli.COMMANDS, "list", dataclasses.replace(cli.COMMANDS["list"], run=broken))
+    monkeypatch.setattr(networks, "show_list", broken)
     status, _, err = run("list", "corpora")
     assert status == 1
     assert "defect" in err
@@ -385,7 +385,8 @@ def test_a_signal_ends_a_command_with_its_number_and_says_how_to_go_on(run, monk
         signal.raise_signal(number)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setitem(cli.COMMANDS, name, dataclasses.replace(cli.COMMANDS[name], run=stopped))
+    module, function = cli.COMMANDS[name].run.split(".")
+    monkeypatch.setattr(importlib.import_module(f"parallelnet.commands.{module}"), function, stopped)
     status, out, error = run(*name.split(), *arguments)
     assert (status, out) == (128 + number, "")
     assert error.startswith(f"parallelnet: stopped by {number.name}{told}")
@@ -411,7 +412,7 @@ def test_a_signal_that_python_drops_is_not_lost(run, monkeypatch, number):
         time.sleep(20)
         pytest.fail("the signal is lost")
 
-    monkeypatch.setitem(cli.COMMANDS, "list", dataclasses.replace(cli.COMMANDS["list"], run=stopped))
+    monkeypatch.setattr(networks, "show_list", stopped)
     before = sys.unraisablehook
     assert run("list", "corpora") == (128 + number, "", f"parallelnet: stopped by {number.name}\n")
     assert sys.unraisablehook is before
@@ -421,7 +422,7 @@ def test_interrupt_is_130(run, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, "list", dataclasses.replace(cli.COMMANDS["list"], run=interrupted))
+    monkeypatch.setattr(networks, "show_list", interrupted)
     assert run("list", "corpora") == (130, "", "parallelnet: stopped by SIGINT\n")
 
 
@@ -442,7 +443,7 @@ def test_help_names_every_command(run):
     assert (status, err) == (0, "")
     for name, command in cli.COMMANDS.items():
         assert re.search(rf"^  {name} +\S", out, re.MULTILINE)
-        assert flags.summary(command.options) in out
+        assert command.options.summary() in out
     assert run() == (0, out, "")
     assert "build pairs" in run("build", "--help")[1]
     assert run("--version")[1].startswith("parallelnet ")
@@ -450,7 +451,7 @@ def test_help_names_every_command(run):
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_option_is_a_kebab_flag_with_help(run, name):
-    status, out, _ = run(*name.split(), "--help")
+    status, out, _ = run(*name.split(), "--help-all")
     assert status == 0
     command = cli.COMMANDS[name]
     for cls in (command.options, *command.presets, options.ConsoleOptions):
@@ -460,6 +461,28 @@ def test_every_option_is_a_kebab_flag_with_help(run, name):
             if field.name != "augment" and not field.metadata.get("positional"):
                 assert f"--{field.name.replace('_', '-')}" in out
     assert not re.search(r"--\w+_", out)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_is_short_and_says_where_the_rest_is(run, name):
+    command = cli.COMMANDS[name]
+    every = [field for cls in (command.options, *command.presets) for field in dataclasses.fields(cls)]
+    every = [field for field in every if field.name != "augment" and not field.metadata.get("positional")]
+    short = run(*name.split(), "--help")[1]
+    shown = {field.name for field in every if f"--{field.name.replace('_', '-')}" in re.findall(r"--[\w-]+", short)}
+    assert len(shown) <= 25
+    n_hidden = len(every) - len(shown)
+    assert (n_hidden > 0) == (len(every) > 25)
+    assert (f"{n_hidden} more options: parallelnet {name} --help-all" in short) == (n_hidden > 0)
+    assert {field.name for field in every if flags._required(field)} <= shown
+
+
+def test_common_options_are_options():
+    families = {"experiment table1", "experiment table2", "experiment modalities"}  # which share one list
+    for of in ([name] if name not in families else sorted(families) for name in cli.COMMANDS):
+        every = [cls for name in of for cls in (cli.COMMANDS[name].options, *cli.COMMANDS[name].presets)]
+        names = {field.name for cls in every for field in dataclasses.fields(cls)}
+        assert set(cli.COMMANDS[of[0]].options.COMMON.split()) <= names
 
 
 def test_both_spellings_and_both_values_are_taken():
@@ -533,6 +556,12 @@ def test_flags_that_say_something_are_taken(line):
     flags.parse("x", words, [cli.COMMANDS[command].options])
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_its_work(name):
+    module, function = cli.COMMANDS[name].run.split(".")
+    assert callable(getattr(importlib.import_module(f"parallelnet.commands.{module}"), function))
+
+
 def test_companions_name_flags_that_there_are():
     declared = 0
     for command in cli.COMMANDS.values():
@@ -553,3 +582,29 @@ def test_help_is_instant():
     # Processor time, so that other work on the machine does not count; 0.3 s: docs/design.md, section 2.
     beyond = min(cpu_seconds("-m", "parallelnet", "--help") for _ in range(3)) - cpu_seconds("-c", "pass")
     assert beyond < 0.3
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: options.Recipe(learning_rate=float("inf")), "--learning-rate is inf; allowed: a number above 0."),
+        (lambda: options.Recipe(ema=1.0), "--ema is 1.0; allowed: 0 up to, not including, 1."),
+        (lambda: options.Recipe(optimizer="sgdm"), "--optimizer is 'sgdm'; allowed: adam, adamw, sgd."),
+        (lambda: options.AugmentOptions(noise=1.5), "--noise is 1.5; allowed: 0 to 1."),
+        (lambda: options.SignalOptions(clip_s=99), "--clip-s is 99; allowed: 0.5 to 30 seconds."),
+        (lambda: options.ModelOptions(face="on"), "--face is 'on'; allowed: auto, off."),
+        (lambda: options.ExplainOptions(n_samples=1), "--n-samples is 1; allowed: 2 or more: fewer have no standard"),
+        (lambda: options.ExplainOptions(grid="0x4"), "--grid is '0x4'; allowed: ROWSxCOLUMNS of 1 to 128 each"),
+        (lambda: options.PlantOptions("smell", "o"), "TASK is 'smell'; allowed: speech, image, pair."),
+        (lambda: options.ModalitiesOptions(data="d", out="o", with_dropout=1), "--with-dropout is 1; allowed: 0 up to"),
+    ],
+)
+def test_python_s_values_are_checked_as_the_line_s_are(made, told):
+    with pytest.raises(OptionError) as caught:
+        made()
+    assert told in str(caught.value)
+
+
+def test_none_is_no_value_out_of_range():
+    assert options.PairsOptions("s", "i", "o", per_class=None).per_class is None
+    assert options.ModelOptions(face=None).limits == options.LimitOptions()

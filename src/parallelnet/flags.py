@@ -14,25 +14,17 @@ from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 from jsonargparse import ArgumentParser
 
 from .errors import OptionError
-from .options.checks import companions
+from .options.checks import Checked, companions, typed
 
 
 class _Parser(ArgumentParser):
     """Raises our error instead of printing the usage and exiting."""
 
     names: dict[str, str]
-    """Field to what the user types: a flag, or the field in capitals where it is positional."""
+    """Field to what the user types."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise OptionError(f"{_readable(message, self.names)} See: {self.prog} --help") from ex
-
-
-def _shown(field: Field[Any]) -> str:
-    return field.name.upper() if field.metadata.get("positional") else "--" + field.name.replace("_", "-")
-
-
-def _usage(field: Field[Any]) -> str:
-    return _shown(field) if field.metadata.get("positional") else f"{_shown(field)} {field.name.upper()}"
 
 
 def _required(field: Field[Any]) -> bool:
@@ -61,7 +53,9 @@ def _default_text(field: Field[Any]) -> str:
 def _add_flag(group: Any, field: Field[Any], hint: Any, text: str, *, preset: bool) -> None:
     """Add the flag of one field. A flag that was not given leaves no trace: the dataclass's own default counts."""
     inner = next((part for part in get_args(hint) if part is not type(None)), hint) if _optional(hint) else hint
-    facts: dict[str, Any] = {"help": (text + ("" if preset else _default_text(field))).replace("%", "%%")}
+    facts: dict[str, Any] = {"help": text}
+    if text != argparse.SUPPRESS:
+        facts["help"] = (text + ("" if preset else _default_text(field))).replace("%", "%%")
     positional = bool(field.metadata.get("positional"))
     if not positional:
         facts["default"] = argparse.SUPPRESS
@@ -74,34 +68,54 @@ def _add_flag(group: Any, field: Field[Any], hint: Any, text: str, *, preset: bo
         facts |= {"type": get_args(inner)[0], "nargs": "*", "metavar": field.name.upper()}
     else:
         facts |= {"type": inner, "metavar": field.name.upper()}
-    group.add_argument(field.name if positional else _shown(field), **facts)
+    group.add_argument(field.name if positional else typed(field), **facts)
 
 
 def _optional(hint: Any) -> bool:
     return type(None) in get_args(hint)
 
 
-def _parser(prog: str, summary: str, shown: Sequence[type], presets: Sequence[type]) -> ArgumentParser:
-    needed = [f for cls in shown for f in fields(cls) if _required(f)]
+def _homes(cls: type) -> dict[str, type]:
+    """Return by field the dataclass that it was first written in, a class's own before those of its bases."""
+    homes: dict[str, type] = {}
+    for base in filter(is_dataclass, reversed(cls.__mro__)):
+        homes = {**dict.fromkeys((f.name for f in fields(base) if f.name not in homes), base), **homes}
+    return homes
+
+
+def _parser(prog: str, shown: Sequence[type[Checked]], presets: Sequence[type[Checked]], *, all: bool) -> _Parser:
+    """Return the parser; its help has all options, or only those that the first dataclass calls common."""
+    classes = (shown[0], *presets, *shown[1:])
+    hints, texts = ({cls: look(cls) for cls in classes} for look in (get_type_hints, field_help))
+    every = [(cls, f) for cls in classes for f in fields(cls) if not is_dataclass(hints[cls][f.name])]  # type: ignore[arg-type]
+    needed = [
+        typed(f) + ("" if f.metadata.get("positional") else f" {f.name.upper()}") for _, f in every if _required(f)
+    ]
+    common = shown[0].COMMON.split()
+    hidden = {f.name for cls, f in every if common and not all and f.name not in common and cls not in shown[1:]}
     parser = _Parser(
         prog=prog,
-        usage=" ".join([prog, *(_usage(f) for f in needed), "[options]"]),
-        description=summary,
+        usage=" ".join([prog, *needed, "[options]"]),
+        description=shown[0].summary(),
+        epilog=f"{len(hidden)} more options: {prog} --help-all" if hidden else None,
         default_env=False,
         allow_abbrev=False,
         formatter_class=argparse.HelpFormatter,
         print_config=None,
     )
-    parser.names = {f.name: _shown(f) for cls in (*shown, *presets) for f in fields(cls)}
-    for cls in (*shown, *presets):
-        title = "" if cls in shown else (cls.__doc__ or "").split("\n")[0].rstrip(".")
-        group = parser.add_argument_group(title) if title else parser
-        hints, texts = get_type_hints(cls), field_help(cls)
-        inherited = {f.name for base in cls.__mro__[1:] if is_dataclass(base) for f in fields(base)}
-        for field in sorted(fields(cls), key=lambda f: f.name in inherited):  # its own first
-            if not is_dataclass(hints[field.name]):
-                _add_flag(group, field, hints[field.name], texts.get(field.name, ""), preset=cls in presets)
+    parser.names = {f.name: typed(f) for _, f in every}
     parser.add_argument("--config", action="config", help="YAML or JSON file with any of these options")
+    groups: dict[type, Any] = {shown[0]: parser}
+    for cls in classes:
+        homes = _homes(cls)
+        own = {field.name: field for of, field in every if of is cls}
+        must = [name for name, field in own.items() if cls in shown and _required(field)]
+        for name in dict.fromkeys([*must, *(name for name in homes if name in own)]):
+            home = shown[0] if name in must else homes[name]
+            if home not in groups:
+                groups[home] = parser.add_argument_group(re.split("[.:;]", home.__doc__ or "")[0])
+            text = argparse.SUPPRESS if name in hidden else texts[cls].get(name, "")
+            _add_flag(groups[home], own[name], hints[cls][name], text, preset=cls in presets)
     return parser
 
 
@@ -130,21 +144,21 @@ def _kebab(argument: str) -> str:
 
 
 def parse(
-    prog: str, arguments: Sequence[str], shown: Sequence[type], presets: Sequence[type] = ()
+    prog: str, arguments: Sequence[str], shown: Sequence[type[Checked]], presets: Sequence[type[Checked]] = ()
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return one instance of each class in `shown`, and what was given for the fields of `presets`.
 
     Args:
         prog: what the user typed before the arguments, for help and errors.
-        arguments: the rest of the command line; `--help` prints and exits.
-        shown: option dataclasses; the first one's docstring heads the help.
+        arguments: the rest of the command line; `--help` and `--help-all` print and exit.
+        shown: option dataclasses; the first one's docstring heads the help, its `COMMON` says what `--help` shows.
         presets: dataclasses whose flags each replace a part of a preset, and have no default of their own.
 
     Raises:
         OptionError: an unknown flag, a value of the wrong kind, or one that an option class refuses.
     """
-    parser = _parser(prog, summary(shown[0]), shown, presets)
-    given = parser.parse_args([_kebab(argument) for argument in arguments]).as_dict()
+    line = ["--help" if argument == "--help-all" else _kebab(argument) for argument in arguments]
+    given = _parser(prog, shown, presets, all="--help-all" in arguments).parse_args(line).as_dict()
 
     def take(cls: type) -> dict[str, Any]:
         taken = {f.name: given[f.name] for f in fields(cls) if f.name in given}
@@ -154,8 +168,3 @@ def parse(
     for options in chosen:
         companions(options, given)
     return chosen, {key: value for cls in presets for key, value in take(cls).items()}
-
-
-def summary(cls: type) -> str:
-    """Return the first sentence of a dataclass's docstring."""
-    return " ".join((cls.__doc__ or "").split("\n\n")[0].split())

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from . import graph_check
 from .checkpoint import Checkpoint
 from .errors import CheckpointError, InputError, MissingExtraError, OptionError, brief
-from .options.checks import MOST_AT_ONCE
+from .options import MOST_AT_ONCE
 from .types import Modalities
 
 Array = npt.NDArray[np.float32]

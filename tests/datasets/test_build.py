@@ -31,7 +31,7 @@ from parallelnet.data.dataset import open_data
 from parallelnet.datasets import build
 from parallelnet.datasets.build import BUILD_LOG_JSON, Done, build_tweets, plan_tweets
 from parallelnet.errors import ManifestError, MissingExtraError, OptionError, ParallelNetError
-from parallelnet.options.tweets import TweetsOptions
+from parallelnet.options import TweetsOptions
 from parallelnet.types import EMOTIONS
 
 _spec = importlib.util.spec_from_file_location(
@@ -242,7 +242,7 @@ def test_two_workers_make_the_same_bytes(world: World, tmp_path: Path) -> None:
 SCRIPT = """
 import json, sys
 from parallelnet.datasets.build import build_tweets
-from parallelnet.options.tweets import TweetsOptions
+from parallelnet.options import TweetsOptions
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     build_tweets(TweetsOptions(**{**given, "voices": tuple(given["voices"])}))

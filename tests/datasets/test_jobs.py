@@ -12,7 +12,7 @@ from PIL import Image
 from parallelnet.data.shards import Example
 from parallelnet.datasets import build, executors, jobs
 from parallelnet.errors import ManifestError, MissingExtraError
-from parallelnet.options.tweets import TweetsOptions
+from parallelnet.options import TweetsOptions
 
 
 @pytest.fixture

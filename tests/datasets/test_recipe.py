@@ -7,7 +7,7 @@ import pytest
 
 from parallelnet.datasets import recipe
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
-from parallelnet.options.tweets import TweetsOptions
+from parallelnet.options import TweetsOptions
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
 _spec = importlib.util.spec_from_file_location("built_fixture", Path(__file__).with_name("built_fixture.py"))

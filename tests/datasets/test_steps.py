@@ -32,7 +32,7 @@ from parallelnet.datasets.steps import (
     speak,
 )
 from parallelnet.errors import InputError, ManifestError, OptionError
-from parallelnet.options.signals import MAX_PIXELS
+from parallelnet.options import MAX_PIXELS
 from parallelnet.synthesis import tts
 from parallelnet.synthesis.tts import Spoken
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from parallelnet.errors import CheckpointError, MissingExtraError, OptionError
-from parallelnet.models import backbones
+from parallelnet.models import features
 from parallelnet.models.backbones import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
 from parallelnet.models.features import Normalise
 
@@ -30,7 +30,7 @@ def hub(tmp_path, monkeypatch):
 def test_facts_agree_with_the_network(name):
     facts = BACKBONES[name]
     with torch.device("meta"):  # shapes without arithmetic
-        feature = backbones.build(name).eval()(torch.zeros(1, 3, 128, 128))
+        feature = features.build(name).eval()(torch.zeros(1, 3, 128, 128))
     assert feature.shape[1] == facts.channels
     if facts.stride:
         assert feature.shape[2:] == (128 // facts.stride, 128 // facts.stride)
@@ -39,7 +39,7 @@ def test_facts_agree_with_the_network(name):
 @pytest.mark.parametrize("name", ["squeezenet1_0", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_y_400mf"])
 def test_any_torchvision_classifier_serves(name):
     assert name not in BACKBONES
-    feature = backbones.build(name).eval()(torch.rand(1, 3, 128, 128))
+    feature = features.build(name).eval()(torch.rand(1, 3, 128, 128))
     assert feature.ndim == 4
     assert feature.isfinite().all()
 
@@ -47,7 +47,7 @@ def test_any_torchvision_classifier_serves(name):
 def test_the_cut_keeps_what_torchvision_computes_before_its_pooling():
     from torchvision import models
 
-    ours = backbones.build("mobilenet_v3_small").eval()
+    ours = features.build("mobilenet_v3_small").eval()
     theirs = models.get_model("mobilenet_v3_small", weights=None).eval()
     theirs.features.load_state_dict(ours[1].state_dict())
     x = torch.rand(1, 3, 128, 128)
@@ -59,7 +59,7 @@ def test_the_cut_keeps_what_torchvision_computes_before_its_pooling():
 def test_densenet_ends_in_the_relu_that_torchvision_keeps_outside_its_modules():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        feature = backbones.build("densenet121").eval()(torch.rand(1, 3, 64, 64))
+        feature = features.build("densenet121").eval()(torch.rand(1, 3, 64, 64))
     assert feature.min() == 0
 
 
@@ -78,14 +78,14 @@ def test_pretrained_weights_come_from_the_hub_cache(hub):
     donor = models.get_model("mobilenet_v3_small", weights=None)
     hub.mkdir()
     torch.save(donor.state_dict(), hub / "mobilenet_v3_small-047dcff4.pth")
-    built = backbones.build("mobilenet_v3_small", "imagenet")
+    built = features.build("mobilenet_v3_small", "imagenet")
     for ours, theirs in zip(built[1].parameters(), donor.features.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 
 def test_weights_that_cannot_be_fetched_name_the_cache_and_the_way_without(hub):
     with pytest.raises(CheckpointError, match="--weights none") as caught:
-        backbones.build("mobilenet_v3_small", "imagenet")
+        features.build("mobilenet_v3_small", "imagenet")
     assert str(hub) in str(caught.value)
     assert "mobilenet_v3_small-047dcff4.pth" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -93,23 +93,18 @@ def test_weights_that_cannot_be_fetched_name_the_cache_and_the_way_without(hub):
 
 def test_networks_of_ours_have_no_pretrained_weights():
     with pytest.raises(OptionError, match="no pretrained weights"):
-        backbones.build("compact-image", "imagenet")
+        features.build("compact-image", "imagenet")
 
 
 def test_an_unknown_backbone_gets_a_suggestion():
     with pytest.raises(OptionError, match=r"Unknown backbone 'resnet19'. Did you mean 'resnet18'\?.*--backbone"):
-        backbones.build("resnet19")
-
-
-def test_unknown_weights_are_refused():
-    with pytest.raises(OptionError, match="--weights is 'swag'; allowed: none, imagenet"):
-        backbones.build("resnet18", "swag")
+        features.build("resnet19")
 
 
 def test_timm_without_timm_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtraError, match=r"'timm:resnet18'.*parallelnet\[timm\]"):
-        backbones.build("timm:resnet18")
+        features.build("timm:resnet18")
 
 
 class _TimmNet(nn.Module):
@@ -122,7 +117,7 @@ class _TimmNet(nn.Module):
 @pytest.mark.parametrize("name", ["hf-hub:someone/net", "local-dir:/tmp/net", "a/b"])
 def test_a_timm_name_makes_nothing_be_fetched(name):
     with pytest.raises(OptionError, match=r"--backbone is 'timm:.*a name of timm's own list"):
-        backbones.build(f"timm:{name}")
+        features.build(f"timm:{name}")
 
 
 def test_timm_networks_get_the_normalisation_that_timm_names(monkeypatch):
@@ -133,7 +128,7 @@ def test_timm_networks_get_the_normalisation_that_timm_names(monkeypatch):
         return _TimmNet()
 
     monkeypatch.setitem(sys.modules, "timm", types.SimpleNamespace(create_model=create_model))
-    feature = backbones.build("timm:some_net", "imagenet")(torch.zeros(1, 3, 128, 128))
+    feature = features.build("timm:some_net", "imagenet")(torch.zeros(1, 3, 128, 128))
     assert feature.shape == (1, 3, 4, 4)
     assert (feature == -2).all()  # (0 - 0.5) / 0.25
     assert asked == {"name": "some_net", "pretrained": True, "num_classes": 0}

@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from parallelnet import checkpoint
 from parallelnet.errors import InputError, OptionError
-from parallelnet.models.network import ParallelNet, build, embedding
-from parallelnet.models.variants import VARIANTS, BranchOptions, NetworkOptions, network_options
+from parallelnet.models.layers import embedding
+from parallelnet.models.network import ParallelNet, build
+from parallelnet.models.variants import VARIANTS, BranchOptions, NetworkOptions
 from parallelnet.models.weights import load_weights, save_weights
 from parallelnet.types import EMOTIONS
 
@@ -303,7 +304,7 @@ def test_compact_stays_small():
 
 def run_and_round_trip(name, options, folder):
     """Forward, backward, checkpoint: what every row of the studies must do."""
-    row = VARIANTS[name]
+    row = VARIANTS[name].network
     network = build(options, EMOTIONS)
     logits = network(speech(), image())
     assert logits.shape == (2, len(EMOTIONS))
@@ -330,7 +331,7 @@ def run_and_round_trip(name, options, folder):
 
 @pytest.mark.parametrize("name", sorted(set(VARIANTS) - SLOW - {"parallelnet", "ier-only"}))
 def test_every_row_runs_and_round_trips_with_narrow_dense_layers(name, tmp_path):
-    run_and_round_trip(name, network_options(name, embed_dim=16, hidden=(8, 8)), tmp_path)
+    run_and_round_trip(name, replace(VARIANTS[name].network, embed_dim=16, hidden=(8, 8)), tmp_path)
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def compact(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compact")
     network, facts = made(VARIANTS["compact"].network)
     network.to(memory_format=torch.channels_last)
-    paths = export(network, facts, folder, int8=True, calibration=inputs(16))
+    paths = export(network, facts, folder, int8=True)
     assert network.training  # left as it was
     return folder, network, facts, paths
 
@@ -80,15 +80,11 @@ def test_compact_agrees_with_torch_for_any_batch(compact):
         assert np.abs(run(folder, facts, inputs(n, 7)) - wanted).max() <= FLOAT32 * np.abs(wanted).max()
 
 
-def test_int8_agrees_with_torch_and_does_not_depend_on_the_batch(compact):
+def test_int8_agrees_with_torch(compact):
     folder, network, facts, _ = compact
     values = inputs(3, 8)
     wanted = expected(network, values)
-    found = run(folder, facts, values, ".int8.onnx")
-    assert np.abs(found - wanted).max() <= INT8 * np.abs(wanted).max()
-    alone = run(folder, facts, {name: x[:1] for name, x in values.items()}, ".int8.onnx")
-    # Integer sums are exact; what is left is float32 between them.
-    np.testing.assert_allclose(alone, found[:1], rtol=0, atol=FLOAT32 * np.abs(wanted).max())
+    assert np.abs(run(folder, facts, values, ".int8.onnx") - wanted).max() <= INT8 * np.abs(wanted).max()
 
 
 def test_int8_is_a_third_of_the_size_or_less(compact):
@@ -139,7 +135,7 @@ def agrees_with_torch(options, folder, **quantise):
             assert np.abs(run(folder, facts, inputs(n, 7), ".int8.onnx") - wanted).max() <= INT8 * scale
 
 
-def test_a_net_that_hears_only_agrees_with_torch_also_in_dynamic_int8(tmp_path):
+def test_a_net_that_hears_only_agrees_with_torch_also_in_int8(tmp_path):
     agrees_with_torch(replace(SMALL, image=None), tmp_path, int8=True)
 
 
@@ -164,12 +160,6 @@ def test_facts_of_another_kind_of_network_are_refused(tmp_path):
     network, facts = made(replace(SMALL, configuration=2))
     with pytest.raises(CheckpointError, match=r"describes the graphs speech.onnx.*this network has joint.onnx"):
         export(network, replace(facts, separable=True), tmp_path)
-
-
-def test_calibration_without_a_modality_is_refused(tmp_path):
-    network, facts = made(SMALL)
-    with pytest.raises(CheckpointError, match="Calibration for int8 has no image"):
-        export(network, facts, tmp_path, int8=True, calibration={"speech": inputs(2)["speech"]})
 
 
 @pytest.mark.slow

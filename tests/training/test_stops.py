@@ -24,7 +24,7 @@ from parallelnet import checkpoint, cli, records
 from parallelnet.data.loading import SampleDataset
 from parallelnet.errors import CheckpointError, FullDiskError, InputError, OptionError, ParallelNetError, StoppedError
 from parallelnet.options import PRESETS, AugmentOptions, Recipe, TrainOptions
-from parallelnet.training import fit, run, states, watching
+from parallelnet.training import fit, run, watching
 from parallelnet.training.learner import Learner
 
 RECIPE = replace(
@@ -102,7 +102,7 @@ def always(*_: Any, **__: Any) -> bool:
 MOMENTS: list[tuple[Any, str, Callable[..., bool]]] = [
     (records, "write_json", written(run.OPTIONS)),
     (records, "write_whole", written(watching.FIGURES)),  # the first epoch is over, and nothing of it is kept
-    (records, "write_whole", written(states.BEST)),
+    (records, "write_whole", written(fit.BEST)),
     (records, "write_whole", written("next.ckpt")),  # the best epoch is kept, the last is not
     (Learner, "training_step", lambda self, batch, index: (self.current_epoch, index) == (1, 1)),
     (Path, "replace", lambda self, target: self.name == "last.ckpt"),  # the new state is whole, no name has changed
@@ -131,10 +131,10 @@ def test_stopped_at_every_step_it_comes_to_the_same(pairs: Path, tmp_path: Path)
             assert caught.value.number == signal.SIGTERM
         assert not list((tmp_path / "cut").rglob("*.partial"))
         assert not (tmp_path / "cut" / records.LOCK).exists()
-    assert (tmp_path / "cut" / states.STATE).is_dir()  # it was stopped while it was removed
+    assert (tmp_path / "cut" / fit.STATE).is_dir()  # it was stopped while it was removed
     run.train(asked, RECIPE, quiet=True)
     assert same(tmp_path / "whole", tmp_path / "cut")
-    assert not (tmp_path / "cut" / states.STATE).exists()
+    assert not (tmp_path / "cut" / fit.STATE).exists()
 
 
 def test_stopped_after_an_early_stop_it_trains_no_more(pairs: Path, tmp_path: Path) -> None:
@@ -191,8 +191,8 @@ def cut_off(path: Path) -> None:
 def test_a_damaged_state_is_told_and_the_one_before_goes_on(
     cut: TrainOptions, pairs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
 ) -> None:
-    state = Path(cut.out) / states.STATE
-    damage(state / states.LAST)
+    state = Path(cut.out) / fit.STATE
+    damage(state / fit.LAST)
     run.train(cut, RECIPE, quiet=True)
     told = [message for message in caplog.messages if "is damaged; going on from the epoch before it" in message]
     assert len(told) == (damage is not Path.unlink)
@@ -200,11 +200,11 @@ def test_a_damaged_state_is_told_and_the_one_before_goes_on(
     assert same(tmp_path / "whole", Path(cut.out))
 
 
-@pytest.mark.parametrize("damaged", [(states.LAST, "before.ckpt"), (states.BEST,)])
+@pytest.mark.parametrize("damaged", [(fit.LAST, "before.ckpt"), (fit.BEST,)])
 def test_where_no_whole_state_is_left_it_is_refused_and_nothing_is_trained(
     cut: TrainOptions, damaged: tuple[str, ...]
 ) -> None:
-    state = Path(cut.out) / states.STATE
+    state = Path(cut.out) / fit.STATE
     for name in damaged:
         flip(state / name)
     with pytest.raises(CheckpointError, match=rf"{damaged[0]} is damaged, .* Mend: remove {state}, and the same line"):
@@ -228,17 +228,17 @@ def test_a_full_disk_is_one_line_and_keeps_the_epochs_before(pairs: Path, tmp_pa
 
 
 def test_states_are_written_whole_and_the_one_before_is_kept(tmp_path: Path) -> None:
-    keeper = states.WholeStates()
-    last = tmp_path / "state" / states.LAST
+    keeper = fit.WholeStates()
+    last = tmp_path / "state" / fit.LAST
     for epoch in range(3):
         keeper.save_checkpoint({"epoch": epoch}, last)
-    assert [keeper.load_checkpoint(last.with_name(name))["epoch"] for name in ("before.ckpt", states.LAST)] == [1, 2]
+    assert [keeper.load_checkpoint(last.with_name(name))["epoch"] for name in ("before.ckpt", fit.LAST)] == [1, 2]
     with pytest.MonkeyPatch.context() as patch:
         fails(patch, os, "fsync", when=always, error=OSError(errno.ENOSPC, "full"))
         with pytest.raises(OSError, match="full"):
             keeper.save_checkpoint({"epoch": 3}, last)
-    assert sorted(path.name for path in last.parent.iterdir()) == ["before.ckpt", states.LAST]
-    assert states.resumable(last.parent, keep_best=False) == last
+    assert sorted(path.name for path in last.parent.iterdir()) == ["before.ckpt", fit.LAST]
+    assert fit.resumable(last.parent, keep_best=False) == last
     assert keeper.load_checkpoint(last)["epoch"] == 2
 
 
@@ -339,7 +339,7 @@ def test_a_signal_ends_the_command_with_its_number_and_its_workers(pairs: Path, 
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         end = time.monotonic() + 120
-        while not (out / "state" / states.LAST).is_file() and time.monotonic() < end:
+        while not (out / "state" / fit.LAST).is_file() and time.monotonic() < end:
             time.sleep(0.1)
         process.send_signal(number)
         stdout, error = process.communicate(timeout=60)
@@ -349,7 +349,7 @@ def test_a_signal_ends_the_command_with_its_number_and_its_workers(pairs: Path, 
     told = "what is finished is kept; the same command line with --resume goes on from here."
     assert (process.returncode, stdout) == (128 + number, "")
     assert lines == [f"parallelnet: stopped by {signal.Signals(number).name}: {told}"]
-    assert states.is_whole(out / "state" / states.LAST)
+    assert fit.is_whole(out / "state" / fit.LAST)
     assert not (out / records.LOCK).exists()
     children = subprocess.run(["pgrep", "-f", str(out)], capture_output=True, text=True).stdout
     assert children == ""

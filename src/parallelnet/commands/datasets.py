@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,72 +12,63 @@ from typing import TYPE_CHECKING, Any
 from .. import options
 from ..errors import ManifestError
 from ..report import terminal
-from .console import Console, extra
+from . import Console, Given, extra, say
 
 if TYPE_CHECKING:
-    from ..data.built import BuildReport
+    from ..data.pairs import PairsReport
     from ..datasets.build import Done
 
 
-def build_pairs(chosen: options.PairsOptions, console: Console, _: Mapping[str, Any]) -> None:
+def build_pairs(chosen: options.PairsOptions, console: Console, _: Given) -> None:
     """Pair utterances and pictures of one class."""
     from ..data.pairs import build_pairs
 
     report = build_pairs(chosen)
-    if console.json:
-        print(report.to_json())
-        return
+    say(console, report.to_json(), _show_pairs, report)
+
+
+def _show_pairs(report: PairsReport) -> None:
     print(f"{report.n_pairs} pairs of {report.n_utterances} utterances and {report.n_pictures} pictures")
     rows = [["part", "class", "pairs", "utterances", "pictures"]]
     for part, classes in report.counts.items():
-        rows += [
-            [part, name, *(str(n[key]) for key in ("pairs", "utterances", "pictures"))] for name, n in classes.items()
-        ]
+        for name, n in classes.items():
+            rows.append([part, name, *(str(n[key]) for key in ("pairs", "utterances", "pictures"))])
     terminal.table(rows)
     for side, reasons in report.drops.items():
-        for reason, n in reasons.items():
-            print(f"{side}: left out {n}: {reason}")
+        for reason, dropped in reasons.items():
+            print(f"{side}: left out {dropped}: {reason}")
     print(report.manifest)
 
 
-def build_tweets(chosen: options.TweetsOptions, console: Console, _: Mapping[str, Any]) -> None:
+def build_tweets(chosen: options.TweetsOptions, console: Console, _: Given) -> None:
     """Build a speech+image data set from plain tweets, or say what that would be."""
+    from ..data.shards import REASONS
     from ..datasets import build
 
     if chosen.dry_run:
         plan = build.plan_tweets(chosen)
-        if console.json:
-            print(json.dumps({**asdict(plan), "trial": json.loads(plan.trial.to_json())}, ensure_ascii=False))
-            return
-        print(
+        told = (
             f"{plan.n_rows:,} rows would become {plan.n_shards:,} shards in about {plan.estimated_s / 60:,.1f} min on "
             f"{plan.n_workers} workers. The first {plan.trial.n_read} rows ({plan.trial.n_kept} kept): {plan.folder}"
         )
+        record = {**asdict(plan), "trial": json.loads(plan.trial.to_json())}
+        say(console, json.dumps(record, ensure_ascii=False), print, told)
         return
     progress = _Progress(quiet=console.quiet)
     try:
         report = build.build_tweets(chosen, progress=progress)
     finally:
         progress.close()
-    if console.json:
-        print(report.to_json())
-    else:
-        _show(chosen.out, 0)
+    say(console, report.to_json(), _show, chosen.out, 0)
     if not report.n_kept:
-        raise _none_kept(chosen, report)
+        reason, n = max(report.rejected.items(), key=lambda each: each[1])
+        raise ManifestError(
+            f"No row of {chosen.tweets} was kept: {n:,} of {report.n_read:,} fell out as {reason} ({REASONS[reason]}). "
+            f"{chosen.out}/rejected.parquet says why each did. Mend: put that right and build again."
+        )
 
 
-def _none_kept(chosen: options.TweetsOptions, report: BuildReport) -> ManifestError:
-    from ..data.shards import REASONS
-
-    reason, n = max(report.rejected.items(), key=lambda each: each[1])
-    return ManifestError(
-        f"No row of {chosen.tweets} was kept: {n:,} of {report.n_read:,} fell out as {reason} ({REASONS[reason]}). "
-        f"{chosen.out}/rejected.parquet says why each did. Mend: put that right and build again."
-    )
-
-
-def inspect(chosen: options.InspectOptions, console: Console, _: Mapping[str, Any]) -> None:
+def inspect(chosen: options.InspectOptions, console: Console, _: Given) -> None:
     """Show what a built data set holds."""
     with extra("Inspecting a data set", "build"):
         import pyarrow  # noqa: F401  # asked for here, so that its absence is told by the extra
@@ -116,8 +106,14 @@ class _Progress:
         """Take what is finished so far."""
         if self.quiet:
             return
+        n_dropped = done.n_read - done.n_kept
         if sys.stderr.isatty():
-            self._draw(done)
+            if self._bar is None:
+                from tqdm import tqdm
+
+                self._bar = tqdm(total=done.n_rows, initial=done.n_read, unit="row")
+            self._bar.set_postfix(kept=done.n_kept, dropped=n_dropped, refresh=False)
+            self._bar.update(done.n_read - self._bar.n)
             return
         now = time.monotonic()
         if self._first is None:  # what an earlier run finished says nothing of this one's rate
@@ -128,17 +124,9 @@ class _Progress:
             left_s = (done.n_rows - done.n_read) / rate if rate else 0.0
             print(
                 f"{done.n_read:,} of {done.n_rows:,} rows, {rate:.1f}/s, {left_s / 60:.0f} min left, "
-                f"{done.n_kept:,} kept, {done.n_read - done.n_kept:,} dropped",
+                f"{done.n_kept:,} kept, {n_dropped:,} dropped",
                 file=sys.stderr,
             )
-
-    def _draw(self, done: Done) -> None:
-        from tqdm import tqdm
-
-        if self._bar is None:
-            self._bar = tqdm(total=done.n_rows, initial=done.n_read, unit="row")
-        self._bar.set_postfix(kept=done.n_kept, dropped=done.n_read - done.n_kept, refresh=False)
-        self._bar.update(done.n_read - self._bar.n)
 
     def close(self) -> None:
         """Leave the bar as it is."""

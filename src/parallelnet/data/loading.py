@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 class Frozen(Protocol):
-    """The part of a network that does not learn; `models.frozen.FrozenPart` is one."""
+    """The part of a network that does not learn; `models.network.FrozenPart` is one."""
 
     def speech(self, path: str | None, windows: Tensor) -> Kept:
         """Return what it makes of an utterance's windows, [n_windows, ...] each."""

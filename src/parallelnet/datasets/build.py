@@ -23,7 +23,7 @@ from typing import Any
 from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
 from ..data.shards import REJECTED_COLUMNS, fingerprint, join_rejected, pyarrow_parquet, read_rows
 from ..errors import ParallelNetError
-from ..options.tweets import TweetsOptions
+from ..options import TweetsOptions
 from ..records import is_disk_full, write_json, write_text
 from . import jobs, recipe
 from .counts import Counts

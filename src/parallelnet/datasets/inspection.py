@@ -19,7 +19,7 @@ from .. import image
 from ..data.built import DATASET_JSON, BuildReport, read_report, refuse_damaged
 from ..data.shards import REJECTED_COLUMNS, Example, read_rows, read_shard
 from ..errors import InputError, ManifestError
-from ..options.signals import LimitOptions
+from ..options import LimitOptions
 from ..report import gallery
 from .counts import Counts, Tally, tally
 

@@ -24,7 +24,7 @@ from ..data.built import WORK
 from ..data.shards import Example, shard_name, write_rejected, write_shard
 from ..data.tables import storable
 from ..errors import ManifestError, MissingExtraError, ParallelNetError
-from ..options.tweets import TweetsOptions
+from ..options import TweetsOptions
 from ..records import write_json, write_text
 from ..synthesis.synthesis import SynthesisError
 from ..synthesis.tts import Engine, open_engine

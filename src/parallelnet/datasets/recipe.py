@@ -20,7 +20,7 @@ from typing import Any
 from ..data.built import DATASET_JSON, MADE_BY, WORK, read_report
 from ..data.shards import file_sha256
 from ..errors import ManifestError, OptionError
-from ..options.tweets import TweetsOptions
+from ..options import TweetsOptions
 from ..records import LOCK, differences, held, is_disk_full, read_json, sweep, write_json
 from . import tweets
 from .teachers import HUB_PREFIX

@@ -1,18 +1,9 @@
-"""Backbones by name: facts here, torch only inside the function that builds one.
-
-A backbone turns `[n, 3, h, w]` in [0, 1] into a feature map `[n, C, h', w']`; ImageNet normalisation is inside it, so
-that zero means black and silence for every network.
-"""
+"""Backbones by name: facts alone, without torch; `features` builds them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
-
-from ..errors import MissingExtraError, OptionError, unknown
-
-if TYPE_CHECKING:
-    from torch import nn
+from typing import Literal
 
 Weights = Literal["none", "imagenet"]
 
@@ -85,48 +76,3 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 TIMM = "timm:"
-
-
-def find(name: str) -> Backbone:
-    """Return the facts of a backbone: one of `BACKBONES`, any torchvision classifier, or `timm:NAME`.
-
-    Raises:
-        OptionError: nothing of that name.
-        MissingExtraError: the packages that would know are not installed.
-    """
-    if name in BACKBONES:
-        return BACKBONES[name]
-    if name.startswith(TIMM):
-        if set(name[len(TIMM) :]) & set(":/\\"):  # `hf-hub:`, `local-dir:`: a name must not make it read from there
-            raise OptionError(f"--backbone is {name!r}; allowed: timm:NAME, a name of timm's own list.")
-        return Backbone(f"{name[len(TIMM) :]} of timm", "timm", name[len(TIMM) :], weights="default")
-    try:
-        from torchvision import models
-    except ImportError:
-        raise MissingExtraError(f"Backbone {name!r}", "train") from None
-    if name in models.list_models(module=models):
-        relu = name.startswith("densenet")
-        return Backbone(f"{name} of torchvision", "torchvision", name, relu=relu)
-    raise unknown("backbone", name, BACKBONES, "--backbone; also any torchvision classifier, and timm:NAME")
-
-
-def build(name: str, weights: Weights = "none") -> nn.Module:
-    """Return a backbone as a module: `[n, 3, h, w]` in [0, 1] to a feature map `[n, C, h', w']`.
-
-    Args:
-        name: as for `find`.
-        weights: `none` starts from random weights, `imagenet` fetches pretrained ones on first use.
-
-    Raises:
-        OptionError: no such backbone, no such weights, or a network that yields no feature map.
-        CheckpointError: the pretrained weights could not be fetched.
-        MissingExtraError: torch or timm is not installed.
-    """
-    if weights not in get_args(Weights):
-        raise OptionError(f"--weights is {weights!r}; allowed: {', '.join(get_args(Weights))}.")
-    facts = find(name)
-    try:
-        from . import features
-    except ImportError:
-        raise MissingExtraError(f"Backbone {name!r}", "train") from None
-    return features.BUILDERS[facts.origin](facts, weights)

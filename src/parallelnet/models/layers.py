@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +39,8 @@ class N1(nn.Module):
 class N2(nn.Module):
     """Backbone, batch norm, flatten, dense (Fig. 1, bottom right); for speech a 1x1 convolution makes three channels.
 
-    `adapt` and `features` are apart from `forward` so that a criss-cross can reach N2's input, and a training with a
-    frozen backbone can keep the feature maps.
+    `adapt`, `backbone` and `embed` are apart from `forward` so that a criss-cross can reach N2's input, and a training
+    with a frozen backbone can keep the feature maps.
     """
 
     def __init__(self, n_in: int, backbone: nn.Module, feature: torch.Size, embed_dim: int, dropout: float) -> None:
@@ -51,17 +51,13 @@ class N2(nn.Module):
         self.norm = nn.BatchNorm2d(feature[0])
         self.dense = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(feature.numel(), embed_dim))
 
-    def features(self, adapted: Tensor) -> Tensor:
-        """Return the backbone's map `[n, C, h', w']` of an adapted input `[n, 3, h, w]`."""
-        return self.backbone(adapted)  # type: ignore[no-any-return]
-
     def embed(self, features: Tensor) -> Tensor:
         """Return `[n, embed_dim]` from the backbone's map."""
         return self.dense(self.norm(features))  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `[n, embed_dim]` from `[n, channels, side, side]`."""
-        return self.embed(self.features(self.adapt(x)))
+        return self.embed(self.backbone(self.adapt(x)))
 
 
 class Luminance(nn.Module):
@@ -134,7 +130,7 @@ class CrissCross(nn.Module):
 def _crossed(n2: N2, own: Tensor, projected: Tensor) -> Tensor:
     adapted = n2.adapt(own)
     resized = functional.interpolate(projected, adapted.shape[-2:], mode="bilinear", align_corners=False)
-    return n2.embed(n2.features(adapted + resized))
+    return n2.embed(n2.backbone(adapted + resized))
 
 
 class WeightedAddition(nn.Module):
@@ -148,14 +144,6 @@ class WeightedAddition(nn.Module):
     def forward(self, *terms: Tensor) -> Tensor:
         """Return the weighted sum of tensors of one shape."""
         return torch.stack([w * term for w, term in zip(self.raw.softmax(0), terms, strict=True)]).sum(0)
-
-
-class Multiplication(nn.Module):
-    """The element-wise product (Eq. 1)."""
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return first * second."""
-        return first * second
 
 
 class SingleHead(nn.Module):
@@ -176,7 +164,7 @@ class SingleHead(nn.Module):
 class HybridHead(nn.Module):
     """Intermediate fusion (Eq. 1), three heads and late fusion (Eq. 2)."""
 
-    def __init__(self, crossed: bool, intermediate: nn.Module, heads: Sequence[nn.Module]) -> None:
+    def __init__(self, crossed: bool, intermediate: Callable[..., Tensor], heads: Sequence[nn.Module]) -> None:
         """Take the parts.
 
         Args:

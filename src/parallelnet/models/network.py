@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, OptionError
-from . import backbones
+from . import features
+from .backbones import Weights
 from .layers import (
     N1,
     N2,
@@ -17,14 +19,10 @@ from .layers import (
     HybridHead,
     Luminance,
     ModalityBranches,
-    Multiplication,
     SingleHead,
     WeightedAddition,
-    embedding,
 )
 from .variants import BranchOptions, NetworkOptions
-
-__all__ = ["INPUT_CHANNELS", "SIDE", "Branches", "ModalityBranches", "ParallelNet", "build", "embedding"]
 
 SIDE = 128
 """Mel bands, frames, pixel rows and columns of every input (design section 4)."""
@@ -144,9 +142,7 @@ class ParallelNet(nn.Module):
         n = len(other) if self.training else 1
         return other.new_zeros(n, INPUT_CHANNELS[name], SIDE, SIDE)
 
-    def forward(self, speech: Tensor | None = None, image: Tensor | None = None) -> Tensor:
-        """Return `logits(speech, image)`."""
-        return self.logits(speech, image)
+    forward = logits
 
 
 def _check_input(name: str, x: Tensor) -> None:
@@ -155,15 +151,16 @@ def _check_input(name: str, x: Tensor) -> None:
         raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, wanted))}].")
 
 
-INTERMEDIATE: dict[str, Callable[[], nn.Module]] = {"multiply": Multiplication, "add": lambda: WeightedAddition(2)}
+INTERMEDIATE: dict[str, Callable[[], Callable[..., Tensor]]] = {
+    "multiply": lambda: torch.mul,  # Eq. 1
+    "add": lambda: WeightedAddition(2),
+}
 
 
-def _branches(
-    name: str, branch: BranchOptions, options: NetworkOptions, weights: backbones.Weights
-) -> ModalityBranches:
+def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights: Weights) -> ModalityBranches:
     n_in, side = INPUT_CHANNELS[name], SIDE // branch.input_pool
     n1 = N1(n_in, branch.channels, side, options.embed_dim, options.dropout)
-    backbone = backbones.build(branch.backbone, weights)
+    backbone = features.build(branch.backbone, weights)
     n2 = N2(n_in, backbone, _feature_shape(branch.backbone, backbone, side), options.embed_dim, options.dropout)
     prepare: list[nn.Module] = [Luminance()] if branch.grey else []
     if branch.input_pool > 1:
@@ -200,7 +197,7 @@ def _head(options: NetworkOptions, n_classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(widths[-1], n_classes))
 
 
-def build(options: NetworkOptions, classes: Sequence[str], *, weights: backbones.Weights = "none") -> ParallelNet:
+def build(options: NetworkOptions, classes: Sequence[str], *, weights: Weights = "none") -> ParallelNet:
     """Return the network that the options describe; the same options build the same layers, always.
 
     Args:
@@ -229,3 +226,80 @@ def build(options: NetworkOptions, classes: Sequence[str], *, weights: backbones
     return ParallelNet(
         classes, parts.get("speech"), parts.get("image"), fusion, criss_cross, embed_dim=options.embed_dim
     )
+
+
+Freeze = Literal["none", "backbones", "branches"]
+
+
+def freeze(network: ParallelNet, what: Freeze) -> None:
+    """Stop parts of a network from learning, in place.
+
+    `backbones`: N2's features, and the 1x1 convolution before the speech backbone, which then copies the spectrogram
+    into the three channels: to learn it would take a pass through the whole backbone at each step, which is what
+    freezing is to save. `branches`: all but the heads and their fusion.
+    """
+    for part in (network.speech, network.image):
+        if part is None or what == "none":
+            continue
+        for module in (part,) if what == "branches" else (part.n2.adapt, part.n2.backbone):
+            module.requires_grad_(False)
+        if what == "backbones" and isinstance(part.n2.adapt, nn.Conv2d):
+            nn.init.ones_(part.n2.adapt.weight)
+            nn.init.zeros_(part.n2.adapt.bias)  # type: ignore[arg-type]  # built with a bias
+
+
+class FrozenPart:
+    """What the frozen part makes of signals; each path is computed once.
+
+    Only for separable networks without augmentation: otherwise the same file does not give the same features.
+    """
+
+    def __init__(self, network: ParallelNet, what: Freeze) -> None:
+        """Take a network whose frozen part is `backbones` or `branches`."""
+        assert network.separable
+        assert what != "none"
+        self.network = network
+        self.what = what
+        self._kept: dict[tuple[str, str | None], tuple[Tensor, ...]] = {}
+
+    def speech(self, path: str | None, windows: Tensor) -> tuple[Tensor, ...]:
+        """Return the features of an utterance's windows [n_windows, 1, 128, 128]; None stands for silence."""
+        return self._of("speech", path, windows, self.network.speech)
+
+    def image(self, path: str | None, picture: Tensor) -> tuple[Tensor, ...]:
+        """Return the features [1, ...] of a picture [3, 128, 128]; None stands for black."""
+        return self._of("image", path, picture[None], self.network.image)
+
+    def zeros(self, modality: Literal["speech", "image"], like: Tensor) -> tuple[Tensor, ...]:
+        """Return the features of an absent modality, [1, ...], for a signal shaped `like` [n, ...]."""
+        part = self.network.speech if modality == "speech" else self.network.image
+        return self._of(modality, None, torch.zeros_like(like[:1]), part)
+
+    def _of(self, modality: str, path: str | None, x: Tensor, part: ModalityBranches | None) -> tuple[Tensor, ...]:
+        if part is None or (self.what == "backbones" and part.mirror):  # a mirror image needs features of its own
+            return ()
+        key = (modality, path)
+        if key not in self._kept:
+            training = part.training
+            part.eval()
+            with torch.no_grad():
+                device = next(part.parameters()).device
+                x = x.to(device)
+                kept = part(x) if self.what == "branches" else (part.n2.backbone(part.n2.adapt(part.prepare(x))),)
+            part.train(training)
+            self._kept[key] = tuple(k.cpu() for k in kept)
+        return self._kept[key]
+
+
+def branches(part: ModalityBranches | None, x: Tensor, kept: tuple[Tensor, ...]) -> Branches | None:
+    """Return (N1, N2) of a signal, taking over what was kept: both outputs, N2's features, or nothing.
+
+    None where the network does not take the modality.
+    """
+    if part is None:
+        return None
+    if len(kept) == 2:
+        return kept[0], kept[1]
+    if not kept:
+        return part(x)  # type: ignore[no-any-return]
+    return part.n1(part.prepare(x)), part.n2.embed(kept[0])

@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +20,8 @@ from .. import graph_check
 from ..checkpoint import ModelFacts, int8_name
 from ..errors import CheckpointError, MissingExtraError
 from ..records import write_whole
-from .network import INPUT_CHANNELS, SIDE, Branches, ParallelNet
+from .layers import Branches
+from .network import INPUT_CHANNELS, SIDE, ParallelNet
 
 if TYPE_CHECKING:
     import onnx
@@ -89,11 +89,7 @@ def graphs(network: ParallelNet) -> dict[str, Graph]:
 
 
 def export(
-    network: ParallelNet,
-    facts: ModelFacts,
-    folder: str | os.PathLike[str],
-    int8: bool = False,
-    calibration: Mapping[str, np.ndarray] | None = None,
+    network: ParallelNet, facts: ModelFacts, folder: str | os.PathLike[str], int8: bool = False
 ) -> tuple[Path, ...]:
     """Write the network's ONNX graphs into a checkpoint folder and return their paths.
 
@@ -101,13 +97,11 @@ def export(
         network: on the CPU; exported as it predicts, without dropout.
         facts: of its checkpoint; says which graphs belong there.
         folder: the checkpoint.
-        int8: write `*.int8.onnx` beside them.
-        calibration: float32 samples `speech` `[n, 1, 128, 128]` and `image` `[n, 3, 128, 128]` for static int8; a few
-            hundred do. Without them the activations' ranges are taken from each batch as it comes: slower, and a
-            sample's logits then depend a little on its batch.
+        int8: write `*.int8.onnx` beside them. The activations' ranges are taken from each batch as it comes, so a
+            sample's logits depend a little on its batch.
 
     Raises:
-        CheckpointError: the facts describe another kind of network, or the calibration lacks a modality.
+        CheckpointError: the facts describe another kind of network.
         MissingExtraError: onnx or onnxscript is not installed.
     """
     todo = graphs(network)
@@ -115,9 +109,6 @@ def export(
         raise CheckpointError(
             f"model.json describes the graphs {', '.join(facts.graphs)}; this network has {', '.join(todo)}."
         )
-    missing = [name for name in network.modalities if calibration is not None and name not in calibration]
-    if missing:
-        raise CheckpointError(f"Calibration for int8 has no {missing[0]}; it needs {', '.join(network.modalities)}.")
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     training = network.training
@@ -127,8 +118,7 @@ def export(
         for name, graph in todo.items():
             paths.append(_write(_trace(network, graph), target / name))
             if int8:
-                samples = None if calibration is None else _samples(network, graph, calibration)
-                paths.append(_quantise(target / name, samples))
+                paths.append(_quantise(target / name))
     finally:
         network.train(training)
     return tuple(paths)
@@ -185,59 +175,17 @@ def _strip(model: onnx.ModelProto) -> None:
         part.ClearField("metadata_props")
 
 
-def _samples(network: ParallelNet, graph: Graph, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if set(graph.inputs) <= set(given):
-        return {name: np.asarray(given[name], np.float32) for name in graph.inputs}
-    # The head's inputs are what the branches make of the samples.
-    branches = {"speech": network.speech_branches, "image": network.image_branches}
-    samples: dict[str, np.ndarray] = {}
-    with torch.no_grad():
-        for name in network.modalities:
-            whole = torch.from_numpy(np.asarray(given[name], np.float32))
-            outputs = [branches[name](whole[i : i + 32]) for i in range(0, len(whole), 32)]
-            for k, part in enumerate(("n1", "n2")):
-                samples[f"{name}_{part}"] = torch.cat([pair[k] for pair in outputs]).numpy()
-    return samples
-
-
-def _quantise(path: Path, samples: Mapping[str, np.ndarray] | None) -> Path:
+def _quantise(path: Path) -> Path:
     import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+    from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    target = path.with_name(int8_name(path.name))
     with TemporaryDirectory() as scratch:
         prepared, made = Path(scratch) / "prepared.onnx", Path(scratch) / "made.onnx"
         # Folds each batch norm into its convolution and infers shapes, which quantisation needs.
         quant_pre_process(path, prepared, skip_symbolic_shape=True)
-        if samples is None:
-            # Unsigned weights: onnxruntime's CPU kernels have no integer convolution with signed ones.
-            quantize_dynamic(
-                prepared, made, op_types_to_quantize=list(QUANTISED), weight_type=QuantType.QUInt8, per_channel=False
-            )
-        else:
-            quantize_static(
-                prepared,
-                made,
-                _Reader(samples),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=list(QUANTISED),
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                # Weights of seven bits: a processor without VNNI adds two products of eight in 16 bits, which
-                # saturates, and its logits were ten times further off (6 percent instead of 0.6).
-                reduce_range=True,
-            )
-        return _write(onnx.load(made), target)
-
-
-class _Reader:
-    """Hands calibration samples to onnxruntime, one batch after another."""
-
-    def __init__(self, samples: Mapping[str, np.ndarray], batch: int = 32) -> None:
-        n = min(len(values) for values in samples.values())
-        self._batches = iter([{k: v[i : i + batch] for k, v in samples.items()} for i in range(0, n, batch)])
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self._batches, None)
+        # Unsigned weights: onnxruntime's CPU kernels have no integer convolution with signed ones.
+        quantize_dynamic(
+            prepared, made, op_types_to_quantize=list(QUANTISED), weight_type=QuantType.QUInt8, per_channel=False
+        )
+        return _write(onnx.load(made), path.with_name(int8_name(path.name)))

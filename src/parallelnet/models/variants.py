@@ -6,6 +6,7 @@ learns the variant's name, so that a new row is one entry in `VARIANTS`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
@@ -51,6 +52,12 @@ class BranchOptions:
             )
 
 
+_OF_IMAGES = {
+    "grey": "a log-mel has one channel already",
+    "mirror": "speech backwards is another thing",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
     """Everything that decides a network but its classes; `checkpoint.ModelFacts.network` keeps it as plain JSON.
@@ -78,18 +85,17 @@ class NetworkOptions:
     def __post_init__(self) -> None:
         if self.speech is None and self.image is None:
             raise OptionError("A network needs branches for speech, for image, or for both; neither was given.")
-        if self.speech is not None and self.speech.grey:
-            raise OptionError("grey is set for speech; allowed: for image only, a log-mel has one channel already.")
-        if self.speech is not None and self.speech.mirror:
-            raise OptionError("mirror is set for speech; allowed: for image only, speech backwards is another thing.")
+        for fact, reason in _OF_IMAGES.items():
+            if self.speech is not None and getattr(self.speech, fact):
+                raise OptionError(f"{fact} is set for speech; allowed: for image only, {reason}.")
         if self.image is not None and self.image.mirror and not self.separable:
             raise OptionError("mirror needs a picture branch that sees the picture alone: configuration 3.")
         if self.configuration not in (1, 2, 3):
             raise OptionError(f"configuration is {self.configuration!r}; allowed: 1, 2, 3 (paper 4.3.2).")
         if self.fusion not in get_args(Fusion):
             raise OptionError(f"fusion is {self.fusion!r}; allowed: {', '.join(get_args(Fusion))}.")
-        _counts("--embed-dim", (self.embed_dim,))
-        _counts("--hidden", self.hidden)
+        _counts("embed_dim", (self.embed_dim,))
+        _counts("hidden", self.hidden)
         for name in ("dropout", "head_dropout"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < 1:
@@ -119,11 +125,7 @@ class NetworkOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for `model.json`."""
-        record = asdict(self)
-        record["hidden"] = list(self.hidden)
-        for name in self.modalities:
-            record[name]["channels"] = list(record[name]["channels"])
-        return record
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
@@ -134,12 +136,12 @@ class NetworkOptions:
         """
         try:
             values = dict(record)
-            for name in ("speech", "image"):
-                branch = values.get(name)
-                if branch is not None:
-                    values[name] = BranchOptions(**{**branch, "channels": tuple(branch["channels"])})
-            values["hidden"] = tuple(values["hidden"])
-            return cls(**values)
+            branches = {
+                name: BranchOptions(**{**branch, "channels": tuple(branch["channels"])})
+                for name in ("speech", "image")
+                if (branch := values.get(name)) is not None
+            }
+            return cls(**{**values, **branches, "hidden": tuple(values["hidden"])})
         except (KeyError, TypeError, ValueError) as error:
             allowed = ", ".join(field.name for field in fields(cls))
             raise CheckpointError(f"The checkpoint's network is damaged: {error}; allowed: {allowed}.") from None
@@ -163,16 +165,6 @@ class Variant:
     network: NetworkOptions
     summary: str
     source: str
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """What the network takes."""
-        return self.network.modalities
-
-    @property
-    def separable(self) -> bool:
-        """True where each branch sees one modality only."""
-        return self.network.separable
 
 
 def _pair(speech: str, image: str, **facts: Any) -> NetworkOptions:
@@ -232,17 +224,6 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-def variant(name: str) -> Variant:
-    """Return a row of `VARIANTS`.
-
-    Raises:
-        OptionError: there is no such row.
-    """
-    if name not in VARIANTS:
-        raise unknown("variant", name, VARIANTS, "--variant")
-    return VARIANTS[name]
-
-
 Size = Literal["paper", "small"]
 
 NARROW: dict[str, str] = {
@@ -295,8 +276,6 @@ def network_options(
     backbone: str | None = None,
     speech_backbone: str | None = None,
     image_backbone: str | None = None,
-    embed_dim: int | None = None,
-    hidden: tuple[int, ...] | None = None,
 ) -> NetworkOptions:
     """Return a variant's network, changed where the user says so.
 
@@ -306,13 +285,13 @@ def network_options(
         backbone: N2's features for every modality that the variant takes.
         speech_backbone: the same for speech only; goes before `backbone`.
         image_backbone: the same for image only; goes before `backbone`.
-        embed_dim: width in which N1 and N2 end.
-        hidden: widths of the heads' dense layers.
 
     Raises:
-        OptionError: no such variant, a value out of range, or a backbone for a modality that the variant lacks.
+        OptionError: no such variant, or a backbone for a modality that the variant lacks.
     """
-    options = variant(name).network
+    if name not in VARIANTS:
+        raise unknown("variant", name, VARIANTS, "--variant")
+    options = VARIANTS[name].network
     if size == "small" and not name.startswith("compact"):  # compact is small already
         options = small(options)
     for modality, own in (("speech", speech_backbone), ("image", image_backbone)):
@@ -322,8 +301,4 @@ def network_options(
         chosen = own or backbone
         if branch is not None and chosen is not None:
             options = replace(options, **{modality: replace(branch, backbone=chosen)})
-    if embed_dim is not None:
-        options = replace(options, embed_dim=embed_dim)
-    if hidden is not None:
-        options = replace(options, hidden=hidden)
     return options

@@ -69,20 +69,18 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
     source = Path(path)
     found = _read(source)
     wanted = network.state_dict()
-    problems = (
-        _listed("lacks", sorted(wanted.keys() - found.keys())),
-        _listed("has beyond this network", sorted(found.keys() - wanted.keys())),
-        _listed(
-            "has in another shape",
-            [
-                f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"
-                for name, tensor in wanted.items()
-                if name in found and found[name].shape != tensor.shape
-            ],
-        ),
-    )
-    if any(problems):
-        reason = "; ".join(filter(None, problems))
+    reshaped = [
+        f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    problems = {
+        "lacks": sorted(wanted.keys() - found.keys()),
+        "has beyond this network": sorted(found.keys() - wanted.keys()),
+        "has in another shape": reshaped,
+    }
+    reason = "; ".join(f"{what} {_first(names)}" for what, names in problems.items() if names)
+    if reason:
         raise CheckpointError(f"{source} belongs to another network: it {reason}. Mend: use the model.json beside it.")
     network.load_state_dict(found)
 
@@ -122,8 +120,6 @@ def _refuse_missing(source: Path) -> None:
         raise CheckpointError(f"There are no weights at {source}; a checkpoint that is only run has none.")
 
 
-def _listed(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
+def _first(names: list[str]) -> str:
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return f"{what} {brief(', '.join(names[:2]))}{more}"
+    return brief(", ".join(names[:2])) + more

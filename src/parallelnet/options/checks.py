@@ -1,14 +1,71 @@
-"""What the option dataclasses check their values with."""
+"""What every option dataclass is built on: values within what their annotations allow, and who gave them."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import Field, fields
+from functools import cache
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from ..errors import OptionError
+
+MOST_AT_ONCE = max(64, os.cpu_count() or 1)
+"""Threads or processes. More gain nothing, and a thousand take the machine from everybody on it: where no further
+thread can be made, ONNX Runtime waits for ever."""
+
+
+class Allowed:
+    """Which values an option may have; stands in its annotation: `Annotated[int, FROM_0]`. None is always allowed."""
+
+    def __init__(self, told: str, holds: Callable[[Any], bool]) -> None:
+        """Take the values in words, for the error, and what is true of them."""
+        self.told = told
+        self.holds = holds
+
+
+ABOVE_0 = Allowed("a number above 0", lambda value: math.isfinite(value) and value > 0)
+FROM_0 = Allowed("0 or more", lambda value: value >= 0)
+FROM_1 = Allowed("1 or more", lambda value: value >= 1)
+FROM_2 = Allowed("2 or more", lambda value: value >= 2)
+BELOW_1 = Allowed("0 up to, not including, 1", lambda value: 0 <= value < 1)
+FOLDS = Allowed("0, or 2 and more", lambda value: value == 0 or value >= 2)
+TO_A_THIRD = Allowed("above 0 and at most 1/3", lambda value: 0 < value <= 1 / 3)
+
+
+def between(low: float, high: float, unit: str = "") -> Allowed:
+    """Return what allows both ends and all between them."""
+    return Allowed(f"{low} to {high}{unit}", lambda value: low <= value <= high)
+
+
+AT_ONCE = between(0, MOST_AT_ONCE)
+"""A number of threads or processes, or 0 for the engine's own choice."""
+
+
+class Checked:
+    """Base of all option dataclasses: values within what their annotations allow, then what `_check` asks.
+
+    Attributes:
+        COMMON: names of the fields that a command's `--help` shows, of all its dataclasses; all where it is empty.
+    """
+
+    __slots__ = ()
+    COMMON: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for name, flag, allowed in _rules(type(self)):  # type: ignore[arg-type]  # mypy takes the instances' hash for the class's
+            value = getattr(self, name)
+            require(value is None or allowed.holds(value), flag, value, allowed.told)
+        self._check()
+
+    def _check(self) -> None:
+        """Raise `OptionError` where values contradict each other."""
+
+    @classmethod
+    def summary(cls) -> str:
+        """Return the first paragraph of the docstring: what the command does."""
+        return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
 
 
 def require(condition: bool, flag: str, value: object, allowed: str) -> None:
@@ -17,25 +74,22 @@ def require(condition: bool, flag: str, value: object, allowed: str) -> None:
         raise OptionError(f"{flag} is {value!r}; allowed: {allowed}.")
 
 
-MOST_AT_ONCE = max(64, os.cpu_count() or 1)
-"""Threads or processes. More gain nothing, and a thousand take the machine from everybody on it: where no further
-thread can be made, ONNX Runtime waits for ever."""
+def typed(field: Field[Any]) -> str:
+    """Return what the user types for a field: a flag, or its name in capitals where it is positional."""
+    return field.name.upper() if field.metadata.get("positional") else "--" + field.name.replace("_", "-")
 
 
-def at_once(flag: str, value: int) -> None:
-    """Raise unless the value is a number of threads or processes, or 0 for the engine's own choice."""
-    require(0 <= value <= MOST_AT_ONCE, flag, value, f"0 to {MOST_AT_ONCE}")
-
-
-def fraction(flag: str, value: float) -> None:
-    """Raise unless the value is 0 or more and below 1."""
-    require(0 <= value < 1, flag, value, "0 up to, not including, 1")
-
-
-def positive(flag: str, value: float | None) -> None:
-    """Raise unless the value is None, or finite and above 0."""
-    if value is not None:
-        require(math.isfinite(value) and value > 0, flag, value, "a number above 0")
+@cache
+def _rules(cls: Any) -> list[tuple[str, str, Allowed]]:
+    """Return (field, flag, what is allowed) for every bound and every closed choice of a dataclass."""
+    hints, rules = get_type_hints(cls, include_extras=True), []
+    for field in fields(cls):
+        found = [mark for mark in getattr(hints[field.name], "__metadata__", ()) if isinstance(mark, Allowed)]
+        for part in (hints[field.name], *get_args(hints[field.name])):
+            if get_origin(part) is Literal:
+                found.append(Allowed(", ".join(map(str, get_args(part))), get_args(part).__contains__))
+        rules += [(field.name, typed(field), allowed) for allowed in found]
+    return rules
 
 
 def companions(options: Any, given: Collection[str]) -> None:
@@ -50,5 +104,5 @@ def companions(options: Any, given: Collection[str]) -> None:
         needed = field.metadata.get("with", ())
         idle = field.name not in given or getattr(options, field.name) is False  # `--no-listen` asks for nothing
         if needed and not idle and all(getattr(options, name) is None for name in needed):
-            flag, others = f"--{field.name.replace('_', '-')}", " or ".join(f"--{name}" for name in needed)
+            flag, others = typed(field), " or ".join(f"--{name}" for name in needed)
             raise OptionError(f"{flag} goes with {others}, which was not given. Mend: add it, or leave out {flag}.")

@@ -1,11 +1,17 @@
-"""Options of `experiment`: material with planted evidence, and whether explanations find it."""
+"""Options of `experiment`: planted evidence and whether explanations find it, and the paper's tables (sections 4, 5).
+
+How the networks of the tables learn is a `Recipe` beside these, as for `train`: the preset, with what is given in place
+of its parts.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from ..errors import OptionError
+from .checks import AT_ONCE, BELOW_1, FROM_0, FROM_1, FROM_2, Allowed, Checked, require
+from .training import LearningOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ PLANT_TASKS: dict[str, PlantTask] = {
 
 
 @dataclass(frozen=True, slots=True)
-class PlantOptions:
+class PlantOptions(Checked):
     """Make material with planted evidence: clips and pictures whose one telling part is known.
 
     Attributes:
@@ -49,7 +55,6 @@ class PlantOptions:
         n_units: equal units of the clip; the task's own when 0.
         min_cue_prob: plant only utterances and faces to whose true class the bundled model gives at least this
             probability, as they come from the corpus; 0 plants all.
-        n_backgrounds: pictures without a face to look for; all splits together.
         n_train: samples of the training split.
         n_validation: samples of the validation split.
         n_test: samples of the test split.
@@ -67,27 +72,22 @@ class PlantOptions:
     classes: tuple[str, ...] = ()
     voice_classes: tuple[str, ...] = ()
     cue_units: tuple[int, ...] = ()
-    n_units: int = 0
-    min_cue_prob: float = 0.0
-    n_backgrounds: int = 1500
-    n_train: int = 6000
-    n_validation: int = 400
-    n_test: int = 800
+    n_units: Annotated[int, FROM_0] = 0
+    min_cue_prob: Annotated[float, BELOW_1] = 0.0
+    n_backgrounds: ClassVar = 1500
+    """Pictures without a face that are looked for, all splits together."""
+    n_train: Annotated[int, FROM_1] = 6000
+    n_validation: Annotated[int, FROM_1] = 400
+    n_test: Annotated[int, FROM_1] = 800
     validation_speakers: tuple[str, ...] = ("15", "16")
     test_speakers: tuple[str, ...] = ("17", "18", "19", "20")
     image_test_split: Literal["auto", "test", "validation"] = "validation"
-    seed: int = 0
+    seed: Annotated[int, FROM_0] = 0
 
-    def __post_init__(self) -> None:
-        if self.task not in PLANT_TASKS:
-            raise OptionError(f"TASK is {self.task!r}; allowed: {', '.join(PLANT_TASKS)}.")
+    def _check(self) -> None:
         for name in self.needs:
             if not getattr(self, name):
                 raise OptionError(f"Task {self.task!r} needs --{name}.")
-        if not 0 <= self.min_cue_prob < 1:
-            raise OptionError(f"--min-cue-prob is {self.min_cue_prob!r}; allowed: 0 up to, not including, 1.")
-        if min(self.n_train, self.n_validation, self.n_test) < 1 or self.n_units < 0 or self.seed < 0:
-            raise OptionError("--n-train, --n-validation and --n-test are 1 or more, --n-units and --seed 0 or more.")
         if self.task == "pair" and not (len(self.faces) == len(self.voices) == 2):
             raise OptionError("Task 'pair' takes two --classes, and two --voice-classes or none.")
         units, (fewest, most) = self.units, self.cue_range
@@ -123,7 +123,7 @@ class PlantOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FaithfulnessOptions:
+class FaithfulnessOptions(Checked):
     """Measure whether explanations find planted evidence; ours beside those of shap, shapiq and captum.
 
     Attributes:
@@ -148,20 +148,120 @@ class FaithfulnessOptions:
     checkpoint: str
     out: str
     split: Literal["test", "validation"] = "test"
-    n_samples: int = 60
-    skip: int = 0
-    n_checks: int = 20
-    n_orders: int = 8
-    n_samplings: int = 16
+    n_samples: Annotated[int, FROM_0] = 60
+    skip: Annotated[int, FROM_0] = 0
+    n_checks: Annotated[int, FROM_0] = 20
+    n_orders: Annotated[int, FROM_2] = 8
+    n_samplings: Annotated[int, FROM_2] = 16
     explainers: tuple[str, ...] = ()
     score: Literal["probability", "log-odds"] = "probability"
-    n_bootstrap: int = 1000
-    threads: int = 0
-    seed: int = 0
+    n_bootstrap: Annotated[int, FROM_2] = 1000
+    threads: Annotated[int, AT_ONCE] = 0
+    seed: Annotated[int, FROM_0] = 0
 
-    def __post_init__(self) -> None:
-        for name in ("n_samples", "skip", "n_checks", "seed", "threads"):
-            if getattr(self, name) < 0:
-                raise OptionError(f"--{name.replace('_', '-')} is {getattr(self, name)!r}; allowed: 0 or more.")
-        if min(self.n_orders, self.n_samplings, self.n_bootstrap) < 2:
-            raise OptionError("--n-orders, --n-samplings and --n-bootstrap are 2 or more.")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablesOptions(LearningOptions):
+    """Folds, time and intervals: what every table asks, too.
+
+    A table goes on where it was stopped; other options or other data in the same folder are refused.
+
+    Attributes:
+        out: folder of the results: JSON, tables and pictures.
+        work: folder of the training runs, one a row (large; keep it out of version control); OUT/runs when left out.
+        folds: number of folds; the data's own where they have as many, else dealt once for all rows, stratified and
+            grouped.
+        max_minutes: start no further fold after so many minutes; the same line goes on later. 0 sets no limit.
+        n_bootstrap: rounds of the bootstrap behind every interval.
+    """
+
+    COMMON: ClassVar = (
+        "data out work rows studies figure4 init_from with_dropout unlabelled folds max_minutes seed size preset "
+        "weights accelerator workers threads epochs batch_size learning_rate"
+    )
+
+    work: str | None = None
+    folds: Annotated[int, FROM_2] = 5
+    max_minutes: Annotated[float, FROM_0] = 0.0
+    n_bootstrap: Annotated[int, FROM_2] = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table1Options(TablesOptions):
+    """Reproduce the paper's Table 1 and Fig. 3 and 4: rows of the ablation studies on the same folds.
+
+    Attributes:
+        rows: keys of the rows to run, which happens in the order of the table; the six of the table when empty.
+        studies: also run the studies that the text reports: each family of N2, additive fusion, ResNet at two rates.
+        init_from: checkpoints to start from: each row takes over the branches that it has, too, with the same
+            backbone, widths and input; teachers that made the labels are refused (section 5.4).
+        figure4: examples of each class in the grid of Fig. 4, explained by the fold's network that never saw them; 0
+            leaves the figure out.
+    """
+
+    rows: tuple[str, ...] = ()
+    studies: bool = False
+    init_from: tuple[str, ...] = ()
+    figure4: Annotated[int, FROM_0] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table2Options(TablesOptions):
+    """Reproduce the paper's Table 2: sentiment in three classes against human labels, beside the published methods.
+
+    Attributes:
+        rows: keys of the rows to run, which happens in the order of the table; all of them when empty.
+        unlabelled: further tweets that nobody labelled, for cross-media learning: a folder that `build tweets` made, or
+            a manifest with pictures and texts. Those that share a picture or the words with a labelled one are left
+            out. Rows of --data without a sentiment are taken in any case.
+        confident_part: part of the tweets of each class, as the text classifier sees it, that cross-media learning
+            keeps: the most confident ones.
+        fine_tune: what learns in the rows that start from ImageNet weights: `fc6` and the layers after it, or `all`.
+    """
+
+    rows: tuple[str, ...] = ()
+    unlabelled: str | None = None
+    confident_part: Annotated[float, Allowed("above 0, at most 1", lambda part: 0 < part <= 1)] = 0.5
+    fine_tune: Literal["fc6", "all"] = "all"
+
+    def _check(self) -> None:
+        require(
+            not (self.size == "small" and self.weights == "imagenet"),
+            "--weights imagenet",
+            "with --size small",
+            "with --size paper: narrow backbones have no pretrained weights",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModalitiesOptions(TablesOptions):
+    """Compare both modalities, speech alone and picture alone, each also with the other missing at test time.
+
+    Attributes:
+        init_from: checkpoints to start from, as for table1.
+        with_dropout: also train `parallelnet` with this part of its samples missing a modality, in place of the
+            recipe's; the row is not run when left out, and the table says so.
+    """
+
+    init_from: tuple[str, ...] = ()
+    with_dropout: Annotated[float | None, BELOW_1] = None
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions(Checked):
+    """Rewrite the tables beside the committed results, and the pages about them, from their JSON alone.
+
+    Attributes:
+        results: folder of the results: NAME/table1.json, NAME/table2.json, NAME/modalities.json.
+        out: folder of the pages.
+        check: write nothing; exit with status 2 where a file is not what would be written.
+        plots: also draw the plots again; `--check` leaves them out, for their bytes depend on matplotlib's version.
+    """
+
+    results: str = "results"
+    out: str = "docs/results"
+    check: bool = False
+    plots: bool = False
+
+    def _check(self) -> None:
+        require(not (self.check and self.plots), "--plots", True, "without --check, which writes nothing")

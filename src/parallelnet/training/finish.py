@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from ..data.loading import Batch, DrawSampler, SampleDataset, SignalStore, collate
+from ..data.loading import Batch, SampleDataset, SignalStore, collate
 from ..evaluation import Metrics, conformal_threshold, evaluate, fit_temperature
-from ..models.frozen import FrozenPart, branches
-from ..models.network import ParallelNet
+from ..models.network import FrozenPart, ParallelNet, branches
 from ..options import Recipe
 from ..types import Modalities
 from .fit import Part
@@ -51,11 +50,8 @@ class Outputs:
 
     def probs(self, temperature: float) -> NDArray[np.float64]:
         """Return [n, n_classes]: softmax of logits / temperature, averaged over each sample's windows."""
-        scaled = self.logits / temperature
-        scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        scaled /= scaled.sum(axis=1, keepdims=True)
-        summed = np.zeros((len(self.labels), scaled.shape[1]))
-        np.add.at(summed, self.owner, scaled)
+        summed = np.zeros((len(self.labels), self.logits.shape[1]))
+        np.add.at(summed, self.owner, softmax(self.logits / temperature, axis=1))
         return summed / np.bincount(self.owner, minlength=len(self.labels))[:, None]
 
 
@@ -98,18 +94,13 @@ class Judge:
             return None
         samples = [s for s, _ in chosen]
         dataset = SampleDataset(samples, [y for _, y in chosen], self.store, Recipe(), 0, self.frozen)
-        loader = DataLoader(
-            dataset,
-            BATCH,
-            sampler=DrawSampler(len(dataset), shuffle=False),  # yields (place, draw)
-            collate_fn=collate,
-        )
-        logits, owner, before = [], [], 0
+        logits, owner = [], []
         with torch.no_grad():
-            for batch in loader:
+            for first in range(0, len(samples), BATCH):
+                # No draw: what `predict` sees.
+                batch = collate([dataset[place, None] for place in range(first, min(first + BATCH, len(samples)))])
                 logits.append(self._logits(batch).double().numpy())
-                owner.append(batch.owner.numpy() + before)
-                before += len(batch.label)
+                owner.append(batch.owner.numpy() + first)
         return Outputs(
             np.concatenate(logits),
             np.concatenate(owner),
@@ -122,11 +113,8 @@ class Judge:
         image = batch.image[batch.owner]
         if self.frozen is None:
             return self.network.logits(batch.speech, image)
-        heard = seen = None
-        if self.network.speech is not None:
-            heard = branches(self.network.speech, batch.speech, batch.speech_kept)
-        if self.network.image is not None:
-            seen = branches(self.network.image, image, tuple(k[batch.owner] for k in batch.image_kept))
+        heard = branches(self.network.speech, batch.speech, batch.speech_kept)
+        seen = branches(self.network.image, image, tuple(k[batch.owner] for k in batch.image_kept))
         return self.network.head(heard, seen)
 
 
@@ -152,27 +140,44 @@ def calibrate(judge: Judge, validation: Part) -> Calibration:
     return Calibration(temperatures, conformal)
 
 
-def report(judge: Judge, test: Part, calibration: Calibration) -> tuple[dict[str, Metrics], dict[str, Any]]:
-    """Return the metrics of each setting on the test part, and what was said of each of its samples.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a network is worth on the test part, by setting.
 
-    Intervals draw utterances (pictures, where only they are used) with all pairs that they stand in: pairs that share
-    one are no independent samples. What was said has `ids`, `labels` (class indices), `probs` (calibrated, [n,
-    n_classes]) and `raw_probs` (at temperature 1) by setting.
+    Attributes:
+        metrics: with intervals that draw utterances (pictures, where only they are used) with all pairs that they stand
+            in: pairs that share one are no independent samples.
+        said: of each sample `ids`, `labels` (class indices), `probs` (calibrated, [n, n_classes]) and `raw_probs` (at
+            temperature 1).
+        in_sets: how often the conformal set holds the truth, and how many classes it holds on average; only of settings
+            that have a threshold.
     """
-    found: dict[str, Metrics] = {}
-    said: dict[str, Any] = {}
+
+    metrics: dict[str, Metrics]
+    said: dict[str, Any]
+    in_sets: dict[str, Any]
+
+
+def report(judge: Judge, test: Part, calibration: Calibration) -> Report:
+    """Return what the network is worth on the test part."""
+    found = Report({}, {}, {})
     for setting in settings(judge.network):
-        outputs = judge.outputs(test, setting)
-        if outputs is not None:
-            probs = outputs.probs(calibration.temperatures[setting])
-            found[setting] = evaluate(outputs.labels, probs, judge.network.classes, groups=outputs.files, drawn="file")
-            said[setting] = {
-                "ids": list(outputs.ids),
-                "labels": outputs.labels.tolist(),
-                "probs": probs.round(DECIMALS).tolist(),
-                "raw_probs": outputs.probs(1.0).round(DECIMALS).tolist(),
-            }
-    return found, said
+        outputs, threshold = judge.outputs(test, setting), calibration.conformal[setting]
+        if outputs is None:
+            continue
+        probs, labels = outputs.probs(calibration.temperatures[setting]), outputs.labels
+        found.metrics[setting] = evaluate(labels, probs, judge.network.classes, groups=outputs.files, drawn="file")
+        found.said[setting] = {
+            "ids": list(outputs.ids),
+            "labels": labels.tolist(),
+            "probs": probs.round(DECIMALS).tolist(),
+            "raw_probs": outputs.probs(1.0).round(DECIMALS).tolist(),
+        }
+        if threshold is not None:
+            held = (1 - probs <= threshold) | (probs == probs.max(axis=1, keepdims=True))
+            coverage, size = held[np.arange(len(probs)), labels].mean(), held.sum(axis=1).mean()
+            found.in_sets[setting] = {"coverage": float(coverage), "mean_size": float(size)}
+    return found
 
 
 def validated(judge: Judge, validation: Part, calibration: Calibration) -> dict[str, Any]:
@@ -184,18 +189,4 @@ def validated(judge: Judge, validation: Part, calibration: Calibration) -> dict[
             probs = outputs.probs(calibration.temperatures[setting])
             metrics = evaluate(outputs.labels, probs, judge.network.classes, n_bootstrap=1)
             found[setting] = {name: getattr(metrics, name) for name in ("n", "accuracy", "macro_f1", "cohen_kappa")}
-    return found
-
-
-def in_sets(judge: Judge, test: Part, calibration: Calibration) -> dict[str, Any]:
-    """Return for each setting how often the conformal set holds the truth, and how many classes it holds on average."""
-    found: dict[str, Any] = {}
-    for setting in settings(judge.network):
-        outputs, threshold = judge.outputs(test, setting), calibration.conformal[setting]
-        if outputs is None or threshold is None:
-            continue
-        probs = outputs.probs(calibration.temperatures[setting])
-        held = (1 - probs <= threshold) | (probs == probs.max(axis=1, keepdims=True))
-        inside = held[np.arange(len(probs)), outputs.labels]
-        found[setting] = {"coverage": float(inside.mean()), "mean_size": float(held.sum(axis=1).mean())}
     return found

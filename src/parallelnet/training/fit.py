@@ -1,11 +1,16 @@
-"""Train one network on one training part, on Lightning, resumable at each epoch's end."""
+"""Train one network on one training part, on Lightning, resumable at each epoch's end.
+
+States to resume from are written whole, the one before is kept, and they are looked at before anything goes on.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import time
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,19 +18,26 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
+from .. import records
 from ..data.loading import DrawSampler, SampleDataset, SignalStore, collate
-from ..errors import ManifestError
-from ..models.frozen import Freeze, FrozenPart, freeze
-from ..models.network import ParallelNet
+from ..errors import CheckpointError, ManifestError
+from ..models.network import Freeze, FrozenPart, ParallelNet, freeze
 from ..options import Recipe
 from ..types import Sample
 from .learner import Learner, class_weights
-from .states import BEST, LAST, STATE, WholeStates, resumable
-from .watching import FIGURES, EpochFigures, LastingEarlyStopping, Signals, in_one_line, quiet_threads
+from .watching import FIGURES, EpochFigures, LastingEarlyStopping, Signals, in_one_line
+
+log = logging.getLogger(__name__)
+
+STATE = "state"
+"""Folder of the states in a run's folder; gone when the run is finished."""
+LAST, BEST = "last.ckpt", "best.ckpt"
+_BEFORE, _NEXT = "before.ckpt", "next.ckpt"
+"""The state one epoch older than the last, and the newest while the two others change their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,6 @@ class Hardware:
 
     accelerator: str = "auto"
     devices: int = 1
-    nodes: int = 1
     workers: int = 0
     quiet: bool = False
 
@@ -90,7 +101,7 @@ def fit(
 ) -> History:
     """Train a network in place and return what happened.
 
-    Logs go to `folder/logs`, resumable states to `folder/state`; a state found there is where training goes on.
+    Figures go to `folder/logs`, resumable states to `folder/state`; a state found there is where training goes on.
 
     Raises:
         ParallelNetError: a file cannot be used, states are damaged, memory is used up, a data worker died.
@@ -121,7 +132,7 @@ def fit(
         for dataset, shuffle in zip(datasets, (True, False), strict=True)
     )
     start = time.monotonic()
-    with warnings.catch_warnings(), quiet_threads(), in_one_line(), signals.kept(trainer):
+    with warnings.catch_warnings(), in_one_line(), signals.kept(trainer):
         _silence_known_warnings()
         trainer.fit(learner, train_loader, validation_loader, ckpt_path=known)
     # From the file even for the last: a run that is resumed after its last epoch trains no more, and only the file
@@ -137,8 +148,8 @@ def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals)
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)  # what they say below that is about themselves
     state = folder / STATE
     # A folder for each start, so that the figures of the epochs before are kept.
-    logs = folder / "logs" / f"start-{len(_logs(folder))}"
-    callbacks: list[Callback] = [signals, EpochFigures(logs, quiet=hardware.quiet)]
+    figures = EpochFigures(folder / "logs" / f"start-{len(_logs(folder))}" / FIGURES, quiet=hardware.quiet)
+    callbacks: list[Callback] = [signals, figures]
     # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others. The best
     # first: the last state says which epoch was the best, so that one must be there.
     if recipe.keep == "best":
@@ -153,8 +164,7 @@ def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals)
         max_epochs=recipe.epochs,
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-        num_nodes=hardware.nodes,
-        logger=TensorBoardLogger(folder, logs.parent.name, version=logs.name),
+        logger=False,
         callbacks=callbacks,
         plugins=[WholeStates()],
         deterministic="warn",
@@ -163,7 +173,6 @@ def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals)
         enable_progress_bar=False,  # it would go to standard output; EpochFigures has one
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=1,
     )
 
 
@@ -176,15 +185,14 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 
     An epoch that a stop cut off and a later start trained again has the later figures.
     """
-    rows: dict[int, dict[str, float]] = {}
+    rows: dict[str, dict[str, float]] = {}
     for source in (start / FIGURES for start in _logs(folder)):
         if not source.is_file():  # stopped before its first epoch was over, or nothing was left to train
             continue
         with source.open(newline="", encoding="utf-8") as stream:
             for line in csv.DictReader(stream):
-                figures = {name: float(value) for name, value in line.items() if value}
-                rows.setdefault(int(line["epoch"]), {}).update(figures)
-    return [rows[epoch] for epoch in sorted(rows)]
+                rows[line["epoch"]] = {name: float(value) for name, value in line.items() if value}
+    return sorted(rows.values(), key=lambda row: row["epoch"])
 
 
 def _loader(
@@ -215,8 +223,82 @@ def _loader(
 
 def _silence_known_warnings() -> None:
     # Lightning advises more data workers than these data need: decoded signals are kept in the training process.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    for message in ("does not have many workers", "irectory .* exists and is not empty"):
+        warnings.filterwarnings("ignore", message=f".*{message}.*")
     # Lightning 2.6 with torch 2.15: nothing that a user of ours could mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")
+
+
+class WholeStates(TorchCheckpointIO):
+    """Keeps states so that a stop, a crash or a full disk at any moment leaves a whole one to go on from.
+
+    Lightning's own way copies from the temporary folder over the old file where the two are on different disks.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a state; of the last one, the one before is kept, too."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
+        torch.save(checkpoint, content)  # to memory first: torch has words of its own for a full disk
+        if target.name != LAST:
+            records.write_whole(target, lambda stream: stream.write(content.getbuffer()))
+            return
+        records.write_whole(target.with_name(_NEXT), lambda stream: stream.write(content.getbuffer()))
+        _advance(target.parent)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """Return a state: tensors and plain values, nothing that could run."""
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _advance(folder: Path) -> None:
+    last = folder / LAST
+    if last.is_file():
+        last.replace(folder / _BEFORE)
+    (folder / _NEXT).replace(last)
+
+
+def resumable(folder: Path, *, keep_best: bool) -> Path | None:
+    """Return the state to go on from, the newest that is whole; None where training has not finished an epoch yet.
+
+    Args:
+        folder: of the states.
+        keep_best: the best state is wanted in the end, so it must be whole, too.
+
+    Raises:
+        CheckpointError: there are states, and what is needed of them is damaged.
+    """
+    last, damaged = folder / LAST, ""
+    for name in (_NEXT, LAST, _BEFORE):
+        path = folder / name
+        if not path.is_file():
+            continue
+        if not is_whole(path):
+            damaged = damaged or str(path)
+            continue
+        if damaged:
+            log.warning("%s is damaged; going on from the epoch before it", damaged)
+        if name == _NEXT:  # a stop came between the changes of names
+            _advance(folder)
+        elif name == _BEFORE:
+            path.replace(last)
+        if keep_best and not is_whole(folder / BEST):
+            damaged = str(folder / BEST)
+            break
+        return last
+    if not damaged:
+        return None
+    raise CheckpointError(
+        f"{damaged} is damaged, so this training cannot go on. Mend: remove {folder}, and the same line trains it from "
+        "the beginning."
+    )
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a state is there and its bytes are those that were written: torch writes a zip with checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # damage makes zipfile raise a dozen kinds: BadZipFile, EOFError, NotImplementedError, OSError...
+        return False

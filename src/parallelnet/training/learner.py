@@ -1,25 +1,66 @@
-"""A network with its recipe, as Lightning trains it: one step, one validation, one optimizer."""
+"""A network with its recipe, as Lightning trains it: the paper's loss, one step, one validation, one optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, log_softmax, one_hot
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa, MulticlassF1Score
 
 from ..data.augment import augment_image, augment_speech, mixup
 from ..data.loading import Batch, Kept
 from ..errors import OptionError
-from ..models.frozen import FrozenPart, branches
-from ..models.loss import combined_loss, smooth
-from ..models.network import ParallelNet, embedding
+from ..models.layers import embedding
+from ..models.network import FrozenPart, ParallelNet, branches
 from ..options import Recipe
+
+FOCAL_GAMMA, FOCAL_ALPHA = 2.0, 0.25
+"""The paper names the focal loss without its parameters; these are those of its reference 31."""
+
+
+def focal_loss(logits: Tensor, target_probs: Tensor) -> Tensor:
+    """Return the categorical focal loss of each sample, shape [n].
+
+    `sum_c t_c * alpha * (1 - p_c)^gamma * (-log p_c)`, as Keras' CategoricalFocalCrossentropy defines it after the
+    focal loss of the paper's reference 31. Worked in log space, so that p near 0 or 1 stays exact (Keras clips at
+    1e-7).
+
+    Args:
+        logits: [n, n_classes].
+        target_probs: [n, n_classes], rows sum to 1: one-hot, smoothed or mixed.
+    """
+    log_probs = log_softmax(logits, dim=-1)
+    weight = (1 - log_probs.exp()) ** FOCAL_GAMMA
+    return -(FOCAL_ALPHA * weight * target_probs * log_probs).sum(-1)
+
+
+def combined_loss(logits: Tensor, target_probs: Tensor, recipe: Recipe, class_weights: Tensor | None = None) -> Tensor:
+    """Return the weighted sum of focal loss and cross-entropy over the batch (paper section 4.2: weights 1 and 0.5).
+
+    Args:
+        logits: [n, n_classes].
+        target_probs: [n, n_classes], as for `focal_loss`.
+        recipe: its `focal_weight` and `cross_entropy_weight`.
+        class_weights: [n_classes] or None; a sample weighs as its target does, and the mean is taken over weights.
+    """
+    entropy = cross_entropy(logits, target_probs, reduction="none")
+    loss = recipe.focal_weight * focal_loss(logits, target_probs) + recipe.cross_entropy_weight * entropy
+    if class_weights is None:
+        return loss.mean()
+    weight = target_probs @ class_weights
+    return (loss * weight).sum() / weight.sum()
+
+
+def smooth(labels: Tensor, n_classes: int, smoothing: float = 0.0) -> Tensor:
+    """Return [n, n_classes] target probabilities of [n] class indices, with label smoothing."""
+    return one_hot(labels, n_classes).float() * (1 - smoothing) + smoothing / n_classes
 
 
 class Learner(lightning.LightningModule):
@@ -87,7 +128,7 @@ class Learner(lightning.LightningModule):
         speech, image, target = mixup([speech, image, target], self.recipe.augment.mixup, generator)
         batch = self._drop_modality(batch._replace(speech=speech, image=image), generator)
         logits, embedded = self._outputs(batch)
-        loss = self._loss(logits, target)
+        loss = combined_loss(logits, target, self.recipe, self.class_weights)
         if self.auxiliary:
             loss = loss + self.recipe.auxiliary_weight * self._auxiliary_loss(embedded, batch.auxiliary)
         self.train_metrics.update(logits.detach().softmax(-1), batch.label)
@@ -97,16 +138,16 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and metrics of one batch, window probabilities averaged as in `predict`."""
-        probs = self.window_mean_probs(batch)
-        target = smooth(batch.label, len(self.network.classes), 0.0)
+        probs = self._window_mean_probs(batch)
+        target = smooth(batch.label, len(self.network.classes))
         # The logarithm of averaged probabilities serves as logits: its softmax is those probabilities again.
-        loss = self._loss(probs.clamp_min(1e-12).log(), target)
+        loss = combined_loss(probs.clamp_min(1e-12).log(), target, self.recipe, self.class_weights)
         self.validation_metrics.update(probs, batch.label)
         size = len(batch.label)
-        self.log("validation_loss", loss, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
-        self.log_dict(self.validation_metrics, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log("validation_loss", loss, on_epoch=True, batch_size=size, sync_dist=True)
+        self.log_dict(self.validation_metrics, on_epoch=True, batch_size=size)
 
-    def window_mean_probs(self, batch: Batch) -> Tensor:
+    def _window_mean_probs(self, batch: Batch) -> Tensor:
         """Return [n, n_classes] probabilities, averaged over each sample's windows."""
         kept = tuple(k[batch.owner] for k in batch.image_kept)
         windows = batch._replace(image=batch.image[batch.owner], image_kept=kept)
@@ -120,8 +161,8 @@ class Learner(lightning.LightningModule):
         network = self.network
         if not network.separable:
             return network.logits(batch.speech, batch.image), None
-        heard = None if network.speech is None else branches(network.speech, batch.speech, batch.speech_kept)
-        seen = None if network.image is None else branches(network.image, batch.image, batch.image_kept)
+        heard = branches(network.speech, batch.speech, batch.speech_kept)
+        seen = branches(network.image, batch.image, batch.image_kept)
         branches_out = heard if heard is not None else seen
         assert branches_out is not None
         return network.head(heard, seen), embedding(branches_out)
@@ -141,41 +182,27 @@ class Learner(lightning.LightningModule):
             return batch
         draw = torch.rand(len(batch.label), generator=generator).to(batch.label.device)
         deaf, blind = draw < probability / 2, (draw >= probability / 2) & (draw < probability)
-        speech_kept, image_kept = batch.speech_kept, batch.image_kept
         if self.frozen is not None:
-            speech_kept = _replaced(speech_kept, self.frozen.zeros("speech", batch.speech), deaf)
-            image_kept = _replaced(image_kept, self.frozen.zeros("image", batch.image), blind)
-        return batch._replace(
-            speech=batch.speech * ~deaf[:, None, None, None],
-            image=batch.image * ~blind[:, None, None, None],
-            speech_kept=speech_kept,
-            image_kept=image_kept,
-        )
-
-    def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        return combined_loss(
-            logits,
-            target,
-            focal_weight=self.recipe.focal_weight,
-            cross_entropy_weight=self.recipe.cross_entropy_weight,
-            class_weights=self.class_weights,
-        )
+            speech_kept = _replaced(batch.speech_kept, self.frozen.zeros("speech", batch.speech), deaf)
+            image_kept = _replaced(batch.image_kept, self.frozen.zeros("image", batch.image), blind)
+            batch = batch._replace(speech_kept=speech_kept, image_kept=image_kept)
+        there = (~deaf[:, None, None, None], ~blind[:, None, None, None])
+        return batch._replace(speech=batch.speech * there[0], image=batch.image * there[1])
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule; only weight matrices and kernels decay."""
-        recipe = self.recipe
+        recipe, rate = self.recipe, self.recipe.learning_rate
         learns = [p for p in self.network.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in learns if p.ndim > 1], "weight_decay": recipe.weight_decay},
             {"params": [p for p in learns if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        rate = recipe.learning_rate
-        optimizer: torch.optim.Optimizer
-        if recipe.optimizer == "sgd":
-            optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
-        else:
-            kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-            optimizer = kind(groups, lr=rate)
+        kinds: dict[str, Any] = {
+            "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+            "adam": torch.optim.Adam,
+            "adamw": torch.optim.AdamW,
+        }
+        optimizer = kinds[recipe.optimizer](groups, lr=rate)
         if recipe.schedule == "one-cycle":
             steps = int(self.trainer.estimated_stepping_batches)
             cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,20 +26,19 @@ from .. import records
 from ..checkpoint import Checkpoint, ModelFacts
 from ..data.dataset import fingerprint, open_data
 from ..data.loading import SignalStore
-from ..errors import CheckpointError, ManifestError, OptionError
+from ..errors import ManifestError, OptionError
 from ..evaluation import Metrics, summarise_folds
 from ..models.network import ParallelNet, build
 from ..models.onnx import export
 from ..models.variants import NetworkOptions, network_options
 from ..models.weights import load_matching, save_weights
-from ..options import PRESETS, LimitOptions, Recipe, SignalOptions, TrainOptions
+from ..options import PRESETS, Recipe, TrainOptions
 from ..report import plots
 from ..types import Sample
 from .card import model_card
-from .finish import Calibration, Judge, calibrate, in_sets, report, validated
-from .fit import Hardware, Part, fit, read_log
+from .finish import Calibration, Judge, calibrate, report, validated
+from .fit import STATE, Hardware, Part, fit, read_log
 from .parts import Parts, class_list, deal_parts, usable
-from .states import STATE
 from .watching import in_one_line
 
 log = logging.getLogger(__name__)
@@ -49,20 +47,8 @@ METRICS = "metrics.json"
 TEST = "test.json"
 """What the network said of each sample of the test part, by setting: for paired tests and pooled figures."""
 OPTIONS = "options.json"
-NOT_COMPARED = (
-    "versions",
-    "resume",
-    "accelerator",
-    "devices",
-    "nodes",
-    "workers",
-    "threads",
-    "data",
-    "out",
-    "init_from",
-    "card_notes",
-    "export",
-)
+_MACHINE = ("versions", "accelerator", "devices", "workers", "threads")
+NOT_COMPARED = (*_MACHINE, "resume", "data", "out", "init_from", "card_notes", "export")
 """Options that may change when a stopped run goes on; the data are compared by fingerprint."""
 
 
@@ -99,7 +85,6 @@ def train(
     options: TrainOptions,
     recipe: Recipe | None = None,
     *,
-    limits: LimitOptions | None = None,
     quiet: bool = False,
     store: SignalStore | None = None,
     before_part: Callable[[int], None] | None = None,
@@ -109,7 +94,6 @@ def train(
     Args:
         options: what to train, on what, where to.
         recipe: how; the preset's own recipe without it.
-        limits: how large a file may be.
         quiet: no progress bar.
         store: decoded signals of an earlier run with the same signal settings, to be used again; a new one without it.
         before_part: called with the number of each part that is about to be trained; what it raises stops the run,
@@ -139,11 +123,10 @@ def train(
     out = Path(options.out)
     if options.threads:
         torch.set_num_threads(options.threads)
-    signals = SignalOptions(options.clip_s, options.trim, options.face)
-    if store is None or store.signals != signals:
-        store = SignalStore(signals, limits)
-    hardware = Hardware(options.accelerator, options.devices, options.nodes, options.workers, quiet)
-    first = is_first(options.devices, options.nodes)
+    if store is None or store.signals != options.signals:
+        store = SignalStore(options.signals)
+    hardware = Hardware(options.accelerator, options.devices, options.workers, quiet)
+    first = is_first(options.devices)
     with _claimed(out, options, recipe, fingerprint(samples)) if first else nullcontext():
         for number, part in enumerate(parts):
             folder = out / f"fold-{number}" if options.folds else out
@@ -153,43 +136,38 @@ def train(
                 continue
             if before_part is not None:
                 before_part(number)
-            train_part(_Task(folder, part, labels_of, classes, network, signals, options, recipe), store, hardware)
+            train_part(_Task(folder, part, labels_of, classes, network, options, recipe), store, hardware)
         return _collect(out, options) if first else TrainReport(out, (), (), {})
 
 
-def is_first(devices: int, nodes: int = 1) -> bool:
+def is_first(devices: int) -> bool:
     """Return whether this process is the first of those that train together; it alone holds and writes the run folder.
 
-    Lightning (or torchrun, or SLURM) starts the others with the same command line and their number in the environment.
+    Lightning starts the others with the same command line and their number in the environment.
     """
-    if devices * nodes == 1:  # whatever the environment says: it may be another program's
-        return True
-    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+    return devices == 1 or getattr(rank_zero_only, "rank", 0) == 0  # one device: the number is another program's
 
 
 @contextmanager
 def _claimed(out: Path, options: TrainOptions, recipe: Recipe, data: str) -> Iterator[None]:
-    """Hold the run folder, made where it is missing, and say errors of the moment in one line."""
-    with records.full_disk_told(out, "the same line with --resume goes on"), in_one_line():
-        out.mkdir(parents=True, exist_ok=True)
-        with records.held(out):
-            claim(out, options, recipe, data)
-            records.sweep(out)
-            yield
+    """Hold the run folder, made where it is missing, and say errors of the moment in one line.
 
-
-def claim(out: Path, options: TrainOptions, recipe: Recipe, data: str) -> None:
-    """Write `options.json`; for --resume, check that it is the same run.
+    `options.json` says what was asked; for --resume, it must be the same.
 
     Raises:
         OptionError: the folder holds something else, or a run with other options or data.
     """
-    source = out / OPTIONS
-    if not records.is_empty(out) and not (options.resume and source.is_file()):
-        mend = "--resume goes on with it" if source.is_file() else "name a new folder"
-        raise OptionError(f"--out {out} is not empty. Mend: {mend}.")
-    asked = {**asdict(options), "recipe": asdict(recipe), "fingerprint": data, "versions": versions()}
-    records.begun(source, asked, place=out, free=NOT_COMPARED)
+    with records.full_disk_told(out, "the same line with --resume goes on"), in_one_line():
+        out.mkdir(parents=True, exist_ok=True)
+        with records.held(out):
+            source = out / OPTIONS
+            if not records.is_empty(out) and not (options.resume and source.is_file()):
+                mend = "--resume goes on with it" if source.is_file() else "name a new folder"
+                raise OptionError(f"--out {out} is not empty. Mend: {mend}.")
+            asked = {**asdict(options), "recipe": asdict(recipe), "fingerprint": data, "versions": versions()}
+            records.begun(source, asked, place=out, free=NOT_COMPARED)
+            records.sweep(out)
+            yield
 
 
 def versions() -> dict[str, str]:
@@ -211,19 +189,19 @@ class _Task:
     labels_of: Mapping[str, str]
     classes: tuple[str, ...]
     network: NetworkOptions
-    signals: SignalOptions
     options: TrainOptions
     recipe: Recipe
 
     def part(self, samples: Sequence[Sample]) -> Part:
         """Return samples with class indices; a label outside the classes is refused."""
+        place = {name: index for index, name in enumerate(self.classes)}
         for s in samples:
-            if self.labels_of[s.id] not in self.classes:
+            if self.labels_of[s.id] not in place:
                 raise ManifestError(
                     f"Sample {s.id!r} has {self.options.target_column} {self.labels_of[s.id]!r}; the classes are "
                     f"{', '.join(self.classes)}. Mend: name it in --classes, or leave the row out."
                 )
-        return Part(tuple(samples), tuple(self.classes.index(self.labels_of[s.id]) for s in samples))
+        return Part(tuple(samples), tuple(place[self.labels_of[s.id]] for s in samples))
 
 
 def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
@@ -233,7 +211,7 @@ def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
     torch.manual_seed(options.seed)
     network = build(task.network, task.classes, weights=options.weights)
     for source in options.init_from:
-        taken = load_matching(network, _weights(source))
+        taken = load_matching(network, checkpoints.opened(source, "--init-from").weights)
         log.info("took over %d tensors from %s", taken, source)
     task.folder.mkdir(parents=True, exist_ok=True)
     history = fit(
@@ -252,29 +230,22 @@ def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     judge = Judge(network, store)
     calibration = calibrate(judge, validation)
-    found, said = report(judge, test, calibration)
+    found = report(judge, test, calibration)
     record: dict[str, Any] = {
-        "test": {name: m.to_dict() for name, m in found.items()},
-        "conformal": in_sets(judge, test, calibration),
+        "test": {name: m.to_dict() for name, m in found.metrics.items()},
+        "conformal": found.in_sets,
         "epochs": history.epochs,
         "seconds": history.seconds,
         "parameters": sum(p.numel() for p in network.parameters()),
         "validation": validated(judge, validation, calibration),
     }
     _write_checkpoint(task, network, calibration, record)
-    for name, metrics in found.items():
+    for name, metrics in found.metrics.items():
         plots.save_confusion(metrics, task.folder / name)
     plots.save_training_curves(read_log(task.folder), task.folder)
-    records.write_json(task.folder / TEST, {"classes": list(task.classes), "settings": said})
+    records.write_json(task.folder / TEST, {"classes": list(task.classes), "settings": found.said})
     records.write_json(task.folder / METRICS, record)
     shutil.rmtree(task.folder / STATE)  # what was trained is in the checkpoint now
-
-
-def _weights(source: str) -> Path:
-    found = checkpoints.read(checkpoints.resolve(source))
-    if not found.weights.is_file():
-        raise CheckpointError(f"Checkpoint {source} has no {found.weights.name} to start from.")
-    return found.weights
 
 
 def _write_checkpoint(
@@ -290,7 +261,7 @@ def _write_checkpoint(
         classes=task.classes,
         modalities=network.modalities,
         separable=network.separable,
-        signals=task.signals,
+        signals=options.signals,
         temperatures=dict(calibration.temperatures),
         conformal=dict(calibration.conformal),
         metrics=dict(record),

@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 FIGURES = "metrics.csv"
 
 
+_SHOWN = ("train_loss", "validation_loss", "validation_accuracy", "validation_macro_f1")
+
+
 class EpochFigures(Callback):
     """Says each epoch's figures in a line and keeps them as a row; on a terminal a bar shows how far the epoch is.
 
@@ -34,26 +38,27 @@ class EpochFigures(Callback):
     before it.
     """
 
-    def __init__(self, folder: Path, *, quiet: bool) -> None:
-        """Take the folder for `metrics.csv`."""
-        self._folder = folder
-        self._rows: list[Mapping[str, float]] = []
+    def __init__(self, path: Path, *, quiet: bool) -> None:
+        """Take the csv to write."""
+        self._path = path
+        self._rows: list[dict[str, float]] = []
         self._bar: Any = None
         self._has_bar = not quiet and sys.stderr.isatty()
         self._started = 0.0
+
+    def setup(self, trainer: lightning.Trainer, *_: object, **__: object) -> None:
+        """Make the csv's folder: how many there are says how often training was begun."""
+        if trainer.is_global_zero:
+            self._path.parent.mkdir(parents=True)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Begin the bar."""
         self._started = time.monotonic()
         shown = self._has_bar and trainer.is_global_zero
         name = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
-        self._bar = tqdm(
-            total=trainer.num_training_batches, desc=name, unit="batch", leave=False, file=sys.stderr, disable=not shown
-        )
+        self._bar = tqdm(total=trainer.num_training_batches, desc=name, unit="batch", leave=False, disable=not shown)
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object, **__: object
-    ) -> None:
+    def on_train_batch_end(self, *_: object, **__: object) -> None:
         """Move the bar."""
         self._bar.update()
 
@@ -64,56 +69,28 @@ class EpochFigures(Callback):
         figures = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         if not trainer.is_global_zero:
             return
-        self._rows.append({"epoch": trainer.current_epoch, **figures})
-        names = dict.fromkeys(name for row in self._rows for name in row)
+        epoch = trainer.current_epoch
+        self._rows.append({"epoch": epoch, **figures})
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(names), lineterminator="\n")
+        writer = csv.DictWriter(text, list(dict.fromkeys(chain(*self._rows))), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._rows)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        records.write_text(self._folder / FIGURES, text.getvalue())
-        shown = (f"{name.replace('_', ' ')} {figures[name]:.3f}" for name in _SHOWN if name in figures)
-        log.info(
-            "epoch %d of %d: %s, %.0f s",
-            trainer.current_epoch + 1,
-            trainer.max_epochs,
-            ", ".join(shown),
-            time.monotonic() - self._started,
-        )
+        records.write_text(self._path, text.getvalue())
+        shown = ", ".join(f"{name.replace('_', ' ')} {figures[name]:.3f}" for name in _SHOWN if name in figures)
+        log.info("epoch %d of %d: %s, %.0f s", epoch + 1, trainer.max_epochs, shown, time.monotonic() - self._started)
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, *_: object) -> None:
         """Leave no bar behind."""
         if self._bar is not None:
             self._bar.close()
 
 
-_SHOWN = ("train_loss", "validation_loss", "validation_accuracy", "validation_macro_f1")
-
-
 class LastingEarlyStopping(EarlyStopping):
     """Early stopping that stays stopped: a run that is resumed after it trains no more."""
 
-    stopped = False
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Look whether to stop; states are written after this."""
-        super().on_train_epoch_end(trainer, pl_module)
-        self.stopped = trainer.should_stop
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what to restore, whether it stopped among it."""
-        return {**super().state_dict(), "stopped": self.stopped}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore."""
-        super().load_state_dict(state_dict)
-        self.stopped = state_dict.get("stopped", self.wait_count >= self.patience)
-
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Stop again where the state that was restored is the one that stopped."""
-        trainer.should_stop = trainer.should_stop or self.stopped
+        trainer.should_stop = trainer.should_stop or self.stopped_epoch > 0
 
 
 class Signals(Callback):
@@ -129,13 +106,11 @@ class Signals(Callback):
         self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         self._stop: KeyboardInterrupt | None = None
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, *_: object) -> None:
         """Take SIGTERM back: Lightning has just taken it."""
         self._restore()
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: object, pl_module: object, exception: BaseException) -> None:
         """Remember a stop."""
         if isinstance(exception, KeyboardInterrupt):
             self._stop = exception
@@ -198,19 +173,3 @@ def in_one_line() -> Iterator[None]:
 def _no_memory(error: BaseException) -> str:
     said = " ".join(str(error).split()) or type(error).__name__
     return f"Memory is used up ({said[:200]}). Mend: a smaller --batch-size, fewer --workers, or more memory."
-
-
-@contextmanager
-def quiet_threads() -> Iterator[None]:
-    """Print nothing of an OSError in TensorBoard's thread: the training gets it, too."""
-    before = threading.excepthook
-
-    def print_others(args: threading.ExceptHookArgs) -> None:
-        if not isinstance(args.exc_value, OSError):
-            before(args)
-
-    threading.excepthook = print_others
-    try:
-        yield
-    finally:
-        threading.excepthook = before

@@ -23,8 +23,7 @@ from parallelnet.errors import ManifestError, OptionError
 from parallelnet.evaluation import MIN_PROB
 from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
-from parallelnet.options import Recipe
-from parallelnet.options.tables import ModalitiesOptions
+from parallelnet.options import ModalitiesOptions, Recipe
 
 from . import pages, prepared, result_plots, study
 from .rows import TABLE1, Row

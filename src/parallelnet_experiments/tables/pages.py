@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from parallelnet.options import PRESETS
-from parallelnet.options.tables import TablesOptions
+from parallelnet.options import PRESETS, TablesOptions
 from parallelnet.report.numbers import cells, fill, latex_table, plain, tables_of
 from parallelnet.types import EMOTIONS, SENTIMENTS
 

@@ -95,7 +95,7 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
         facts = network_options("ier-only", size="small").image
         assert facts is not None
         prepare = nn.AvgPool2d(facts.input_pool)
-        backbone = backbones.build(facts.backbone)
+        backbone = features.build(facts.backbone)
         with torch.no_grad():
             n_features = backbone.eval()(torch.zeros(1, 3, SIDE // facts.input_pool, SIDE // facts.input_pool)).numel()
         backbone.train()

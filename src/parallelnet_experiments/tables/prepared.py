@@ -22,8 +22,7 @@ from parallelnet.data.dataset import fingerprint, open_data
 from parallelnet.datasets.teachers import files_sha256
 from parallelnet.errors import CheckpointError, ManifestError, OptionError
 from parallelnet.models.variants import BranchOptions, NetworkOptions, network_options
-from parallelnet.options import TrainOptions
-from parallelnet.options.tables import TablesOptions
+from parallelnet.options import TablesOptions, TrainOptions
 from parallelnet.training.parts import Parts, class_list, deal_parts, usable
 from parallelnet.types import Sample
 

@@ -20,7 +20,7 @@ from jinja2 import UndefinedError
 from parallelnet import records
 from parallelnet.datasets.card import PAPER_COUNTS
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
-from parallelnet.options.tables import RenderOptions
+from parallelnet.options import RenderOptions
 from parallelnet.report.numbers import cells
 
 from . import findings, pages

@@ -158,7 +158,7 @@ def _see(task: FoldTask, train: Part, start: Start) -> tuple[tuple[Probs, Probs]
         folder=task.folder,
         seed=options.seed,
         # One device: with more, each process would write the same files.
-        hardware=Hardware(options.accelerator, 1, 1, options.workers, task.study.quiet),
+        hardware=Hardware(options.accelerator, 1, options.workers, task.study.quiet),
     )
 
 

@@ -26,8 +26,7 @@ from parallelnet.data.loading import SignalStore
 from parallelnet.errors import FullDiskError, ManifestError, OptionError, ParallelNetError
 from parallelnet.evaluation import evaluate
 from parallelnet.models.variants import NetworkOptions, network_options
-from parallelnet.options import Recipe, SignalOptions
-from parallelnet.options.tables import TablesOptions
+from parallelnet.options import Recipe, SignalOptions, TablesOptions
 from parallelnet.training.parts import Parts
 from parallelnet.training.run import METRICS, TEST, is_first, read_finished, train
 from parallelnet.training.watching import in_one_line

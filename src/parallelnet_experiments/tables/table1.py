@@ -22,8 +22,7 @@ from parallelnet import records
 from parallelnet.data.shards import read_shard
 from parallelnet.datasets.decision import decide
 from parallelnet.evaluation import Metrics, summarise_folds
-from parallelnet.options import PRESETS, Recipe
-from parallelnet.options.tables import Table1Options
+from parallelnet.options import PRESETS, Recipe, Table1Options
 from parallelnet.training.fit import read_log
 from parallelnet.types import EMOTIONS
 

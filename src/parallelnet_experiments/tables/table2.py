@@ -19,8 +19,7 @@ from parallelnet.data.dataset import file_hashes, fingerprint, open_data
 from parallelnet.errors import ManifestError
 from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
-from parallelnet.options import Recipe
-from parallelnet.options.tables import Table2Options
+from parallelnet.options import Recipe, Table2Options
 from parallelnet.types import SENTIMENTS, Sample
 
 from . import pages, picture_network, prepared, sentiment_methods, statistics, study

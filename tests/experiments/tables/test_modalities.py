@@ -11,8 +11,7 @@ import pytest
 
 from parallelnet import checkpoint
 from parallelnet.errors import ManifestError, OptionError
-from parallelnet.options import PRESETS
-from parallelnet.options.tables import ModalitiesOptions
+from parallelnet.options import PRESETS, ModalitiesOptions
 from parallelnet.training.parts import Parts
 from parallelnet.types import Sample
 from parallelnet_experiments.tables import modalities, pages, prepared, result_plots, study

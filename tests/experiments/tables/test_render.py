@@ -15,8 +15,7 @@ from parallelnet import checkpoint
 from parallelnet.data.built import BuildReport
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.evaluation import evaluate
-from parallelnet.options import PRESETS
-from parallelnet.options.tables import RenderOptions, Table1Options
+from parallelnet.options import PRESETS, RenderOptions, Table1Options
 from parallelnet.training.parts import Parts
 from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import findings, modalities, pages, table1, table2

@@ -19,8 +19,7 @@ from torch import nn
 from parallelnet.data.manifest import read_manifest, write_manifest
 from parallelnet.errors import CheckpointError, ManifestError, OptionError
 from parallelnet.evaluation import evaluate
-from parallelnet.options import PRESETS, Recipe
-from parallelnet.options.tables import Table2Options
+from parallelnet.options import PRESETS, Recipe, Table2Options
 from parallelnet.training.run import METRICS
 from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import picture_network, sentiment_methods, statistics, study, table2

@@ -16,7 +16,7 @@ from torch import nn
 from parallelnet.data.loading import SignalStore
 from parallelnet.errors import CheckpointError, ManifestError
 from parallelnet.models import backbones, features
-from parallelnet.models.frozen import freeze
+from parallelnet.models.network import freeze
 from parallelnet.options import PRESETS, AugmentOptions, Recipe, SignalOptions
 from parallelnet.training.fit import Hardware
 from parallelnet.types import SENTIMENTS, Sample

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from parallelnet.models.loss import combined_loss, cross_entropy, focal_loss, smooth
+from parallelnet.options import Recipe
+from parallelnet.training.learner import combined_loss, focal_loss, smooth
 
 
 def logits_of(*probs: float) -> torch.Tensor:
@@ -32,19 +33,9 @@ def test_focal_loss_is_the_one_worked_out_by_hand(p: float, expected: float) -> 
     assert focal_loss(logits_of(p, rest, rest, rest), ONE_HOT).item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_focal_loss_without_focus_is_a_scaled_cross_entropy() -> None:
-    logits = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    target = smooth(torch.tensor([0, 1, 2, 3, 0]), 4, 0.0).double()
-    torch.testing.assert_close(focal_loss(logits, target, gamma=0, alpha=1), cross_entropy(logits, target))
-    torch.testing.assert_close(
-        cross_entropy(logits, target),
-        torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 3, 0]), reduction="none"),
-    )
-
-
 def test_a_certain_answer_has_a_finite_loss_and_gradient() -> None:
     logits = torch.tensor([[200.0, -200, 0, 0], [-200, 200, 0, 0]], requires_grad=True)
-    loss = focal_loss(logits, smooth(torch.tensor([0, 0]), 4, 0.0))
+    loss = focal_loss(logits, smooth(torch.tensor([0, 0]), 4))
     loss.sum().backward()
     assert loss[0].item() == 0
     assert loss[1].item() == pytest.approx(0.25 * 400)  # -ln p of the true class is the difference of the logits
@@ -55,14 +46,14 @@ def test_a_certain_answer_has_a_finite_loss_and_gradient() -> None:
 def test_the_paper_adds_half_of_the_cross_entropy() -> None:
     logits = logits_of(0.7, 0.1, 0.1, 0.1)
     expected = 0.25 * 0.09 * -math.log(0.7) + 0.5 * -math.log(0.7)
-    assert combined_loss(logits, ONE_HOT, focal_weight=1, cross_entropy_weight=0.5).item() == pytest.approx(expected)
+    assert combined_loss(logits, ONE_HOT, Recipe()).item() == pytest.approx(expected)
 
 
 def test_class_weights_average_over_weights() -> None:
     logits = torch.cat([logits_of(0.7, 0.1, 0.1, 0.1), logits_of(0.2, 0.4, 0.2, 0.2)])
-    target = smooth(torch.tensor([0, 1]), 4, 0.0).double()
+    target = smooth(torch.tensor([0, 1]), 4).double()
     weights = torch.tensor([1.0, 3.0, 1.0, 1.0], dtype=torch.float64)
-    loss = combined_loss(logits, target, focal_weight=0, cross_entropy_weight=1, class_weights=weights)
+    loss = combined_loss(logits, target, Recipe(focal_weight=0, cross_entropy_weight=1), weights)
     assert loss.item() == pytest.approx((-math.log(0.7) - 3 * math.log(0.4)) / 4)
 
 

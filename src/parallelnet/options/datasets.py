@@ -1,17 +1,68 @@
-"""Options of `build tweets` and `inspect`: from plain tweets to a speech+image data set (paper section 3.1)."""
+"""Options of `build` and `inspect`: pairs of two corpora, and data sets from plain tweets (paper section 3.1)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from ..errors import OptionError
-from .checks import at_once, positive, require
-from .signals import MAX_PIXELS
+from .checks import ABOVE_0, AT_ONCE, FOLDS, FROM_0, TO_A_THIRD, Allowed, Checked, between
+from .running import MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
-class TweetsOptions:
+class PairsOptions(Checked):
+    """How utterances and pictures of the same class become pairs.
+
+    Attributes:
+        speech: where the utterances are: CORPUS:PATH or a manifest.
+        image: where the pictures are: CORPUS:PATH or a manifest.
+        out: folder to make, with manifest.csv, speech and image inside.
+        classes: the classes to use; empty uses every class that either side has.
+        folds: number of folds to deal speakers and pictures to; 0 makes train, validation and test instead.
+        per_class: pairs of each class in the training split, or in each fold; without it as many as the larger of
+            utterances and pictures of that class there, at most 20,000.
+        per_class_eval: pairs of each class in validation and in test; without it as many as the larger.
+        seed: of dealing and pairing.
+        link: `symlink` links to the corpora, which must stay where they are; `copy` makes DIR whole in itself.
+        validation_speakers: speakers of the validation split, as the corpus names them, or their numbers.
+        test_speakers: speakers of the test split.
+        image_validation: part of the training pictures that becomes the validation split, where the picture corpus
+            has none or its own is the test split.
+        image_test_split: which split of the picture corpus is the test split; `auto` is its test split, or its
+            validation split where it has no other, and the report says so.
+        validation_fraction: size of the validation split where neither speakers nor the corpus give one.
+        test_fraction: size of the test split where neither speakers nor the corpus give one.
+        overwrite: replace another build in DIR.
+    """
+
+    speech: str
+    image: str
+    out: str
+    classes: tuple[str, ...] = ()
+    folds: Annotated[int, FOLDS] = 0
+    per_class: Annotated[int | None, ABOVE_0] = None
+    per_class_eval: Annotated[int | None, ABOVE_0] = None
+    seed: Annotated[int, FROM_0] = 0
+    link: Literal["symlink", "copy"] = "symlink"
+    validation_speakers: tuple[str, ...] = ()
+    test_speakers: tuple[str, ...] = ()
+    image_validation: Annotated[float, TO_A_THIRD] = 0.1
+    image_test_split: Literal["auto", "test", "validation"] = "auto"
+    validation_fraction: Annotated[float, TO_A_THIRD] = 0.1
+    test_fraction: Annotated[float, TO_A_THIRD] = 0.2
+    overwrite: bool = False
+
+    def _check(self) -> None:
+        if self.folds and (self.validation_speakers or self.test_speakers):
+            raise OptionError(
+                "--folds deals all speakers, so --validation-speakers and --test-speakers cannot be given with it. "
+                "Mend: leave out one of the two."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TweetsOptions(Checked):
     """Speak tweets, have two teachers name their emotions, and write a speech+image data set (paper 3.1).
 
     Attributes:
@@ -52,6 +103,11 @@ class TweetsOptions:
         overwrite: replace another build in DIR.
     """
 
+    COMMON: ClassVar = (
+        "tweets out format images labels tts tts_model voices duplicates speech_teacher image_teacher rule threshold "
+        "exclude limit workers executor seed dry_run overwrite"
+    )
+
     tweets: str
     out: str
     format: Literal["auto", "b-t4sa", "mvsa", "csv", "jsonl", "parquet"] = "auto"
@@ -60,44 +116,36 @@ class TweetsOptions:
     tts: str = "espeak-ng"
     tts_model: str | None = None
     voices: tuple[str, ...] = ()
-    rate: int = 0
-    pitch: int = -1
+    rate: Annotated[int, FROM_0] = 0
+    pitch: Annotated[int, Allowed("0 to 99, or -1 for the engine's own", lambda pitch: -1 <= pitch <= 99)] = -1
     emoji: Literal["name", "drop"] = "name"
-    max_characters: int = 1000
-    max_pixels: int = MAX_PIXELS
+    max_characters: Annotated[int, ABOVE_0] = 1000
+    max_pixels: Annotated[int, ABOVE_0] = MAX_PIXELS
     duplicates: Literal["sample", "any", "keep"] = "sample"
-    near_bits: int = 4
+    near_bits: Annotated[int, between(0, 16)] = 4
     speech_teacher: str = "teacher-speech"
     image_teacher: str = "teacher-image"
     label_map: str | None = None
     renormalise: bool = True
     rule: Literal["max", "agree"] = "max"
-    threshold: float = 0.5
+    threshold: Annotated[float, between(0, 1)] = 0.5
     exclude: str | None = None
-    rows_per_shard: int = 256
-    limit: int = 0
-    workers: int = 0
+    rows_per_shard: Annotated[int, ABOVE_0] = 256
+    limit: Annotated[int, FROM_0] = 0
+    workers: Annotated[int, AT_ONCE] = 0
     executor: Literal["local", "ray"] = "local"
     ray_address: str | None = None
-    seed: int = 0
+    seed: Annotated[int, FROM_0] = 0
     dry_run: bool = False
     overwrite: bool = False
 
-    def __post_init__(self) -> None:
-        for name in ("max_characters", "max_pixels", "rows_per_shard"):
-            positive(f"--{name.replace('_', '-')}", getattr(self, name))
-        at_once("--workers", self.workers)
-        for name in ("limit", "seed", "rate"):
-            require(getattr(self, name) >= 0, f"--{name}", getattr(self, name), "0 or more")
-        require(-1 <= self.pitch <= 99, "--pitch", self.pitch, "0 to 99, or -1 for the engine's own")
-        require(0 <= self.near_bits <= 16, "--near-bits", self.near_bits, "0 to 16")
-        require(0 <= self.threshold <= 1, "--threshold", self.threshold, "0 to 1")
+    def _check(self) -> None:
         if self.ray_address is not None and self.executor != "ray":
             raise OptionError("--ray-address names a cluster, but --executor is not ray. Mend: add --executor ray.")
 
 
 @dataclass(frozen=True, slots=True)
-class InspectOptions:
+class InspectOptions(Checked):
     """Show what a built data set holds: counts, drops by reason, teachers, examples.
 
     Attributes:
@@ -106,7 +154,4 @@ class InspectOptions:
     """
 
     data: str = field(metadata={"positional": True})
-    examples: int = 3
-
-    def __post_init__(self) -> None:
-        require(self.examples >= 0, "--examples", self.examples, "0 or more")
+    examples: Annotated[int, FROM_0] = 3
