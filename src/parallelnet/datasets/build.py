@@ -30,7 +30,7 @@ from .counts import Counts
 from .duplicates import find_duplicates, save
 from .executors import Executor, n_cores, open_executor
 from .recipe import Recipe
-from .steps import read_excluded
+from .steps import Clock, read_excluded
 
 BUILD_LOG_JSON = "build-log.json"
 """What differs between runs: seconds, memory, machine. No part of the data set."""
@@ -167,34 +167,28 @@ class _Build:
     def __init__(self, options: TweetsOptions, made_from: Recipe, executor: Executor, progress: Progress) -> None:
         self._options, self._recipe, self._executor, self._progress = options, made_from, executor, progress
         self._folder = Path(options.out)
-        self._phases_s: dict[str, float] = {}
         self._made = {"shards": 0, "rows": 0}
         self._worker_peak_bytes = 0
 
     def run(self, started: float) -> BuildReport:
-        began = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._phase("split"):
-            n_rows = jobs.split(self._options)
+        began, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
+        n_rows = jobs.split(self._options)
         n_shards = -(-n_rows // self._options.rows_per_shard)
-        with self._phase("look over"):
-            for done in self._executor.run(jobs.LookOver(self._options), self._left("surveyed/.json", n_shards)):
-                self._worker_peak_bytes = max(self._worker_peak_bytes, done["peak_memory_bytes"])
-        with self._phase("find duplicates"):
-            self._find_duplicates(n_shards)
-        with self._phase("make shards"):
-            self._make_shards(n_shards, n_rows)
-        with self._phase("finish"):
-            report = self._finish(n_shards)
-        self._write_log(report, began, time.perf_counter() - started)
+        clock.lap("split")
+        for done in self._executor.run(jobs.LookOver(self._options), self._left("surveyed/.json", n_shards)):
+            self._worker_peak_bytes = max(self._worker_peak_bytes, done["peak_memory_bytes"])
+        clock.lap("look over")
+        self._find_duplicates(n_shards)
+        clock.lap("find duplicates")
+        self._make_shards(n_shards, n_rows)
+        clock.lap("make shards")
+        report = self._finish(n_shards)
+        clock.lap("finish")
+        phases_s = {name: wall_s for name, (wall_s, _) in clock.spent.items()}
+        self._write_log(report, {"began": began, "wall_s": time.perf_counter() - started, "phases_s": phases_s})
         write_text(self._folder / DATASET_JSON, report.to_json())
         shutil.rmtree(self._folder / WORK, ignore_errors=True)
         return report
-
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        self._phases_s[name] = time.perf_counter() - begun
 
     def _left(self, name: str, n_shards: int) -> list[int]:
         """Return the ranges that lack the file which says that they are finished."""
@@ -268,7 +262,7 @@ class _Build:
             told = "%d of the ids in --exclude %s match no row (%s, ...): are they of another input?"
             _log.warning(told, len(excluded), self._options.exclude, min(excluded))
 
-    def _write_log(self, report: BuildReport, began: str, wall_s: float) -> None:
+    def _write_log(self, report: BuildReport, run: dict[str, Any]) -> None:
         spent: dict[str, list[float]] = {}
         for prefix, name in (("look over: ", "surveyed/.json"), ("", "made/.json")):
             for record in self._records(name, range(len(report.shards))):
@@ -278,17 +272,15 @@ class _Build:
         # Seconds of work a second of speech; of a whole build only.
         is_whole = report.duration_s and self._made["shards"] == len(report.shards)
         log = {
-            "began": began,
+            **run,
             "executor": self._options.executor,
             "workers": self._executor.n_workers,
-            "wall_s": wall_s,
-            "phases_s": self._phases_s,
             "n_shards": len(report.shards),
             "n_shards_made_in_this_run": self._made["shards"],
             "n_rows_made_in_this_run": self._made["rows"],
-            "rows_per_s": self._made["rows"] / wall_s,
+            "rows_per_s": self._made["rows"] / run["wall_s"],
             "speech_s": report.duration_s,
-            "real_time_factor": wall_s / report.duration_s if is_whole else None,
+            "real_time_factor": run["wall_s"] / report.duration_s if is_whole else None,
             "steps": {
                 name: {"wall_s": each_s, "cpu_s": cpu_s, "wall_s_per_row": each_s / report.n_read}
                 for name, (each_s, cpu_s) in spent.items()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -47,7 +47,7 @@ _SORT_NS, _COMPARE_NS = 100.0, 27.0
 # 16 flips of a coin.
 _FAIR_SHARE = 0.75
 
-_SIGNATURE = np.dtype(
+SIGNATURE = np.dtype(
     [("id_key", "<u8"), ("text_key", "<u8"), ("picture_key", "<u8"), ("dhash", "<u8"), ("usable", "?")]
 )
 _HALF = np.uint64(32)  # bits of a pair of row numbers
@@ -56,18 +56,15 @@ _HALF = np.uint64(32)  # bits of a pair of row numbers
 # --- what is known of each row, and what was found --------------------------------------------------------------------
 
 
-def signatures(examples: Iterable[Example]) -> Table:
-    """Return what finding duplicates needs to know of rows whose text was cleaned and whose picture was checked.
+def signature(row: Example) -> tuple[int, int, int, int, bool]:
+    """Return what finding duplicates needs to know of a row whose text was cleaned and whose picture was checked.
 
     Returns:
-        Structured array `[n_rows]`, 33 bytes a row: `id_key`, `text_key`, `picture_key` (uint64: heads of hashes),
-        `dhash` (uint64), `usable` (bool: not rejected so far).
+        The fields of `SIGNATURE`: `id_key`, `text_key`, `picture_key` (heads of hashes, of 64 bits), `dhash`, and
+        `usable`: not rejected so far. 33 bytes in a file.
     """
-    rows = []
-    for row in examples:
-        known = (0, 0, 0) if row.reason else (text_key(row), head_of_hash(row.image), row.image_dhash)
-        rows.append((head_of_hash(row.id.encode()), *known, not row.reason))
-    return np.array(rows, dtype=_SIGNATURE)
+    known = (0, 0, 0) if row.reason else (text_key(row), head_of_hash(row.image), row.image_dhash)
+    return head_of_hash(row.id.encode()), *known, not row.reason
 
 
 def text_key(example: Example) -> int:
@@ -131,7 +128,7 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
     Needs at most 64 bytes a row at its peak. The result does not depend on how the rows are cut into parts.
 
     Args:
-        parts: files of `signatures`; row 0 is the first of the first part.
+        parts: files of arrays of `SIGNATURE`; row 0 is the first of the first part.
         mode: what is dropped.
         near_bits: 0 to 16; see `near_pairs` for the time it takes.
 
