@@ -126,11 +126,7 @@ class Written(NamedTuple):
 
 
 def pyarrow_parquet() -> tuple[Any, Any]:
-    """Return the modules `pyarrow` and `pyarrow.parquet`.
-
-    Raises:
-        MissingExtraError: they are not installed.
-    """
+    """Return the modules `pyarrow` and `pyarrow.parquet`; raises `MissingExtraError` where they are not installed."""
     try:
         import pyarrow
         import pyarrow.parquet

@@ -13,12 +13,15 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
 from ..data.shards import REJECTED_COLUMNS, fingerprint, join_rejected, pyarrow_parquet, read_rows
@@ -46,8 +49,7 @@ class Done:
 
     Attributes:
         n_rows: of the input.
-        n_read: rows of the ranges that are finished, by this run or an earlier one.
-        n_kept: of those.
+        n_read: rows of the ranges that are finished, by this run or an earlier one; `n_kept` of those.
     """
 
     n_rows: int
@@ -64,12 +66,10 @@ class Plan:
     """What a build would do (`--dry-run`).
 
     Attributes:
-        n_rows: of the input that would be read.
-        n_shards: that they would become.
+        n_rows: of the input that would be read, and become `n_shards`.
         n_workers: that would work at the same time.
         estimated_s: for all of it, from the rows of the trial.
-        folder: temporary, with the data set that the first rows became.
-        trial: what that is.
+        folder: temporary, with the data set that the first rows became, `trial`.
     """
 
     n_rows: int
@@ -167,7 +167,7 @@ class _Build:
     def __init__(self, options: TweetsOptions, made_from: Recipe, executor: Executor, progress: Progress) -> None:
         self._options, self._recipe, self._executor, self._progress = options, made_from, executor, progress
         self._folder = Path(options.out)
-        self._made = {"shards": 0, "rows": 0}
+        self._n_made = Counter[str]()
         self._worker_peak_bytes = 0
 
     def run(self, started: float) -> BuildReport:
@@ -194,9 +194,11 @@ class _Build:
         """Return the ranges that lack the file which says that they are finished."""
         return [index for index in range(n_shards) if not jobs.work_file(self._options, name, index).is_file()]
 
-    def _records(self, name: str, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
-        for index in indices:
-            yield json.loads(jobs.work_file(self._options, name, index).read_text(encoding="utf-8"))
+    def _records(self, name: str, n_shards: int) -> Iterator[dict[str, Any]]:
+        """Yield what was written down of each range that is finished."""
+        for path in (jobs.work_file(self._options, name, index) for index in range(n_shards)):
+            if path.is_file():
+                yield json.loads(path.read_text(encoding="utf-8"))
 
     def _find_duplicates(self, n_shards: int) -> None:
         target = jobs.work_file(self._options, "duplicates.npy")
@@ -205,16 +207,14 @@ class _Build:
             save(target, find_duplicates(parts, mode=self._options.duplicates, near_bits=self._options.near_bits))
 
     def _make_shards(self, n_shards: int, n_rows: int) -> None:
-        left = self._left("made/.json", n_shards)
-        n_read = n_kept = 0
-        for earlier in self._records("made/.json", sorted(set(range(n_shards)) - set(left))):
-            n_read, n_kept = n_read + earlier["counts"]["n_read"], n_kept + earlier["shard"]["n"]
+        left, earlier = self._left("made/.json", n_shards), [(0, 0)]
+        earlier += [(made["counts"]["n_read"], made["shard"]["n"]) for made in self._records("made/.json", n_shards)]
+        n_read, n_kept = map(sum, zip(*earlier, strict=True))
         self._progress(Done(n_rows, n_read, n_kept))
-        for done in self._executor.run(jobs.MakeShard(self._options, n_shards), left):
-            n_read, n_kept = n_read + done["counts"]["n_read"], n_kept + done["shard"]["n"]
-            self._made["shards"] += 1
-            self._made["rows"] += done["counts"]["n_read"]
-            self._worker_peak_bytes = max(self._worker_peak_bytes, done["peak_memory_bytes"])
+        for made in self._executor.run(jobs.MakeShard(self._options, n_shards), left):
+            n_read, n_kept = n_read + made["counts"]["n_read"], n_kept + made["shard"]["n"]
+            self._n_made.update(shards=1, rows=made["counts"]["n_read"])
+            self._worker_peak_bytes = max(self._worker_peak_bytes, made["peak_memory_bytes"])
             self._progress(Done(n_rows, n_read, n_kept))
 
     def _finish(self, n_shards: int) -> BuildReport:
@@ -225,7 +225,7 @@ class _Build:
         parts = (jobs.work_file(options, "rejected/.parquet", index) for index in range(n_shards))
         rejected = join_rejected(self._folder / "rejected.parquet", parts)
         counts, listed = Counts(), []
-        for made in self._records("made/.json", range(n_shards)):
+        for made in self._records("made/.json", n_shards):
             counts += Counts.from_record(made["counts"])
             listed.append(made["shard"])
         report = BuildReport(
@@ -263,29 +263,28 @@ class _Build:
             _log.warning(told, len(excluded), self._options.exclude, min(excluded))
 
     def _write_log(self, report: BuildReport, run: dict[str, Any]) -> None:
-        spent: dict[str, list[float]] = {}
+        spent = {}
         for prefix, name in (("look over: ", "surveyed/.json"), ("", "made/.json")):
-            for record in self._records(name, range(len(report.shards))):
+            for record in self._records(name, len(report.shards)):
                 for step, seconds in record["seconds"].items():
-                    so_far = spent.get(prefix + step, (0.0, 0.0))
-                    spent[prefix + step] = [a + b for a, b in zip(so_far, seconds, strict=True)]
+                    spent[prefix + step] = np.add(spent.get(prefix + step, 0.0), seconds)
         # Seconds of work a second of speech; of a whole build only.
-        is_whole = report.duration_s and self._made["shards"] == len(report.shards)
+        is_whole = report.duration_s and self._n_made["shards"] == len(report.shards)
         log = {
             **run,
             "executor": self._options.executor,
             "workers": self._executor.n_workers,
             "n_shards": len(report.shards),
-            "n_shards_made_in_this_run": self._made["shards"],
-            "n_rows_made_in_this_run": self._made["rows"],
-            "rows_per_s": self._made["rows"] / run["wall_s"],
+            "n_shards_made_in_this_run": self._n_made["shards"],
+            "n_rows_made_in_this_run": self._n_made["rows"],
+            "rows_per_s": self._n_made["rows"] / run["wall_s"],
             "speech_s": report.duration_s,
             "real_time_factor": run["wall_s"] / report.duration_s if is_whole else None,
             "steps": {
-                name: {"wall_s": each_s, "cpu_s": cpu_s, "wall_s_per_row": each_s / report.n_read}
-                for name, (each_s, cpu_s) in spent.items()
+                name: {"wall_s": wall_s, "cpu_s": cpu_s, "wall_s_per_row": wall_s / report.n_read}
+                for name, (wall_s, cpu_s) in spent.items()
             },
-            "step_wall_s_per_row": sum(each_s for each_s, _ in spent.values()) / report.n_read,
+            "step_wall_s_per_row": sum(wall_s for wall_s, _ in spent.values()) / report.n_read,
             "peak_memory_bytes": {"coordinator": jobs.peak_memory_bytes(), "worker": self._worker_peak_bytes},
             "machine": {"cpu": _cpu_name(), "n_cores": n_cores(), "platform": platform.platform()},
         }

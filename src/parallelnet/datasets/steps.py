@@ -47,27 +47,22 @@ Step = Callable[[Example], Example]
 
 
 class Clock:
-    """Seconds of each step, by the clock on the wall and of the processor, children that have ended included.
+    """Seconds of each step.
 
     Attributes:
-        spent: {name: (wall seconds, CPU seconds)}.
+        spent: {name: seconds by the clock on the wall, and of the processor, children that have ended included}.
     """
 
     def __init__(self) -> None:
         """Begin now."""
-        self.spent: dict[str, tuple[float, ...]] = {}
-        self._since = _now()
+        self.spent: dict[str, tuple[float, float]] = {}
+        self._since = (time.perf_counter(), sum(os.times()[:4]))
 
     def lap(self, name: str) -> None:
         """Charge what has passed since the last lap to a name."""
-        now = _now()
-        before = self.spent.get(name, (0.0, 0.0))
-        self.spent[name] = tuple(s + end - start for s, end, start in zip(before, now, self._since, strict=True))
-        self._since = now
-
-
-def _now() -> tuple[float, float]:
-    return time.perf_counter(), sum(os.times()[:4])  # user and system, of this process and its children
+        (wall_s, cpu_s), since = self.spent.get(name, (0.0, 0.0)), self._since
+        self._since = (time.perf_counter(), sum(os.times()[:4]))  # user and system, of this process and its children
+        self.spent[name] = (wall_s + self._since[0] - since[0], cpu_s + self._since[1] - since[1])
 
 
 def advanced(example: Example, steps: Mapping[str, Step], clock: Clock) -> Example:

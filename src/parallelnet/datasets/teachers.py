@@ -236,8 +236,8 @@ def _fetched(spec: str, flag: str) -> Path:
     try:
         return Path(snapshot_download(spec.removeprefix(HUB_PREFIX), allow_patterns=_HUB_FILES))
     except (OSError, ValueError) as error:  # the hub's own errors derive from these
-        said = f"{flag} {spec} is no folder and could not be fetched: {_first_line(error)}"
-        raise CheckpointError(said) from None
+        told = f"{flag} {spec} is no folder and could not be fetched: {_first_line(error)}"
+        raise CheckpointError(told) from None
 
 
 def _opened(folder: Path, spec: str, modality: Modality, flag: str) -> tuple[Any, Any]:
