@@ -54,23 +54,18 @@ def read_label_map(path: str) -> dict[str, str | None]:
 
 
 def classes_to_emotions(
-    classes: Sequence[str], label_map: Mapping[str, str | None] | None = None, *, teacher: str = "The teacher"
+    classes: Sequence[str], label_map: Mapping[str, str | None], *, teacher: str
 ) -> dict[str, str | None]:
     """Return which of `EMOTIONS` each class of a teacher is merged into; None for one that is dropped.
 
     The user's map goes first, then `corpora.EMOTION_WORDS` (excitement is happy, disgust is hate), then
     `DROPPED_WORDS`; capitals do not count. The map may name classes that this teacher does not have, for one map serves
-    both.
-
-    Args:
-        classes: the teacher's own.
-        label_map: own class to ours.
-        teacher: begins the error text.
+    both. `teacher` begins the error text.
 
     Raises:
         OptionError: a class that no table knows, or none that becomes one of ours.
     """
-    given = {own.strip().casefold(): ours for own, ours in (label_map or {}).items()}
+    given = {own.strip().casefold(): ours for own, ours in label_map.items()}
     known: dict[str, str | None] = {**dict.fromkeys(DROPPED_WORDS), **EMOTION_WORDS, **given}
     words = {own: own.strip().casefold() for own in classes}
     strange = [own for own, word in words.items() if word not in known]

@@ -123,9 +123,7 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
 
     Rows that are not usable take no part. `sample` drops a row when equal text and near picture, both in the same pair
     of rows, link it to a lower one; `any` when equal text or near picture do; `keep` drops none. Groups are of all
-    usable rows, dropped or not.
-
-    Needs at most 64 bytes a row at its peak. The result does not depend on how the rows are cut into parts.
+    usable rows, dropped or not. Needs at most 64 bytes a row at its peak. How the rows are cut into parts is no matter.
 
     Args:
         parts: files of arrays of `SIGNATURE`; row 0 is the first of the first part.
@@ -133,9 +131,8 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
         near_bits: 0 to 16; see `near_pairs` for the time it takes.
 
     Returns:
-        Structured array `[n_rows]`, 13 bytes a row (25 from 2^31 rows on): `survivor` (the row that stays instead; the
-        row itself if it stays), `group`, `image_group` (lowest row of the component) and `id_taken` (an earlier row
-        has the same id).
+        Structured array `[n_rows]`, 13 bytes a row (25 from 2^31 rows on): `survivor` (the row that stays instead, or
+        the row itself), `group`, `image_group` (lowest row of the component), `id_taken` (an earlier row has the id).
     """
 
     def column(name: str, of: Literal["usable", "all"] = "usable") -> Table:

@@ -200,14 +200,14 @@ class _Worker:
         name = next((each.name for each in signal.Signals if each == -code), f"{-code}")
         death = f"was ended by signal {name}" if code < 0 else f"ended with status {code}"
         death += " (out of memory, most often)" if name == "SIGKILL" else ""
+        told = f"A worker process {death} in the middle of its task, {task}"
         if self.tries > 1:
             raise ParallelNetError(
-                f"A worker process {death} in the middle of its task, {task}, twice. What was finished is kept. Mend: "
-                "start the same command line again, with fewer --workers if memory is short. If it always ends there, "
-                "one of these rows does it: take its picture away."
+                f"{told}, twice. What was finished is kept. Mend: start the same command line again, with fewer "
+                "--workers if memory is short. If it always ends there, one of these rows does it: take its picture "
+                "away."
             ) from None
-        told = "A worker process %s in the middle of its task, %s; that is tried once more."
-        _log.warning(told, death, task)
+        _log.warning("%s; that is tried once more.", told)
 
     def stop(self) -> None:
         """End the process now, in the middle of its task."""
@@ -232,9 +232,7 @@ def _serve(connection: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+    cast(Any, multiprocessing.parent_process()).join()
     os._exit(1)  # nobody is left to write for
 
 
@@ -264,8 +262,7 @@ class RayExecutor:
             import ray
         except ImportError:
             raise MissingExtraError("--executor ray", "ray") from None
-        self._ray, self._address, self.n_workers = ray, address, workers
-        self._ours = False
+        self._ray, self._address, self.n_workers, self._ours = ray, address, workers, False
 
     def __enter__(self) -> Self:
         """Join or start the cluster."""
