@@ -178,7 +178,10 @@ class _Build:
         for done in self._executor.run(jobs.LookOver(self._options), self._left("surveyed/.json", n_shards)):
             self._worker_peak_bytes = max(self._worker_peak_bytes, done["peak_memory_bytes"])
         clock.lap("look over")
-        self._find_duplicates(n_shards)
+        found = jobs.work_file(self._options, "duplicates.npy")
+        if not found.is_file():
+            parts = [jobs.work_file(self._options, "surveyed/.npy", index) for index in range(n_shards)]
+            save(found, find_duplicates(parts, mode=self._options.duplicates, near_bits=self._options.near_bits))
         clock.lap("find duplicates")
         self._make_shards(n_shards, n_rows)
         clock.lap("make shards")
@@ -199,12 +202,6 @@ class _Build:
         for path in (jobs.work_file(self._options, name, index) for index in range(n_shards)):
             if path.is_file():
                 yield json.loads(path.read_text(encoding="utf-8"))
-
-    def _find_duplicates(self, n_shards: int) -> None:
-        target = jobs.work_file(self._options, "duplicates.npy")
-        if not target.is_file():
-            parts = [jobs.work_file(self._options, "surveyed/.npy", index) for index in range(n_shards)]
-            save(target, find_duplicates(parts, mode=self._options.duplicates, near_bits=self._options.near_bits))
 
     def _make_shards(self, n_shards: int, n_rows: int) -> None:
         left, earlier = self._left("made/.json", n_shards), [(0, 0)]
@@ -231,14 +228,10 @@ class _Build:
         report = BuildReport(
             made_by=MADE_BY,
             **counts.facts(options.labels, options.rule),
-            threshold=options.threshold,
-            rule=options.rule,
-            labels=options.labels,
+            **{name: getattr(options, name) for name in ("threshold", "rule", "labels")},
             tts={**tools["tts"], "voices": counts.by("tts_voice")},
             teachers=tools["teachers"],
-            options=self._recipe.options,
-            files=self._recipe.files,
-            input=self._recipe.input,
+            **{name: getattr(self._recipe, name) for name in ("options", "files", "input")},
             versions=tools["versions"],
             shards=tuple(listed),
             rejected_sha256=rejected.sha256,

@@ -29,23 +29,11 @@ from ..records import write_json, write_text
 from ..synthesis.synthesis import SynthesisError
 from ..synthesis.tts import Engine, open_engine
 from ..types import Modality
-from . import duplicates, tweets
+from . import duplicates, steps, tweets
 from .counts import Counts
 from .decision import decided, own_label
 from .recipe import relative, root_of
-from .steps import (
-    Clock,
-    Step,
-    UnfitError,
-    advanced,
-    check_picture,
-    check_sound,
-    clean_text,
-    exclude,
-    picture_bytes,
-    read_excluded,
-    speak,
-)
+from .steps import Clock, Step, advanced
 from .teachers import Teacher, open_teacher, taught
 
 # Of a row on its way, in a file: without sound and picture.
@@ -155,8 +143,8 @@ def looking_steps(options: TweetsOptions) -> dict[str, Step]:
         raise MissingExtraError("Cleaning texts for speech", "tts")
     folder = os.path.realpath(root_of(options))  # it may be a link itself
     return {
-        "clean-text": partial(clean_text, emoji=options.emoji, max_characters=options.max_characters),
-        "check-picture": partial(check_picture, max_pixels=options.max_pixels, folder=folder),
+        "clean-text": partial(steps.clean_text, emoji=options.emoji, max_characters=options.max_characters),
+        "check-picture": partial(steps.check_picture, max_pixels=options.max_pixels, folder=folder),
     }
 
 
@@ -177,15 +165,15 @@ def open_teachers(options: TweetsOptions) -> dict[Modality, Teacher]:
 
 def making_steps(options: TweetsOptions) -> dict[str, Step]:
     """Return the steps from a row that is no duplicate to a labelled sample."""
-    teachers, steps = open_teachers(options), dict[str, Step]()
+    teachers, found = open_teachers(options), dict[str, Step]()
     if options.exclude:
-        steps["exclude"] = partial(exclude, ids=read_excluded(options.exclude))
-    steps["speak"] = partial(speak, engine=open_speaker(options), voices=options.voices, seed=options.seed)
-    steps["check-sound"] = check_sound
-    steps |= {f"teach-{modality}": partial(taught, teacher=teacher) for modality, teacher in teachers.items()}
+        found["exclude"] = partial(steps.exclude, ids=steps.read_excluded(options.exclude))
+    found["speak"] = partial(steps.speak, engine=open_speaker(options), voices=options.voices, seed=options.seed)
+    found["check-sound"] = steps.check_sound
+    found |= {f"teach-{modality}": partial(taught, teacher=teacher) for modality, teacher in teachers.items()}
     if not teachers:
-        return steps | {"own-label": own_label}
-    return steps | {"decide": partial(decided, threshold=options.threshold, rule=options.rule)}
+        return found | {"own-label": own_label}
+    return found | {"decide": partial(decided, threshold=options.threshold, rule=options.rule)}
 
 
 # --- the two jobs -----------------------------------------------------------------------------------------------------
@@ -208,13 +196,13 @@ class LookOver:
 
     def open(self) -> Callable[[int], dict[str, Any]]:
         """Return the function that looks over the range of an index."""
-        options, steps = self.options, looking_steps(self.options)
+        options, looking = self.options, looking_steps(self.options)
 
         def look(index: int) -> dict[str, Any]:
             clock, rows, signatures = Clock(), [], []
             for row in read_range(options, work_file(options, "rows/.jsonl", index)):
                 clock.lap("read")
-                looked = advanced(row, steps, clock)
+                looked = advanced(row, looking, clock)
                 signatures.append(duplicates.signature(looked))
                 rows.append(replace(looked, image=b""))
                 clock.lap("sign")
@@ -238,7 +226,7 @@ class MakeShard(LookOver):
 
     def open(self) -> Callable[[int], dict[str, Any]]:
         """Open the engine and the teachers, and return the function that makes the shard of an index."""
-        options, steps = self.options, making_steps(self.options)
+        options, making = self.options, making_steps(self.options)
         folder = os.path.realpath(root_of(options))
         found = np.load(work_file(options, "duplicates.npy"), mmap_mode="r", allow_pickle=False)
 
@@ -251,7 +239,7 @@ class MakeShard(LookOver):
                 clock.lap("check-picture")
                 settled = duplicates.settled(seen, found)
                 clock.lap("duplicates")
-                yield advanced(settled, steps, clock)
+                yield advanced(settled, making, clock)
 
         def make(index: int) -> dict[str, Any]:
             clock, name = Clock(), shard_name(index, self.n_shards)
@@ -302,8 +290,8 @@ def _with_picture(row: Example, key: int, folder: str) -> Example:
         ManifestError: the picture has changed or gone since.
     """
     try:
-        content = picture_bytes(row.image_path, folder)
-    except UnfitError:
+        content = steps.picture_bytes(row.image_path, folder)
+    except steps.UnfitError:
         content = b""
     if duplicates.head_of_hash(content) != key:
         raise ManifestError(
