@@ -167,9 +167,6 @@ def shard_name(index: int, n_shards: int) -> str:
     return f"train-{index:05d}-of-{n_shards:05d}.parquet"
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------
-
-
 def write_shard(path: Path, examples: Iterable[Example]) -> Written:
     """Write the kept ones of some rows as a shard, one row group in memory at a time; perhaps without any row."""
     return _write(path, (_record(example) for example in examples if not example.reason), COLUMNS)
@@ -234,9 +231,6 @@ def _leaves(schema: Any) -> list[str]:
     return [written.column(index).path for index in range(len(written))]
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
 def read_rows(
     path: Path,
     wanted: Iterable[str],
@@ -290,9 +284,6 @@ def _example(record: dict[str, Any]) -> Example:
         "image_probs": tuple(record["image_probs"] or ()),
     }
     return Example(**known)
-
-
-# --- whether they are what was built ----------------------------------------------------------------------------------
 
 
 def file_sha256(path: Path) -> str:

@@ -31,7 +31,7 @@ from ..records import is_disk_full, write_json, write_text
 from . import jobs, recipe
 from .counts import Counts
 from .duplicates import find_duplicates, save
-from .executors import Executor, n_cores, open_executor
+from .executors import EXECUTORS, Executor, n_cores
 from .recipe import Recipe
 from .steps import Clock, read_excluded
 
@@ -107,7 +107,7 @@ def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: No
     complete = replace(plain, tools=_tools(options))
     with (
         _disk_errors(folder),
-        open_executor(options.executor, options.workers, options.ray_address) as executor,
+        EXECUTORS[options.executor](options.workers, options.ray_address) as executor,
         recipe.claimed(folder, complete, overwrite=options.overwrite),
     ):
         return _Build(options, complete, executor, progress).run(started)
@@ -126,7 +126,7 @@ def plan_tweets(options: TweetsOptions) -> Plan:
     trial = replace(options, out=folder, limit=min(DRY_RUN_ROWS, n_rows), workers=1, executor="local", ray_address=None)
     report = build_tweets(trial)
     log = json.loads((Path(folder) / BUILD_LOG_JSON).read_text(encoding="utf-8"))
-    with open_executor(options.executor, options.workers, options.ray_address) as executor:
+    with EXECUTORS[options.executor](options.workers, options.ray_address) as executor:
         n_workers = executor.n_workers
     n_shards = -(-n_rows // options.rows_per_shard)
     estimated_s = n_rows * log["step_wall_s_per_row"] / min(n_workers, n_shards)

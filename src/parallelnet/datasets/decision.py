@@ -5,7 +5,6 @@ The paper's teachers know excitement and disgust; Plutchik's wheel makes them ha
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,8 @@ from typing import Literal
 
 from ..data.corpora import EMOTION_WORDS
 from ..data.shards import Example
-from ..errors import InputError, OptionError, unknown
+from ..errors import InputError, OptionError, shown, unknown
+from ..records import read_json
 from ..types import EMOTIONS
 
 RULES: tuple[str, ...] = ("max", "agree")
@@ -29,27 +29,17 @@ DROPPED_WORDS: frozenset[str] = frozenset((
 """What teachers call what is none of the paper's four; its probability is dropped."""
 
 
-# --- a teacher's classes become ours ----------------------------------------------------------------------------------
-
-
 def read_label_map(path: str) -> dict[str, str | None]:
     """Return {own class: our class, or None to drop it} from a JSON file.
 
     Raises:
         OptionError: no such file, no JSON object, or a class that is not ours.
     """
-    form = f'allowed: a JSON object {{"own class": one of {", ".join(EMOTIONS)}, or null}}'
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"--label-map {path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:  # bad JSON or bad UTF-8
-        raise OptionError(f"--label-map {path} is no JSON ({error}); {form}.") from None
-    if not isinstance(found, dict):
-        raise OptionError(f"--label-map {path} holds {type(found).__name__}; {form}.")
+    needed = f'--label-map needs a JSON object {{"own class": one of {", ".join(EMOTIONS)}, or null}}.'
+    found = read_json(Path(path), mend=needed)
     for own, ours in found.items():
         if ours is not None and ours not in EMOTIONS:
-            raise OptionError(f"--label-map {path} maps {own!r} to {ours!r}; {form}.")
+            raise OptionError(f"{path} maps {shown(own)} to {shown(ours)}. Mend: {needed}")
     return found
 
 
@@ -107,9 +97,6 @@ def merge(own: Mapping[str, float], table: Mapping[str, str | None], *, renormal
     # Without dropped classes the sum is 1 but for rounding, which is left alone.
     scale = total if renormalise and any(ours is None for ours in table.values()) else 1.0
     return tuple(p / scale for p in sums.values())
-
-
-# --- who decides ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, Self, cast
 
-from ..errors import MissingExtraError, ParallelNetError, unknown
+from ..errors import MissingExtraError, ParallelNetError
 
 THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes."""
@@ -350,16 +350,4 @@ Executor = LocalExecutor | RayExecutor
 """A place where tasks are worked on: used as a context manager, with `n_workers` at most at the same time."""
 
 EXECUTORS: dict[str, type[LocalExecutor] | type[RayExecutor]] = {"local": LocalExecutor, "ray": RayExecutor}
-"""Each is made with `(workers, address)`."""
-
-
-def open_executor(name: str, workers: int, address: str | None) -> Executor:
-    """Return the executor of a name, to be used in a `with` statement.
-
-    Raises:
-        OptionError: no such executor.
-        MissingExtraError: its packages are not installed.
-    """
-    if name not in EXECUTORS:
-        raise unknown("executor", name, EXECUTORS, "--executor")
-    return EXECUTORS[name](workers, address)
+"""By the name of `--executor`; each is made with `(workers, address)`."""

@@ -147,9 +147,6 @@ def versions() -> dict[str, str]:
     return {name: installed.version for name, installed in found.items() if installed is not None}
 
 
-# --- the folder -------------------------------------------------------------------------------------------------------
-
-
 def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
     """Return whether the folder holds this very build already, complete.
 

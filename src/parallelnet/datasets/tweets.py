@@ -140,9 +140,6 @@ def _tweet(tweet: Example, picture: str, folder: Path, where: str, why_none: str
     return found.reject("no-sentiment", f"{where}: {why_none}") if why_none else found
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
 def _read_table(source: Path, given: str, folder: Path, labels: Labels) -> Iterator[Example]:
     table = open_table(source, known=KNOWN, format=given)
     names = {kind: [name for name in allowed if name in table.columns] for kind, allowed in COLUMNS.items()}
@@ -203,9 +200,6 @@ def _string(value: object, kind: str) -> str:
     if isinstance(value, list) and kind == "image":
         raise ValueError(f"{len(value)} pictures; allowed: one a row")
     raise ValueError(f"the {kind} is {type(value).__name__}; allowed: a string")
-
-
-# --- corpora ----------------------------------------------------------------------------------------------------------
 
 
 def _read_mvsa(source: Path, folder: Path, labels: Labels) -> Iterator[Example]:
