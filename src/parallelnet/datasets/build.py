@@ -256,7 +256,7 @@ class _Build:
             _log.warning(told, len(excluded), self._options.exclude, min(excluded))
 
     def _write_log(self, report: BuildReport, run: dict[str, Any]) -> None:
-        spent = {}
+        spent: dict[str, Any] = {}
         for prefix, name in (("look over: ", "surveyed/.json"), ("", "made/.json")):
             for record in self._records(name, len(report.shards)):
                 for step, seconds in record["seconds"].items():

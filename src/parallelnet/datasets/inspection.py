@@ -164,6 +164,8 @@ def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
     shards = report.paths(out)
     limits = LimitOptions(max_pixels=int(report.options.get("max_pixels", LimitOptions().max_pixels)))
     rows = load(shards, choose(shards, report, GALLERY_ROWS), with_bytes=True)
+    rejected = read_rows(out / "rejected.parquet", ("id", "reason"), REJECTED_COLUMNS)
+    excluded = [record["id"] for record in rejected if record["reason"] == "excluded"]
     return gallery.write(
         out / "gallery.html",
         gallery.within((_card(row, report, limits) for row in rows), GALLERY_BYTES),
@@ -171,15 +173,8 @@ def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
         classes=report.classes,
         fingerprint=report.fingerprint,
         n_kept=report.n_kept,
-        excluded=tuple(_excluded(out / "rejected.parquet")),
+        excluded=tuple(excluded) if len(excluded) <= _EXCLUDED else (),
     )
-
-
-def _excluded(rejected: Path) -> list[str]:
-    """Return the ids that marks left out of this build, where they are few enough to go along."""
-    records = read_rows(rejected, ("id", "reason"), REJECTED_COLUMNS) if rejected.is_file() else ()
-    found = [record["id"] for record in records if record["reason"] == "excluded"]
-    return found if len(found) <= _EXCLUDED else []
 
 
 def _card(row: Example, report: BuildReport, limits: LimitOptions) -> gallery.GalleryRow:
