@@ -83,10 +83,6 @@ class Plan:
 def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: None) -> BuildReport:
     """Build the data set, or go on with it, and return what it is. A finished one is left as it is.
 
-    Args:
-        options: what to build; `dry_run` is `plan_tweets`'s and ignored here.
-        progress: is told of the rows that are finished; at first of those that earlier runs finished.
-
     Raises:
         OptionError: options that cannot be fulfilled, or the folder holds another build.
         ManifestError: the input cannot be read, or the folder holds something else.

@@ -76,10 +76,7 @@ def classes_to_emotions(
 def merge(own: Mapping[str, float], table: Mapping[str, str | None], *, renormalise: bool = True) -> tuple[float, ...]:
     """Return one probability for each of `EMOTIONS`: the sum over the teacher's classes that are merged into it.
 
-    Args:
-        own: the teacher's class to its probability.
-        table: the teacher's class to ours, or None to drop it.
-        renormalise: scale the sums to sum to 1; else they sum to 1 less what was dropped.
+    They are scaled to sum to 1 unless `renormalise` is False: then they sum to 1 less what was dropped.
 
     Raises:
         InputError: the probabilities are not finite, or all of them fall on classes that are dropped.

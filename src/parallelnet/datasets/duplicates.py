@@ -191,14 +191,9 @@ def _paired(one: Rows, two: Rows) -> Hashes:
 
 
 def _join_near(images: Components, samples: Components, texts: Rows, dhash: Hashes, near_bits: int) -> None:
-    """Join rows whose difference hashes are near: all of them as images, those with the same text as samples.
+    """Join rows whose difference hashes are near: all of them in `images`, those with the same text in `samples`.
 
-    Args:
-        images: components of rows with near pictures.
-        samples: components of rows with near pictures and the same text.
-        texts: first row with the text of each row.
-        dhash: of each row; flat ones take no part.
-        near_bits: as in `find_duplicates`.
+    `texts` and `dhash` are the first row with its text, and the hash, of each row; flat ones take no part.
     """
     rows: Rows = np.flatnonzero(~is_flat(dhash)).astype(texts.dtype)
     rows = rows[np.argsort(dhash[rows], kind="stable")]
@@ -229,12 +224,8 @@ def _join_near(images: Components, samples: Components, texts: Rows, dhash: Hash
 def _same_text(keys: Hashes, left: Rows, right: Rows) -> Iterator[tuple[Rows, Rows]]:
     """Yield places of rows with one text whose hashes have the numbers `left[i]` and `right[i]`, for every i.
 
-    The rows of the hash that has fewer of them are looked up among the others'.
-
-    Args:
-        keys: ascending: number of its hash and text of each row.
-        left: numbers of hashes.
-        right: as many others.
+    `keys`, ascending, are number of its hash and text of each row. The rows of the hash that has fewer of them are
+    looked up among the others'.
     """
     (left_start, left_end), (right_start, right_end) = (
         (np.searchsorted(keys, _paired(side, zeros)), np.searchsorted(keys, _paired(side + 1, zeros)))

@@ -153,12 +153,7 @@ def load(shards: Sequence[Path], ids: Sequence[str], *, with_bytes: bool) -> Ite
 def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
     """Write `gallery.html`, a page of rows to look at, listen to and mark, spread over the classes; return its path.
 
-    Args:
-        out: folder that `build tweets` made.
-        report: what `dataset.json` will hold, where it is not written yet.
-
-    Raises:
-        ManifestError: no build, a build that did not finish, or shards that are missing or cut off.
+    Arguments and errors are those of `inspect`.
     """
     report = report or read_report(out)
     shards = report.paths(out)
