@@ -213,8 +213,9 @@ def _join_near(images: Components, samples: Components, texts: Rows, dhash: Hash
     order = np.argsort(keys).astype(rows.dtype)
     keys, rows = keys[order], rows[order]
     del order
-    same = ~_changes(keys)[1:]
-    samples.join(rows[:-1][same], rows[1:][same])
+    new = _changes(keys)
+    samples.join(rows[:-1][~new[1:]], rows[1:][~new[1:]])
+    keys, rows = keys[new], rows[new]  # one row of each hash and text is enough
     for left, right in near_pairs(dhash, near_bits):
         images.join(firsts[left], firsts[right])
         for found in _same_text(keys, left, right):

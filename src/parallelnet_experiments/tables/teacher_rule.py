@@ -100,7 +100,7 @@ def references(material: Material, data: str, built: Mapping[str, Any] | None) -
 def _teacher_probs(folder: Path) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     """Return both teachers' probabilities of each sample id."""
     return {
-        draft.id: (draft.speech_probs, draft.image_probs)
+        row.id: (row.speech_probs, row.image_probs)
         for path in sorted((folder / "data").glob("*.parquet"))
-        for draft in read_shard(path, with_bytes=False)
+        for row in read_shard(path, with_bytes=False)
     }
