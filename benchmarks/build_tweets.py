@@ -34,9 +34,11 @@ ROWS_PER_SHARD = 64
 
 def plain_loop(tweets: str, limit: int, out: str) -> dict[str, Any]:
     """Do the steps over all rows in this thread, and write one shard; duplicates are found in between, as they must."""
+    import numpy as np
+
     from parallelnet.data.shards import write_shard
     from parallelnet.datasets import jobs
-    from parallelnet.datasets.duplicates import find_duplicates, save, settled, signatures
+    from parallelnet.datasets.duplicates import SIGNATURE, find_duplicates, save, settled, signature
     from parallelnet.datasets.steps import Clock, advanced
     from parallelnet.options import TweetsOptions
 
@@ -49,7 +51,8 @@ def plain_loop(tweets: str, limit: int, out: str) -> dict[str, Any]:
     def looked() -> Any:
         return (advanced(row, looking, clock) for row in jobs.read_input(options))
 
-    save(folder / "signatures.npy", signatures(looked()))
+    keys = np.array([signature(row) for row in looked()], SIGNATURE)
+    save(folder / "signatures.npy", keys)
     found = find_duplicates([folder / "signatures.npy"], mode=options.duplicates, near_bits=options.near_bits)
     made = (advanced(settled(row, found), making, clock) for row in looked())
     written = write_shard(folder / "shard.parquet", made)

@@ -193,7 +193,9 @@ def test_the_folder_holds_what_it_should_and_no_place_of_this_machine(world: Wor
 def test_the_log_tells_what_each_step_costs(world: World) -> None:
     log = json.loads((Path(world.options.out) / BUILD_LOG_JSON).read_text())
 
-    assert {"clean-text", "check-picture", "duplicates", "speak", "check-sound", "decide", "write"} <= set(log["steps"])
+    assert {"look over: clean-text", "check-picture", "duplicates", "speak", "check-sound", "decide", "write"} <= set(
+        log["steps"]
+    )
     assert log["step_wall_s_per_row"] == pytest.approx(sum(step["wall_s"] for step in log["steps"].values()) / N_ROWS)
     # One worker: what the steps took lies within what the whole took.
     assert 0 < log["step_wall_s_per_row"] * N_ROWS < log["wall_s"]
@@ -428,7 +430,7 @@ def test_an_unfinished_build_of_another_engine_or_teacher_is_refused(
 ) -> None:
     options = replace(world.options, out=str(tmp_path / "set"))
     with monkeypatch.context() as patched:
-        patched.setattr(build._Build, "_find_duplicates", lambda *_: 1 / 0)
+        patched.setattr(build, "find_duplicates", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build_tweets(options)
     stored = tmp_path / "set" / WORK / "recipe.json"

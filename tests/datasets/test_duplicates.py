@@ -22,7 +22,7 @@ from parallelnet.datasets.duplicates import (
     near_pairs,
     save,
     settled,
-    signatures,
+    signature,
     text_key,
 )
 
@@ -152,6 +152,10 @@ def test_no_row_that_is_usable(tmp_path: Path) -> None:
     assert find_duplicates(nothing_usable, mode="any", near_bits=4)["group"].tolist() == [0, 1, 2]
 
 
+def signed(rows: Sequence[Example]) -> np.ndarray:
+    return np.array(list(map(signature, rows)), dtype=FIELDS)
+
+
 def example(row: int, **facts: object) -> Example:
     return replace(Example(row, id=f"t{row}", spoken_text="good day", image=b"picture", image_dhash=BASE), **facts)
 
@@ -165,8 +169,8 @@ def test_signatures_of_examples_and_the_step(tmp_path: Path) -> None:
         example(4, spoken_text="good day", image=b"x", image_dhash=~BASE & 2**64 - 1, id="t1"),
     ]
     paths = [tmp_path / "a.npy", tmp_path / "b.npy"]
-    save(paths[0], signatures(examples[:2]))
-    save(paths[1], signatures(examples[2:]))
+    save(paths[0], signed(examples[:2]))
+    save(paths[1], signed(examples[2:]))
     save(tmp_path / "found.npy", find_duplicates(paths, mode="sample", near_bits=4))
     assert not list(tmp_path.glob("*.partial"))
     found = np.load(tmp_path / "found.npy", mmap_mode="r")
@@ -197,7 +201,7 @@ def test_ids_end_up_unique(names: list[str | None], rejected: set[int], tmp_path
         for row, name in enumerate(names)
     ]
     examples = [each.reject("no-words") if each.row in rejected else each for each in examples]
-    save(tmp_path / "part.npy", signatures(examples))
+    save(tmp_path / "part.npy", signed(examples))
     found = find_duplicates([tmp_path / "part.npy"], mode="sample", near_bits=4)
     ids = [settled(each, found).id for each in examples]
     assert len(set(ids)) == len(ids)

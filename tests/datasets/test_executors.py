@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from parallelnet.datasets.executors import EXECUTORS, THREAD_VARIABLES, LocalExecutor, open_executor
-from parallelnet.errors import CheckpointError, MissingExtraError, OptionError, ParallelNetError
+from parallelnet.datasets.executors import EXECUTORS, THREAD_VARIABLES, LocalExecutor
+from parallelnet.errors import CheckpointError, MissingExtraError, ParallelNetError
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def test_every_task_comes_out_once_and_a_process_opens_the_job_once(jobs: Any) -> None:
-    with open_executor("local", 2, None) as executor:
+    with EXECUTORS["local"](2, None) as executor:
         outcomes = list(executor.run(jobs.Square(), range(9)))
 
     assert sorted(square for square, *_ in outcomes) == [n * n for n in range(9)]
@@ -169,11 +169,6 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, how: sig
         assert errors.count("KeyboardInterrupt") == 1, errors  # of the coordinator alone
 
 
-def test_an_unknown_executor_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"Unknown executor 'spark'.*local, ray.*--executor"):
-        open_executor("spark", 1, None)
-
-
 def test_ray_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"parallelnet\[ray\]"):
@@ -203,7 +198,7 @@ def cluster(jobs: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_ray_works_on_both_nodes_and_goes_on_when_one_dies(cluster: Any, jobs: Any) -> None:
-    with open_executor("ray", 0, cluster.address) as executor:
+    with EXECUTORS["ray"](0, cluster.address) as executor:
         assert executor.n_workers == 2
         outcomes = []
         for outcome in executor.run(jobs.Where(1.0), range(12)):
@@ -223,7 +218,7 @@ def test_ray_raises_what_a_task_raises(cluster: Any, jobs: Any) -> None:
     def outcome(how: str) -> list[Any]:
         return list(executor.run(jobs.Fail(), [how]))
 
-    with open_executor("ray", 1, cluster.address) as executor:
+    with EXECUTORS["ray"](1, cluster.address) as executor:
         assert [square for square, *_ in executor.run(jobs.Square(), [7])] == [49]
         assert {threads for *_, threads in executor.run(jobs.Square(), range(3))} == {1}
         with pytest.raises(CheckpointError, match=r"^weights are cut$"):
@@ -242,7 +237,7 @@ def test_ray_raises_what_a_task_raises(cluster: Any, jobs: Any) -> None:
 def test_ray_that_cannot_be_joined_is_said() -> None:
     pytest.importorskip("ray")
     with pytest.raises(ParallelNetError, match=r"No Ray cluster .* --ray-address 127\.0\.0\.1:9"):  # noqa: SIM117
-        with open_executor("ray", 1, "127.0.0.1:9"):
+        with EXECUTORS["ray"](1, "127.0.0.1:9"):
             pass
 
 
@@ -250,9 +245,9 @@ RAY_SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import executor_jobs
-from parallelnet.datasets.executors import open_executor
+from parallelnet.datasets.executors import EXECUTORS
 if __name__ == "__main__":
-    with open_executor("ray", 1, None) as executor:
+    with EXECUTORS["ray"](1, None) as executor:
         print(sorted(square for square, *_ in executor.run(executor_jobs.Square(), range(3))))
 """
 

@@ -25,7 +25,11 @@ def options(tmp_path, table):
 
 
 def read_all(options, n_ranges):
-    return [row for index in range(n_ranges) for row in jobs.read_range(options, index)]
+    return [
+        row
+        for index in range(n_ranges)
+        for row in jobs.read_range(options, jobs.work_file(options, "rows/.jsonl", index))
+    ]
 
 
 def test_ranges_give_back_what_was_read(options):

@@ -33,8 +33,12 @@ SAME = 1e-5
 FI = ("amusement", "Excitement", "disgust", "sadness", "awe")
 
 
+def to_emotions(classes, label_map=None):
+    return classes_to_emotions(classes, label_map or {}, teacher="The teacher")
+
+
 def test_merging_by_the_documented_table():
-    table = classes_to_emotions(FI)
+    table = to_emotions(FI)
     assert table == {"amusement": "happy", "Excitement": "happy", "disgust": "hate", "sadness": "sad", "awe": None}
     own = dict(zip(FI, (0.3, 0.2, 0.1, 0.2, 0.2), strict=True))
     assert merge(own, table, renormalise=False) == pytest.approx((0.0, 0.5, 0.1, 0.2))
@@ -44,19 +48,17 @@ def test_merging_by_the_documented_table():
 def test_merging_before_the_decision_is_what_makes_it_happy():
     # Largest single class: sadness with 0.4. All joy together: 0.6.
     own = dict(zip(FI, (0.3, 0.3, 0.0, 0.4, 0.0), strict=True))
-    merged = merge(own, classes_to_emotions(FI))
+    merged = merge(own, to_emotions(FI))
     assert EMOTIONS[int(np.argmax(merged))] == "happy"
 
 
 def test_own_four_classes_are_left_to_the_bit():
     own = {"sad": 0.1, "anger": 0.2, "hate": 0.3, "happy": 0.1 + 0.3}
-    assert merge(own, classes_to_emotions(tuple(own))) == (0.2, 0.4, 0.3, 0.1)
+    assert merge(own, to_emotions(tuple(own))) == (0.2, 0.4, 0.3, 0.1)
 
 
 def test_the_users_map_goes_first_and_may_name_classes_of_the_other_teacher():
-    table = classes_to_emotions(
-        ("LABEL_0", "sad", "Neutral"), {"label_0": "hate", "sad": None, "joy of the other": "happy"}
-    )
+    table = to_emotions(("LABEL_0", "sad", "Neutral"), {"label_0": "hate", "sad": None, "joy of the other": "happy"})
     assert table == {"LABEL_0": "hate", "sad": None, "Neutral": None}
 
 
@@ -64,12 +66,12 @@ def test_a_class_that_no_table_knows_is_refused_with_what_to_write():
     with pytest.raises(
         OptionError, match=r"--image-teacher x has .* no table names: 'LABEL_0', 'LABEL_1'.*--label-map"
     ):
-        classes_to_emotions(("LABEL_0", "sad", "LABEL_1"), teacher="--image-teacher x")
+        classes_to_emotions(("LABEL_0", "sad", "LABEL_1"), {}, teacher="--image-teacher x")
 
 
 def test_a_teacher_without_any_class_of_ours_is_refused():
     with pytest.raises(OptionError, match="none of which is one of anger, happy, hate, sad"):
-        classes_to_emotions(("neutral", "fear"))
+        to_emotions(("neutral", "fear"))
 
 
 @pytest.mark.parametrize(
@@ -78,23 +80,25 @@ def test_a_teacher_without_any_class_of_ours_is_refused():
 )
 def test_probabilities_that_cannot_be_merged(own, message):
     with pytest.raises(InputError, match=message):
-        merge(own, classes_to_emotions(tuple(own)))
+        merge(own, to_emotions(tuple(own)))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no JSON"),
-        ("[]", "holds list"),
-        ('{"joy": "glad"}', "maps 'joy' to 'glad'; allowed: .* anger, happy, hate, sad, or null"),
-        (None, "cannot be read: No such file"),
+        ("{", r"is damaged \(Expecting"),
+        ("[]", "no JSON object"),
+        ('{"joy": "glad"}', "maps 'joy' to 'glad'"),
+        (None, "is missing"),
     ],
 )
 def test_label_maps_that_cannot_be_used(tmp_path, content, message):
     path = tmp_path / "map.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(OptionError, match=f"--label-map .*{message}"):
+    with pytest.raises(
+        OptionError, match=rf"map\.json .*{message}.*--label-map needs .* one of anger, happy, hate, sad, or null"
+    ):
         read_label_map(str(path))
 
 

@@ -189,9 +189,6 @@ def refuse_damaged(folder: Path, names: Iterable[str]) -> None:
         raise ManifestError(f"{folder / name} is not what was built. {mend}")
 
 
-# --- as samples -------------------------------------------------------------------------------------------------------
-
-
 def is_built(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is a folder that `build tweets` made, complete or not."""
     folder = Path(path)

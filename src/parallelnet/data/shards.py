@@ -126,11 +126,7 @@ class Written(NamedTuple):
 
 
 def pyarrow_parquet() -> tuple[Any, Any]:
-    """Return the modules `pyarrow` and `pyarrow.parquet`.
-
-    Raises:
-        MissingExtraError: they are not installed.
-    """
+    """Return the modules `pyarrow` and `pyarrow.parquet`; raises `MissingExtraError` where they are not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -169,9 +165,6 @@ def _schema(columns: Mapping[str, str]) -> Any:
 def shard_name(index: int, n_shards: int) -> str:
     """Return the name of a shard, which `datasets` knows as a piece of the split `train`."""
     return f"train-{index:05d}-of-{n_shards:05d}.parquet"
-
-
-# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def write_shard(path: Path, examples: Iterable[Example]) -> Written:
@@ -238,9 +231,6 @@ def _leaves(schema: Any) -> list[str]:
     return [written.column(index).path for index in range(len(written))]
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
 def read_rows(
     path: Path,
     wanted: Iterable[str],
@@ -294,9 +284,6 @@ def _example(record: dict[str, Any]) -> Example:
         "image_probs": tuple(record["image_probs"] or ()),
     }
     return Example(**known)
-
-
-# --- whether they are what was built ----------------------------------------------------------------------------------
 
 
 def file_sha256(path: Path) -> str:

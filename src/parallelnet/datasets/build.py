@@ -13,12 +13,15 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
 from ..data.shards import REJECTED_COLUMNS, fingerprint, join_rejected, pyarrow_parquet, read_rows
@@ -28,9 +31,9 @@ from ..records import is_disk_full, write_json, write_text
 from . import jobs, recipe
 from .counts import Counts
 from .duplicates import find_duplicates, save
-from .executors import Executor, n_cores, open_executor
+from .executors import EXECUTORS, Executor, n_cores
 from .recipe import Recipe
-from .steps import read_excluded
+from .steps import Clock, read_excluded
 
 BUILD_LOG_JSON = "build-log.json"
 """What differs between runs: seconds, memory, machine. No part of the data set."""
@@ -46,8 +49,7 @@ class Done:
 
     Attributes:
         n_rows: of the input.
-        n_read: rows of the ranges that are finished, by this run or an earlier one.
-        n_kept: of those.
+        n_read: rows of the ranges that are finished, by this run or an earlier one; `n_kept` of those.
     """
 
     n_rows: int
@@ -64,12 +66,10 @@ class Plan:
     """What a build would do (`--dry-run`).
 
     Attributes:
-        n_rows: of the input that would be read.
-        n_shards: that they would become.
+        n_rows: of the input that would be read, and become `n_shards`.
         n_workers: that would work at the same time.
         estimated_s: for all of it, from the rows of the trial.
-        folder: temporary, with the data set that the first rows became.
-        trial: what that is.
+        folder: temporary, with the data set that the first rows became, `trial`.
     """
 
     n_rows: int
@@ -82,10 +82,6 @@ class Plan:
 
 def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: None) -> BuildReport:
     """Build the data set, or go on with it, and return what it is. A finished one is left as it is.
-
-    Args:
-        options: what to build; `dry_run` is `plan_tweets`'s and ignored here.
-        progress: is told of the rows that are finished; at first of those that earlier runs finished.
 
     Raises:
         OptionError: options that cannot be fulfilled, or the folder holds another build.
@@ -107,7 +103,7 @@ def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: No
     complete = replace(plain, tools=_tools(options))
     with (
         _disk_errors(folder),
-        open_executor(options.executor, options.workers, options.ray_address) as executor,
+        EXECUTORS[options.executor](options.workers, options.ray_address) as executor,
         recipe.claimed(folder, complete, overwrite=options.overwrite),
     ):
         return _Build(options, complete, executor, progress).run(started)
@@ -126,7 +122,7 @@ def plan_tweets(options: TweetsOptions) -> Plan:
     trial = replace(options, out=folder, limit=min(DRY_RUN_ROWS, n_rows), workers=1, executor="local", ray_address=None)
     report = build_tweets(trial)
     log = json.loads((Path(folder) / BUILD_LOG_JSON).read_text(encoding="utf-8"))
-    with open_executor(options.executor, options.workers, options.ray_address) as executor:
+    with EXECUTORS[options.executor](options.workers, options.ray_address) as executor:
         n_workers = executor.n_workers
     n_shards = -(-n_rows // options.rows_per_shard)
     estimated_s = n_rows * log["step_wall_s_per_row"] / min(n_workers, n_shards)
@@ -167,60 +163,51 @@ class _Build:
     def __init__(self, options: TweetsOptions, made_from: Recipe, executor: Executor, progress: Progress) -> None:
         self._options, self._recipe, self._executor, self._progress = options, made_from, executor, progress
         self._folder = Path(options.out)
-        self._phases_s: dict[str, float] = {}
-        self._made = {"shards": 0, "rows": 0}
+        self._n_made = Counter[str]()
         self._worker_peak_bytes = 0
 
     def run(self, started: float) -> BuildReport:
-        began = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._phase("split"):
-            n_rows = jobs.split(self._options)
+        began, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
+        n_rows = jobs.split(self._options)
         n_shards = -(-n_rows // self._options.rows_per_shard)
-        with self._phase("look over"):
-            for done in self._executor.run(jobs.LookOver(self._options), self._left("surveyed/.json", n_shards)):
-                self._worker_peak_bytes = max(self._worker_peak_bytes, done["peak_memory_bytes"])
-        with self._phase("find duplicates"):
-            self._find_duplicates(n_shards)
-        with self._phase("make shards"):
-            self._make_shards(n_shards, n_rows)
-        with self._phase("finish"):
-            report = self._finish(n_shards)
-        self._write_log(report, began, time.perf_counter() - started)
+        clock.lap("split")
+        for done in self._executor.run(jobs.LookOver(self._options), self._left("surveyed/.json", n_shards)):
+            self._worker_peak_bytes = max(self._worker_peak_bytes, done["peak_memory_bytes"])
+        clock.lap("look over")
+        found = jobs.work_file(self._options, "duplicates.npy")
+        if not found.is_file():
+            parts = [jobs.work_file(self._options, "surveyed/.npy", index) for index in range(n_shards)]
+            save(found, find_duplicates(parts, mode=self._options.duplicates, near_bits=self._options.near_bits))
+        clock.lap("find duplicates")
+        self._make_shards(n_shards, n_rows)
+        clock.lap("make shards")
+        report = self._finish(n_shards)
+        clock.lap("finish")
+        phases_s = {name: wall_s for name, (wall_s, _) in clock.spent.items()}
+        self._write_log(report, {"began": began, "wall_s": time.perf_counter() - started, "phases_s": phases_s})
         write_text(self._folder / DATASET_JSON, report.to_json())
         shutil.rmtree(self._folder / WORK, ignore_errors=True)
         return report
-
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        self._phases_s[name] = time.perf_counter() - begun
 
     def _left(self, name: str, n_shards: int) -> list[int]:
         """Return the ranges that lack the file which says that they are finished."""
         return [index for index in range(n_shards) if not jobs.work_file(self._options, name, index).is_file()]
 
-    def _records(self, name: str, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
-        for index in indices:
-            yield json.loads(jobs.work_file(self._options, name, index).read_text(encoding="utf-8"))
-
-    def _find_duplicates(self, n_shards: int) -> None:
-        target = jobs.work_file(self._options, "duplicates.npy")
-        if not target.is_file():
-            parts = [jobs.work_file(self._options, "surveyed/.npy", index) for index in range(n_shards)]
-            save(target, find_duplicates(parts, mode=self._options.duplicates, near_bits=self._options.near_bits))
+    def _records(self, name: str, n_shards: int) -> Iterator[dict[str, Any]]:
+        """Yield what was written down of each range that is finished."""
+        for path in (jobs.work_file(self._options, name, index) for index in range(n_shards)):
+            if path.is_file():
+                yield json.loads(path.read_text(encoding="utf-8"))
 
     def _make_shards(self, n_shards: int, n_rows: int) -> None:
-        left = self._left("made/.json", n_shards)
-        n_read = n_kept = 0
-        for earlier in self._records("made/.json", sorted(set(range(n_shards)) - set(left))):
-            n_read, n_kept = n_read + earlier["counts"]["n_read"], n_kept + earlier["shard"]["n"]
+        left, earlier = self._left("made/.json", n_shards), [(0, 0)]
+        earlier += [(made["counts"]["n_read"], made["shard"]["n"]) for made in self._records("made/.json", n_shards)]
+        n_read, n_kept = map(sum, zip(*earlier, strict=True))
         self._progress(Done(n_rows, n_read, n_kept))
-        for done in self._executor.run(jobs.MakeShard(self._options, n_shards), left):
-            n_read, n_kept = n_read + done["counts"]["n_read"], n_kept + done["shard"]["n"]
-            self._made["shards"] += 1
-            self._made["rows"] += done["counts"]["n_read"]
-            self._worker_peak_bytes = max(self._worker_peak_bytes, done["peak_memory_bytes"])
+        for made in self._executor.run(jobs.MakeShard(self._options, n_shards), left):
+            n_read, n_kept = n_read + made["counts"]["n_read"], n_kept + made["shard"]["n"]
+            self._n_made.update(shards=1, rows=made["counts"]["n_read"])
+            self._worker_peak_bytes = max(self._worker_peak_bytes, made["peak_memory_bytes"])
             self._progress(Done(n_rows, n_read, n_kept))
 
     def _finish(self, n_shards: int) -> BuildReport:
@@ -231,20 +218,16 @@ class _Build:
         parts = (jobs.work_file(options, "rejected/.parquet", index) for index in range(n_shards))
         rejected = join_rejected(self._folder / "rejected.parquet", parts)
         counts, listed = Counts(), []
-        for made in self._records("made/.json", range(n_shards)):
+        for made in self._records("made/.json", n_shards):
             counts += Counts.from_record(made["counts"])
             listed.append(made["shard"])
         report = BuildReport(
             made_by=MADE_BY,
             **counts.facts(options.labels, options.rule),
-            threshold=options.threshold,
-            rule=options.rule,
-            labels=options.labels,
+            **{name: getattr(options, name) for name in ("threshold", "rule", "labels")},
             tts={**tools["tts"], "voices": counts.by("tts_voice")},
             teachers=tools["teachers"],
-            options=self._recipe.options,
-            files=self._recipe.files,
-            input=self._recipe.input,
+            **{name: getattr(self._recipe, name) for name in ("options", "files", "input")},
             versions=tools["versions"],
             shards=tuple(listed),
             rejected_sha256=rejected.sha256,
@@ -268,32 +251,29 @@ class _Build:
             told = "%d of the ids in --exclude %s match no row (%s, ...): are they of another input?"
             _log.warning(told, len(excluded), self._options.exclude, min(excluded))
 
-    def _write_log(self, report: BuildReport, began: str, wall_s: float) -> None:
-        spent: dict[str, list[float]] = {}
+    def _write_log(self, report: BuildReport, run: dict[str, Any]) -> None:
+        spent: dict[str, Any] = {}
         for prefix, name in (("look over: ", "surveyed/.json"), ("", "made/.json")):
-            for record in self._records(name, range(len(report.shards))):
+            for record in self._records(name, len(report.shards)):
                 for step, seconds in record["seconds"].items():
-                    so_far = spent.get(prefix + step, (0.0, 0.0))
-                    spent[prefix + step] = [a + b for a, b in zip(so_far, seconds, strict=True)]
+                    spent[prefix + step] = np.add(spent.get(prefix + step, 0.0), seconds)
         # Seconds of work a second of speech; of a whole build only.
-        is_whole = report.duration_s and self._made["shards"] == len(report.shards)
+        is_whole = report.duration_s and self._n_made["shards"] == len(report.shards)
         log = {
-            "began": began,
+            **run,
             "executor": self._options.executor,
             "workers": self._executor.n_workers,
-            "wall_s": wall_s,
-            "phases_s": self._phases_s,
             "n_shards": len(report.shards),
-            "n_shards_made_in_this_run": self._made["shards"],
-            "n_rows_made_in_this_run": self._made["rows"],
-            "rows_per_s": self._made["rows"] / wall_s,
+            "n_shards_made_in_this_run": self._n_made["shards"],
+            "n_rows_made_in_this_run": self._n_made["rows"],
+            "rows_per_s": self._n_made["rows"] / run["wall_s"],
             "speech_s": report.duration_s,
-            "real_time_factor": wall_s / report.duration_s if is_whole else None,
+            "real_time_factor": run["wall_s"] / report.duration_s if is_whole else None,
             "steps": {
-                name: {"wall_s": each_s, "cpu_s": cpu_s, "wall_s_per_row": each_s / report.n_read}
-                for name, (each_s, cpu_s) in spent.items()
+                name: {"wall_s": wall_s, "cpu_s": cpu_s, "wall_s_per_row": wall_s / report.n_read}
+                for name, (wall_s, cpu_s) in spent.items()
             },
-            "step_wall_s_per_row": sum(each_s for each_s, _ in spent.values()) / report.n_read,
+            "step_wall_s_per_row": sum(wall_s for wall_s, _ in spent.values()) / report.n_read,
             "peak_memory_bytes": {"coordinator": jobs.peak_memory_bytes(), "worker": self._worker_peak_bytes},
             "machine": {"cpu": _cpu_name(), "n_cores": n_cores(), "platform": platform.platform()},
         }

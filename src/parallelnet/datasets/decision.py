@@ -5,7 +5,6 @@ The paper's teachers know excitement and disgust; Plutchik's wheel makes them ha
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,8 @@ from typing import Literal
 
 from ..data.corpora import EMOTION_WORDS
 from ..data.shards import Example
-from ..errors import InputError, OptionError, unknown
+from ..errors import InputError, OptionError, shown, unknown
+from ..records import read_json
 from ..types import EMOTIONS
 
 RULES: tuple[str, ...] = ("max", "agree")
@@ -29,48 +29,33 @@ DROPPED_WORDS: frozenset[str] = frozenset((
 """What teachers call what is none of the paper's four; its probability is dropped."""
 
 
-# --- a teacher's classes become ours ----------------------------------------------------------------------------------
-
-
 def read_label_map(path: str) -> dict[str, str | None]:
     """Return {own class: our class, or None to drop it} from a JSON file.
 
     Raises:
         OptionError: no such file, no JSON object, or a class that is not ours.
     """
-    form = f'allowed: a JSON object {{"own class": one of {", ".join(EMOTIONS)}, or null}}'
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"--label-map {path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:  # bad JSON or bad UTF-8
-        raise OptionError(f"--label-map {path} is no JSON ({error}); {form}.") from None
-    if not isinstance(found, dict):
-        raise OptionError(f"--label-map {path} holds {type(found).__name__}; {form}.")
+    needed = f'--label-map needs a JSON object {{"own class": one of {", ".join(EMOTIONS)}, or null}}.'
+    found = read_json(Path(path), mend=needed)
     for own, ours in found.items():
         if ours is not None and ours not in EMOTIONS:
-            raise OptionError(f"--label-map {path} maps {own!r} to {ours!r}; {form}.")
+            raise OptionError(f"{path} maps {shown(own)} to {shown(ours)}. Mend: {needed}")
     return found
 
 
 def classes_to_emotions(
-    classes: Sequence[str], label_map: Mapping[str, str | None] | None = None, *, teacher: str = "The teacher"
+    classes: Sequence[str], label_map: Mapping[str, str | None], *, teacher: str
 ) -> dict[str, str | None]:
     """Return which of `EMOTIONS` each class of a teacher is merged into; None for one that is dropped.
 
     The user's map goes first, then `corpora.EMOTION_WORDS` (excitement is happy, disgust is hate), then
     `DROPPED_WORDS`; capitals do not count. The map may name classes that this teacher does not have, for one map serves
-    both.
-
-    Args:
-        classes: the teacher's own.
-        label_map: own class to ours.
-        teacher: begins the error text.
+    both. `teacher` begins the error text.
 
     Raises:
         OptionError: a class that no table knows, or none that becomes one of ours.
     """
-    given = {own.strip().casefold(): ours for own, ours in (label_map or {}).items()}
+    given = {own.strip().casefold(): ours for own, ours in label_map.items()}
     known: dict[str, str | None] = {**dict.fromkeys(DROPPED_WORDS), **EMOTION_WORDS, **given}
     words = {own: own.strip().casefold() for own in classes}
     strange = [own for own, word in words.items() if word not in known]
@@ -91,10 +76,7 @@ def classes_to_emotions(
 def merge(own: Mapping[str, float], table: Mapping[str, str | None], *, renormalise: bool = True) -> tuple[float, ...]:
     """Return one probability for each of `EMOTIONS`: the sum over the teacher's classes that are merged into it.
 
-    Args:
-        own: the teacher's class to its probability.
-        table: the teacher's class to ours, or None to drop it.
-        renormalise: scale the sums to sum to 1; else they sum to 1 less what was dropped.
+    They are scaled to sum to 1 unless `renormalise` is False: then they sum to 1 less what was dropped.
 
     Raises:
         InputError: the probabilities are not finite, or all of them fall on classes that are dropped.
@@ -112,9 +94,6 @@ def merge(own: Mapping[str, float], table: Mapping[str, str | None], *, renormal
     # Without dropped classes the sum is 1 but for rounding, which is left alone.
     scale = total if renormalise and any(ours is None for ours in table.values()) else 1.0
     return tuple(p / scale for p in sums.values())
-
-
-# --- who decides ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

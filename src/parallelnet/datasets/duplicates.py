@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -47,7 +47,7 @@ _SORT_NS, _COMPARE_NS = 100.0, 27.0
 # 16 flips of a coin.
 _FAIR_SHARE = 0.75
 
-_SIGNATURE = np.dtype(
+SIGNATURE = np.dtype(
     [("id_key", "<u8"), ("text_key", "<u8"), ("picture_key", "<u8"), ("dhash", "<u8"), ("usable", "?")]
 )
 _HALF = np.uint64(32)  # bits of a pair of row numbers
@@ -56,18 +56,15 @@ _HALF = np.uint64(32)  # bits of a pair of row numbers
 # --- what is known of each row, and what was found --------------------------------------------------------------------
 
 
-def signatures(examples: Iterable[Example]) -> Table:
-    """Return what finding duplicates needs to know of rows whose text was cleaned and whose picture was checked.
+def signature(row: Example) -> tuple[int, int, int, int, bool]:
+    """Return what finding duplicates needs to know of a row whose text was cleaned and whose picture was checked.
 
     Returns:
-        Structured array `[n_rows]`, 33 bytes a row: `id_key`, `text_key`, `picture_key` (uint64: heads of hashes),
-        `dhash` (uint64), `usable` (bool: not rejected so far).
+        The fields of `SIGNATURE`: `id_key`, `text_key`, `picture_key` (heads of hashes, of 64 bits), `dhash`, and
+        `usable`: not rejected so far. 33 bytes in a file.
     """
-    rows = []
-    for row in examples:
-        known = (0, 0, 0) if row.reason else (text_key(row), head_of_hash(row.image), row.image_dhash)
-        rows.append((head_of_hash(row.id.encode()), *known, not row.reason))
-    return np.array(rows, dtype=_SIGNATURE)
+    known = (0, 0, 0) if row.reason else (text_key(row), head_of_hash(row.image), row.image_dhash)
+    return head_of_hash(row.id.encode()), *known, not row.reason
 
 
 def text_key(example: Example) -> int:
@@ -126,19 +123,16 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
 
     Rows that are not usable take no part. `sample` drops a row when equal text and near picture, both in the same pair
     of rows, link it to a lower one; `any` when equal text or near picture do; `keep` drops none. Groups are of all
-    usable rows, dropped or not.
-
-    Needs at most 64 bytes a row at its peak. The result does not depend on how the rows are cut into parts.
+    usable rows, dropped or not. Needs at most 64 bytes a row at its peak. How the rows are cut into parts is no matter.
 
     Args:
-        parts: files of `signatures`; row 0 is the first of the first part.
+        parts: files of arrays of `SIGNATURE`; row 0 is the first of the first part.
         mode: what is dropped.
         near_bits: 0 to 16; see `near_pairs` for the time it takes.
 
     Returns:
-        Structured array `[n_rows]`, 13 bytes a row (25 from 2^31 rows on): `survivor` (the row that stays instead; the
-        row itself if it stays), `group`, `image_group` (lowest row of the component) and `id_taken` (an earlier row
-        has the same id).
+        Structured array `[n_rows]`, 13 bytes a row (25 from 2^31 rows on): `survivor` (the row that stays instead, or
+        the row itself), `group`, `image_group` (lowest row of the component), `id_taken` (an earlier row has the id).
     """
 
     def column(name: str, of: Literal["usable", "all"] = "usable") -> Table:
@@ -197,14 +191,9 @@ def _paired(one: Rows, two: Rows) -> Hashes:
 
 
 def _join_near(images: Components, samples: Components, texts: Rows, dhash: Hashes, near_bits: int) -> None:
-    """Join rows whose difference hashes are near: all of them as images, those with the same text as samples.
+    """Join rows whose difference hashes are near: all of them in `images`, those with the same text in `samples`.
 
-    Args:
-        images: components of rows with near pictures.
-        samples: components of rows with near pictures and the same text.
-        texts: first row with the text of each row.
-        dhash: of each row; flat ones take no part.
-        near_bits: as in `find_duplicates`.
+    `texts` and `dhash` are the first row with its text, and the hash, of each row; flat ones take no part.
     """
     rows: Rows = np.flatnonzero(~is_flat(dhash)).astype(texts.dtype)
     rows = rows[np.argsort(dhash[rows], kind="stable")]
@@ -224,8 +213,9 @@ def _join_near(images: Components, samples: Components, texts: Rows, dhash: Hash
     order = np.argsort(keys).astype(rows.dtype)
     keys, rows = keys[order], rows[order]
     del order
-    same = ~_changes(keys)[1:]
-    samples.join(rows[:-1][same], rows[1:][same])
+    new = _changes(keys)
+    samples.join(rows[:-1][~new[1:]], rows[1:][~new[1:]])
+    keys, rows = keys[new], rows[new]  # one row of each hash and text is enough
     for left, right in near_pairs(dhash, near_bits):
         images.join(firsts[left], firsts[right])
         for found in _same_text(keys, left, right):
@@ -235,12 +225,8 @@ def _join_near(images: Components, samples: Components, texts: Rows, dhash: Hash
 def _same_text(keys: Hashes, left: Rows, right: Rows) -> Iterator[tuple[Rows, Rows]]:
     """Yield places of rows with one text whose hashes have the numbers `left[i]` and `right[i]`, for every i.
 
-    The rows of the hash that has fewer of them are looked up among the others'.
-
-    Args:
-        keys: ascending: number of its hash and text of each row.
-        left: numbers of hashes.
-        right: as many others.
+    `keys`, ascending, are number of its hash and text of each row. The rows of the hash that has fewer of them are
+    looked up among the others'.
     """
     (left_start, left_end), (right_start, right_end) = (
         (np.searchsorted(keys, _paired(side, zeros)), np.searchsorted(keys, _paired(side + 1, zeros)))

@@ -25,7 +25,7 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, Self, cast
 
-from ..errors import MissingExtraError, ParallelNetError, unknown
+from ..errors import MissingExtraError, ParallelNetError
 
 THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes."""
@@ -200,14 +200,14 @@ class _Worker:
         name = next((each.name for each in signal.Signals if each == -code), f"{-code}")
         death = f"was ended by signal {name}" if code < 0 else f"ended with status {code}"
         death += " (out of memory, most often)" if name == "SIGKILL" else ""
+        told = f"A worker process {death} in the middle of its task, {task}"
         if self.tries > 1:
             raise ParallelNetError(
-                f"A worker process {death} in the middle of its task, {task}, twice. What was finished is kept. Mend: "
-                "start the same command line again, with fewer --workers if memory is short. If it always ends there, "
-                "one of these rows does it: take its picture away."
+                f"{told}, twice. What was finished is kept. Mend: start the same command line again, with fewer "
+                "--workers if memory is short. If it always ends there, one of these rows does it: take its picture "
+                "away."
             ) from None
-        told = "A worker process %s in the middle of its task, %s; that is tried once more."
-        _log.warning(told, death, task)
+        _log.warning("%s; that is tried once more.", told)
 
     def stop(self) -> None:
         """End the process now, in the middle of its task."""
@@ -232,9 +232,7 @@ def _serve(connection: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+    cast(Any, multiprocessing.parent_process()).join()
     os._exit(1)  # nobody is left to write for
 
 
@@ -264,8 +262,7 @@ class RayExecutor:
             import ray
         except ImportError:
             raise MissingExtraError("--executor ray", "ray") from None
-        self._ray, self._address, self.n_workers = ray, address, workers
-        self._ours = False
+        self._ray, self._address, self.n_workers, self._ours = ray, address, workers, False
 
     def __enter__(self) -> Self:
         """Join or start the cluster."""
@@ -353,16 +350,4 @@ Executor = LocalExecutor | RayExecutor
 """A place where tasks are worked on: used as a context manager, with `n_workers` at most at the same time."""
 
 EXECUTORS: dict[str, type[LocalExecutor] | type[RayExecutor]] = {"local": LocalExecutor, "ray": RayExecutor}
-"""Each is made with `(workers, address)`."""
-
-
-def open_executor(name: str, workers: int, address: str | None) -> Executor:
-    """Return the executor of a name, to be used in a `with` statement.
-
-    Raises:
-        OptionError: no such executor.
-        MissingExtraError: its packages are not installed.
-    """
-    if name not in EXECUTORS:
-        raise unknown("executor", name, EXECUTORS, "--executor")
-    return EXECUTORS[name](workers, address)
+"""By the name of `--executor`; each is made with `(workers, address)`."""

@@ -103,7 +103,7 @@ def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) 
             f"The shards of {out} hold {counts.n_kept:,} rows, but {DATASET_JSON} says {report.n_kept:,}. "
             "Mend: copy the folder again, or build again with --overwrite."
         )
-    classes = report.classes
+    rows = load(shards, choose(shards, report, examples * len(report.classes)), with_bytes=False)
     shown = [
         ShownExample(
             id=row.id,
@@ -115,9 +115,9 @@ def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) 
             language=row.language,
             duration_s=row.duration_s,
         )
-        for row in load(shards, choose(shards, report, examples * len(classes)), with_bytes=False)
+        for row in rows
     ]
-    shown.sort(key=lambda example: classes.index(example.label))
+    shown.sort(key=lambda example: report.classes.index(example.label))
     return Inspection(report, tally(counts, report.labels), tuple(shown))
 
 
@@ -126,30 +126,21 @@ def _class_of(row: Example, report: BuildReport) -> str:
 
 
 def choose(shards: Sequence[Path], report: BuildReport, n: int) -> tuple[str, ...]:
-    """Return the ids of at most `n` rows to show, in the order of showing.
-
-    Raises:
-        ManifestError: a shard is missing, cut off, or none of ours.
-    """
+    """Return the ids of at most `n` rows to show, in the order of showing."""
     # As a heap of the negated digest the largest is at hand, to be pushed out: memory for n ids a class.
     best: dict[str, list[tuple[int, str]]] = {name: [] for name in report.classes}
-    column = "label" if report.labels == "emotion" else "sentiment"
-    for record in (record for path in shards for record in read_rows(path, ("id", column)) if n):
-        heap = best.get(record[column])
-        if heap is not None:  # rows of no class are never chosen
-            id_ = record["id"]
-            digest = -int.from_bytes(hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest()[:16])
-            (heapq.heappush if len(heap) < n else heapq.heappushpop)(heap, (digest, id_))
+    for path in shards if n else ():
+        for record in read_rows(path, ("id", report.labels.replace("emotion", "label"))):
+            id_, name = record.values()
+            if name in best:  # rows of no class are never chosen
+                digest = -int.from_bytes(hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest()[:16])
+                (heapq.heappush if len(best[name]) < n else heapq.heappushpop)(best[name], (digest, id_))
     ranked = [[id_ for _, id_ in sorted(heap, reverse=True)] for heap in best.values()]
     return tuple(id_ for turn in zip_longest(*ranked) for id_ in turn if id_ is not None)[:n]
 
 
 def load(shards: Sequence[Path], ids: Sequence[str], *, with_bytes: bool) -> Iterator[Example]:
-    """Yield the rows with these ids, in the order of the ids, with their sound and picture or without.
-
-    Raises:
-        ManifestError: a shard is missing, cut off, or none of ours.
-    """
+    """Yield the rows with these ids, in the order of the ids, with their sound and picture or without."""
     wanted = set(ids)
     found: dict[str, Example] = {}
     for path in shards if wanted else ():
@@ -162,17 +153,14 @@ def load(shards: Sequence[Path], ids: Sequence[str], *, with_bytes: bool) -> Ite
 def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
     """Write `gallery.html`, a page of rows to look at, listen to and mark, spread over the classes; return its path.
 
-    Args:
-        out: folder that `build tweets` made.
-        report: what `dataset.json` will hold, where it is not written yet.
-
-    Raises:
-        ManifestError: no build, a build that did not finish, or shards that are missing or cut off.
+    Arguments and errors are those of `inspect`.
     """
     report = report or read_report(out)
     shards = report.paths(out)
     limits = LimitOptions(max_pixels=int(report.options.get("max_pixels", LimitOptions().max_pixels)))
     rows = load(shards, choose(shards, report, GALLERY_ROWS), with_bytes=True)
+    rejected = read_rows(out / "rejected.parquet", ("id", "reason"), REJECTED_COLUMNS)
+    excluded = [record["id"] for record in rejected if record["reason"] == "excluded"]
     return gallery.write(
         out / "gallery.html",
         gallery.within((_card(row, report, limits) for row in rows), GALLERY_BYTES),
@@ -180,15 +168,8 @@ def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
         classes=report.classes,
         fingerprint=report.fingerprint,
         n_kept=report.n_kept,
-        excluded=tuple(_excluded(out / "rejected.parquet")),
+        excluded=tuple(excluded) if len(excluded) <= _EXCLUDED else (),
     )
-
-
-def _excluded(rejected: Path) -> list[str]:
-    """Return the ids that marks left out of this build, where they are few enough to go along."""
-    records = read_rows(rejected, ("id", "reason"), REJECTED_COLUMNS) if rejected.is_file() else ()
-    found = [record["id"] for record in records if record["reason"] == "excluded"]
-    return found if len(found) <= _EXCLUDED else []
 
 
 def _card(row: Example, report: BuildReport, limits: LimitOptions) -> gallery.GalleryRow:

@@ -29,26 +29,18 @@ from ..records import write_json, write_text
 from ..synthesis.synthesis import SynthesisError
 from ..synthesis.tts import Engine, open_engine
 from ..types import Modality
-from . import duplicates, tweets
+from . import duplicates, steps, tweets
 from .counts import Counts
 from .decision import decided, own_label
 from .recipe import relative, root_of
-from .steps import (
-    Clock,
-    Step,
-    UnfitError,
-    advanced,
-    check_picture,
-    check_sound,
-    clean_text,
-    exclude,
-    picture_bytes,
-    read_excluded,
-    speak,
-)
+from .steps import Clock, Step, advanced
 from .teachers import Teacher, open_teacher, taught
 
-_FIELDS = ("row", "id", "text", "image_path", "sentiment", "reason", "detail")
+# Of a row on its way, in a file: without sound and picture.
+_FIELDS = (
+    *("row", "id", "text", "image_path", "sentiment", "reason", "detail"),
+    *("spoken_text", "language", "image_dhash"),
+)
 
 
 def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Path:
@@ -57,8 +49,8 @@ def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Pa
     Args:
         options: of the build.
         name: of the file; of that of a range: its folder, and what it ends in.
-        index: of the range: `rows/.jsonl` as cut; `surveyed/.npy` signatures; `surveyed/.json` says that it was looked
-            over, and what that took; `rejected/.parquet`; `made/.json` says that its shard is there, and what is in it.
+        index: of the range: `rows/.jsonl` as cut; `surveyed/.jsonl` looked over, `surveyed/.npy` its signatures,
+            `surveyed/.json` says that they are there; `rejected/.parquet`; `made/.json` says that its shard is.
     """
     path = Path(options.out) / WORK / name
     return path if index is None else path.with_name(f"{index:05d}{path.name}")
@@ -102,35 +94,35 @@ def split(options: TweetsOptions) -> int:
         return int(json.loads(finished.read_text(encoding="ascii"))["n_rows"])
     rows, n_rows = read_input(options), 0
     while part := list(islice(rows, options.rows_per_shard)):
-        _write_range(options, n_rows // options.rows_per_shard, part)
+        write_range(options, work_file(options, "rows/.jsonl", n_rows // options.rows_per_shard), part)
         n_rows += len(part)
     write_json(finished, {"n_rows": n_rows})
     return n_rows
 
 
-def _write_range(options: TweetsOptions, index: int, rows: list[Example]) -> None:
+def write_range(options: TweetsOptions, path: Path, rows: list[Example]) -> None:
     """Write rows as files can hold them, the paths of their pictures relative to the input's folder."""
     root, lines = root_of(options), []
     for row in rows:
         values = {name: getattr(row, name) for name in _FIELDS} | {"image_path": relative(row.image_path, root)}
         values = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
         lines.append(json.dumps(values) + "\n")
-    write_text(work_file(options, "rows/.jsonl", index), "".join(lines))
+    write_text(path, "".join(lines))
 
 
-def read_range(options: TweetsOptions, index: int) -> Iterator[Example]:
-    """Yield the rows of a range, ready for the first step.
+def read_range(options: TweetsOptions, path: Path) -> Iterator[Example]:
+    """Yield the rows that `write_range` wrote, ready for the next step.
 
     Raises:
         ManifestError: this machine does not see the work folder.
     """
-    root, work = root_of(options), work_file(options, "")
-    if not work.is_dir():
+    root = root_of(options)
+    if not path.parent.is_dir():
         raise ManifestError(
-            f"{socket.gethostname()} sees no folder {work}. Mend: every node of the cluster needs --out, --tweets and "
-            "the pictures under the same paths, on a shared disk."
+            f"{socket.gethostname()} sees no folder {work_file(options, '')}. Mend: every node of the cluster needs "
+            "--out, --tweets and the pictures under the same paths, on a shared disk."
         )
-    with work_file(options, "rows/.jsonl", index).open(encoding="ascii") as stream:
+    with path.open(encoding="ascii") as stream:
         for line in stream:
             values = json.loads(line)
             if values["image_path"] and not values["reason"]:
@@ -151,8 +143,8 @@ def looking_steps(options: TweetsOptions) -> dict[str, Step]:
         raise MissingExtraError("Cleaning texts for speech", "tts")
     folder = os.path.realpath(root_of(options))  # it may be a link itself
     return {
-        "clean-text": partial(clean_text, emoji=options.emoji, max_characters=options.max_characters),
-        "check-picture": partial(check_picture, max_pixels=options.max_pixels, folder=folder),
+        "clean-text": partial(steps.clean_text, emoji=options.emoji, max_characters=options.max_characters),
+        "check-picture": partial(steps.check_picture, max_pixels=options.max_pixels, folder=folder),
     }
 
 
@@ -173,15 +165,15 @@ def open_teachers(options: TweetsOptions) -> dict[Modality, Teacher]:
 
 def making_steps(options: TweetsOptions) -> dict[str, Step]:
     """Return the steps from a row that is no duplicate to a labelled sample."""
-    teachers, steps = open_teachers(options), dict[str, Step]()
+    teachers, found = open_teachers(options), dict[str, Step]()
     if options.exclude:
-        steps["exclude"] = partial(exclude, ids=read_excluded(options.exclude))
-    steps["speak"] = partial(speak, engine=open_speaker(options), voices=options.voices, seed=options.seed)
-    steps["check-sound"] = check_sound
-    steps |= {f"teach-{modality}": partial(taught, teacher=teacher) for modality, teacher in teachers.items()}
+        found["exclude"] = partial(steps.exclude, ids=steps.read_excluded(options.exclude))
+    found["speak"] = partial(steps.speak, engine=open_speaker(options), voices=options.voices, seed=options.seed)
+    found["check-sound"] = steps.check_sound
+    found |= {f"teach-{modality}": partial(taught, teacher=teacher) for modality, teacher in teachers.items()}
     if not teachers:
-        return steps | {"own-label": own_label}
-    return steps | {"decide": partial(decided, threshold=options.threshold, rule=options.rule)}
+        return found | {"own-label": own_label}
+    return found | {"decide": partial(decided, threshold=options.threshold, rule=options.rule)}
 
 
 # --- the two jobs -----------------------------------------------------------------------------------------------------
@@ -204,16 +196,18 @@ class LookOver:
 
     def open(self) -> Callable[[int], dict[str, Any]]:
         """Return the function that looks over the range of an index."""
-        options, steps = self.options, looking_steps(self.options)
-
-        def looked(index: int, clock: Clock) -> Iterator[Example]:
-            for row in read_range(options, index):
-                clock.lap("read")
-                yield advanced(row, steps, clock)
+        options, looking = self.options, looking_steps(self.options)
 
         def look(index: int) -> dict[str, Any]:
-            clock = Clock()
-            duplicates.save(work_file(options, "surveyed/.npy", index), duplicates.signatures(looked(index, clock)))
+            clock, rows, signatures = Clock(), [], []
+            for row in read_range(options, work_file(options, "rows/.jsonl", index)):
+                clock.lap("read")
+                looked = advanced(row, looking, clock)
+                signatures.append(duplicates.signature(looked))
+                rows.append(replace(looked, image=b""))
+                clock.lap("sign")
+            write_range(options, work_file(options, "surveyed/.jsonl", index), rows)
+            duplicates.save(work_file(options, "surveyed/.npy", index), np.array(signatures, duplicates.SIGNATURE))
             clock.lap("sign")
             return _finished(work_file(options, "surveyed/.json", index), clock)
 
@@ -232,17 +226,16 @@ class MakeShard(LookOver):
 
     def open(self) -> Callable[[int], dict[str, Any]]:
         """Open the engine and the teachers, and return the function that makes the shard of an index."""
-        options = self.options
-        looking, making = looking_steps(options), making_steps(options)
-        text, folder = {"clean-text": looking["clean-text"]}, os.path.realpath(root_of(options))
+        options, making = self.options, making_steps(self.options)
+        folder = os.path.realpath(root_of(options))
         found = np.load(work_file(options, "duplicates.npy"), mmap_mode="r", allow_pickle=False)
 
         def made(index: int, clock: Clock) -> Iterator[Example]:
             signatures = np.load(work_file(options, "surveyed/.npy", index), allow_pickle=False)
-            for row, known in zip(read_range(options, index), signatures, strict=True):
+            rows = read_range(options, work_file(options, "surveyed/.jsonl", index))
+            for row, known in zip(rows, signatures, strict=True):
                 clock.lap("read")
-                cleaned = advanced(row, text, clock)
-                seen = _unchanged(cleaned, known, looking["check-picture"], folder)
+                seen = row if row.reason else _with_picture(row, known["picture_key"], folder)
                 clock.lap("check-picture")
                 settled = duplicates.settled(seen, found)
                 clock.lap("duplicates")
@@ -288,36 +281,22 @@ def _finished(target: Path, clock: Clock, **record: Any) -> dict[str, Any]:
     return done
 
 
-def _unchanged(row: Example, known: Any, check: Step, folder: str) -> Example:
-    """Return a row with its picture, or rejected, as it was when duplicates were looked for.
+def _with_picture(row: Example, key: int, folder: str) -> Example:
+    """Return a row with its picture, which must be the one by which duplicates were looked for.
 
-    A build may go on weeks after it was stopped. The same bytes are not decoded again.
-
-    Args:
-        row: with its cleaned text.
-        known: its signature.
-        check: the step that checked its picture then.
-        folder: see `picture_bytes`.
+    A build may go on weeks after it was stopped. The same bytes need not be decoded again.
 
     Raises:
-        ManifestError: the picture has changed, appeared or gone since.
+        ManifestError: the picture has changed or gone since.
     """
-    if row.reason:
-        return row
-    if known["usable"]:
-        try:
-            content = picture_bytes(row.image_path, folder)
-        except UnfitError:
-            content = b""
-        seen = replace(row, image=content, image_dhash=int(known["dhash"]))
-        same = duplicates.head_of_hash(content) == known["picture_key"]
-    else:
-        seen = check(row)
-        same = bool(seen.reason)
-    if not same:
+    try:
+        content = steps.picture_bytes(row.image_path, folder)
+    except steps.UnfitError:
+        content = b""
+    if duplicates.head_of_hash(content) != key:
         raise ManifestError(
             f"The picture of row {row.row} ({PurePath(row.image_path).name!r}) is not what it was when this build "
             "looked for duplicates. What was finished is kept. Mend: put the picture of then back, or build anew into "
             "another --out."
         )
-    return seen
+    return replace(row, image=content)

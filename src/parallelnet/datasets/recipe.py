@@ -147,15 +147,11 @@ def versions() -> dict[str, str]:
     return {name: installed.version for name, installed in found.items() if installed is not None}
 
 
-# --- the folder -------------------------------------------------------------------------------------------------------
-
-
 def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
     """Return whether the folder holds this very build already, complete.
 
-    Engine, teachers and versions of then need not be those of now: what is complete stays as it is. A data set that
-    lost a file, or whose bytes are not those that were built, is not complete any more, and is built again;
-    so is one that kept no row, since pictures that were missing may be there now.
+    Engine, teachers and versions of then need not be those of now. A data set that lost a file, or whose bytes are not
+    those that were built, is built again; so is one that kept no row: pictures that were missing may be there now.
 
     Raises:
         OptionError: it holds another build, and --overwrite is not given.
@@ -181,10 +177,7 @@ def _another(folder: Path, found: list[str]) -> OptionError:
 
 @contextmanager
 def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
-    """Make the folder ours while the context lasts: empty, the same build unfinished, or another to be replaced.
-
-    Yields:
-        Whether it is the same build, which goes on.
+    """Make the folder ours while the context lasts; True where it holds the same build unfinished, which goes on.
 
     Raises:
         OptionError: it holds another build, and --overwrite is not given; or it cannot be written to.

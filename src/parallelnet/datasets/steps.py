@@ -47,37 +47,26 @@ Step = Callable[[Example], Example]
 
 
 class Clock:
-    """Seconds of each step, by the clock on the wall and of the processor, children that have ended included.
+    """Seconds of each step.
 
     Attributes:
-        spent: {name: (wall seconds, CPU seconds)}.
+        spent: {name: seconds by the clock on the wall, and of the processor, children that have ended included}.
     """
 
     def __init__(self) -> None:
         """Begin now."""
-        self.spent: dict[str, tuple[float, ...]] = {}
-        self._since = _now()
+        self.spent: dict[str, tuple[float, float]] = {}
+        self._since = (time.perf_counter(), sum(os.times()[:4]))
 
     def lap(self, name: str) -> None:
         """Charge what has passed since the last lap to a name."""
-        now = _now()
-        before = self.spent.get(name, (0.0, 0.0))
-        self.spent[name] = tuple(s + end - start for s, end, start in zip(before, now, self._since, strict=True))
-        self._since = now
-
-
-def _now() -> tuple[float, float]:
-    return time.perf_counter(), sum(os.times()[:4])  # user and system, of this process and its children
+        (wall_s, cpu_s), since = self.spent.get(name, (0.0, 0.0)), self._since
+        self._since = (time.perf_counter(), sum(os.times()[:4]))  # user and system, of this process and its children
+        self.spent[name] = (wall_s + self._since[0] - since[0], cpu_s + self._since[1] - since[1])
 
 
 def advanced(example: Example, steps: Mapping[str, Step], clock: Clock) -> Example:
-    """Return a row after the steps, or after the one that rejected it; a rejected row passes untouched.
-
-    Args:
-        example: the row.
-        steps: by their names.
-        clock: is told of each.
-    """
+    """Return a row after the steps, by their names, or after the one that rejected it; a rejected one as it is."""
     for name, step in steps.items():
         if example.reason:
             break
@@ -107,14 +96,10 @@ def clean_text(example: Example, *, emoji: Literal["name", "drop"], max_characte
 
 
 def check_picture(example: Example, *, max_pixels: int, folder: str) -> Example:
-    """Read a picture, decode it whole, and keep its bytes as found and its difference hash, or reject the row.
+    """Set `image`, the bytes of the picture as found, and `image_dhash`, once it was decoded whole; or reject the row.
 
-    An animation stands for its first frame: that is what is hashed and what teachers see.
-
-    Args:
-        example: the row.
-        max_pixels: a picture of more (width times height) is refused, from its header.
-        folder: see `picture_bytes`.
+    An animation stands for its first frame: that is what is hashed and what teachers see. `max_pixels` (width times
+    height) is compared with the header; see `picture_bytes` for `folder`.
     """
     try:
         content = picture_bytes(example.image_path, folder)
@@ -198,16 +183,10 @@ def difference_hash(rgb: image.Pixels) -> int:
 
 
 def read_excluded(path: str | Path) -> frozenset[str]:
-    """Return the ids in the column `id` of what gallery.html exported, or of any table that has one.
-
-    Rows that people marked as wrong, broken or offensive are left out when the data set is built again (paper 3.1).
-
-    Args:
-        path: see `tables.open_table`.
+    """Return the ids in the column `id` of what gallery.html exported, or of any other table.
 
     Raises:
-        ManifestError: missing, empty, broken, without the column, or with ids that are blank or that a spreadsheet
-            rewrote.
+        ManifestError: no such table, or without the column, or with ids that are blank or that a spreadsheet rewrote.
     """
     ids = set()
     for where, row in read_table(path, "id", known=("id",)):
@@ -234,11 +213,7 @@ def exclude(example: Example, *, ids: frozenset[str]) -> Example:
 def speak(example: Example, *, engine: Engine, voices: Sequence[str] = (), seed: int = 0) -> Example:
     """Set `speech`, `duration_s`, `word_times` and what spoke; reject `speech-failed`.
 
-    Args:
-        example: the row.
-        engine: that speaks.
-        voices: of the engine, spread over the rows by the seed; its usual ones where there is none.
-        seed: of the spread.
+    The engine's `voices`, where there is none its usual ones, are spread over the rows by the seed.
     """
     voice = voice_of(tuple(voices) or engine.voices, seed, example.row)
     said = f"{voice} {engine.settings}".strip()

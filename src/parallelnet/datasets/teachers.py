@@ -100,8 +100,8 @@ def open_teacher(
         spec: bundled name, folder or `hf:OWNER/NAME` of a checkpoint of ours (one for both modalities serves with the
             one); or `hf-model:NAME`, `hf-model:FOLDER` of a transformers audio or image classification model.
         modality: `speech` or `image`.
-        label_map: JSON file {own class: our class or null}; goes before the tables here.
-        renormalise: after merging, scale the probabilities of our classes to sum to 1.
+        label_map: see `decision.read_label_map`.
+        renormalise: see `decision.merge`.
         max_pixels: of a picture.
 
     Raises:
@@ -236,8 +236,8 @@ def _fetched(spec: str, flag: str) -> Path:
     try:
         return Path(snapshot_download(spec.removeprefix(HUB_PREFIX), allow_patterns=_HUB_FILES))
     except (OSError, ValueError) as error:  # the hub's own errors derive from these
-        said = f"{flag} {spec} is no folder and could not be fetched: {_first_line(error)}"
-        raise CheckpointError(said) from None
+        told = f"{flag} {spec} is no folder and could not be fetched: {_first_line(error)}"
+        raise CheckpointError(told) from None
 
 
 def _opened(folder: Path, spec: str, modality: Modality, flag: str) -> tuple[Any, Any]:

@@ -139,9 +139,6 @@ def _tweet(tweet: Example, picture: str, folder: Path, where: str, why_none: str
     return found.reject("no-sentiment", f"{where}: {why_none}") if why_none else found
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
 def _read_table(source: Path, given: str, folder: Path, labels: Labels) -> Iterator[Example]:
     table = open_table(source, known=KNOWN, format=given)
     names = {kind: [name for name in allowed if name in table.columns] for kind, allowed in COLUMNS.items()}
@@ -204,9 +201,6 @@ def _string(value: object, kind: str) -> str:
     raise ValueError(f"the {kind} is {type(value).__name__}; allowed: a string")
 
 
-# --- corpora ----------------------------------------------------------------------------------------------------------
-
-
 def _read_mvsa(source: Path, folder: Path, labels: Labels) -> Iterator[Example]:
     """MVSA, in the order of its label file; where annotators disagree there is no sentiment (see `read_mvsa`)."""
     root = os.path.realpath(source)
@@ -238,7 +232,10 @@ def _read_b_t4sa(source: Path, folder: Path, labels: Labels) -> Iterator[Example
         raise ManifestError(
             f"{source} has the pictures of B-T4SA but no raw_tweets_text.csv, there or one folder above."
         )
-    with tempfile.TemporaryDirectory(prefix="parallelnet-") as scratch, closing(_Texts(texts_file, scratch)) as texts:
+    with (
+        tempfile.TemporaryDirectory(prefix="parallelnet-") as scratch,
+        closing(_texts_by_tweet(texts_file, scratch)) as texts,
+    ):
         for row, (_, where, name, number) in enumerate(lines):
             where = where.rpartition(os.sep)[2]  # the folders of this machine do not belong into a data set
             stem = name.rpartition("/")[2].partition(".")[0]
@@ -249,29 +246,23 @@ def _read_b_t4sa(source: Path, folder: Path, labels: Labels) -> Iterator[Example
             sentiment, why_none = B_T4SA_SENTIMENTS.get(number, ""), ""
             if labels == "sentiment" and not sentiment:
                 why_none = f"sentiment {number[:40]!r}; allowed: {', '.join(B_T4SA_SENTIMENTS)}"
-            yield _tweet(Example(row, stem, texts.of(int(tweet)), sentiment=sentiment), name, folder, where, why_none)
+            # Of the last line that has the tweet.
+            found = texts.execute("SELECT text FROM texts WHERE id = ? ORDER BY rowid DESC LIMIT 1", (int(tweet),))
+            text = next(found, ("",))[0]
+            yield _tweet(Example(row, stem, text, sentiment=sentiment), name, folder, where, why_none)
 
 
-class _Texts:
-    """The texts of T4SA by tweet, on disk: 3.4 million would take a gigabyte of memory as a dict.
+def _texts_by_tweet(source: Path, scratch: str) -> sqlite3.Connection:
+    """Return the texts of T4SA on disk: 3.4 million would take a gigabyte of memory as a dict.
 
     Costs a scratch file in the system's temporary folder, a little larger than the csv, and some 10 s once.
     """
-
-    def __init__(self, source: Path, scratch: str) -> None:
-        self._database = sqlite3.connect(Path(scratch) / "texts.sqlite")
-        self.close = self._database.close
-        # The file lives as long as this object: nothing needs to survive a crash.
-        self._database.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; CREATE TABLE texts (id, text);"
-        )
-        rows = (row.values for row in csv_rows(read_lines(source), ",", 2) if not row.problem)
-        pairs = ((int(name), text) for name, text in rows if name.isdecimal() and len(name) < _N_DIGITS)
-        with self._database:
-            self._database.executemany("INSERT INTO texts VALUES (?, ?)", pairs)
-            self._database.execute("CREATE INDEX by_id ON texts (id)")
-
-    def of(self, tweet: int) -> str:
-        """Return the text of a tweet (of the last line that has it), "" where there is none."""
-        found = self._database.execute("SELECT text FROM texts WHERE id = ? ORDER BY rowid DESC LIMIT 1", (tweet,))
-        return str(next(found, ("",))[0])
+    database = sqlite3.connect(Path(scratch) / "texts.sqlite")
+    # The file lives as long as the scratch folder: nothing needs to survive a crash.
+    database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; CREATE TABLE texts (id, text);")
+    rows = (row.values for row in csv_rows(read_lines(source), ",", 2) if not row.problem)
+    pairs = ((int(name), text) for name, text in rows if name.isdecimal() and len(name) < _N_DIGITS)
+    with database:
+        database.executemany("INSERT INTO texts VALUES (?, ?)", pairs)
+        database.execute("CREATE INDEX by_id ON texts (id)")
+    return database
