@@ -19,7 +19,7 @@ toy, toy_checkpoint = fixtures.toy, fixtures.toy_checkpoint
 
 ROOT = Path(parallelnet.__file__).parent
 STUDIES = ROOT.parent / "parallelnet_experiments"
-EVERYWHERE = {"types", "options", "errors", "records", "csv_cells"}
+EVERYWHERE = {"types", "options", "errors", "records"}
 ALL = {path.stem if path.suffix else path.name for path in ROOT.iterdir() if not path.name.startswith("_")}
 ALL |= {STUDIES.name, "explanation.result"}
 
@@ -30,7 +30,6 @@ ALLOWED = {
     "options": {"errors"},
     "flags": {"errors"},
     "records": {"errors"},
-    "csv_cells": set(),
     "checkpoint": set(),
     "graph_check": set(),
     "audio_files": set(),

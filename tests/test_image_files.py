@@ -174,15 +174,15 @@ def test_the_bytes_of_an_interlaced_png_are_known():
 
 
 def test_a_png_that_cannot_hold_its_rows_is_cut_off():
-    with pytest.raises(InputError, match="is cut off or damaged .*truncated"):
+    with pytest.raises(InputError, match=r"is cut off or damaged .*truncated"):
         image.read(png(4_000, 3_000, bytes(10)))
 
 
-def test_a_png_that_is_broken_inside_is_refused_though_its_exif_is_looked_for_behind_its_pixels(picture):
-    whole = encoded(Image.fromarray(picture))
-    at = whole.index(b"IDAT") + (len(whole) - whole.index(b"IDAT")) // 2
+def test_a_png_that_is_broken_inside_is_refused():
+    # Pillow decodes a png to find its EXIF, and does not raise a second time.
+    whole = encoded(Image.fromarray(np.random.default_rng(0).integers(256, size=(60, 80, 3), dtype=np.uint8)))
     with pytest.raises(InputError, match="is cut off or damaged"):
-        image.read(whole[:at] + b"\xff" * 20 + whole[at + 20 :])
+        image.read(whole[:5_000] + b"\xff" * 20 + whole[5_020:])
 
 
 # --- odd, but fine ----------------------------------------------------------------------------------------------------

@@ -83,20 +83,9 @@ def _begin(target: Path, asked: dict[str, object], *, resume: bool) -> None:
 
 def columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns. Sets are joined by `|`; an error row holds only id, status, reason and checkpoint."""
-    return (
-        "id",
-        "status",
-        "reason",
-        "emotion",
-        *(f"prob_{name}" for name in classes),
-        "conformal_set",
-        "uncertain",
-        "modalities",
-        "face",
-        "n_windows",
-        "warnings",
-        "checkpoint",
-    )
+    probs = (f"prob_{name}" for name in classes)
+    last = ("conformal_set", "uncertain", "modalities", "face", "n_windows", "warnings", "checkpoint")
+    return ("id", "status", "reason", "emotion", *probs, *last)
 
 
 def _row(outcome: Prediction | Exception) -> batches.Row:

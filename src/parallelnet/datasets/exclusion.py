@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..csv_cells import original
 from ..data.tables import read_table
 from ..errors import ManifestError, shown
+from ..records import original
 from .draft import Draft
 
 # What spreadsheets make of a tweet's 18 digits; its last ones are lost for good.

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..csv_cells import harmless
+from ..records import harmless
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
