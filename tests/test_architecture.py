@@ -49,7 +49,7 @@ ALLOWED = {
     "explanation.result": set(),
     "report": {"audio", "image", "explanation.result"},
     "runtime": {"checkpoint", "graph_check"},
-    "voting": {"audio", "runtime"},
+    "voting": {"audio", "calibration", "runtime"},
     "predictor": {"audio", "image", "judging", "video", "voting", "checkpoint", "runtime"},
     "listing": {"checkpoint", "models", "data"},
     "measurement": {"predictor", "batches", "evaluation", "report"},

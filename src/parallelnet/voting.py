@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import audio
+from .calibration import softmax
 from .runtime import Model
 from .types import FaceCrop, Modalities
 
@@ -60,8 +61,9 @@ def votes(model: Model, block: Sequence[Signals], columns: Sequence[int]) -> dic
     row = {k: place for place, k in enumerate(seen)}
     found: dict[Modalities, list[tuple[_Places, Probs]]] = {"speech": [], "image": [], "both": []}
 
+    # Only the chosen classes compete: the probability of each, given that one of them is true.
     def judge(name: Modalities, owners: _Places, speech: _Features | None, image: _Features | None) -> None:
-        found[name].append((owners, _softmax(_logits(model, speech, image, name), columns)))
+        found[name].append((owners, softmax(_logits(model, speech, image, name)[:, columns])))
 
     pictures: _Features = ()
     if seen:
@@ -112,14 +114,6 @@ def _chunks(block: Sequence[Signals]) -> Iterator[tuple[_Places, npt.NDArray[np.
                 parts, owners = [], []
     if owners:
         yield np.array(owners), np.concatenate(parts)
-
-
-def _softmax(logits: npt.NDArray[np.float32], columns: Sequence[int]) -> Probs:
-    # Only the chosen classes compete: the probability of each, given that one of them is true.
-    chosen = logits[:, columns].astype(np.float64)
-    raised = np.exp(chosen - chosen.max(axis=1, keepdims=True))
-    probs: Probs = raised / raised.sum(axis=1, keepdims=True)
-    return probs
 
 
 def _means(parts: Sequence[tuple[_Places, Probs]]) -> dict[int, Probs]:

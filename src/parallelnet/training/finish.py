@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..calibration import softmax
 from ..data.loading import Batch, DrawSampler, SampleDataset, SignalStore, collate
 from ..evaluation import Metrics, conformal_threshold, evaluate, fit_temperature
 from ..models.frozen import FrozenPart, branches
@@ -51,11 +52,9 @@ class Outputs:
 
     def probs(self, temperature: float) -> NDArray[np.float64]:
         """Return [n, n_classes]: softmax of logits / temperature, averaged over each sample's windows."""
-        scaled = self.logits / temperature
-        scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        scaled /= scaled.sum(axis=1, keepdims=True)
-        summed = np.zeros((len(self.labels), scaled.shape[1]))
-        np.add.at(summed, self.owner, scaled)
+        probs = softmax(self.logits / temperature)
+        summed = np.zeros((len(self.labels), probs.shape[1]))
+        np.add.at(summed, self.owner, probs)
         return summed / np.bincount(self.owner, minlength=len(self.labels))[:, None]
 
 
