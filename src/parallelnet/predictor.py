@@ -124,11 +124,9 @@ class Predictor:
         n, *others = map(len, lists.values())
         if others not in ([], [n]):
             raise InputError(f"There are {n} speech sources and {others[0]} pictures; as many of each.")
-        pairs = zip(*(lists.get(name, [None] * n) for name in given), strict=True)
+        pairs: Iterator[tuple[Any, Any]] = zip(*(lists.get(name, [None] * n) for name in given), strict=True)
         found: list[Prediction] = []
-        for outcome in self._outcomes(
-            lambda pair: self._single(pair[0], pair[1], sample_rate_hz), pairs, _BLOCK_SAMPLES
-        ):
+        for outcome in self._outcomes(lambda pair: self._single(*pair, sample_rate_hz), pairs, _BLOCK_SAMPLES):
             if isinstance(outcome, ParallelNetError):
                 raise InputError(f"Item {len(found)} of the list: {outcome}") from outcome
             if isinstance(outcome, Exception):

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..errors import InputError, MissingExtraError, opened
 from ..options import LimitOptions
 from .containers import FORMATS, links, no_sound
+from .frames import ENDLESS
 from .spliced import Link, Spliced, cut_off
 from .stored import Kept as Kept
 from .stored import gathered as gathered
@@ -242,7 +243,9 @@ def _by_soundfile(link: Link, name: str, refuse_long: Callable[[float], None]) -
     with file:
         rate = file.samplerate
         # libsndfile says 2**63 - 1 where a stream tells no length.
-        n_samples = link.n_samples or (file.frames if file.frames < 1 << 62 else 0)
+        n_samples = link.n_samples or (file.frames if file.frames < ENDLESS else 0)
+        if file.frames == ENDLESS:  # soundfile would seek to where it stands, which fails at the end
+            file.seekable = lambda: False
         refuse_long(n_samples / max(1, rate))
         step = max(1, min(BLOCK_S * rate, _MOST_VALUES // file.channels))
         try:

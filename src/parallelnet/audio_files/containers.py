@@ -337,7 +337,7 @@ def _reader(file: Spliced, at: int) -> _Reader | None:
         if kind.magic.match(head):
             return partial(_recording, kind, file, at)
     if frames.FLAC.match(head):
-        return lambda name, _: frames.flac_links(file, at, name)
+        return lambda *_: frames.flac_links(file, at)
     if head[:4] == b"OggS":
         return lambda name, _: frames.ogg_links(file, at, name)
     if frames.mpeg_begins(file, at, file.size):

@@ -1,6 +1,6 @@
 """flac, Ogg and MPEG sound: where frames and pages lie, how many there really are, and what is missing.
 
-libsndfile cannot end a flac whose program could not seek back to write its length, reads the first of joined recordings
+libsndfile reads nothing of a flac whose program could not seek back to write its length, the first of joined recordings
 alone, and guesses the length of an mp3 without a Xing header from its size and its first frame: a recording of changing
 bit rate loses up to half of its sound. So frames and pages are counted here, and the decoder gets them alone.
 """
@@ -20,72 +20,25 @@ from .spliced import Link, Spliced, add, cut_off
 # --- flac -------------------------------------------------------------------------------------------------------------
 
 FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
-_FLAC_FRAME = re.compile(rb"\xff[\xf8\xf9][^\x00]", re.DOTALL)
-_LONGEST_FRAME = 1 << 20  # bytes; eight channels of 32 bits and 32,768 samples
 _ID3V1 = 128  # bytes of the old kind of tag, at the end
 _TOTAL_AT = 21  # four bits of this byte, and the four bytes behind it
-_BLOCKS = {1: 192, **{k: 576 << (k - 2) for k in range(2, 6)}, **{k: 256 << (k - 8) for k in range(8, 16)}}
+ENDLESS = (1 << 36) - 1
+"""Samples, more than any flac has: told so many, libFLAC reads to the end, and says where a part of a frame ends it."""
 
 
-def flac_links(file: Spliced, start: int, name: str) -> tuple[list[Link], int]:
-    """Return the recordings that begin at `start`, and the end of the last.
-
-    Raises:
-        InputError: see `flac_link`.
-    """
+def flac_links(file: Spliced, start: int) -> tuple[list[Link], int]:
+    """Return the recordings that begin at `start`, and the end of the last."""
     starts = [*file.find(FLAC, start), file.size]
-    return [flac_link(file.joined(range(*both)), name) for both in pairwise(starts)], file.size
+    return [flac_link(file.joined(range(*both))) for both in pairwise(starts)], file.size
 
 
-def flac_link(file: Spliced, name: str) -> Link:
-    """Return one recording with its number of samples in the header.
-
-    Raises:
-        InputError: nothing tells the samples, and the last frame is not whole.
-    """
+def flac_link(file: Spliced) -> Link:
+    """Return one recording, `ENDLESS` where its header does not tell its number of samples."""
     head = file.at(0, 26)
     if len(head) == 26 and not head[_TOTAL_AT] & 15 and not any(head[22:]):
-        total = _last_sample(file)
-        if not total:
-            raise cut_off(name, "a whole last frame", "a part of one")
-        count = bytes((head[_TOTAL_AT] & 0xF0 | total >> 32 & 15,)) + (total & 0xFFFFFFFF).to_bytes(4)
-        file = file.with_parts([head[:_TOTAL_AT] + count, *file.cut(26)])
+        stop = file.size - (_ID3V1 if file.at(file.size - _ID3V1, 3) == b"TAG" else 0)
+        file = file.with_parts([head[:_TOTAL_AT], bytes((head[_TOTAL_AT] | 15,)), b"\xff" * 4, *file.cut(26, stop)])
     return Link("flac", file, "flac")
-
-
-def _last_sample(file: Spliced) -> int:
-    """Return the samples up to the end of the last frame, 0 where no whole frame ends the file."""
-    stop = file.size - (_ID3V1 if file.at(file.size - _ID3V1, 3) == b"TAG" else 0)
-    begin = max(42, stop - _LONGEST_FRAME)
-    tail, fixed = file.at(begin, stop - begin), int.from_bytes(file.at(8, 2))
-    starts = (match.start() for match in reversed(list(_FLAC_FRAME.finditer(tail))))
-    # The checksum behind a frame makes that of the whole 0.
-    return next((n for at in starts if (n := _samples(tail[at:], fixed)) and not _crc(tail[at:], 0x8005, 16)), 0)
-
-
-def _samples(frame: bytes, fixed: int) -> int:
-    """Return the samples up to the end of the frame that begins here, 0 if none does; `fixed` are those of a block."""
-    lead = 8 - (~frame[4] & 0xFF).bit_length() if len(frame) > 8 else 1  # ones at its front
-    if lead == 1 or lead == 8:
-        return 0
-    at = 4 + max(1, lead)  # behind the number, coded like a letter of UTF-8
-    number = frame[4] & (0x7F >> lead)
-    for byte in frame[5:at]:
-        number = number << 6 | byte & 0x3F
-    code = frame[2] >> 4
-    told = code - 5 if code in (6, 7) else 0  # bytes that tell the size of the block
-    size = int.from_bytes(frame[at : at + told]) + 1 if told else _BLOCKS.get(code, 0)
-    at += told + {12: 1, 13: 2, 14: 2}.get(frame[2] & 15, 0)
-    return 0 if _crc(frame[: at + 1], 0x07, 8) else (number if frame[1] & 1 else number * fixed) + size
-
-
-def _crc(data: bytes, polynomial: int, n_bits: int) -> int:
-    crc, mask = 0, (1 << n_bits) - 1
-    for byte in data:
-        crc ^= byte << (n_bits - 8)
-        for _ in range(8):
-            crc = (crc << 1 ^ (polynomial if crc >> (n_bits - 1) else 0)) & mask
-    return crc
 
 
 # --- Ogg --------------------------------------------------------------------------------------------------------------
@@ -162,7 +115,7 @@ def _ogg_link(file: Spliced, chain: dict[int, _Stream], name: str) -> Link:
         raise InputError(f"{name} is Ogg without a sound track. Allowed: Vorbis, Opus, FLAC; Speex with PyAV.")
     whole = file.joined(*stream.parts)
     if stream.coding == "Ogg FLAC":
-        return flac_link(whole.joined(range(_FLAC_PREFIX if stream.head[:1] == b"\x7f" else 0, whole.size)), name)
+        return flac_link(whole.joined(range(_FLAC_PREFIX if stream.head[:1] == b"\x7f" else 0, whole.size)))
     return Link(stream.coding, whole, "ogg", core=stream.coding in ("Ogg Vorbis", "Ogg Opus"))
 
 
