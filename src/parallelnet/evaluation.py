@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from . import bootstrap
 from .calibration import N_BINS as N_BINS
-from .calibration import Floats, Ints, class_indices, reliability
+from .calibration import class_indices, reliability
 from .calibration import conformal_threshold as conformal_threshold
 from .calibration import fit_temperature as fit_temperature
 from .errors import InputError
@@ -146,7 +146,16 @@ def evaluate(
     Raises:
         InputError: shapes do not fit, or values are no classes or no probabilities.
     """
-    y, p = _checked(y_true, probs, len(classes))
+    p = np.asarray(probs, dtype=np.float64)
+    y = class_indices(y_true, p)
+    if p.shape[1] != len(classes) or len(classes) < 2:
+        raise InputError(
+            f"The probabilities have {p.shape[1]} columns for {len(classes)} classes; two or more, as many."
+        )
+    # 1e-3: float32 softmax and averages of it are off by 1e-6 at most; logits given by mistake are off by far more.
+    if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
+        raise InputError("The probabilities are not: every row must be finite, not below 0, and sum to 1.")
+    p = p / p.sum(axis=1, keepdims=True)  # without what float32 left
     if n_bootstrap < 1:
         raise InputError(f"n_bootstrap is {n_bootstrap}; at least 1. See --n-bootstrap.")
     rows = bootstrap.rows(y, p, MIN_PROB)
@@ -215,18 +224,6 @@ def summarise_folds(folds: Sequence[Metrics]) -> FoldSummary:
         classes=classes,
         confusion_matrix=tuple(map(tuple, matrix.tolist())),
     )
-
-
-def _checked(y_true: npt.ArrayLike, probs: npt.ArrayLike, n_classes: int) -> tuple[Ints, Floats]:
-    p = np.asarray(probs, dtype=np.float64)
-    y = class_indices(y_true, p)
-    if p.shape[1] != n_classes or n_classes < 2:
-        raise InputError(f"The probabilities have {p.shape[1]} columns for {n_classes} classes; two or more, as many.")
-    # 1e-3: float32 softmax and averages of it are off by 1e-6 at most; logits given by mistake are off by far more.
-    if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
-        raise InputError("The probabilities are not: every row must be finite, not below 0, and sum to 1.")
-    # What float32 left is taken out: scikit-learn warns of sums that are off by more than 1.5e-8.
-    return y, p / p.sum(axis=1, keepdims=True)
 
 
 def _number(value: float | np.floating[Any]) -> float:

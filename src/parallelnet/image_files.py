@@ -103,7 +103,12 @@ def open_picture(stream: BinaryIO, name: str, limits: LimitOptions) -> Image.Ima
         formats = ("HEIF",)
     picture = _opened(stream, name, head, formats)
     _refuse_claim(name, *picture.size, n_bytes)
-    _halve(picture, limits)
+    # Blocks of a JPEG are decoded to 4 x 4 instead of 8 x 8 pixels: a photo of 108 megapixels costs as much as one of
+    # 27. Progressive ones are not halved: their coefficients are all held, 3 to 6 bytes a pixel.
+    width, height = picture.size
+    large = limits.max_pixels < width * height <= 4 * limits.max_pixels
+    if large and min(width, height) > 1 and picture.format in ("JPEG", "MPO") and "progressive" not in picture.info:
+        picture.draft(None, (width // 2, height // 2))
     refuse_size(name, *picture.size, limits)
     if picture.format == "TIFF":
         width, height = (getattr(picture, "tag_v2", {}).get(tag, 1) for tag in _TILE)
@@ -210,18 +215,6 @@ def _opened(stream: BinaryIO, name: str, head: bytes, formats: tuple[str, ...]) 
     except Exception as error:  # plug-ins raise anything, SyntaxError and struct.error among them, on a bad header
         said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise InputError(f"{name} is damaged ({said}). Allowed: {FORMATS}.") from None
-
-
-def _halve(picture: Image.Image, limits: LimitOptions) -> None:
-    """Have a baseline JPEG that is too large decoded at half its size, where that is small enough.
-
-    Its blocks are decoded to 4 x 4 instead of 8 x 8 pixels: a photo of 108 megapixels costs as much as one of 27.
-    Progressive ones are not halved: their coefficients are all held, 3 to 6 bytes a pixel.
-    """
-    width, height = picture.size
-    large = limits.max_pixels < width * height <= 4 * limits.max_pixels
-    if large and min(width, height) > 1 and picture.format in ("JPEG", "MPO") and "progressive" not in picture.info:
-        picture.draft(None, (width // 2, height // 2))
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:

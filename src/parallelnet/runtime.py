@@ -159,29 +159,28 @@ class Model:
 
     def _check_output(self, part: str, output: Array, n_rows: int) -> None:
         """Refuse outputs that are not one row of numbers a sample; a graph may say one shape and give another."""
+        width, last = output.shape[-1], part in ("head", "joint")
         if output.ndim != 2 or len(output) != n_rows or output.dtype != np.float32:
-            raise CheckpointError(
-                f"The {part} part of the model gave {output.dtype} {list(output.shape)} for {n_rows} samples; needed: "
-                f"float32 [{n_rows}, width]. Its graphs do not belong to its model.json."
+            why = (
+                f"gave {output.dtype} {list(output.shape)} for {n_rows} samples; needed: float32 [{n_rows}, width]. Its "
+                "graphs do not belong to its model.json."
             )
-        width = output.shape[1]
-        if part in ("head", "joint"):
-            if width != len(self.classes):
-                raise CheckpointError(
-                    f"The {part} part of the model tells {width} classes apart, but model.json names "
-                    f"{len(self.classes)}. Mend: the graphs that belong to it (parallelnet export)."
-                )
-        elif self._width not in (None, width):
-            raise CheckpointError(
-                f"The {part} part of the model gave {width} numbers a sample, another branch {self._width}; all give "
-                "as many. Mend: the graphs that belong together (parallelnet export)."
+        elif last and width != len(self.classes):
+            why = (
+                f"tells {width} classes apart, but model.json names {len(self.classes)}. Mend: the graphs that belong "
+                "to it (parallelnet export)."
             )
+        elif not last and self._width not in (None, width):
+            why = (
+                f"gave {width} numbers a sample, another branch {self._width}; all give as many. Mend: the graphs that "
+                "belong together (parallelnet export)."
+            )
+        elif not np.isfinite(output).all():
+            why = "gave numbers that are not finite: its weights or its input are damaged."
         else:
-            self._width = width
-        if not np.isfinite(output).all():
-            raise CheckpointError(
-                f"The {part} part of the model gave numbers that are not finite: its weights or its input are damaged."
-            )
+            self._width = self._width if last else width
+            return
+        raise CheckpointError(f"The {part} part of the model {why}")
 
     def _count(self, given: dict[str, Array | None]) -> int:
         lengths = {name: len(x) for name, x in given.items() if x is not None}
@@ -255,7 +254,13 @@ class _OnnxBackend(_Backend):
 
     def __init__(self, checkpoint: Checkpoint, int8: bool, n_threads: int | None) -> None:
         super().__init__(checkpoint, int8, n_threads)
-        options = _session_options(n_threads)
+        options = _onnxruntime().SessionOptions()
+        options.log_severity_level = 4  # its errors reach us as exceptions; lines of its own are not for the user
+        options.intra_op_num_threads = n_threads or 0
+        # The graphs take turns. Threads that spin in wait for work take the cores from the next graph's: three times
+        # slower on two busy cores (24 ms a pair of the compact network instead of 8).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.use_env_allocators", "1")  # those with the limit of memory
         self._sessions: dict[str, Any] = {}
         for name in checkpoint.facts.graphs:
             part = name.removesuffix(".onnx")
@@ -300,17 +305,6 @@ def _ports(part: str, modalities: tuple[str, ...]) -> tuple[tuple[str, ...], tup
     if part in branches:
         return (part,), branches[part]
     return (modalities if part == "joint" else tuple(port for pair in branches.values() for port in pair)), ("logits",)
-
-
-def _session_options(n_threads: int | None) -> Any:
-    options = _onnxruntime().SessionOptions()
-    options.log_severity_level = 4  # its errors reach us as exceptions; lines of its own are not for the user
-    options.intra_op_num_threads = n_threads or 0
-    # The graphs take turns. Threads that spin in wait for work take the cores from the next graph's: three times
-    # slower on two busy cores (24 ms a pair of the compact network instead of 8).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.use_env_allocators", "1")  # those with the limit of memory
-    return options
 
 
 @cache
