@@ -316,13 +316,7 @@ def run(
         finish()
 
     try:
-        with table.path.open("ab", buffering=0) as stream, closing(work([samples[place] for place in todo])) as rows:
-            for place, row in zip(todo, rows, strict=True):
-                table.add(stream, table.line(samples[place], row))
-                if row["status"] == "error":
-                    errors[place] = str(row["reason"])
-                if progress is not None:
-                    progress(1)
+        _append(table, samples, todo, work, errors, progress)
     except BaseException:
         with suppress(Exception):  # the first reason is the one to be told
             tidy()
@@ -335,3 +329,20 @@ def run(
         n_skipped=n_skipped,
         first_error="" if first is None else brief(f"{samples[first].id}: {errors[first]}", _LONGEST_REASON),
     )
+
+
+def _append(
+    table: Table,
+    samples: Sequence[Sample],
+    todo: Sequence[int],
+    work: Work,
+    errors: dict[int, str],
+    progress: Callable[[int], object] | None,
+) -> None:
+    with table.path.open("ab", buffering=0) as stream, closing(work([samples[place] for place in todo])) as rows:
+        for place, row in zip(todo, rows, strict=True):
+            table.add(stream, table.line(samples[place], row))
+            if row["status"] == "error":
+                errors[place] = str(row["reason"])
+            if progress is not None:
+                progress(1)

@@ -148,10 +148,8 @@ def evaluate(
     """
     p = np.asarray(probs, dtype=np.float64)
     y = class_indices(y_true, p)
-    if p.shape[1] != len(classes) or len(classes) < 2:
-        raise InputError(
-            f"The probabilities have {p.shape[1]} columns for {len(classes)} classes; two or more, as many."
-        )
+    if p.shape[1] != (n := len(classes)) or n < 2:
+        raise InputError(f"The probabilities have {p.shape[1]} columns for {n} classes; two or more, as many.")
     # 1e-3: float32 softmax and averages of it are off by 1e-6 at most; logits given by mistake are off by far more.
     if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
         raise InputError("The probabilities are not: every row must be finite, not below 0, and sum to 1.")

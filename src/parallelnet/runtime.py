@@ -159,11 +159,11 @@ class Model:
 
     def _check_output(self, part: str, output: Array, n_rows: int) -> None:
         """Refuse outputs that are not one row of numbers a sample; a graph may say one shape and give another."""
-        width, last = output.shape[-1], part in ("head", "joint")
+        width, last = output.shape[-1] if output.ndim else 0, part in ("head", "joint")
         if output.ndim != 2 or len(output) != n_rows or output.dtype != np.float32:
             why = (
-                f"gave {output.dtype} {list(output.shape)} for {n_rows} samples; needed: float32 [{n_rows}, width]. Its "
-                "graphs do not belong to its model.json."
+                f"gave {output.dtype} {list(output.shape)} for {n_rows} samples; needed: float32 [{n_rows}, width]. "
+                "Its graphs do not belong to its model.json."
             )
         elif last and width != len(self.classes):
             why = (
