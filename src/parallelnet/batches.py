@@ -303,11 +303,11 @@ def run(
         table.write(kept)
     todo = [place for place in range(len(samples)) if place not in kept]
     ordered = not again and (not todo or not kept or max(kept) < todo[0])
-    n_kept, errors = len(kept), {place: error for place, (_, error) in kept.items() if error}
-    n_skipped = n_kept - len(errors)
+    errors = {place: error for place, (_, error) in kept.items() if error}
+    n_skipped = len(kept) - len(errors)
+    if progress is not None and kept:
+        progress(len(kept))
     del kept  # 300 MB for a million rows
-    if progress is not None and n_kept:
-        progress(n_kept)
 
     def tidy() -> None:
         """Put rows where the manifest has their samples; those to be tried again that were not come back."""
@@ -322,13 +322,8 @@ def run(
             tidy()
         raise
     tidy()
-    first = min(errors, default=None)
-    return BatchCounts(
-        n_ok=len(samples) - n_skipped - len(errors),
-        n_error=len(errors),
-        n_skipped=n_skipped,
-        first_error="" if first is None else brief(f"{samples[first].id}: {errors[first]}", _LONGEST_REASON),
-    )
+    told = [brief(f"{samples[first].id}: {errors[first]}", _LONGEST_REASON) for first in sorted(errors)[:1]]
+    return BatchCounts(len(samples) - n_skipped - len(errors), len(errors), n_skipped, *told)
 
 
 def _append(
