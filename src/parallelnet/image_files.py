@@ -199,22 +199,17 @@ def _quiet_pillow() -> Iterator[None]:
 
 
 def _opened(stream: BinaryIO, name: str, head: bytes, formats: tuple[str, ...]) -> Image.Image:
-    try:
-        with _quiet_pillow():
+    with damaged(name), _quiet_pillow():
+        try:
             return Image.open(stream, formats=formats)
-    except UnidentifiedImageError:
-        for start, (kind, read) in _STARTS.items():
-            if head.startswith(start):  # "no picture" would be untrue
-                raise InputError(
-                    f"{name} begins as {kind} but is damaged, or of a kind that is not read. Allowed: {read}. "
-                    "Mend: copy it again, or save it as png or jpeg."
-                ) from None
-        raise InputError(f"{name} is no picture that can be read. Allowed: {FORMATS}.") from None
-    except MemoryError:
-        raise TooLargeError(f"{name} needs more memory than there is. Mend: scale it down.") from None
-    except Exception as error:  # plug-ins raise anything, SyntaxError and struct.error among them, on a bad header
-        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise InputError(f"{name} is damaged ({said}). Allowed: {FORMATS}.") from None
+        except UnidentifiedImageError:
+            for start, (kind, read) in _STARTS.items():
+                if head.startswith(start):  # "no picture" would be untrue
+                    raise InputError(
+                        f"{name} begins as {kind} but is damaged, or of a kind that is not read. Allowed: {read}. "
+                        "Mend: copy it again, or save it as png or jpeg."
+                    ) from None
+            raise InputError(f"{name} is no picture that can be read. Allowed: {FORMATS}.") from None
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:

@@ -80,42 +80,25 @@ _FULL = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How the chunks of one kind of file are written.
+    """How the chunks of one kind of file are written."""
 
-    Attributes:
-        what: name for errors; its last word is FFmpeg's.
-        magic: how a file begins.
-        order: of the bytes of a size.
-        sound: name of the chunk with the sound; b"" for an au, which has no chunks.
-        first: bytes before the first chunk.
-        head: bytes of a chunk's name and size.
-        size_at: where in them the size is.
-        own: bytes of the head that a size counts.
-        even: chunks are filled up to a multiple of this; those of a wav or aiff may not be.
-        unknown: from here on a size is what programs write that cannot seek back.
-    """
-
-    what: str
-    magic: re.Pattern[bytes]
-    order: Literal["little", "big"]
-    sound: bytes = b"data"
-    first: int = 12
-    head: int = 8
-    size_at: int = 4
-    own: int = 0
-    even: int = 1
-    unknown: int = 0x7FFFF000
-
-    @property
-    def mended(self) -> bool:
-        """Whether it is a wav or aiff, whose chunks programs get wrong; they are written anew."""
-        return self.first == 12
+    what: str  # for errors; its last word is FFmpeg's name
+    magic: re.Pattern[bytes]  # how a file begins
+    order: Literal["little", "big"]  # of the bytes of a size
+    sound: bytes = b"data"  # name of the chunk with the sound; b"" for an au, which has no chunks
+    first: int = 12  # bytes before the first chunk
+    head: int = 8  # bytes of a chunk's name and size
+    size_at: int = 4  # where in them the size is
+    own: int = 0  # bytes of the head that a size counts
+    even: int = 1  # chunks are filled up to a multiple of this; those of a wav or aiff may not be
+    unknown: int = 0x7FFFF000  # from here on a size is what programs write that cannot seek back
+    mended: bool = False  # a wav or aiff, whose chunks programs get wrong: they are written anew
 
 
 _KINDS = (
-    _Kind("wav", re.compile(rb"(?:RIFF|RF64|BW64)....WAVE", re.DOTALL), "little"),
-    _Kind("big-endian wav", re.compile(rb"RIFX....WAVE", re.DOTALL), "big"),
-    _Kind("aiff", re.compile(rb"FORM....AIF[FC]", re.DOTALL), "big", b"SSND"),
+    _Kind("wav", re.compile(rb"(?:RIFF|RF64|BW64)....WAVE", re.DOTALL), "little", mended=True),
+    _Kind("big-endian wav", re.compile(rb"RIFX....WAVE", re.DOTALL), "big", mended=True),
+    _Kind("aiff", re.compile(rb"FORM....AIF[FC]", re.DOTALL), "big", b"SSND", mended=True),
     _Kind("caf", re.compile(rb"caff\x00\x01\x00\x00"), "big", first=8, head=12, unknown=1 << 62),
     _Kind(
         "w64", re.compile(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb"), "little",
@@ -124,6 +107,7 @@ _KINDS = (
     _Kind("au", re.compile(rb"\.snd.{20}", re.DOTALL), "big", b"", first=0),
     _Kind("au", re.compile(rb"dns\..{20}", re.DOTALL), "little", b"", first=0),
 )  # fmt: skip
+_BEGINS = re.compile(b"|".join(kind.magic.pattern for kind in _KINDS), re.DOTALL)
 
 
 def _recording(kind: _Kind, file: Spliced, start: int, name: str, notes: list[str]) -> _Found:
@@ -217,11 +201,7 @@ def _sound_end(
 
 def _is_next(file: Spliced, at: int) -> bool:
     head = file.at(at, 24)
-    return _begins(head) or frames.id3_size(head[:10]) > 0 or head[:3] == b"TAG"
-
-
-def _begins(head: bytes) -> bool:
-    return any(kind.magic.match(head) for kind in _KINDS)
+    return bool(_BEGINS.match(head)) or frames.id3_size(head[:10]) > 0 or head[:3] == b"TAG"
 
 
 def _chunks_end(kind: _Kind, file: Spliced, at: int) -> int:
@@ -230,7 +210,7 @@ def _chunks_end(kind: _Kind, file: Spliced, at: int) -> int:
         return at
     for name, begin, size in _chunks(kind, file, at):
         head = begin - kind.head
-        if _begins(file.at(head, 24)):
+        if _BEGINS.match(file.at(head, 24)):
             return head
         if not _named(name) or size < 0 or begin + size > file.size + 1:  # the last chunk may lack its padding
             break
