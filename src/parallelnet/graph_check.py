@@ -67,10 +67,6 @@ _MESSAGES: dict[str, dict[int, str]] = {
 _SIZES = {1: 8, 5: 4}  # bytes by wire type; 0 is a number of its own length, 2 tells its bytes
 
 
-class _DamagedError(Exception):
-    """These bytes are no message that protobuf would read."""
-
-
 class _ForbiddenError(Exception):
     """The graph has what none of ours has."""
 
@@ -87,10 +83,10 @@ def check(path: Path) -> Ports:
     try:
         with path.open("rb") as file:
             if not 0 < os.fstat(file.fileno()).st_size <= MAX_BYTES:
-                raise _DamagedError("it is empty, or has more than 2 GiB")
+                raise ValueError("it is empty, or has more than 2 GiB")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Walk(data).ports()
-    except (_DamagedError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise CheckpointError(
             f"{path} cannot be loaded ({brief(str(error))}). It may have been cut off; copy it again."
         ) from None
@@ -126,7 +122,7 @@ class _Walk:
                 raise _ForbiddenError(rule[1:])
             if rule[0] != "=":
                 if size < 0:
-                    raise _DamagedError(f"field {number} of a {kind} is a number")
+                    raise ValueError(f"field {number} of a {kind} is a number")
                 self._message(rule, value, value + size)
             elif rule == "=size":
                 packed, stop = value, value + size
@@ -169,9 +165,9 @@ class _Walk:
             if wire == 2:
                 size, at = self._varint(at, end)
             if size < 0:
-                raise _DamagedError("it is no ONNX file")
+                raise ValueError("it is no ONNX file")
             if size > end - at:
-                raise _DamagedError("it ends too early")
+                raise ValueError("it ends too early")
             yield number, at, size
             at += size
 
@@ -183,4 +179,4 @@ class _Walk:
             at, shift = at + 1, shift + 7
             if byte < 128:
                 return value, at
-        raise _DamagedError("it ends too early")
+        raise ValueError("it ends too early")

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import FullDiskError, OptionError, ParallelNetError
+from .errors import FullDiskError, OptionError, ParallelNetError, brief
 
 LOCK = ".lock"
 """Name of a held folder's lock inside it; a held file's stands beside it as `.NAME.lock`."""
@@ -237,13 +237,8 @@ def differences(before: Any, now: Any, *, free: Collection[str] = (), prefix: st
         if isinstance(old, dict) and isinstance(new, dict):
             found += differences(old, new, prefix=f"{prefix}{name}.")
         elif old != new:
-            found.append(f"{prefix}{name} was {_short(old)}, is {_short(new)}")
+            found.append(f"{prefix}{name} was {brief(repr(old), 80)}, is {brief(repr(new), 80)}")
     return found
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 # --- text of others in csv files that we write ------------------------------------------------------------------------
