@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -277,17 +278,15 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable() and value == value.strip()
 
 
-def _is_no_path(value: Any) -> bool:
-    return _is_name(value) and value not in (".", "..") and not set(value) & set("/\\")
-
-
 # What each fact may be: its name, that in words, and whether a value is so. The first that does not hold is told.
 _OBJECTS = ("network", "temperatures", "conformal", "metrics", "data", "training", "versions")
 _SIGNALS = asdict(SignalOptions())
+_PATH = re.compile(r"[/\\]|^\.\.?$")
 _A_NAME = f"1 to {MAX_NAME} printable characters"
 _FACTS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("format_version", f"1 to {FORMAT_VERSION}", lambda v: type(v) is int and v >= 1),
-    *((name, f"a name of {_A_NAME}, no path", _is_no_path) for name in ("name", "variant")),
+    ("name", f"a name of {_A_NAME}, no path", lambda v: _is_name(v) and not _PATH.search(v)),
+    ("variant", f"a name of {_A_NAME}, no path", lambda v: _is_name(v) and not _PATH.search(v)),
     ("separable", "true, false", lambda v: type(v) is bool),
     *((name, "an object", lambda v: isinstance(v, dict)) for name in _OBJECTS),
     ("classes", f"a list of names, each of {_A_NAME}", lambda v: type(v) is list and all(map(_is_name, v))),

@@ -99,7 +99,7 @@ def _from_pillow(picture: Image.Image, name: str) -> Pixels:
     with image_files.damaged(name):
         turn = image_files.load(picture)
         width, height = picture.size
-        if image_files.is_numeric(picture):
+        if picture.mode.startswith("I") or picture.mode == "F":
             samples, white = image_files.numbers(picture, name)
             return _from_samples(samples, name, turn, white)
         to_rgb = image_files.to_rgb(picture, name)

@@ -99,7 +99,11 @@ def open_picture(stream: BinaryIO, name: str, limits: LimitOptions) -> Image.Ima
         refuse_size(name, *claimed, limits)
     formats: tuple[str, ...] = _PILLOW_FORMATS
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
-        _register_heic(name)
+        try:
+            import pillow_heif
+        except ImportError:
+            raise MissingExtraError(f"{name} is HEIC: reading it", "video") from None
+        pillow_heif.register_heif_opener()
         formats = ("HEIF",)
     picture = _opened(stream, name, head, formats)
     _refuse_claim(name, *picture.size, n_bytes)
@@ -173,14 +177,6 @@ def _refuse_claim(name: str, width: int, height: int, n_bytes: int) -> None:
             f"{name} claims {width} x {height} = {width * height:,} pixels in {n_bytes:,} bytes, as files do that "
             f"shall exhaust a machine; allowed: {FREE_PIXELS:,}, or {PIXELS_A_BYTE:,} a byte. Mend: scale it down."
         )
-
-
-def _register_heic(name: str) -> None:
-    try:
-        import pillow_heif
-    except ImportError:
-        raise MissingExtraError(f"{name} is HEIC: reading it", "video") from None
-    pillow_heif.register_heif_opener()
 
 
 @contextmanager
@@ -286,13 +282,8 @@ def _white(name: str, dtype: np.dtype[Any], low: int, high: int) -> int:
     )
 
 
-def is_numeric(picture: Image.Image) -> bool:
-    """Return whether a picture holds one number a pixel of more than 8 bits: modes I, I;16 and F."""
-    return picture.mode.startswith("I") or picture.mode == "F"
-
-
 def numbers(picture: Image.Image, name: str) -> tuple[npt.NDArray[Any], int | None]:
-    """Return the numbers of a picture for which `is_numeric` holds, `[h, w]`, and the value of white where it is known.
+    """Return the numbers `[h, w]` of a picture of mode I, I;16 or F, and the value of white where it is known.
 
     Raises:
         InputError: a TIFF that counts from white to black in floats.
