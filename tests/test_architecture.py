@@ -19,7 +19,7 @@ toy, toy_checkpoint = fixtures.toy, fixtures.toy_checkpoint
 
 ROOT = Path(parallelnet.__file__).parent
 STUDIES = ROOT.parent / "parallelnet_experiments"
-EVERYWHERE = {"types", "options", "errors", "records", "csv_cells"}
+EVERYWHERE = {"types", "options", "errors", "records"}
 ALL = {path.stem if path.suffix else path.name for path in ROOT.iterdir() if not path.name.startswith("_")}
 ALL |= {STUDIES.name, "explanation.result", "explanation.parts"}
 
@@ -30,14 +30,12 @@ ALLOWED = {
     "options": {"errors"},
     "flags": {"errors"},
     "records": {"errors"},
-    "csv_cells": set(),
     "checkpoint": set(),
     "graph_check": set(),
     "audio_files": set(),
     "audio": {"audio_files"},
-    "image": {"image_files", "image_samples"},
+    "image": {"image_files"},
     "image_files": set(),
-    "image_samples": set(),
     "quiet": set(),
     "judging": {"audio", "image"},
     "calibration": set(),
@@ -52,10 +50,10 @@ ALLOWED = {
     "explanation.result": {"explanation.parts"},
     "report": {"audio", "image", "explanation.parts", "explanation.result"},
     "runtime": {"checkpoint", "graph_check"},
-    "voting": {"audio", "runtime"},
+    "voting": {"audio", "calibration", "runtime"},
     "predictor": {"audio", "image", "judging", "video", "voting", "checkpoint", "runtime"},
     "measurement": {"predictor", "batches", "evaluation", "report"},
-    "explanation": {"audio", "image", "judging", "words", "explanation.parts", "explanation.result"},
+    "explanation": {"audio", "calibration", "image", "judging", "words", "explanation.parts", "explanation.result"},
     "data": {"audio", "image", "judging", "words"},
     "synthesis": {"audio", "words"},
     "datasets": {"audio", "image", "judging", "words", "data", "synthesis", "report"},

@@ -69,7 +69,7 @@ def test_silence_is_zero_and_told():
     silence = np.zeros(20_000, np.float32)
     assert audio.is_silent(silence)
     assert not audio.log_mel(silence).any()
-    assert not audio.windows(silence).any()
+    assert not audio.cut(silence)[:].any()
     assert not audio.is_silent(np.array([0, 1e-9], np.float32))
 
 
@@ -92,7 +92,7 @@ def test_hop_and_starts():
 
 
 def test_short_utterance_is_one_window_and_its_padding_is_exactly_zero(tone):
-    (window,) = audio.windows(tone)
+    (window,) = audio.cut(tone)[:]
     assert window.shape == (1, 128, 128)
     assert window.dtype == np.float32
     assert window.max() == 1
@@ -104,15 +104,15 @@ def test_short_utterance_is_one_window_and_its_padding_is_exactly_zero(tone):
 def test_a_clip_of_exactly_the_length_is_one_window_and_one_sample_more_is_two():
     rng = np.random.default_rng(0)
     waveform = rng.standard_normal(65_537).astype(np.float32)
-    assert audio.windows(waveform[:65_536]).shape == (1, 1, 128, 128)
-    assert audio.windows(waveform).shape == (2, 1, 128, 128)
+    assert audio.cut(waveform[:65_536])[:].shape == (1, 1, 128, 128)
+    assert audio.cut(waveform)[:].shape == (2, 1, 128, 128)
 
 
 def test_windows_of_a_long_recording_are_cut_from_its_log_mel():
     rng = np.random.default_rng(0)
     waveform = rng.standard_normal(160_000).astype(np.float32)
     mel = audio.log_mel(waveform)
-    windows = audio.windows(waveform)
+    windows = audio.cut(waveform)[:]
     starts = audio.window_starts(mel.shape[1])
     assert starts[-1] + 128 == mel.shape[1]
     for window, start in zip(windows, starts, strict=True):

@@ -15,7 +15,6 @@ import soundfile
 import soxr
 
 from parallelnet import audio_files
-from parallelnet.audio_files import decoding, reading
 from parallelnet.errors import InputError, MissingExtraError
 from parallelnet.options import LimitOptions
 
@@ -69,8 +68,8 @@ def test_any_rate_keeps_length_and_pitch(rate_hz):
 def test_resampling_in_blocks_equals_resampling_at_once(monkeypatch, tone):
     samples = np.tile(tone, 4)
     at_once = soxr.resample(samples, 44_100, 16_000, quality="HQ")
-    monkeypatch.setattr(decoding, "BLOCK_S", 1)  # 2.9 s of file are three blocks,
-    monkeypatch.setattr(reading, "BLOCK_S", 1)  # of array eight
+    monkeypatch.setattr(audio_files, "BLOCK_S", 1)  # 2.9 s of file are three blocks,
+    monkeypatch.setattr(audio_files, "BLOCK_S", 1)
     for waveform in (
         audio_files.read(encoded(samples, 44_100, subtype="FLOAT")),
         audio_files.read(samples, sample_rate_hz=44_100),
@@ -233,10 +232,10 @@ def test_ten_hours_are_refused_from_the_header(tmp_path, monkeypatch):
 
 
 def test_a_header_that_does_not_tell_the_length_does_not_lift_the_limit(tone, monkeypatch):
-    monkeypatch.setattr(decoding, "BLOCK_S", 1)
+    monkeypatch.setattr(audio_files, "BLOCK_S", 1)
     taken = []
-    mono = reading._mono
-    monkeypatch.setattr(reading, "_mono", lambda block, notes: taken.append(len(block)) or mono(block, notes))
+    mono = audio_files._mono
+    monkeypatch.setattr(audio_files, "_mono", lambda block, notes: taken.append(len(block)) or mono(block, notes))
     with pytest.raises(InputError, match="--max-duration-s"):
         audio_files.read(encoded(tone) * 10, limits=LimitOptions(max_duration_s=5))  # each header is honest
     assert sum(taken) == 5 * 16_000
@@ -606,7 +605,7 @@ def test_opposite_phase_is_heard_and_said(tone, gain, hiss):
 
 
 def test_only_blocks_that_cancel_are_taken_from_one_channel(tone, monkeypatch):
-    monkeypatch.setattr(decoding, "BLOCK_S", 1)
+    monkeypatch.setattr(audio_files, "BLOCK_S", 1)
     left = np.tile(tone, 2)
     right = np.concatenate([tone, -0.9 * tone])
     notes: list[str] = []

@@ -63,7 +63,6 @@ def test_a_class_that_the_truth_lacks_is_null_and_said():
     assert found.uar == pytest.approx((1 + 0.5) / 2)
     # F1 over the three classes that occur anywhere: 1, 2/3 and 0; `sad` occurs nowhere.
     assert found.macro_f1 == pytest.approx((1 + 2 / 3 + 0) / 3)
-    assert found.missing == ("hate", "sad")
     record = json.loads(found.to_json())
     assert record["per_class_recall"]["hate"] is None
     assert record["ci95"]["recall_hate"] == [None, None]
@@ -187,7 +186,6 @@ def test_folds_by_hand():
     assert summary.std["accuracy"] == pytest.approx(0.25)  # of 1, 0.75 and 0.5, n - 1 below
     assert summary.mean["recall_b"] == pytest.approx((1 + 1 + 0.5) / 3)
     assert summary.confusion_matrix == ((4, 2), (1, 5))
-    assert "0.750 ± 0.250" in summary.table()
     lacking = evaluate([0], one_hot([0], 2), ("a", "b"), n_bootstrap=1)
     assert summarise_folds([folds[2], lacking]).mean["recall_b"] == 0.5
     assert math.isnan(summarise_folds(folds[:1]).std["accuracy"])

@@ -91,7 +91,7 @@ def assert_same(left: Prediction, right: Prediction):
 
 def test_a_pair_by_hand(toy_predictor, toy, files):
     found = toy_predictor.predict(files["speech0"], files["image0"])
-    speech = audio.windows(audio.read(files["speech0"]))
+    speech = audio.cut(audio.read(files["speech0"]))[:]
     image, _ = parallelnet.predictor.image.signal(files["image0"])
     silence, black = np.zeros_like(speech), np.zeros_like(image[None])
     assert list(found.probs) == ["anger", "happy", "hate", "sad"]
@@ -118,7 +118,7 @@ def test_one_modality_equals_what_the_pair_says_of_it_alone(toy_predictor, files
 
 
 def test_long_speech_is_the_mean_over_windows(toy_predictor, toy, files):
-    windows = audio.windows(audio.read(files["speech2"]))
+    windows = audio.cut(audio.read(files["speech2"]))[:]
     assert len(windows) > 2
     image, _ = parallelnet.predictor.image.signal(files["image0"])
     found = toy_predictor.predict(files["speech2"], files["image0"])
@@ -238,7 +238,7 @@ def test_networks_that_cross_early_and_single_modality_networks(make_checkpoint,
     joint = load(make_checkpoint("joint", separable=False).path)
     found = joint.predict([files["speech2"], None], [files["image0"], files["image1"]])
     windows, (image, _) = (
-        audio.windows(audio.read(files["speech2"])),
+        audio.cut(audio.read(files["speech2"]))[:],
         parallelnet.predictor.image.signal(files["image0"]),
     )
     pictures = np.repeat(image[None], len(windows), axis=0)

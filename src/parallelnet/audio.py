@@ -21,7 +21,7 @@ __all__ = [
     "FLOOR_DB", "N_FFT", "N_FRAMES", "N_MELS", "PIECE", "RATES_HZ", "SAMPLE_RATE_HZ", "STRIDE_FRAMES", "TRIM_DB",
     "TRIM_SAMPLES", "Kept", "Source", "Waveform", "Windows", "cut", "extremes", "hop", "is_silent", "log_mel",
     "log_mel_for_windows", "mel_matrix", "n_frames", "pieces", "read", "read_long", "trim", "trim_slice",
-    "window_starts", "windows",
+    "window_starts",
 ]  # fmt: skip
 
 N_FFT = 1024  # 64 ms: two to four periods of a low voice, so harmonics show
@@ -219,10 +219,3 @@ def cut(waveform: Kept, clip_s: float = _DEFAULT_SIGNALS.clip_s, starts: Sequenc
     power = gathered(_power(_padded(waveform, clip_s), clip_s))
     loudest = max(piece.max() for _, piece in pieces(power, _FRAMES_AT_ONCE))
     return Windows(power, loudest, tuple(starts) or window_starts(n_frames(len(waveform), clip_s)))
-
-
-def windows(
-    waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s, starts: Sequence[int] = ()
-) -> npt.NDArray[np.float32]:
-    """Return the windows of `cut`, all made: float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1]."""
-    return cut(waveform, clip_s, starts)[:]

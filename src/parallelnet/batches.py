@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import os
-import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, records
-from .csv_cells import harmless, original
 from .errors import ManifestError, ParallelNetError, brief
+from .records import harmless, original
 from .types import Sample
 
 if TYPE_CHECKING:
@@ -53,17 +52,8 @@ class BatchCounts:
     first_error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A whole row of a file.
-
-    Attributes:
-        line: its bytes, with the line's end.
-        error: why the sample failed; "" where it did not.
-    """
-
-    line: bytes
-    error: str
+Kept = tuple[bytes, str]
+"""A whole row of a file: its bytes with the line's end, and why the sample failed; "" where it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +112,7 @@ class Table:
                 place = places.get(row.get("id", ""))
                 if place is not None and place not in found:
                     failure = original(row["reason"]) or "it failed" if row["status"] == "error" else ""
-                    found[place] = Kept(text + b"\n", failure)
+                    found[place] = text + b"\n", failure
                 elif text and (row or line.endswith(b"\n")):
                     raise self._foreign(f"line {number}")
                 sound = sound and place is not None and line == text + b"\n"
@@ -151,7 +141,7 @@ class Table:
 
     def write(self, rows: Mapping[int, Kept]) -> None:
         """Replace the file by the rows in their samples' order, whole or not at all."""
-        lines = (rows[place].line for place in sorted(rows))
+        lines = (rows[place][0] for place in sorted(rows))
         records.write_whole(self.path, lambda stream: stream.writelines((_line(self.columns), *lines)))
 
     def add(self, stream: io.FileIO, line: bytes) -> None:
@@ -162,11 +152,7 @@ class Table:
             ParallelNetError: the file was taken away, and the line would go where nobody finds it.
         """
         state = os.fstat(stream.fileno())
-        try:
-            there = os.path.samestat(state, self.path.stat())
-        except FileNotFoundError:
-            there = False
-        if not there:
+        if not (self.path.exists() and os.path.samestat(state, self.path.stat())):
             raise ParallelNetError(
                 f"{self.path} was moved, removed or replaced while it was being written; its rows went with it. Mend: "
                 "put it back and go on with --resume, or another --out."
@@ -269,7 +255,7 @@ def writing(place: Path) -> Iterator[None]:
     """
     try:
         with records.held(place):
-            _sweep(place)
+            records.sweep(place)
             yield
     except OSError as error:
         full = records.is_disk_full(error)
@@ -278,15 +264,6 @@ def writing(place: Path) -> Iterator[None]:
             f"{error.filename or place} cannot be written: {why}. What is finished is kept. Mend: "
             f"{'make room' if full else 'put that right'}, then the same command line with --resume."
         ) from error
-
-
-def _sweep(place: Path) -> None:
-    """Remove what a killed process was writing when it was killed; nobody else writes here now."""
-    folder, name = (place, ".+") if place.is_dir() else (place.parent, re.escape(place.name))
-    half = re.compile(rf"{name}(\.asked\.json)?\.[0-9a-f]{{32}}\.partial")
-    for path in folder.glob("*.partial"):
-        if half.fullmatch(path.name):
-            path.unlink(missing_ok=True)
 
 
 def run(
@@ -320,31 +297,33 @@ def run(
     """
     places = {cell(sample.id): place for place, sample in enumerate(samples)}
     kept, sound = table.read(places)
-    again = {place: row for place, row in kept.items() if row.error and retry_failed}
+    again = {place: row for place, row in kept.items() if row[1] and retry_failed}
     kept = {place: row for place, row in kept.items() if place not in again}
     if again or not sound or list(kept) != sorted(kept):
         table.write(kept)
     todo = [place for place in range(len(samples)) if place not in kept]
     ordered = not again and (not todo or not kept or max(kept) < todo[0])
-    n_kept, errors = len(kept), {place: row.error for place, row in kept.items() if row.error}
-    n_skipped = n_kept - len(errors)
+    errors = {place: error for place, (_, error) in kept.items() if error}
+    n_skipped = len(kept) - len(errors)
+    if progress is not None and kept:
+        progress(len(kept))
     del kept  # 300 MB for a million rows
-    if progress is not None and n_kept:
-        progress(n_kept)
+
+    def tidy() -> None:
+        """Put rows where the manifest has their samples; those to be tried again that were not come back."""
+        if not ordered and table.path.exists():
+            table.write({**again, **table.read(places)[0]})
+        finish()
+
     try:
         _append(table, samples, todo, work, errors, progress)
     except BaseException:
         with suppress(Exception):  # the first reason is the one to be told
-            _tidy(table, places, again, ordered=ordered, finish=finish)
+            tidy()
         raise
-    _tidy(table, places, again, ordered=ordered, finish=finish)
-    first = min(errors, default=None)
-    return BatchCounts(
-        n_ok=len(samples) - n_skipped - len(errors),
-        n_error=len(errors),
-        n_skipped=n_skipped,
-        first_error="" if first is None else brief(f"{samples[first].id}: {errors[first]}", _LONGEST_REASON),
-    )
+    tidy()
+    told = [brief(f"{samples[first].id}: {errors[first]}", _LONGEST_REASON) for first in sorted(errors)[:1]]
+    return BatchCounts(len(samples) - n_skipped - len(errors), len(errors), n_skipped, *told)
 
 
 def _append(
@@ -362,12 +341,3 @@ def _append(
                 errors[place] = str(row["reason"])
             if progress is not None:
                 progress(1)
-
-
-def _tidy(
-    table: Table, places: Mapping[str, int], again: Mapping[int, Kept], *, ordered: bool, finish: Callable[[], object]
-) -> None:
-    """Put rows where the manifest has their samples; those that were to be tried again and were not come back."""
-    if not ordered and table.path.exists():
-        table.write({**again, **table.read(places)[0]})
-    finish()

@@ -34,6 +34,7 @@ def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
         InputError: shapes do not fit.
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
     z = np.asarray(logits, dtype=np.float64)
     y = class_indices(y_true, z)
@@ -41,13 +42,19 @@ def fit_temperature(logits: npt.ArrayLike, y_true: npt.ArrayLike) -> float:
         raise InputError("The logits hold numbers that are not finite.")
 
     def loss(log_temperature: float) -> float:
-        scaled = z / math.exp(log_temperature)
-        top = scaled.max(axis=1)
-        return float(np.mean(top + np.log(np.exp(scaled - top[:, None]).sum(axis=1)) - scaled[np.arange(len(y)), y]))
+        return -float(np.mean(log_softmax(z / math.exp(log_temperature), axis=1)[np.arange(len(y)), y]))
 
     # In log(T) the loss has one minimum (it is convex in 1/T), so a bounded search cannot miss it.
     bounds = (math.log(0.02), math.log(50.0))
     return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
+
+
+def softmax(logits: npt.ArrayLike) -> Floats:
+    """Return probabilities [n, n_classes] of logits; no logit is too large for it."""
+    raised = np.asarray(logits, dtype=np.float64)  # scipy.special would take longer to load than to predict
+    raised = np.exp(raised - raised.max(axis=1, keepdims=True))
+    probs: Floats = raised / raised.sum(axis=1, keepdims=True)
+    return probs
 
 
 def conformal_threshold(probs: npt.ArrayLike, y_true: npt.ArrayLike, coverage: float = 0.9) -> float:
@@ -90,11 +97,6 @@ def reliability(y: Ints, p: Floats) -> tuple[tuple[int, float, float], ...]:
         n = int(np.count_nonzero(inside))
         found.append((n, float(sure[inside].mean()), float(right[inside].mean())) if n else (0, math.nan, math.nan))
     return tuple(found)
-
-
-def ece(y: Ints, p: Floats) -> float:
-    """Return the expected calibration error: the bins' gaps between confidence and accuracy, weighted by samples."""
-    return sum(n * abs(sure - right) for n, sure, right in reliability(y, p) if n) / len(y)
 
 
 def class_indices(y_true: npt.ArrayLike, table: Floats) -> Ints:

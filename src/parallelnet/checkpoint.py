@@ -11,9 +11,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
@@ -135,12 +136,6 @@ class Checkpoint:
         return total.hexdigest()
 
 
-def file_names() -> tuple[str, ...]:
-    """Return the names of all files that a checkpoint may consist of."""
-    graphs = dict.fromkeys((*SEPARABLE_GRAPHS, *JOINT_GRAPHS))
-    return MODEL_JSON, WEIGHTS, CARD, *graphs, *map(int8_name, graphs)
-
-
 def int8_name(graph: str) -> str:
     """Return the file name of a graph's quantised form."""
     return graph.replace(".onnx", ".int8.onnx")
@@ -194,7 +189,9 @@ def _from_hub(repo_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repo_id, allow_patterns=list(file_names())))
+        graphs = [*SEPARABLE_GRAPHS, *JOINT_GRAPHS]
+        ours = [MODEL_JSON, WEIGHTS, CARD, *graphs, *map(int8_name, graphs)]
+        return Path(snapshot_download(repo_id, allow_patterns=ours))
     except (OSError, ValueError) as error:  # the hub's own errors derive from these
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"Checkpoint hf:{repo_id} could not be fetched: {reason}") from error
@@ -210,27 +207,34 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     folder = Path(path)
     source = folder / MODEL_JSON
     record = _record(source)
-    if "format_version" not in record or "variant" not in record:
+    version = record.get("format_version")
+    if version is None or "variant" not in record:
         raise CheckpointError(f"{source} was not written by parallelnet: it names no format_version and variant.")
-    version = record["format_version"]
-    if type(version) is not int or version < 1:
-        raise _damaged(source, "format_version", version, f"1 to {FORMAT_VERSION}")
-    if version > FORMAT_VERSION:
+    if type(version) is int and version > FORMAT_VERSION:
         raise CheckpointError(
             f"{folder} has format {_shown(version)}; this program reads up to {FORMAT_VERSION}. "
             "Mend: pip install --upgrade parallelnet"
         )
-    known = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(ModelFacts)}
-    for name in record.keys() - known.keys():
+    known = [field.name for field in fields(ModelFacts)]
+    for name in record.keys() - known:
         raise CheckpointError(f"{source} is damaged: {_shown(name)} is none of {', '.join(known)}.")
-    for name in [name for name, needed in known.items() if needed and name not in record]:
-        raise CheckpointError(f"{source} is damaged: it lacks {name}.")
-    for name in ("classes", "modalities"):
-        if name in record:
-            record[name] = _names(source, name, record[name])
-    record["signals"] = _signals(source, record.get("signals"))
-    facts = ModelFacts(**record)
-    _check(facts, source)
+    for name in ("name", "network", "signals"):
+        if name not in record:
+            raise CheckpointError(f"{source} is damaged: it lacks {name}.")
+    for name, allowed, is_allowed in _FACTS:
+        if name in record and not is_allowed(record[name]):
+            raise _damaged(source, name, record[name], allowed)
+    for name, default in _SIGNALS.items():
+        value = record["signals"][name]
+        if type(value) is not type(default) and not (name == "clip_s" and type(value) is int):
+            raise _damaged(source, f"{name} of signals", value, f"as {default!r} is")
+    try:
+        signals = SignalOptions(**record["signals"])
+    except OptionError as error:
+        raise CheckpointError(f"{source} is damaged: {brief(str(error))}") from None
+    lists: dict[str, Any] = {name: tuple(record[name]) for name in ("classes", "modalities") if name in record}
+    facts = ModelFacts(**record | lists | {"signals": signals})
+    _check_calibration(facts, source)
     return Checkpoint(folder, facts)
 
 
@@ -269,45 +273,31 @@ def _no_number(literal: str) -> NoReturn:
     raise ValueError(f"{literal} is no JSON")
 
 
-def _signals(source: Path, record: Any) -> SignalOptions:
-    defaults = asdict(SignalOptions())
-    if not isinstance(record, dict) or record.keys() != defaults.keys():
-        raise _damaged(source, "signals", record, f"an object of {', '.join(defaults)}")
-    for name, default in defaults.items():
-        value = record[name]
-        if type(value) is not type(default) and not (name == "clip_s" and type(value) is int):
-            raise _damaged(source, f"{name} of signals", value, f"as {default!r} is")
-    try:
-        return SignalOptions(**record)
-    except OptionError as error:
-        raise CheckpointError(f"{source} is damaged: {brief(str(error))}") from None
-
-
-def _names(source: Path, name: str, values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(map(_is_name, values)):
-        raise _damaged(source, name, values, f"a list of names, each of 1 to {MAX_NAME} printable characters")
-    return tuple(values)
-
-
 def _is_name(value: Any) -> bool:
     """Return whether a text may be shown as a name: no escape sequences for the terminal, no ends that nobody sees."""
     return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable() and value == value.strip()
 
 
-def _check(facts: ModelFacts, source: Path) -> None:
-    for name in ("name", "variant"):
-        value = getattr(facts, name)
-        if not _is_name(value) or value in (".", "..") or set(value) & set("/\\"):
-            raise _damaged(source, name, value, f"a name of 1 to {MAX_NAME} printable characters, no path")
-    if type(facts.separable) is not bool:
-        raise _damaged(source, "separable", facts.separable, "true, false")
-    for name in ("network", "temperatures", "conformal", "metrics", "data", "training", "versions"):
-        if not isinstance(getattr(facts, name), dict):
-            raise _damaged(source, name, getattr(facts, name), "an object")
-    if not 2 <= len(facts.classes) <= MAX_CLASSES or len(set(facts.classes)) != len(facts.classes):
-        raise _damaged(source, "classes", list(facts.classes), f"at least two, at most {MAX_CLASSES}, all different")
-    if facts.modalities not in (("speech", "image"), ("speech",), ("image",)):
-        raise _damaged(source, "modalities", list(facts.modalities), "speech and image, or one of them")
+# What each fact may be: its name, that in words, and whether a value is so. The first that does not hold is told.
+_OBJECTS = ("network", "temperatures", "conformal", "metrics", "data", "training", "versions")
+_SIGNALS = asdict(SignalOptions())
+_PATH = re.compile(r"[/\\]|^\.\.?$")
+_A_NAME = f"1 to {MAX_NAME} printable characters"
+_FACTS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("format_version", f"1 to {FORMAT_VERSION}", lambda v: type(v) is int and v >= 1),
+    ("name", f"a name of {_A_NAME}, no path", lambda v: _is_name(v) and not _PATH.search(v)),
+    ("variant", f"a name of {_A_NAME}, no path", lambda v: _is_name(v) and not _PATH.search(v)),
+    ("separable", "true, false", lambda v: type(v) is bool),
+    *((name, "an object", lambda v: isinstance(v, dict)) for name in _OBJECTS),
+    ("classes", f"a list of names, each of {_A_NAME}", lambda v: type(v) is list and all(map(_is_name, v))),
+    ("classes", f"at least two, at most {MAX_CLASSES}, all different",
+     lambda v: 2 <= len(set(v)) == len(v) <= MAX_CLASSES),
+    ("modalities", "speech and image, or one of them", lambda v: v in (["speech", "image"], ["speech"], ["image"])),
+    ("signals", f"an object of {', '.join(_SIGNALS)}", lambda v: type(v) is dict and v.keys() == _SIGNALS.keys()),
+)  # fmt: skip
+
+
+def _check_calibration(facts: ModelFacts, source: Path) -> None:
     settings = ("both", "speech", "image") if len(facts.modalities) == 2 else facts.modalities
     for setting in dict.fromkeys((*settings, *facts.temperatures, *facts.conformal)):
         temperature, threshold = facts.temperatures.get(setting), facts.conformal.get(setting)

@@ -11,7 +11,7 @@ import os
 import reprlib
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -110,52 +110,39 @@ def opened(source: object, kind: str, formats: str) -> Iterator[tuple[BinaryIO, 
     Raises:
         InputError: missing, a folder, unreadable, empty (0 bytes), or none of the above types.
     """
-    if isinstance(source, str | os.PathLike):
-        if not os.fspath(source):
-            raise InputError(f"{kind} has an empty path. Mend: name the file.")
-        name = f"{kind} {os.fspath(source)!r}"
-        with _opened_path(Path(source), name, formats) as file:
-            yield file, name
-        return
-    if isinstance(source, bytes | bytearray | memoryview):
-        name = f"{kind} (bytes)"
-        stream: BinaryIO = io.BytesIO(source)
-    elif hasattr(source, "read") and not isinstance(source, io.TextIOBase):
-        name = f"{kind} {getattr(source, 'name', '(stream)')!r}"
-        seekable = hasattr(source, "seekable") and source.seekable()
-        stream = cast(BinaryIO, source) if seekable else io.BytesIO(source.read())
-    else:
-        raise InputError(
-            f"{kind} is of type {type(source).__name__}; allowed: a path, bytes, a binary stream (open(..., 'rb')) "
-            "or an array."
-        )
-    _refuse_empty(stream, name)
-    yield stream, name
+    with ExitStack() as stack:
+        stream: BinaryIO
+        if isinstance(source, str | os.PathLike):
+            if not os.fspath(source):
+                raise InputError(f"{kind} has an empty path. Mend: name the file.")
+            name = f"{kind} {os.fspath(source)!r}"
+            stream = stack.enter_context(_opened_path(Path(source), name, formats))
+        elif isinstance(source, bytes | bytearray | memoryview):
+            name, stream = f"{kind} (bytes)", io.BytesIO(source)
+        elif hasattr(source, "read") and not isinstance(source, io.TextIOBase):
+            name = f"{kind} {getattr(source, 'name', '(stream)')!r}"
+            seekable = hasattr(source, "seekable") and source.seekable()
+            stream = cast(BinaryIO, source) if seekable else io.BytesIO(source.read())
+        else:
+            raise InputError(
+                f"{kind} is of type {type(source).__name__}; allowed: a path, bytes, a binary stream (open(..., 'rb')) "
+                "or an array."
+            )
+        if stream.seek(0, os.SEEK_END) == 0:
+            raise InputError(f"{name} is empty (0 bytes). Mend: copy it again, or make it again.")
+        stream.seek(0)
+        yield stream, name
 
 
 def _opened_path(path: Path, name: str, formats: str) -> BinaryIO:
     try:
         mode = path.stat().st_mode
         # Checked first: opening a named pipe would wait for ever, and a device never ends.
-        if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise InputError(f"{name} is {what}; allowed: a file ({formats}).")
-        file = path.open("rb")
-    except InputError:
-        raise
+        if stat.S_ISREG(mode):
+            return path.open("rb")
     except FileNotFoundError:
         raise InputError(f"{name} does not exist. Mend: check the path.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         raise InputError(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
-    try:
-        _refuse_empty(file, name)
-    except InputError:
-        file.close()
-        raise
-    return file
-
-
-def _refuse_empty(stream: BinaryIO, name: str) -> None:
-    if stream.seek(0, os.SEEK_END) == 0:
-        raise InputError(f"{name} is empty (0 bytes). Mend: copy it again, or make it again.")
-    stream.seek(0)
+    what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+    raise InputError(f"{name} is {what}; allowed: a file ({formats}).")

@@ -1,7 +1,6 @@
 """Measured figures from arrays: metrics with intervals, folds, paired tests.
 
-Figures of the sample are scikit-learn's, imported where they are used; `bootstrap` has the same in a form that a
-thousand rounds can afford, and `calibration` the calibration error, which scikit-learn lacks.
+Definitions are scikit-learn's (the tests compare), in the form of `bootstrap`, which a thousand rounds can afford.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 from . import bootstrap
 from .calibration import N_BINS as N_BINS
-from .calibration import Floats, Ints, class_indices, ece, reliability
+from .calibration import class_indices, reliability
 from .calibration import conformal_threshold as conformal_threshold
 from .calibration import fit_temperature as fit_temperature
 from .errors import InputError
@@ -94,11 +93,6 @@ class Metrics(_Record):
     resample: str
     n_groups: int
 
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Classes that the truth lacks: `uar` does not count them."""
-        return tuple(name for name, n in self.per_class_n.items() if n == 0)
-
     def table(self) -> str:
         """Return the metrics as lines of text for a terminal."""
         names = {"accuracy": "accuracy (WA)", "uar": "UAR (UA)"}
@@ -108,19 +102,16 @@ class Metrics(_Record):
             for name, value in self.per_class_recall.items()
         ]
         width = max(len(title) for title, *_ in rows)
-        lines = [f"{self.n} samples; 95 % bootstrap intervals over {self._drawn}"]
+        drawn = {"group": f"{self.n_groups} groups", "file": f"{self.n_groups} files, with all samples that share one"}
+        lines = [f"{self.n} samples; 95 % bootstrap intervals over {drawn.get(self.resample, 'samples')}"]
         for title, value, key, note in rows:
             low, high = self.ci95[key]
             interval = f"[{_figure(low)}, {_figure(high)}]"
             lines.append(f"{title:<{width}}  {_figure(value)}  {interval}  {note}".rstrip())
-        if self.missing:
-            lines.append(f"No sample is {' or '.join(self.missing)}: UAR is over the other classes.")
+        missing = [name for name, n in self.per_class_n.items() if n == 0]
+        if missing:
+            lines.append(f"No sample is {' or '.join(missing)}: UAR is over the other classes.")
         return "\n".join([*lines, "", *self._matrix_lines()])
-
-    @property
-    def _drawn(self) -> str:
-        names = {"group": f"{self.n_groups} groups", "file": f"{self.n_groups} files, with all samples that share one"}
-        return names.get(self.resample, "samples")
 
     def _matrix_lines(self) -> Iterator[str]:
         cells = [*self.classes, *(str(count) for row in self.confusion_matrix for count in row), "true \\ said"]
@@ -155,7 +146,14 @@ def evaluate(
     Raises:
         InputError: shapes do not fit, or values are no classes or no probabilities.
     """
-    y, p = _checked(y_true, probs, len(classes))
+    p = np.asarray(probs, dtype=np.float64)
+    y = class_indices(y_true, p)
+    if p.shape[1] != (n := len(classes)) or n < 2:
+        raise InputError(f"The probabilities have {p.shape[1]} columns for {n} classes; two or more, as many.")
+    # 1e-3: float32 softmax and averages of it are off by 1e-6 at most; logits given by mistake are off by far more.
+    if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
+        raise InputError("The probabilities are not: every row must be finite, not below 0, and sum to 1.")
+    p = p / p.sum(axis=1, keepdims=True)  # without what float32 left
     if n_bootstrap < 1:
         raise InputError(f"n_bootstrap is {n_bootstrap}; at least 1. See --n-bootstrap.")
     rows = bootstrap.rows(y, p, MIN_PROB)
@@ -164,50 +162,22 @@ def evaluate(
     ci95 = {name: bootstrap.interval(np.concatenate([s[name] for s, _ in rounds])) for name in SCALARS}
     recalls = np.concatenate([r for _, r in rounds])
     ci95 |= {f"recall_{name}": bootstrap.interval(recalls[:, k]) for k, name in enumerate(classes)}
-    scalars, recall, matrix = _figures(y, p)
+    scalars, recall = bootstrap.figures(rows.sum(axis=0, keepdims=True), len(classes))
+    matrix = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(matrix, (y, p.argmax(axis=1)), 1)
     return Metrics(
         classes=tuple(classes),
         n=len(y),
-        **scalars,
-        per_class_recall=dict(zip(classes, recall, strict=True)),
-        per_class_n={name: int(np.count_nonzero(y == k)) for k, name in enumerate(classes)},
-        confusion_matrix=matrix,
+        **{name: _number(value[0]) for name, value in scalars.items()},
+        per_class_recall={name: _number(value) for name, value in zip(classes, recall[0], strict=True)},
+        per_class_n={name: int(n) for name, n in zip(classes, matrix.sum(axis=1), strict=True)},
+        confusion_matrix=tuple(map(tuple, matrix.tolist())),
         reliability=reliability(y, p),
         ci95=ci95,
         n_bootstrap=n_bootstrap,
         seed=seed,
         resample="sample" if groups is None else drawn,
         n_groups=len(units),
-    )
-
-
-def _figures(y: Ints, p: Floats) -> tuple[dict[str, float], tuple[float, ...], tuple[tuple[int, ...], ...]]:
-    """Return the scalars, each class's recall and the confusion matrix of the sample, as scikit-learn computes them.
-
-    Where a class is missing, scikit-learn would warn and answer 0, or leave the class out of the matrix; so each
-    figure is asked of the classes for which it is defined, and NaN stands where there are none.
-    """
-    from sklearn import metrics
-
-    said = p.argmax(axis=1)
-    every = np.arange(p.shape[1])
-    present = np.union1d(y, said)
-    recall = metrics.recall_score(y, said, labels=every, average=None, zero_division=np.nan)
-    scalars = {
-        "accuracy": metrics.accuracy_score(y, said),
-        "macro_f1": metrics.f1_score(y, said, labels=present, average="macro"),
-        # Where truth and predictions are all one class, agreement by chance is certain.
-        "cohen_kappa": metrics.cohen_kappa_score(y, said) if len(present) > 1 else math.nan,
-        "uar": metrics.recall_score(y, said, labels=np.unique(y), average="macro"),
-        "ece": ece(y, p),
-        "nll": metrics.log_loss(y, np.maximum(p, MIN_PROB), labels=every),
-        "brier": metrics.brier_score_loss(y, p, labels=every, scale_by_half=False),
-    }
-    matrix = metrics.confusion_matrix(y, said, labels=every)
-    return (
-        {name: _number(scalars[name]) for name in SCALARS},
-        tuple(_number(value) for value in recall),
-        tuple(tuple(int(count) for count in row) for row in matrix),
     )
 
 
@@ -228,12 +198,6 @@ class FoldSummary(_Record):
     std: Mapping[str, float]
     classes: tuple[str, ...]
     confusion_matrix: tuple[tuple[int, ...], ...]
-
-    def table(self) -> str:
-        """Return mean and standard deviation as lines of text for a terminal."""
-        width = max(len(name) for name in self.mean)
-        lines = [f"{name:<{width}}  {_figure(self.mean[name])} ± {_figure(self.std[name])}" for name in self.mean]
-        return "\n".join([f"mean ± standard deviation over {self.n_folds} folds", *lines])
 
 
 def summarise_folds(folds: Sequence[Metrics]) -> FoldSummary:
@@ -256,20 +220,8 @@ def summarise_folds(folds: Sequence[Metrics]) -> FoldSummary:
         mean={name: float(column.mean()) if len(column) else math.nan for name, column in defined.items()},
         std={name: float(column.std(ddof=1)) if len(column) > 1 else math.nan for name, column in defined.items()},
         classes=classes,
-        confusion_matrix=tuple(tuple(int(count) for count in row) for row in matrix),
+        confusion_matrix=tuple(map(tuple, matrix.tolist())),
     )
-
-
-def _checked(y_true: npt.ArrayLike, probs: npt.ArrayLike, n_classes: int) -> tuple[Ints, Floats]:
-    p = np.asarray(probs, dtype=np.float64)
-    y = class_indices(y_true, p)
-    if p.shape[1] != n_classes or n_classes < 2:
-        raise InputError(f"The probabilities have {p.shape[1]} columns for {n_classes} classes; two or more, as many.")
-    # 1e-3: float32 softmax and averages of it are off by 1e-6 at most; logits given by mistake are off by far more.
-    if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
-        raise InputError("The probabilities are not: every row must be finite, not below 0, and sum to 1.")
-    # What float32 left is taken out: scikit-learn warns of sums that are off by more than 1.5e-8.
-    return y, p / p.sum(axis=1, keepdims=True)
 
 
 def _number(value: float | np.floating[Any]) -> float:

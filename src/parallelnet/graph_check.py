@@ -64,11 +64,7 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "input": dict.fromkeys((2, 3, 4), "") | {1: "=input"},
     "output": dict.fromkeys((2, 3, 4), "") | {1: "=output"},
 }
-_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
-
-
-class _DamagedError(Exception):
-    """These bytes are no message that protobuf would read."""
+_SIZES = {1: 8, 5: 4}  # bytes by wire type; 0 is a number of its own length, 2 tells its bytes
 
 
 class _ForbiddenError(Exception):
@@ -87,10 +83,10 @@ def check(path: Path) -> Ports:
     try:
         with path.open("rb") as file:
             if not 0 < os.fstat(file.fileno()).st_size <= MAX_BYTES:
-                raise _DamagedError("it is empty, or has more than 2 GiB")
+                raise ValueError("it is empty, or has more than 2 GiB")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Walk(data).ports()
-    except (_DamagedError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise CheckpointError(
             f"{path} cannot be loaded ({brief(str(error))}). It may have been cut off; copy it again."
         ) from None
@@ -126,10 +122,14 @@ class _Walk:
                 raise _ForbiddenError(rule[1:])
             if rule[0] != "=":
                 if size < 0:
-                    raise _DamagedError(f"field {number} of a {kind} is a number")
+                    raise ValueError(f"field {number} of a {kind} is a number")
                 self._message(rule, value, value + size)
             elif rule == "=size":
-                sizes += [value] if size < 0 else self._packed(value, value + size)
+                packed, stop = value, value + size
+                while packed < stop and len(sizes) <= MAX_DIMENSIONS:
+                    found, packed = self._varint(packed, stop)
+                    sizes.append(found)
+                sizes += [value] if size < 0 else []
                 if len(sizes) > MAX_DIMENSIONS:
                     raise _ForbiddenError(f"a tensor of more than {MAX_DIMENSIONS} dimensions")
             elif rule == "=place":
@@ -147,8 +147,7 @@ class _Walk:
             raise _ForbiddenError(f"the operator {brief(name)!r}")
         if what == "domain" and name not in ("", "ai.onnx"):
             raise _ForbiddenError(f"an operator of the domain {brief(name)!r}")
-        if what in self._names:
-            self._names[what].append(name)
+        self._names.get(what, []).append(name)
 
     def _fields(self, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Yield each field's number, its value or where it begins, and its size in bytes (-1 for a value)."""
@@ -158,27 +157,19 @@ class _Walk:
                 raise _ForbiddenError(f"more than {MAX_FIELDS:,} parts")
             tag, at = self._varint(at, end)
             number, wire = tag >> 3, tag & 7
-            if wire == _VARINT:
+            if wire == 0:
                 value, at = self._varint(at, end)
                 yield number, value, -1
                 continue
-            if wire == _BYTES:
+            size = _SIZES.get(wire, -1)
+            if wire == 2:
                 size, at = self._varint(at, end)
-            elif wire in (_FOUR_BYTES, _EIGHT_BYTES):
-                size = 4 if wire == _FOUR_BYTES else 8
-            else:
-                raise _DamagedError("it is no ONNX file")
+            if size < 0:
+                raise ValueError("it is no ONNX file")
             if size > end - at:
-                raise _DamagedError("it ends too early")
+                raise ValueError("it ends too early")
             yield number, at, size
             at += size
-
-    def _packed(self, at: int, end: int) -> list[int]:
-        values: list[int] = []
-        while at < end and len(values) <= MAX_DIMENSIONS:
-            value, at = self._varint(at, end)
-            values.append(value)
-        return values
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         value = shift = 0
@@ -188,4 +179,4 @@ class _Walk:
             at, shift = at + 1, shift + 7
             if byte < 128:
                 return value, at
-        raise _DamagedError("it ends too early")
+        raise ValueError("it ends too early")

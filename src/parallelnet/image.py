@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from . import image_files, image_samples
+from . import image_files
 from .errors import InputError, opened
+from .image_files import Pixels as Pixels
 from .image_files import TooLargeError as TooLargeError
-from .image_samples import Pixels as Pixels
 from .options import LimitOptions, SignalOptions
 from .types import FaceCrop
 
@@ -91,7 +91,7 @@ def read(source: Source, *, limits: LimitOptions = _DEFAULT_LIMITS) -> Pixels:
         rgb = _from_pillow(picture, name)
         if picture.format == "PNG" and not rgb[-2:].any():
             with image_files.damaged(name):
-                image_files.refuse_short_png(stream, name)
+                image_files.refuse_short_png(picture, stream, name)
         return rgb
 
 
@@ -99,10 +99,10 @@ def _from_pillow(picture: Image.Image, name: str) -> Pixels:
     with image_files.damaged(name):
         turn = image_files.load(picture)
         width, height = picture.size
-        if image_samples.is_numeric(picture):
-            samples, white = image_samples.numbers(picture, name)
+        if picture.mode.startswith("I") or picture.mode == "F":
+            samples, white = image_files.numbers(picture, name)
             return _from_samples(samples, name, turn, white)
-        to_rgb = image_samples.to_rgb(picture, name)
+        to_rgb = image_files.to_rgb(picture, name)
         return _in_strips(width, height, turn, lambda top, bottom: to_rgb(picture.crop((0, top, width, bottom))))
 
 
@@ -116,11 +116,11 @@ def _from_array(array: npt.NDArray[Any], limits: LimitOptions) -> Pixels:
 
 
 def _from_samples(samples: npt.NDArray[Any], name: str, turn: int, white: int | None) -> Pixels:
-    to_eight_bits = image_samples.to_eight_bits(samples, name, white=white)
+    to_eight_bits = image_files.to_eight_bits(samples, name, white=white)
 
     def strip(top: int, bottom: int) -> Pixels:
         picture = Image.fromarray(to_eight_bits(samples[top:bottom]))
-        return image_samples.to_rgb(picture, name)(picture)
+        return image_files.to_rgb(picture, name)(picture)
 
     return _in_strips(samples.shape[1], samples.shape[0], turn, strip)
 

@@ -1,24 +1,30 @@
-"""Picture files from anywhere: what they claim is weighed before a decoder is let near their pixels.
+"""Picture files from anywhere: what they claim, and what their numbers mean, to 8-bit RGB as people see it.
 
 A file of 69 bytes may claim 60 million pixels, and a decoder believes it: half a gigabyte and seconds, for one row of a
 stranger's table. So sizes come from the header, must fit `LimitOptions`, and must fit the bytes that stand for them.
+
+Where white is known, samples are scaled to it. Where it is not, the picture is refused: 0 to 255 in 16 bits is a
+picture to one and nearly black to another, and a wrong guess would be judged without a word.
 """
 
 from __future__ import annotations
 
+import io
 import os
-import struct
 import threading
 import warnings
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from .errors import InputError, MissingExtraError
 from .options import LimitOptions
+
+Pixels = npt.NDArray[np.uint8]
 
 FORMATS = 'jpeg, png, webp, gif, bmp, tiff, ppm, avif; heic with pip install "parallelnet[video]"'
 
@@ -44,8 +50,6 @@ _STARTS = {
 }
 _EXIF_ORIENTATION = 0x0112
 _TILE = (322, 323)  # TIFF: TileWidth, TileLength
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _PILLOW = threading.Lock()
 
 
@@ -95,14 +99,21 @@ def open_picture(stream: BinaryIO, name: str, limits: LimitOptions) -> Image.Ima
         refuse_size(name, *claimed, limits)
     formats: tuple[str, ...] = _PILLOW_FORMATS
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
-        _register_heic(name)
+        try:
+            import pillow_heif
+        except ImportError:
+            raise MissingExtraError(f"{name} is HEIC: reading it", "video") from None
+        pillow_heif.register_heif_opener()
         formats = ("HEIF",)
     picture = _opened(stream, name, head, formats)
     _refuse_claim(name, *picture.size, n_bytes)
-    _halve(picture, limits)
+    # Blocks of a JPEG are decoded to 4 x 4 instead of 8 x 8 pixels: a photo of 108 megapixels costs as much as one of
+    # 27. Progressive ones are not halved: their coefficients are all held, 3 to 6 bytes a pixel.
+    width, height = picture.size
+    large = limits.max_pixels < width * height <= 4 * limits.max_pixels
+    if large and min(width, height) > 1 and picture.format in ("JPEG", "MPO") and "progressive" not in picture.info:
+        picture.draft(None, (width // 2, height // 2))
     refuse_size(name, *picture.size, limits)
-    if picture.format == "PNG":
-        _refuse_impossible_png(name, head, n_bytes)
     if picture.format == "TIFF":
         width, height = (getattr(picture, "tag_v2", {}).get(tag, 1) for tag in _TILE)
         if isinstance(width, int) and isinstance(height, int):  # a buffer for each, whatever the picture's own size
@@ -116,41 +127,31 @@ def load(picture: Image.Image) -> int:
     Raises:
         Exception: whatever the plug-in raises; see `damaged`.
     """
-    turn = 1
-    with _quiet_pillow(), suppress(Exception):  # broken EXIF is no reason to refuse good pixels
-        turn = picture.getexif().get(_EXIF_ORIENTATION, 1)
     # TIFF reads further directories while it decodes, and warns of them; the others decode side by side.
     with _quiet_pillow() if picture.format == "TIFF" else nullcontext():
         picture.load()
-    if picture.format == "TIFF":  # Pillow has turned it
-        return 1
-    return turn if turn in range(1, 9) else 1
+    turn = 1
+    # Not before: a png is decoded to find its EXIF, and what is wrong with it would not be seen.
+    with _quiet_pillow(), suppress(Exception):  # broken EXIF is no reason to refuse good pixels
+        turn = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    return turn if turn in range(1, 9) and picture.format != "TIFF" else 1  # Pillow has turned a TIFF
 
 
-def refuse_short_png(stream: BinaryIO, name: str) -> None:
-    """Refuse a png whose data end before its last row: Pillow leaves the rest black without a word.
+def refuse_short_png(picture: Image.Image, stream: BinaryIO, name: str) -> None:
+    """Refuse a decoded png whose data end before its last row: Pillow leaves the rest as it was, black, without a word.
 
-    Costs as much as inflating it: to be called where the last rows came out black.
+    Costs as much as decoding it: to be called where the last rows came out black.
 
     Raises:
         InputError: rows are missing.
     """
     stream.seek(0)
-    head = stream.read(33)
-    needed, inflater, n = _png_bytes(head), zlib.decompressobj(), 0
-    while len(chunk := stream.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", chunk)
-        if kind != b"IDAT":
-            stream.seek(length + 4, os.SEEK_CUR)
-            continue
-        data = stream.read(length)
-        while data:
-            n += len(inflater.decompress(data, 1 << 20))
-            data = inflater.unconsumed_tail
-        stream.seek(4, os.SEEK_CUR)
-    n += len(inflater.flush())
-    if n < needed:
-        raise InputError(f"{name} is cut off: its pixels need {needed:,} bytes, {n:,} arrived. Mend: copy it again.")
+    again = _opened(stream, name, b"", ("PNG",))
+    again.im = Image.new(again.mode, again.size, (1,) * len(again.getbands()) if len(again.getbands()) > 1 else 1).im
+    again.load()
+    bottom = (0, max(0, picture.height - 2), *picture.size)
+    if again.crop(bottom).tobytes() != picture.crop(bottom).tobytes():
+        raise InputError(f"{name} is cut off: its last rows are missing. Mend: copy it again.")
 
 
 def refuse_size(name: str, width: int, height: int, limits: LimitOptions) -> None:
@@ -178,14 +179,6 @@ def _refuse_claim(name: str, width: int, height: int, n_bytes: int) -> None:
         )
 
 
-def _register_heic(name: str) -> None:
-    try:
-        import pillow_heif
-    except ImportError:
-        raise MissingExtraError(f"{name} is HEIC: reading it", "video") from None
-    pillow_heif.register_heif_opener()
-
-
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
     """Keep Pillow's warnings (of odd EXIF, for instance) and its own limit of pixels out, both one for the process.
@@ -202,66 +195,167 @@ def _quiet_pillow() -> Iterator[None]:
 
 
 def _opened(stream: BinaryIO, name: str, head: bytes, formats: tuple[str, ...]) -> Image.Image:
-    try:
-        with _quiet_pillow():
+    with damaged(name), _quiet_pillow():
+        try:
             return Image.open(stream, formats=formats)
-    except UnidentifiedImageError:
-        for start, (kind, read) in _STARTS.items():
-            if head.startswith(start):  # "no picture" would be untrue
-                raise InputError(
-                    f"{name} begins as {kind} but is damaged, or of a kind that is not read. Allowed: {read}. "
-                    "Mend: copy it again, or save it as png or jpeg."
-                ) from None
-        raise InputError(f"{name} is no picture that can be read. Allowed: {FORMATS}.") from None
-    except MemoryError:
-        raise TooLargeError(f"{name} needs more memory than there is. Mend: scale it down.") from None
-    except Exception as error:  # plug-ins raise anything, SyntaxError and struct.error among them, on a bad header
-        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise InputError(f"{name} is damaged ({said}). Allowed: {FORMATS}.") from None
-
-
-def _halve(picture: Image.Image, limits: LimitOptions) -> None:
-    """Have a baseline JPEG that is too large decoded at half its size, where that is small enough.
-
-    Its blocks are decoded to 4 x 4 instead of 8 x 8 pixels: a photo of 108 megapixels costs as much as one of 27.
-    Progressive ones are not halved: their coefficients are all held, 3 to 6 bytes a pixel.
-    """
-    width, height = picture.size
-    large = limits.max_pixels < width * height <= 4 * limits.max_pixels
-    if large and min(width, height) > 1 and picture.format in ("JPEG", "MPO") and "progressive" not in picture.info:
-        picture.draft(None, (width // 2, height // 2))
+        except UnidentifiedImageError:
+            for start, (kind, read) in _STARTS.items():
+                if head.startswith(start):  # "no picture" would be untrue
+                    raise InputError(
+                        f"{name} begins as {kind} but is damaged, or of a kind that is not read. Allowed: {read}. "
+                        "Mend: copy it again, or save it as png or jpeg."
+                    ) from None
+            raise InputError(f"{name} is no picture that can be read. Allowed: {FORMATS}.") from None
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
     """Return width and height that the header of a webp names; None for other files and broken headers."""
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
         return None
-    kind = head[12:16]
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
-    if kind == b"VP8 ":
-        width, height = struct.unpack("<HH", head[26:30])
-        return width & 0x3FFF, height & 0x3FFF
-    if kind == b"VP8L":
-        bits = int.from_bytes(head[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return None
+    # Where the width begins; its bits and those before the height; what is added to both.
+    at, n_bits, step, more = {b"VP8X": (24, 24, 24, 1), b"VP8 ": (26, 14, 16, 0), b"VP8L": (21, 14, 14, 1)}.get(
+        head[12:16], (0, 0, 0, 0)
+    )
+    number, mask = int.from_bytes(head[at : at + 6], "little"), (1 << n_bits) - 1
+    return ((number & mask) + more, (number >> step & mask) + more) if at else None
 
 
-def _png_bytes(head: bytes) -> int:
-    """Return how many bytes the pixels of a png are before they are deflated, filter bytes included."""
-    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", head[16:29])
-    bits = depth * _PNG_CHANNELS.get(colour, 1)
-    sides = [(width, height)]
-    if interlaced:
-        sides = [((width - x + dx - 1) // dx, (height - y + dy - 1) // dy) for x, y, dx, dy in _ADAM7]
-    return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sides if columns > 0 and rows > 0)
+# --- what the numbers mean -------------------------------------------------------------------------------------------
+
+WHITE_8, WHITE_16 = 255, 65_535
+_SURELY_16 = 4096  # of a type that has 16 bits: below, the picture is nearly black, or of 8, 10 or 12 bits
+_SURELY_WIDE = 32_768  # of wider types, which promise no white: below, it may be of 9 to 15 bits
+
+_ALLOWED = "allowed: uint8, uint16 up to 65535, other integers from 0 to 255, bool, or floats in [0, 1]"
+_PHOTOMETRIC, _BITS, _SAMPLE_FORMAT = 262, 258, 339  # tags of TIFF
+_PROFILES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_OF_PROFILE = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"}  # every other mode holds RGB
 
 
-def _refuse_impossible_png(name: str, head: bytes, n_bytes: int) -> None:
-    needed = _png_bytes(head)
-    if needed > PIXELS_A_BYTE * n_bytes:
-        raise InputError(
-            f"{name} is cut off: its pixels are {needed:,} bytes, more than {n_bytes:,} bytes can hold. "
-            "Mend: copy it again."
-        )
+def to_eight_bits(
+    samples: npt.NDArray[Any], name: str, *, white: int | None = None
+) -> Callable[[npt.NDArray[Any]], Pixels]:
+    """Return the function that makes uint8 of these samples, or of any part of them.
+
+    Args:
+        samples: of any type and byte order.
+        name: how errors call the picture.
+        white: the value of white where it is known, for integers.
+
+    Raises:
+        InputError: they have no known white, or lie outside their range.
+    """
+    kind, n_bytes = samples.dtype.kind, samples.dtype.itemsize
+    if kind == "b":
+        return lambda part: part.astype(np.uint8) * np.uint8(255)
+    if kind == "u" and n_bytes == 1:
+        return np.ascontiguousarray
+    if kind not in "iuf":
+        raise InputError(f"{name} holds {samples.dtype} samples; {_ALLOWED}.")
+    low, high = samples.min(), samples.max()
+    if kind == "f":
+        if not (low >= 0 and high <= 1):  # also refuses NaN
+            mend = "divide by 255" if low >= 0 and 1 < high <= 255 else "scale them to [0, 1]"
+            raise InputError(f"{name} holds {low} to {high}; allowed: floats in [0, 1], no NaN. Mend: {mend}.")
+        return lambda part: np.round(part.astype(np.float32) * 255).astype(np.uint8)
+    if white is None:
+        white = _white(name, samples.dtype, int(low), int(high))
+    if white == WHITE_8:
+        return lambda part: part.astype(np.uint8)
+    known = white
+    return lambda part: ((part.astype(np.uint32) * 510 + known) // (2 * known)).astype(np.uint8)
+
+
+def _white(name: str, dtype: np.dtype[Any], low: int, high: int) -> int:
+    """Return the value of white that the type or the values leave no doubt of."""
+    told = f"{name} holds {dtype} samples from {low} to {high}"
+    if low < 0 or high > WHITE_16:
+        raise InputError(f"{told}; {_ALLOWED}. Mend: divide by the value of white, to floats in [0, 1].")
+    sixteen = dtype.kind == "u" and dtype.itemsize == 2
+    if high == 0 or high >= (_SURELY_16 if sixteen else _SURELY_WIDE):
+        return WHITE_16
+    if not sixteen and 1 < high <= WHITE_8:  # nobody keeps a nearly black picture of 16 bits in 32
+        return WHITE_8
+    raise InputError(
+        f"{told}, so white may be 1, 255, 4095 or 65535; it is not known. Mend: .astype(np.uint8) where white is 255, "
+        "else divide by white, to floats in [0, 1]."
+    )
+
+
+def numbers(picture: Image.Image, name: str) -> tuple[npt.NDArray[Any], int | None]:
+    """Return the numbers `[h, w]` of a picture of mode I, I;16 or F, and the value of white where it is known.
+
+    Raises:
+        InputError: a TIFF that counts from white to black in floats.
+    """
+    samples = np.asarray(picture)
+    # Files of 16 bits, and those that Pillow widens and scales to 16 bits. A TIFF of 32 bits is kept as it is.
+    known = picture.format in ("PNG", "PPM") or (picture.format is not None and samples.dtype.itemsize == 2)
+    white = WHITE_16 if known and samples.dtype.kind in "iu" else None
+    tags = getattr(picture, "tag_v2", {})
+    if np.array_equal(np.atleast_1d(tags.get(_BITS, 0)), [12]):  # Pillow unpacks them as they are
+        white = 4095
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow turns 8 bits round, but nothing wider
+        if white is None:
+            raise InputError(f"{name} counts {samples.dtype} from white (0) to black. Mend: save it as 8 or 16 bits.")
+        samples = np.subtract(white, samples, dtype=np.uint16)
+    clear = picture.info.get("transparency")
+    if isinstance(clear, int) and white is not None:
+        samples = np.where(samples == clear, np.asarray(white, samples.dtype), samples)
+    return samples, white
+
+
+def to_rgb(picture: Image.Image, name: str) -> Callable[[Image.Image], Pixels]:
+    """Return the function that makes RGB, uint8 `[h, w, 3]`, of this picture or of a strip of it.
+
+    Transparent parts are shown over white. Colours of a profile other than sRGB become sRGB, as viewers show them; a
+    profile that is broken or of another kind of colours is left alone, as browsers do.
+
+    Raises:
+        InputError: colours that are not read, or signed samples.
+    """
+    tags = getattr(picture, "tag_v2", {})
+    if 2 in np.atleast_1d(tags.get(_SAMPLE_FORMAT, 1)):
+        raise InputError(f"{name} holds signed samples. Mend: save it with unsigned ones.")
+    if picture.mode == "LAB":
+        raise InputError(f"{name} has colours of mode {picture.mode}. Mend: save it as RGB.")
+    to_srgb = _to_srgb(picture)
+    if picture.has_transparency_data:
+
+        def over_white(strip: Image.Image) -> Pixels:
+            rgba = strip.convert("RGBA")
+            if to_srgb is not None:
+                managed = to_srgb(strip.convert("RGBA").convert("RGB"))
+                managed.putalpha(rgba.getchannel("A"))
+                rgba = managed
+            return np.asarray(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"))
+
+        return over_white
+    if to_srgb is not None:
+        return lambda strip: np.asarray(to_srgb(strip))
+    return lambda strip: np.asarray(strip.convert("RGB"))
+
+
+def _to_srgb(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
+    """Return what brings the colours of a picture (or its transparent twin in RGB) to sRGB; None where they are."""
+    profile = picture.info.get("icc_profile")
+    if not profile or not isinstance(profile, bytes):
+        return None
+    from PIL import ImageCms  # loads a C library: only for pictures that have a profile
+
+    wanted = _OF_PROFILE.get(picture.mode, "RGB")
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        named = ImageCms.getProfileDescription(own)
+        if _PROFILES.get(own.profile.xcolor_space) != wanted or "sRGB" in named:
+            return None
+        transform = ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), wanted, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+    def managed(strip: Image.Image) -> Image.Image:
+        shown = ImageCms.applyTransform(strip.convert(wanted), transform)
+        assert shown is not None
+        return shown
+
+    return managed

@@ -121,20 +121,15 @@ def _labelled(
     samples: Iterable[Sample], classes: Sequence[str], target_column: str
 ) -> tuple[list[Sample], list[tuple[str, str]]]:
     labelled, failures = [], []
-    named = {name.casefold(): name for name in classes}
+    named = {name.casefold(): name for name in classes} | {name: name for name in classes}
     for sample in samples:
-        target = getattr(sample, target_column)
-        if target not in classes and target.casefold() in named:  # "Happy" is the model's "happy"
-            target = named[target.casefold()]
-            sample = replace(sample, **{target_column: target})  # type: ignore[arg-type]  # label or sentiment
-        if sample.problem:
-            failures.append((sample.id, sample.problem))
-        elif target in classes:
-            labelled.append(sample)
+        said: str = getattr(sample, target_column)
+        target = named.get(said, named.get(said.casefold(), ""))  # "Happy" is the model's "happy"
+        if target and not sample.problem:
+            labelled.append(replace(sample, **{target_column: target}))  # type: ignore[arg-type]  # label or sentiment
         else:
-            failures.append(
-                (sample.id, f"{target_column} {shown(target)} is none of the model's {', '.join(classes)}.")
-            )
+            foreign = f"{target_column} {shown(said)} is none of the model's {', '.join(classes)}."
+            failures.append((sample.id, sample.problem or foreign))
     return labelled, failures
 
 

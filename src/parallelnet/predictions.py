@@ -57,7 +57,17 @@ def predict_manifest(
     target.parent.mkdir(parents=True, exist_ok=True)
     asked = batches.asked(predictor, samples, data, modalities=modalities)
     with batches.writing(target):
-        _begin(target, asked, resume=resume)
+        record = records.beside(target)
+        if not target.exists() or not target.stat().st_size:
+            record.unlink(missing_ok=True)  # of a file that is gone
+        elif not resume:
+            raise OptionError(f"{target} exists. Mend: --resume to go on with it, or another --out.")
+        elif not record.exists():
+            raise OptionError(
+                f"{target} has results, but {record.name}, which says what was asked for them, is not beside it (an "
+                "older version wrote them, or they were copied alone). Mend: bring that file along, or another --out."
+            )
+        records.begun(record, asked, place=target)
         table = batches.Table(target, columns(predictor.classes), predictor.name)
 
         def work(todo: Sequence[Sample]) -> Generator[batches.Row]:
@@ -67,36 +77,11 @@ def predict_manifest(
         return batches.run(table, samples, work, retry_failed=retry_failed, progress=progress)
 
 
-def _begin(target: Path, asked: dict[str, object], *, resume: bool) -> None:
-    record = records.beside(target)
-    if not target.exists() or not target.stat().st_size:
-        record.unlink(missing_ok=True)  # of a file that is gone
-    elif not resume:
-        raise OptionError(f"{target} exists. Mend: --resume to go on with it, or another --out.")
-    elif not record.exists():
-        raise OptionError(
-            f"{target} has results, but {record.name}, which says what was asked for them, is not beside it (an older "
-            "version wrote them, or they were copied alone). Mend: bring that file along, or another --out."
-        )
-    records.begun(record, asked, place=target)
-
-
 def columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns. Sets are joined by `|`; an error row holds only id, status, reason and checkpoint."""
-    return (
-        "id",
-        "status",
-        "reason",
-        "emotion",
-        *(f"prob_{name}" for name in classes),
-        "conformal_set",
-        "uncertain",
-        "modalities",
-        "face",
-        "n_windows",
-        "warnings",
-        "checkpoint",
-    )
+    probs = (f"prob_{name}" for name in classes)
+    last = ("conformal_set", "uncertain", "modalities", "face", "n_windows", "warnings", "checkpoint")
+    return ("id", "status", "reason", "emotion", *probs, *last)
 
 
 def _row(outcome: Prediction | Exception) -> batches.Row:

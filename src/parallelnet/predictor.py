@@ -18,7 +18,7 @@ from . import audio, checkpoint, image, judging, runtime, voting
 from .errors import InputError, ManifestError, OptionError, ParallelNetError, unknown
 from .options import LimitOptions, ModelOptions
 from .types import Modalities, Prediction, Sample
-from .voting import Probs, Signals
+from .voting import Signals
 
 _BLOCK_SAMPLES = 64
 _BLOCK_WINDOWS = 256
@@ -114,20 +114,23 @@ class Predictor:
         Raises:
             InputError: something that cannot be read, neither modality, or one that the checkpoint does not take.
         """
-        many = [isinstance(x, list | tuple) for x in (speech, image)]
-        if not any(many):
-            return self._predict_block([self._single(speech, image, sample_rate_hz)])[0]
-        for name, x, listed in (("speech", speech, many[0]), ("image", image, many[1])):
-            if x is not None and not listed:
+        given = {"speech": speech, "image": image}
+        lists = {name: x for name, x in given.items() if isinstance(x, list | tuple)}
+        if not lists:
+            return self.predict_signals(self._single(speech, image, sample_rate_hz))
+        for name, x in given.items():
+            if x is not None and name not in lists:
                 raise InputError(f"{name} is one source beside a list; give a list of the same length, or None.")
-        if all(many) and len(speech) != len(image):
-            raise InputError(f"There are {len(speech)} speech sources and {len(image)} pictures; as many of each.")
-        n = len(speech if many[0] else image)
-        pairs = zip(speech if many[0] else [None] * n, image if many[1] else [None] * n, strict=True)
+        n, *others = map(len, lists.values())
+        if others not in ([], [n]):
+            raise InputError(f"There are {n} speech sources and {others[0]} pictures; as many of each.")
+        pairs: Iterator[tuple[Any, Any]] = zip(*(lists.get(name, [None] * n) for name in given), strict=True)
         found: list[Prediction] = []
         for outcome in self._outcomes(lambda pair: self._single(*pair, sample_rate_hz), pairs, _BLOCK_SAMPLES):
+            if isinstance(outcome, ParallelNetError):
+                raise InputError(f"Item {len(found)} of the list: {outcome}") from outcome
             if isinstance(outcome, Exception):
-                raise _in_list(len(found), outcome) from outcome
+                raise outcome
             found.append(outcome)
         return found
 
@@ -234,41 +237,35 @@ class Predictor:
     def _predict_block(self, block: Sequence[Signals]) -> list[Prediction]:
         """Return predictions of decoded samples of any mixture of modalities."""
         by_modalities = voting.votes(self.model, block, self.columns)
-        found = []
-        for k, signals in enumerate(block):
-            said = {name: rows[k] for name, rows in by_modalities.items() if k in rows}
-            # A sample with one modality is predicted by the very evaluation that says what the modality says alone.
-            probs = said.pop("both") if "both" in said else said.popitem()[1]
-            found.append(self._prediction(signals, probs, {name: self._named(p) for name, p in said.items()}))
-        return found
+        each = [{name: rows[k] for name, rows in by_modalities.items() if k in rows} for k in range(len(block))]
+        return [self._prediction(signals, said) for signals, said in zip(block, each, strict=True)]
 
-    def _named(self, probs: Probs) -> dict[str, float]:
-        return {name: float(p) for name, p in zip(self.classes, probs, strict=True)}
-
-    def _prediction(self, signals: Signals, probs: Probs, alone: Mapping[str, Mapping[str, float]]) -> Prediction:
-        heard, seen = signals.speech is not None, signals.image is not None
-        modalities = tuple(name for name, there in (("speech", heard), ("image", seen)) if there)
-        threshold = self.facts.conformal.get("both" if heard and seen else modalities[0])
-        top = int(probs.argmax())
-        likely = [k for k, p in enumerate(probs) if k == top or (threshold is not None and 1 - p <= threshold)]
+    def _prediction(self, signals: Signals, votes: Mapping[Modalities, voting.Probs]) -> Prediction:
+        said: dict[str, dict[str, float]]
+        said = {name: dict(zip(self.classes, map(float, probs), strict=True)) for name, probs in votes.items()}
+        # A sample with one modality is predicted by the very evaluation that says what the modality says alone.
+        setting = "both" if "both" in said else next(iter(said))
+        probs, threshold = said.pop(setting), self.facts.conformal.get(setting)
+        top = max(probs, key=probs.__getitem__)
+        likely = [name for name, p in probs.items() if name == top or (threshold is not None and 1 - p <= threshold)]
+        warnings = list(signals.reasons)
+        if len(self.classes) < len(self.facts.classes):
+            allowed = ", ".join(self.classes)
+            warnings.append(f"Only {allowed} were allowed; the conformal set keeps its 90 % only if one is true.")
+        if threshold is None:
+            warnings.append("The conformal set is not calibrated for this input: it names the top class only.")
         return Prediction(
-            emotion=self.classes[top],
-            probs=self._named(probs),
-            conformal_set=tuple(self.classes[k] for k in likely),
+            emotion=top,
+            probs=probs,
+            conformal_set=tuple(likely),
             uncertain=len(likely) > 1,
-            modalities=modalities,
-            alone=alone,
+            modalities=("speech", "image") if setting == "both" else (setting,),
+            alone=said,
             face=signals.face,
             n_windows=signals.n_windows,
             checkpoint=self.name,
-            warnings=(*signals.reasons, *self._warnings(threshold)),
+            warnings=tuple(warnings),
         )
-
-    def _warnings(self, threshold: float | None) -> Iterator[str]:
-        if len(self.classes) < len(self.facts.classes):
-            yield f"Only {', '.join(self.classes)} were allowed; the conformal set keeps its 90 % only if one is true."
-        if threshold is None:
-            yield "The conformal set is not calibrated for this input: it names the top class only."
 
 
 def load(
@@ -357,7 +354,3 @@ def _decoded(decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[S
             yield ahead.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)  # a stop waits for the files that are being read, not for those in line
-
-
-def _in_list(index: int, error: Exception) -> Exception:
-    return InputError(f"Item {index} of the list: {error}") if isinstance(error, ParallelNetError) else error

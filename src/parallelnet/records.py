@@ -1,4 +1,4 @@
-"""A file or folder that knows what was asked of it, who holds it, and is written whole or not at all.
+"""A file or folder that knows what was asked of it, who holds it, and is written whole or not at all; cells of a csv.
 
 Whatever can be stopped and gone on with (`predict`, `explain`, `train`, `build`, `experiment`) keeps these promises
 through this module: two processes never write one place (`held`), results of different questions are never mixed
@@ -8,20 +8,23 @@ through this module: two processes never write one place (`held`), results of di
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import FullDiskError, OptionError, ParallelNetError
+from .errors import FullDiskError, OptionError, ParallelNetError, brief
 
 LOCK = ".lock"
 """Name of a held folder's lock inside it; a held file's stands beside it as `.NAME.lock`."""
 
+_PARTIAL = f"{'[0-9a-f]' * 32}.partial"  # behind the name of what is not whole yet
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SHOWN = 4  # differences that an error names
 
@@ -109,9 +112,11 @@ def read_json(source: Path, *, mend: str, needed: Collection[str] = ()) -> dict[
     return record
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder and below; for who holds it."""
-    for partial in folder.rglob("*.partial"):
+def sweep(place: Path) -> None:
+    """Remove what killed processes left half-written of a file, or in a folder and below; for who holds it."""
+    name = "*" if place.is_dir() else glob.escape(place.name)
+    found = place.rglob if place.is_dir() else place.parent.glob
+    for partial in (*found(f"{name}.{_PARTIAL}"), *found(f"{name}.asked.json.{_PARTIAL}")):
         partial.unlink(missing_ok=True)
 
 
@@ -232,10 +237,24 @@ def differences(before: Any, now: Any, *, free: Collection[str] = (), prefix: st
         if isinstance(old, dict) and isinstance(new, dict):
             found += differences(old, new, prefix=f"{prefix}{name}.")
         elif old != new:
-            found.append(f"{prefix}{name} was {_short(old)}, is {_short(new)}")
+            found.append(f"{prefix}{name} was {brief(repr(old), 80)}, is {brief(repr(new), 80)}")
     return found
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+# --- text of others in csv files that we write ------------------------------------------------------------------------
+
+# Excel, LibreOffice and Google Sheets run a cell that begins with one of these as a formula, and an id or a file name
+# comes from strangers. Such a text gets an apostrophe in front, as OWASP's page on "CSV Injection" says. With the
+# full-width signs, which spreadsheets in East Asia take for the plain ones. Our own numbers (`-0.12`) go as they are.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+
+
+def harmless(text: str) -> str:
+    """Return a text as a CSV cell that no spreadsheet runs; `original` undoes it, for every text."""
+    # One that has the apostrophe already gets another, else two texts would be written alike.
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def original(cell: str) -> str:
+    """Return the text that `harmless` made a cell of; a cell that it did not change comes back as it is."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -37,14 +37,6 @@ _MEMORY_BYTES = 4 * 2**30
 blow up a picture to terabytes, and nothing in its file says how large its numbers become."""
 
 
-class Backend(Protocol):
-    """Computes one part of the network on arrays that share their first dimension."""
-
-    def run(self, part: Part, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
-        """Return the outputs of one part, each [n, ...] float32."""
-        ...
-
-
 class Model:
     """A network ready to run, from any number of threads; a copy, pickled or deep, opens its checkpoint anew.
 
@@ -56,8 +48,13 @@ class Model:
         device: where it runs.
     """
 
-    def __init__(self, checkpoint: Checkpoint, backend: Backend, device: Device) -> None:
+    def __init__(self, checkpoint: Checkpoint, backend: Any, device: Device) -> None:
         """Take what computes (`open_runtime` chooses it), and try it on silence and black.
+
+        Args:
+            checkpoint: says what the network takes and gives.
+            backend: its `run(part, arrays)` returns the outputs of one `Part` as a tuple, each float32 [n, ...].
+            device: where that is.
 
         Raises:
             CheckpointError: what comes out does not fit `model.json`, or is no number.
@@ -88,11 +85,7 @@ class Model:
         return self._branches("speech", speech)
 
     def image_branches(self, image: Array) -> Branches:
-        """Return (N1_i, N2_i), each float32 [n, embed_dim], of pictures [n, 3, 128, 128] in [0, 1].
-
-        Raises:
-            InputError: another shape, or a network without pictures, or one that is not separable.
-        """
+        """Return (N1_i, N2_i), each float32 [n, embed_dim], of pictures [n, 3, 128, 128] in [0, 1]; see above."""
         return self._branches("image", image)
 
     def head(
@@ -118,15 +111,12 @@ class Model:
         n = self._count({name: None if pair is None else pair[0] for name, pair in given.items()})
         arrays: list[Array] = []
         for name in self.modalities:
-            pair = given[name]
-            if pair is None:
-                first, second = self._zeros[name]
-                pair = np.repeat(first, n, axis=0), np.repeat(second, n, axis=0)
-            if len(pair[0]) != len(pair[1]):
-                raise InputError(f"The {name} branches have {len(pair[0])} and {len(pair[1])} rows; as many of each.")
-            arrays += pair
+            first, second = given[name] or (np.repeat(zero, n, axis=0) for zero in self._zeros[name])
+            if len(first) != len(second):
+                raise InputError(f"The {name} branches have {len(first)} and {len(second)} rows; as many of each.")
+            arrays += first, second
         raw = self._run("head", tuple(arrays), _HEAD_ROWS)[0]
-        return self._calibrated(raw, modalities or _named(speech_branches is not None, image_branches is not None))
+        return self._calibrated(raw, modalities, given)
 
     def logits(
         self, speech: Array | None = None, image: Array | None = None, *, modalities: Modalities | None = None
@@ -141,31 +131,25 @@ class Model:
         Raises:
             InputError: nothing given, a wrong shape, different lengths, or a modality that this network does not take.
         """
-        n = self._count({"speech": speech, "image": image})
+        given = {"speech": speech, "image": image}
+        n = self._count(given)
         if self.separable:
-            return self.head(
-                None if speech is None else self.speech_branches(speech),
-                None if image is None else self.image_branches(image),
-                modalities=modalities,
-            )
-        arrays = tuple(
-            _checked(name, x) if x is not None else np.broadcast_to(np.float32(0), (n, *SHAPES[name]))
-            for name, x in (("speech", speech), ("image", image))
-        )
-        raw = self._run("joint", arrays, _PASS_ROWS)[0]
-        return self._calibrated(raw, modalities or _named(speech is not None, image is not None))
+            branches = (None if x is None else self._branches(name, x) for name, x in given.items())
+            return self.head(*branches, modalities=modalities)
+        zeros = np.float32(0)
+        arrays = [np.broadcast_to(zeros, (n, *SHAPES[k])) if x is None else _checked(k, x) for k, x in given.items()]
+        return self._calibrated(self._run("joint", tuple(arrays), _PASS_ROWS)[0], modalities, given)
 
     def _branches(self, name: str, x: Array) -> Branches:
         self._must_separate()
         self._must_take(name)
-        first, second = self._run("speech" if name == "speech" else "image", (_checked(name, x),), _PASS_ROWS)
+        first, second = self._run(name, (_checked(name, x),), _PASS_ROWS)
         return first, second
 
-    def _run(self, part: Part, arrays: tuple[Array, ...], n_rows: int) -> tuple[Array, ...]:
+    def _run(self, part: str, arrays: tuple[Array, ...], n_rows: int) -> tuple[Array, ...]:
         """Return the outputs of one part, `n_rows` rows at a time so that memory stays bounded, each checked."""
-        n = len(arrays[0])
         chunks = []
-        for at in range(0, n, n_rows):
+        for at in range(0, len(arrays[0]), n_rows):
             chunk = tuple(np.ascontiguousarray(x[at : at + n_rows]) for x in arrays)
             outputs = self._backend.run(part, chunk)
             for output in outputs:
@@ -173,31 +157,30 @@ class Model:
             chunks.append(outputs)
         return chunks[0] if len(chunks) == 1 else tuple(np.concatenate(column) for column in zip(*chunks, strict=True))
 
-    def _check_output(self, part: Part, output: Array, n_rows: int) -> None:
+    def _check_output(self, part: str, output: Array, n_rows: int) -> None:
         """Refuse outputs that are not one row of numbers a sample; a graph may say one shape and give another."""
+        width, last = output.shape[-1] if output.ndim else 0, part in ("head", "joint")
         if output.ndim != 2 or len(output) != n_rows or output.dtype != np.float32:
-            raise CheckpointError(
-                f"The {part} part of the model gave {output.dtype} {list(output.shape)} for {n_rows} samples; needed: "
-                f"float32 [{n_rows}, width]. Its graphs do not belong to its model.json."
+            why = (
+                f"gave {output.dtype} {list(output.shape)} for {n_rows} samples; needed: float32 [{n_rows}, width]. "
+                "Its graphs do not belong to its model.json."
             )
-        width = output.shape[1]
-        if part in ("head", "joint"):
-            if width != len(self.classes):
-                raise CheckpointError(
-                    f"The {part} part of the model tells {width} classes apart, but model.json names "
-                    f"{len(self.classes)}. Mend: the graphs that belong to it (parallelnet export)."
-                )
-        elif self._width not in (None, width):
-            raise CheckpointError(
-                f"The {part} part of the model gave {width} numbers a sample, another branch {self._width}; all give "
-                "as many. Mend: the graphs that belong together (parallelnet export)."
+        elif last and width != len(self.classes):
+            why = (
+                f"tells {width} classes apart, but model.json names {len(self.classes)}. Mend: the graphs that belong "
+                "to it (parallelnet export)."
             )
+        elif not last and self._width not in (None, width):
+            why = (
+                f"gave {width} numbers a sample, another branch {self._width}; all give as many. Mend: the graphs that "
+                "belong together (parallelnet export)."
+            )
+        elif not np.isfinite(output).all():
+            why = "gave numbers that are not finite: its weights or its input are damaged."
         else:
-            self._width = width
-        if not np.isfinite(output).all():
-            raise CheckpointError(
-                f"The {part} part of the model gave numbers that are not finite: its weights or its input are damaged."
-            )
+            self._width = self._width if last else width
+            return
+        raise CheckpointError(f"The {part} part of the model {why}")
 
     def _count(self, given: dict[str, Array | None]) -> int:
         lengths = {name: len(x) for name, x in given.items() if x is not None}
@@ -205,11 +188,10 @@ class Model:
             self._must_take(name)
         if not lengths:
             raise InputError(f"Neither speech nor image was given; this model takes {' and '.join(self.modalities)}.")
-        if len(set(lengths.values())) > 1:
-            raise InputError(
-                f"{lengths['speech']} speech rows came with {lengths['image']} image rows; as many of each."
-            )
-        return next(iter(lengths.values()))
+        n, *others = lengths.values()
+        if others not in ([], [n]):
+            raise InputError(f"{n} speech rows came with {others[0]} image rows; as many of each.")
+        return n
 
     def _must_take(self, name: str) -> None:
         if name not in self.modalities:
@@ -219,9 +201,12 @@ class Model:
         if not self.separable:
             raise InputError("This model crosses its modalities early: it has no separate branches; use logits().")
 
-    def _calibrated(self, raw: Array, modalities: Modalities) -> Array:
+    def _calibrated(self, raw: Array, modalities: Modalities | None, given: dict[str, Any]) -> Array:
+        """Return logits over the temperature of `modalities`, or of those that were given."""
+        there = [name for name, x in given.items() if x is not None]
+        setting = modalities or (there[0] if len(there) == 1 else "both")
         with np.errstate(over="ignore"):  # told below, in words
-            logits = raw / np.float32(self._temperatures.get(modalities, 1.0))
+            logits = raw / np.float32(self._temperatures.get(setting, 1.0))
         if not np.isfinite(logits).all():
             raise CheckpointError("The model's logits over its temperature are not finite: its weights are damaged.")
         return logits
@@ -247,18 +232,35 @@ def open_runtime(
         raise OptionError(f"--device is {device!r}; allowed: {', '.join(get_args(Device))}.")
     if n_threads is not None and not 1 <= n_threads <= MOST_AT_ONCE:
         raise OptionError(f"--threads is {n_threads!r}; allowed: 1 to {MOST_AT_ONCE}.")
-    if device == "onnx":
-        return Model(checkpoint, _OnnxBackend(checkpoint, int8, n_threads), device)
-    if int8:
+    if int8 and device != "onnx":
         raise OptionError(f"--int8 runs quantised ONNX graphs, --device {device} runs torch; give one of the two.")
-    return Model(checkpoint, _TorchBackend(checkpoint, device, n_threads), device)
+    on_torch = device != "onnx"
+    backend = _TorchBackend(checkpoint, device, n_threads) if on_torch else _OnnxBackend(checkpoint, int8, n_threads)
+    return Model(checkpoint, backend, device)
 
 
-class _OnnxBackend:
+class _Backend:
+    """What can be made again where it is unpickled or copied: sessions and devices do not travel."""
+
+    def __init__(self, checkpoint: Checkpoint, *how: Any) -> None:
+        self._made_of = replace(checkpoint, path=checkpoint.path.absolute()), *how
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of
+
+
+class _OnnxBackend(_Backend):
     """One ONNX Runtime session for each graph of the checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint, int8: bool, n_threads: int | None) -> None:
-        options = _session_options(n_threads)
+        super().__init__(checkpoint, int8, n_threads)
+        options = _onnxruntime().SessionOptions()
+        options.log_severity_level = 4  # its errors reach us as exceptions; lines of its own are not for the user
+        options.intra_op_num_threads = n_threads or 0
+        # The graphs take turns. Threads that spin in wait for work take the cores from the next graph's: three times
+        # slower on two busy cores (24 ms a pair of the compact network instead of 8).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.use_env_allocators", "1")  # those with the limit of memory
         self._sessions: dict[str, Any] = {}
         for name in checkpoint.facts.graphs:
             part = name.removesuffix(".onnx")
@@ -283,29 +285,18 @@ class _OnnxBackend:
                 raise CheckpointError(
                     f"{path} cannot be loaded ({_first_line(error)}). It may have been cut off; copy it again."
                 ) from None
-        self._made_of = _kept(checkpoint), int8, n_threads
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _OnnxBackend, self._made_of
-
-    def run(self, part: Part, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    def run(self, part: str, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
         session = self._sessions[part]
         names = (port.name for port in session.get_inputs())
         try:
             outputs = session.run(None, dict(zip(names, arrays, strict=True)))
         except Exception as error:
-            shapes, reason = ", ".join(str(x.shape) for x in arrays), _first_line(error)
+            shapes, why = ", ".join(str(x.shape) for x in arrays), _first_line(error)
             if "bfc_arena" in str(error):  # its source file of the allocator: the only sign there is
-                reason = (
-                    f"it needs more memory than there is, or than the {_MEMORY_BYTES >> 30} GiB that models may take"
-                )
-            raise CheckpointError(f"The {part} graph failed on {shapes} ({reason}).") from error
+                why = f"it needs more memory than there is, or than the {_MEMORY_BYTES >> 30} GiB that models may take"
+            raise CheckpointError(f"The {part} graph failed on {shapes} ({why}).") from error
         return tuple(outputs)
-
-
-def _kept(checkpoint: Checkpoint) -> Checkpoint:
-    """Return what a backend is made of again where it is unpickled or copied: sessions and devices do not travel."""
-    return replace(checkpoint, path=checkpoint.path.absolute())
 
 
 def _ports(part: str, modalities: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -314,17 +305,6 @@ def _ports(part: str, modalities: tuple[str, ...]) -> tuple[tuple[str, ...], tup
     if part in branches:
         return (part,), branches[part]
     return (modalities if part == "joint" else tuple(port for pair in branches.values() for port in pair)), ("logits",)
-
-
-def _session_options(n_threads: int | None) -> Any:
-    options = _onnxruntime().SessionOptions()
-    options.log_severity_level = 4  # its errors reach us as exceptions; lines of its own are not for the user
-    options.intra_op_num_threads = n_threads or 0
-    # The graphs take turns. Threads that spin in wait for work take the cores from the next graph's: three times
-    # slower on two busy cores (24 ms a pair of the compact network instead of 8).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.use_env_allocators", "1")  # those with the limit of memory
-    return options
 
 
 @cache
@@ -340,10 +320,11 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-class _TorchBackend:
+class _TorchBackend(_Backend):
     """The torch module itself, for devices that ONNX Runtime is not built for here."""
 
-    def __init__(self, checkpoint: Checkpoint, device: Device, n_threads: int | None) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: str, n_threads: int | None) -> None:
+        super().__init__(checkpoint, device, n_threads)
         try:
             import torch
 
@@ -361,28 +342,19 @@ class _TorchBackend:
         self._torch = torch
         self._device = device
         self._network = weights.open_network(checkpoint).to(device).eval()
-        self._made_of = _kept(checkpoint), device, n_threads
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _TorchBackend, self._made_of
-
-    def run(self, part: Part, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    def run(self, part: str, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
         with self._torch.inference_mode():
             tensors = [self._torch.as_tensor(np.ascontiguousarray(x)).to(self._device) for x in arrays]
-            outputs = self._compute(part, tensors)
+            network = self._network
+            if part == "head":
+                given = dict(zip(network.modalities, zip(tensors[::2], tensors[1::2], strict=True), strict=True))
+                outputs = (network.head(given.get("speech"), given.get("image")),)
+            elif part == "joint":
+                outputs = (network.logits(*tensors),)
+            else:
+                outputs = getattr(network, f"{part}_branches")(*tensors)
             return tuple(output.float().cpu().numpy() for output in outputs)
-
-    def _compute(self, part: Part, tensors: list[Any]) -> tuple[Any, ...]:
-        network = self._network
-        if part == "speech":
-            return tuple(network.speech_branches(tensors[0]))
-        if part == "image":
-            return tuple(network.image_branches(tensors[0]))
-        if part == "joint":
-            return (network.logits(*tensors),)
-        pairs = iter(zip(tensors[::2], tensors[1::2], strict=True))
-        given = {name: next(pairs) for name in network.modalities}
-        return (network.head(given.get("speech"), given.get("image")),)
 
 
 def _checked(name: str, x: Array) -> Array:
@@ -391,12 +363,6 @@ def _checked(name: str, x: Array) -> Array:
         wanted = ", ".join(map(str, SHAPES[name]))
         raise InputError(f"{name} is {arrived}; allowed: a float32 array [n, {wanted}] with n of 1 or more.")
     return np.asarray(x, dtype=np.float32)
-
-
-def _named(speech: bool, image: bool) -> Modalities:
-    if speech and image:
-        return "both"
-    return "speech" if speech else "image"
 
 
 def _first_line(error: Exception) -> str:

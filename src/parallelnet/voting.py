@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import audio
+from .calibration import softmax
 from .runtime import Model
 from .types import FaceCrop, Modalities
 
@@ -60,8 +61,11 @@ def votes(model: Model, block: Sequence[Signals], columns: Sequence[int]) -> dic
     row = {k: place for place, k in enumerate(seen)}
     found: dict[Modalities, list[tuple[_Places, Probs]]] = {"speech": [], "image": [], "both": []}
 
+    # None stands for silence or black. Only the chosen classes compete: the probability of each, given one is true.
     def judge(name: Modalities, owners: _Places, speech: _Features | None, image: _Features | None) -> None:
-        found[name].append((owners, _softmax(_logits(model, speech, image, name), columns)))
+        given: list[Any] = [x if model.separable or x is None else x[0] for x in (speech, image)]
+        logits = (model.head if model.separable else model.logits)(*given, modalities=name)
+        found[name].append((owners, softmax(logits[:, columns])))
 
     pictures: _Features = ()
     if seen:
@@ -85,16 +89,6 @@ def _features(model: Model, name: Literal["speech", "image"], signals: npt.NDArr
     return model.speech_branches(signals) if name == "speech" else model.image_branches(signals)
 
 
-def _logits(
-    model: Model, speech: _Features | None, image: _Features | None, modalities: Modalities
-) -> npt.NDArray[np.float32]:
-    """Return logits of pairings, row by row; None stands for silence or black."""
-    if model.separable:
-        return model.head(speech, image, modalities=modalities)
-    given = (None if features is None else features[0] for features in (speech, image))
-    return model.logits(*given, modalities=modalities)
-
-
 def _chunks(block: Sequence[Signals]) -> Iterator[tuple[_Places, npt.NDArray[np.float32]]]:
     """Yield all windows of a block, `_WINDOWS_AT_ONCE` at a time: places of their samples, and the windows."""
     parts: list[npt.NDArray[np.float32]] = []
@@ -103,23 +97,14 @@ def _chunks(block: Sequence[Signals]) -> Iterator[tuple[_Places, npt.NDArray[np.
         at = 0
         while at < signals.n_windows:
             assert signals.speech is not None
-            part = signals.speech[at : at + _WINDOWS_AT_ONCE - len(owners)]
-            parts.append(part)
-            owners += [k] * len(part)
-            at += len(part)
+            parts.append(signals.speech[at : at + _WINDOWS_AT_ONCE - len(owners)])
+            owners += [k] * len(parts[-1])
+            at += len(parts[-1])
             if len(owners) == _WINDOWS_AT_ONCE:
                 yield np.array(owners), np.concatenate(parts)
                 parts, owners = [], []
     if owners:
         yield np.array(owners), np.concatenate(parts)
-
-
-def _softmax(logits: npt.NDArray[np.float32], columns: Sequence[int]) -> Probs:
-    # Only the chosen classes compete: the probability of each, given that one of them is true.
-    chosen = logits[:, columns].astype(np.float64)
-    raised = np.exp(chosen - chosen.max(axis=1, keepdims=True))
-    probs: Probs = raised / raised.sum(axis=1, keepdims=True)
-    return probs
 
 
 def _means(parts: Sequence[tuple[_Places, Probs]]) -> dict[int, Probs]:

@@ -37,11 +37,11 @@ def dataset(samples: list[Sample], recipe: Recipe | None = None, seed: int = 0) 
 
 def test_evaluation_sees_what_predict_sees(samples: list[Sample]) -> None:
     batch = collate([dataset(samples)[i, None] for i in range(3)])
-    n_long = len(audio.windows(audio.read(samples[1].speech)))
+    n_long = len(audio.cut(audio.read(samples[1].speech))[:])
     assert n_long > 1
     assert batch.owner.tolist() == [0, *[1] * n_long, 2]
-    np.testing.assert_array_equal(batch.speech[0].numpy(), audio.windows(audio.read(samples[0].speech))[0])
-    np.testing.assert_array_equal(batch.speech[1 : 1 + n_long].numpy(), audio.windows(audio.read(samples[1].speech)))
+    np.testing.assert_array_equal(batch.speech[0].numpy(), audio.cut(audio.read(samples[0].speech))[:][0])
+    np.testing.assert_array_equal(batch.speech[1 : 1 + n_long].numpy(), audio.cut(audio.read(samples[1].speech))[:])
     assert not batch.speech[-1].any()
     assert not batch.image[1].any()
     # Half a step of the byte that a kept picture has for each value.

@@ -34,7 +34,7 @@ def bed(rng):
 
 def test_a_bed_fills_one_window_exactly_and_is_never_silent(bed):
     assert bed.shape == (CLIP_SAMPLES,)
-    assert audio.windows(bed).shape == (1, 1, 128, 128)
+    assert audio.cut(bed)[:].shape == (1, 1, 128, 128)
     power = np.square(bed).reshape(256, -1).mean(1)
     assert power.min() > 0.2 * np.median(power)  # a joint of two fades loses at most half of the amplitude
 
@@ -51,7 +51,7 @@ def test_a_spoken_cue_shows_inside_its_units_and_nowhere_else(bed, rng, n_cue, l
     outside = np.r_[0 : made.start, made.end : CLIP_SAMPLES]
     np.testing.assert_array_equal(made.waveform[outside], made.without[outside])
     assert np.abs(made.waveform).max() <= planting.PEAK + 1e-6
-    with_cue, without = (audio.windows(w)[0, 0] for w in (made.waveform, made.without))
+    with_cue, without = (audio.cut(w)[:][0, 0] for w in (made.waveform, made.without))
     difference = np.abs(with_cue - without).max(0)
     first, last = made.start // 512, made.end // 512
     # Frames of 64 ms every 32 ms: one frame on either side still sees the cue. Elsewhere the levels, relative to the

@@ -1,11 +1,316 @@
-"""Any source of speech to mono 16 kHz (design section 4).
+"""Any source of speech to mono float32 at 16 kHz (design section 4): a path, bytes, a stream or an array.
 
 Read to the real end: what a header says of its length is a promise to be kept, never a reason to stop before it.
 """
 
-from .reading import RATES_HZ, SAMPLE_RATE_HZ, Source, Waveform, read, read_long, stream
-from .stored import Kept, gathered, pieces
+from __future__ import annotations
 
-__all__ = [
-    "RATES_HZ", "SAMPLE_RATE_HZ", "Kept", "Source", "Waveform", "gathered", "pieces", "read", "read_long", "stream",
-]  # fmt: skip
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, MissingExtraError, opened
+from ..options import LimitOptions
+from .containers import FORMATS, links, no_sound
+from .frames import ENDLESS
+from .spliced import Link, Spliced, cut_off
+from .stored import Kept as Kept
+from .stored import gathered as gathered
+from .stored import pieces as pieces
+
+SAMPLE_RATE_HZ = 16_000
+RATES_HZ = (4_000, 192_000)  # lowest and highest sample rate that is read
+
+BLOCK_S = 20  # decoded, mixed and resampled at a time: memory stays flat however long a recording is
+_MOST_VALUES = 1 << 22  # of a block (16 MB), however many channels and samples a second a header claims
+_AV_SLACK_S = 0.5  # coders pad: a frame at either end may be counted and not decoded; half a second is a real loss
+_GUESSED = ("aac", "amr", "mpeg", "mpegts", "flv")  # containers whose header tells no length
+
+# Channels that have nothing to do with each other leave one nth of their power in the mean of n. Half of that is left
+# only where they oppose each other (of two: a correlation below -0.5), and speech that is in both is gone. Asked for
+# each frame, because a hum that all channels share would hide it; where a tenth of a block's power cancels, so does a
+# word.
+_CANCELLED = 0.5
+_PART_CANCELLED = 0.1
+_FRAME = 512  # samples: 32 ms at 16 kHz, 11 ms at 48 kHz
+_CANCELLED_NOTE = "The channels cancel each other out (opposite phase): the louder one was used."
+
+Waveform = npt.NDArray[np.float32]
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | npt.NDArray[Any]
+_Block = tuple[int, npt.NDArray[Any]]
+"""Samples a second, and samples `[n, channels]`."""
+
+_DEFAULT_LIMITS = LimitOptions()
+
+
+def read(
+    source: Source,
+    *,
+    sample_rate_hz: int | None = None,
+    limits: LimitOptions = _DEFAULT_LIMITS,
+    notes: list[str] | None = None,
+) -> Waveform:
+    """Return speech as mono float32 `[n_samples]` at 16,000 Hz, in about [-1, 1].
+
+    Channels are averaged; the rate is changed by soxr (HQ). Digital silence is allowed: see `audio.is_silent`.
+
+    Args:
+        source: path, bytes, binary stream, or array `[n]` or `[n, channels]`; integers are scaled by their range.
+        sample_rate_hz: of an array, 4,000 to 192,000; files carry their own.
+        limits: longer speech is refused, from the header where it tells the length.
+        notes: gets a sentence for everything that was read differently from what the source says.
+
+    Raises:
+        InputError: missing, unreadable, empty, cut off, too long, no sound, or with NaN or infinite samples.
+        MissingExtraError: m4a, aac, mp4 or webm without the `video` extra.
+    """
+    with stream(source, sample_rate_hz=sample_rate_hz, limits=limits, notes=notes) as blocks:
+        return np.concatenate(list(blocks))
+
+
+def read_long(
+    source: Source,
+    *,
+    sample_rate_hz: int | None = None,
+    limits: LimitOptions = _DEFAULT_LIMITS,
+    notes: list[str] | None = None,
+) -> Kept:
+    """Return what `read` does, but of more than 4 minutes a `Stored`: memory does not grow with the length.
+
+    Raises:
+        OSError: no room for a temporary file; all else as of `read`.
+    """
+    with stream(source, sample_rate_hz=sample_rate_hz, limits=limits, notes=notes) as blocks:
+        return gathered(blocks)
+
+
+@contextmanager
+def stream(
+    source: Source,
+    *,
+    sample_rate_hz: int | None = None,
+    limits: LimitOptions = _DEFAULT_LIMITS,
+    notes: list[str] | None = None,
+) -> Iterator[Iterator[Waveform]]:
+    """Yield block by block what `read` joins: memory does not grow with the length.
+
+    What is wrong with a source may show as late as its last block; `notes` are filled while blocks are taken.
+    """
+    notes = [] if notes is None else notes
+    with ExitStack() as stack:
+        if isinstance(source, np.ndarray):
+            name = f"Speech array {source.dtype}{list(source.shape)}"
+            raw = _of_array(source, sample_rate_hz, name, limits)
+        else:
+            file, name = stack.enter_context(opened(source, "Speech", FORMATS))
+            raw = _decoded(Spliced(file), name, lambda seconds: _refuse_long(name, seconds, limits), notes)
+        yield stack.enter_context(closing(_prepared(name, raw, limits, notes)))
+
+
+def _of_array(array: npt.NDArray[Any], rate_hz: int | None, name: str, limits: LimitOptions) -> Iterator[_Block]:
+    if rate_hz is None:
+        raise InputError(f"{name} came without its rate. Mend: pass sample_rate_hz, for instance 16000.")
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{name} is of the wrong type; allowed: float or integer samples.")
+    if array.ndim not in (1, 2):
+        raise InputError(f"{name} has {array.ndim} axes; allowed: [n] or [n, channels].")
+    if array.ndim == 2 and array.shape[1] > array.shape[0] > 0:
+        raise InputError(f"{name} has more channels than samples; allowed: [n, channels]. Mend: transpose it.")
+    samples = array.reshape(len(array), -1) if array.size else np.zeros((0, 1), np.float32)
+    _refuse_rate(name, rate_hz)
+    _refuse_long(name, len(samples) / rate_hz, limits)
+    # Integers become [-1, 1) by the range of their type, unsigned ones around its middle.
+    half = 1 if array.dtype.kind == "f" else 2.0 ** (8 * array.dtype.itemsize - 1)
+    for at in range(0, len(samples), BLOCK_S * SAMPLE_RATE_HZ):
+        block = samples[at : at + BLOCK_S * SAMPLE_RATE_HZ]
+        yield rate_hz, block if half == 1 else block / half - (1.0 if array.dtype.kind == "u" else 0.0)
+
+
+def _prepared(name: str, raw: Iterator[_Block], limits: LimitOptions, notes: list[str]) -> Generator[Waveform]:
+    """Yield raw blocks as mono at 16 kHz; every refusal that does not depend on the container is here."""
+    import soxr
+
+    n_out, n_in, seconds = 0, 0, 0.0
+    for rate, blocks in groupby(raw, itemgetter(0)):  # a recording of another rate may stand behind the first
+        _refuse_rate(name, rate)
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+        for _, block in chain(blocks, [(rate, None)]):
+            mono: Waveform = np.zeros(0, np.float32)
+            if block is not None:
+                seconds += len(block) / rate
+                _refuse_long(name, seconds, limits)  # a header may be silent or wrong
+                mono = _finite(name, _mono(block, notes))
+            # Once more: resampling can overshoot what float32 holds.
+            resampled = _finite(name, resampler.resample_chunk(mono, last=block is None))
+            n_in, n_out = n_in + len(mono), n_out + len(resampled)
+            if len(resampled):
+                yield resampled
+    if n_in == 0:
+        raise InputError(f"{name} holds no samples. Mend: record it again.")
+    if n_out == 0:
+        raise InputError(f"{name} is shorter than one sample at {SAMPLE_RATE_HZ} Hz. Mend: record it again.")
+
+
+def _mono(block: npt.NDArray[Any], notes: list[str]) -> Waveform:
+    """Return the mean over channels of `[n, channels]`, float32 `[n]`; the louder one where they cancel out."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as infinite by the caller
+        if block.shape[1] == 1 or not len(block):
+            return np.ascontiguousarray(block[:, 0], dtype=np.float32)
+        mixed = block.mean(axis=1)
+        edges = np.arange(0, len(block), _FRAME)
+        power = np.add.reduceat(np.square(block, dtype=np.float64), edges)  # [n_frames, channels]
+        left = np.add.reduceat(np.square(mixed, dtype=np.float64), edges)
+        whole = power.mean(axis=1)
+        lost = whole[left < _CANCELLED * whole / block.shape[1]].sum()
+        power = power.sum(axis=0)
+        if lost > _PART_CANCELLED * whole.sum():
+            # The first that is about as loud as the loudest: the choice must not change from block to block.
+            mixed = block[:, np.flatnonzero(power >= power.max() / 2)[0]]
+            if _CANCELLED_NOTE not in notes:
+                notes.append(_CANCELLED_NOTE)
+        return np.ascontiguousarray(mixed, dtype=np.float32)
+
+
+def _finite(name: str, samples: Waveform) -> Waveform:
+    if not np.isfinite(samples).all():
+        raise InputError(f"{name} holds NaN or infinite samples. Mend: write it again from its origin.")
+    return samples
+
+
+def _refuse_rate(name: str, rate: int) -> None:
+    if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
+        raise InputError(f"{name} has {rate} samples a second; allowed: {RATES_HZ[0]} to {RATES_HZ[1]}.")
+
+
+def _refuse_long(name: str, seconds: float, limits: LimitOptions) -> None:
+    if seconds > limits.max_duration_s:
+        raise InputError(
+            f"{name} lasts {seconds:,.0f} s or more; allowed: up to {limits.max_duration_s:g} s. "
+            "Mend: cut it, or raise --max-duration-s."
+        )
+
+
+# --- decoders: libsndfile, and PyAV for what libsndfile does not read -------------------------------------------------
+
+
+def _decoded(file: Spliced, name: str, refuse_long: Callable[[float], None], notes: list[str]) -> Iterator[_Block]:
+    """Yield everything that a file holds, block after block.
+
+    Args:
+        file: all of it.
+        name: what errors call it.
+        refuse_long: raises if a recording of so many seconds is too long; asked before it is decoded.
+        notes: see `links`.
+
+    Raises:
+        InputError: no sound, cut off, damaged, or of a coding that is not read.
+        MissingExtraError: only PyAV reads it, which is not installed.
+    """
+    try:
+        for link in links(file, name, notes):
+            for block in (_by_soundfile if link.core else _by_av)(link, name, refuse_long):
+                if file.errors:
+                    break
+                yield block
+    except InputError:
+        if not file.errors:
+            raise
+    if file.errors:  # before any guess of a decoder that bytes are missing
+        error = file.errors[0]
+        raise InputError(f"{name} could not be read to its end: {error.strerror or error}.")
+
+
+def _by_soundfile(link: Link, name: str, refuse_long: Callable[[float], None]) -> Iterator[_Block]:
+    import soundfile  # loads a C library: only where a file is read
+
+    try:
+        file = soundfile.SoundFile(link.file)
+    except soundfile.LibsndfileError as error:
+        if not link.what:
+            raise no_sound(link.file, name) from None
+        if not link.av_format:
+            what = "damaged or of a coding that is not read"
+            raise InputError(f"{name} is {link.what}, {what} ({_reason(error)}).") from None
+        yield from _by_av(link, name, refuse_long, _reason(error))
+        return
+    n_read = 0
+    with file:
+        rate = file.samplerate
+        # libsndfile says 2**63 - 1 where a stream tells no length.
+        n_samples = link.n_samples or (file.frames if file.frames < ENDLESS else 0)
+        if file.frames == ENDLESS:  # soundfile would seek to where it stands, which fails at the end
+            file.seekable = lambda: False
+        refuse_long(n_samples / max(1, rate))
+        step = max(1, min(BLOCK_S * rate, _MOST_VALUES // file.channels))
+        try:
+            file.read(link.lead)
+            # Not `file.blocks`: where a file is cut off, that repeats what its buffer held before.
+            while len(block := file.read(step, "float32", always_2d=True)):
+                n_read += len(block)
+                yield rate, block
+        except soundfile.LibsndfileError as error:
+            raise InputError(
+                f"{name} is cut off or damaged ({_reason(error)}). Mend: copy or record it again."
+            ) from None
+        if n_read + link.slack < n_samples:
+            raise cut_off(name, f"{n_samples} samples", str(n_read))
+
+
+def _reason(error: Any) -> str:
+    reason: str = error.error_string.removeprefix("Error : ").strip().rstrip(".")
+    return reason
+
+
+def _by_av(link: Link, name: str, refuse_long: Callable[[float], None], refused: str = "") -> Iterator[_Block]:
+    """Yield what PyAV decodes; `refused` says why libsndfile did not."""
+    try:
+        import av
+    except ImportError:
+        why = f"{link.what} of a coding that libsndfile does not read ({refused})" if refused else link.what
+        raise MissingExtraError(f"{name} is {why}: reading it", "video") from None
+    done_s = 0.0
+    try:
+        # The container is named, so that FFmpeg never takes a stranger's file for a list of others to open.
+        link.file.seek(0)  # libsndfile may have been there
+        with av.open(link.file, mode="r", format=link.av_format, metadata_errors="ignore") as file:
+            if not file.streams.audio:
+                raise InputError(f"{name} is {link.what} without a sound track. Allowed: {FORMATS}.")
+            track = file.streams.audio[0]
+            seconds = _promised_s(file, track)
+            refuse_long(seconds)
+            for rate, block in _av_blocks(file.decode(track)):
+                done_s += len(block) / rate
+                yield rate, block
+        if done_s + _AV_SLACK_S < seconds:
+            raise cut_off(name, f"{seconds:.1f} s", f"{done_s:.1f} s")
+    except av.FFmpegError as error:
+        what = "cut off or damaged" if done_s else "cut off, damaged or of an unknown coding"
+        raise InputError(f"{name} is {link.what}, {what} ({error.strerror}). Allowed: {FORMATS}.") from None
+
+
+def _promised_s(file: Any, track: Any) -> float:
+    """Return the seconds that a header promises; 0 where none does and FFmpeg guesses from the bit rate."""
+    if file.format.name in _GUESSED:
+        return 0.0
+    if track.duration and track.time_base:
+        return float(track.duration * track.time_base)
+    # WebM tells the length of the whole, which may be that of the pictures.
+    return float(file.duration or 0) / 1e6 if len(file.streams) == 1 else 0.0
+
+
+def _av_blocks(frames: Iterator[Any]) -> Iterator[_Block]:
+    """Yield what frames hold, joined to blocks of the size that the rest is made for."""
+    import av
+
+    # A stream may change on its way.
+    for (_, layout, rate), alike in groupby(frames, lambda f: (f.format.name, f.layout, f.sample_rate)):
+        n_samples = max(1, min(BLOCK_S * rate, _MOST_VALUES // layout.nb_channels))
+        planes = av.AudioResampler(format="fltp", frame_size=n_samples)  # sample format only: channels and rate stay
+        for frame in chain(alike, [None]):
+            yield from ((rate, part.to_ndarray().T) for part in planes.resample(frame))

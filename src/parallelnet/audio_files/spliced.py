@@ -7,7 +7,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import BinaryIO
 
 from ..errors import InputError
@@ -25,9 +25,10 @@ class Spliced:
     Decoders written in C call it, and an exception inside such a call would be printed and lost.
     """
 
-    def __init__(self, stream: BinaryIO, parts: Iterable[Part]) -> None:
-        """Take parts of `stream`, which this object alone must read while it is in use."""
+    def __init__(self, stream: BinaryIO, parts: Iterable[Part] | None = None) -> None:
+        """Take parts of `stream`, or all of it; this object alone must read it while it is in use."""
         self._stream = stream
+        parts = [range(stream.seek(0, os.SEEK_END))] if parts is None else parts
         self._parts = [part for part in parts if len(part)]
         self._ends = list(accumulate(map(len, self._parts)))
         self.size = self._ends[-1] if self._ends else 0
@@ -35,16 +36,15 @@ class Spliced:
         self._window, self._window_at = b"", 0
         self._position = 0
 
-    @classmethod
-    def whole(cls, stream: BinaryIO) -> Spliced:
-        """Return the whole of a stream."""
-        return cls(stream, [range(stream.seek(0, os.SEEK_END))])
-
     def with_parts(self, parts: Iterable[Part]) -> Spliced:
         """Return other parts of the same real file, with the same `errors`."""
         other = Spliced(self._stream, parts)
         other.errors = self.errors
         return other
+
+    def joined(self, *ranges: range) -> Spliced:
+        """Return some ranges of this as one."""
+        return self.with_parts(chain.from_iterable(self.cut(part.start, part.stop) for part in ranges))
 
     def at(self, position: int, n_bytes: int) -> bytes:
         """Return up to `n_bytes` from `position` on; fewer at the end."""
@@ -68,14 +68,10 @@ class Spliced:
     def find(self, pattern: re.Pattern[bytes], start: int = 0, stop: int | None = None) -> Iterator[int]:
         """Yield where a pattern of at most 64 bytes begins, in order."""
         stop = self.size if stop is None else min(stop, self.size)
-        while start < stop:
-            block = self._gathered(start, min(_AHEAD + 64, stop - start))
-            if not block:
-                return
-            # The last 64 bytes belong to the next block, where a pattern that begins in them is whole.
-            step = _AHEAD if len(block) > _AHEAD else len(block)
-            yield from (start + match.start() for match in pattern.finditer(block) if match.start() < step)
-            start += step
+        # The last 64 bytes of a block belong to the next one, too, where a pattern that begins in them is whole.
+        for at in range(start, stop, _AHEAD):
+            block = self._gathered(at, min(_AHEAD + 64, stop - at))
+            yield from (at + match.start() for match in pattern.finditer(block) if match.start() < _AHEAD)
 
     def _gathered(self, position: int, n_bytes: int) -> bytes:
         found = []
@@ -99,21 +95,21 @@ class Spliced:
         self._position += len(found)
         return found
 
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer, and return how many bytes there were."""
-        found = self.read(len(buffer))
-        buffer[: len(found)] = found
-        return len(found)
-
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move; never before the start."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
-        self._position = max(0, base + offset)
+        self._position = max(0, (0, self._position, self.size)[whence] + offset)
         return self._position
 
     def tell(self) -> int:
         """Return where the next byte is read."""
         return self._position
+
+
+def add(parts: list[range], part: range) -> None:
+    """Add what lies behind the others, joined to the last of them where it touches it."""
+    if parts and parts[-1].stop == part.start:
+        part = range(parts.pop().start, part.stop)
+    parts.append(part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +130,7 @@ class Link:
     file: Spliced
     av_format: str = ""
     core: bool = True
-    n_samples: int | None = None
+    n_samples: int = 0
     slack: int = 0
     lead: int = 0
 

@@ -183,7 +183,7 @@ class SampleDataset(Dataset[Batch]):
         versions = self.recipe.speech_versions or 2**20
         version = int(rng.integers(versions)) if self.recipe.augment.any else 0
         log_mel = self.store.log_mel(path, version, self.recipe, self.seed)
-        # One frame more than whole hops: the last is half padding, and `audio.windows` drops it too.
+        # One frame more than whole hops: the last is half padding, and `audio.cut` drops it too.
         first = int(rng.integers(max(log_mel.shape[1] - 1 - audio.N_FRAMES, 0) + 1))
         return np.ascontiguousarray(log_mel[None, None, :, first : first + audio.N_FRAMES])
 

@@ -17,9 +17,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..csv_cells import harmless, original
 from ..errors import ManifestError, MissingExtraError, ParallelNetError, brief, shown
-from ..records import write_whole
+from ..records import harmless, original, write_whole
 from ..types import EMOTIONS, SENTIMENTS, SPLITS, Sample
 from .image_corpora import SPLIT_FOLDERS, cache_root
 from .rows import DEEP

@@ -23,12 +23,11 @@ import soxr
 from PIL import Image
 
 from .. import audio, image
-from ..csv_cells import original
 from ..data.shards import Example
 from ..data.tables import read_table
 from ..errors import InputError, ManifestError, ParallelNetError, shown
 from ..options import LimitOptions
-from ..records import is_disk_full
+from ..records import is_disk_full, original
 from ..synthesis.spoken import clean_for_speech, language_of
 from ..synthesis.tts import Engine, voice_of
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import audio
+from ..calibration import softmax
 from ..errors import InputError
 from ..types import Modalities
 from .masking import Array, Batches, Branches, MaskedSignal, Masks, Rows, packed
@@ -241,10 +242,7 @@ class NetworkGame:
 
     def _probs(self, logits: Array) -> Scores:
         # As `predict` does it: only the chosen classes compete.
-        chosen = logits[:, self._columns].astype(np.float64)
-        raised = np.exp(chosen - chosen.max(axis=1, keepdims=True))
-        probs: Scores = raised / raised.sum(axis=1, keepdims=True)
-        return probs
+        return softmax(logits[:, self._columns])
 
     def _scored(self, probs: Scores) -> Scores:
         if self._score == "probability":

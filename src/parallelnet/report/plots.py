@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..csv_cells import harmless
+from ..records import harmless
 from .drawing import DARK, PALE, paint, save, table
 from .drawing import GREY as GREY
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from torch import Tensor
 
+from ..calibration import softmax
 from ..data.loading import Batch, SampleDataset, SignalStore, collate
 from ..evaluation import Metrics, conformal_threshold, evaluate, fit_temperature
 from ..models.network import FrozenPart, ParallelNet, branches
@@ -51,7 +51,7 @@ class Outputs:
     def probs(self, temperature: float) -> NDArray[np.float64]:
         """Return [n, n_classes]: softmax of logits / temperature, averaged over each sample's windows."""
         summed = np.zeros((len(self.labels), self.logits.shape[1]))
-        np.add.at(summed, self.owner, softmax(self.logits / temperature, axis=1))
+        np.add.at(summed, self.owner, softmax(self.logits / temperature))
         return summed / np.bincount(self.owner, minlength=len(self.labels))[:, None]
 
 

@@ -72,7 +72,7 @@
     cards.forEach(draw);
     tell();
   });
-  // As csv_cells.py: no spreadsheet takes a cell for a formula, and `--exclude` reads the same text back.
+  // As records.harmless: no spreadsheet takes a cell for a formula, and `--exclude` reads the same text back.
   const harmless = (text) => /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text;
   const quoted = (text) => /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   const cell = (text) => quoted(harmless(text));
