@@ -61,6 +61,7 @@ class FoldTask:
     """What a method answers: one fold.
 
     Attributes:
+        row: whose method is asked.
         number: of the fold.
         parts: who is learnt from, chosen on, tested on.
         folder: for logs and resumable states.
@@ -68,6 +69,7 @@ class FoldTask:
         store: decodes signals and keeps them.
     """
 
+    row: Row
     number: int
     parts: Parts
     folder: Path
@@ -180,7 +182,7 @@ class Study:
             clock(number)
             started = time.monotonic()
             fold.mkdir(exist_ok=True)
-            probs, facts = row.method(FoldTask(number, parts, fold, self, store))
+            probs, facts = row.method(FoldTask(row, number, parts, fold, self, store))
             labels = [classes.index(labels_of[s.id]) for s in parts.test]
             said = {"ids": [s.id for s in parts.test], "labels": labels, "probs": probs.tolist()}
             records.write_json(fold / TEST, {"classes": list(classes), "settings": {"both": said}})
