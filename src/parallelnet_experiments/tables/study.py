@@ -121,7 +121,9 @@ class Study:
                 "fingerprint": self.material.fingerprint,
                 "recipe": asdict(self.recipe),
             }
-            claim(work, asked)
+            if not (work / PLAN).is_file() and not records.is_empty(work):
+                raise OptionError(f"{work} is not empty and holds no runs of a table. Mend: name another --work.")
+            _claim(work, asked)
         for row in rows:  # now, not after hours of training
             read(work / row.key, self.material)
         store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
@@ -137,7 +139,7 @@ class Study:
             if row.method is None:
                 reason = _reason(row, partial(self._train, row, folder, starts.get(row.key, ()), store, clock))
             elif leads:
-                claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends}})
+                _claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends}})
                 reason = _reason(row, partial(self._ask, row, folder, store, clock))
             n_done = len(read(folder, self.material))
             if n_done and reason:
@@ -251,17 +253,14 @@ def held(options: TablesOptions) -> Iterator[None]:
         yield
 
 
-def claim(folder: Path, asked: Mapping[str, Any]) -> None:
+def _claim(folder: Path, asked: Mapping[str, Any]) -> None:
     """Make a folder of runs and write down what they have in common; check it where it was there before.
 
     Raises:
-        OptionError: it holds runs of other options or data, or something else.
+        OptionError: it holds runs of other options or data.
     """
-    plan = folder / PLAN
-    if not plan.is_file() and not records.is_empty(folder):
-        raise OptionError(f"{folder} is not empty and holds no runs of a table. Mend: name another --work.")
     folder.mkdir(parents=True, exist_ok=True)
-    records.begun(plan, asked, place=folder, other="another --work (--out)")
+    records.begun(folder / PLAN, asked, place=folder, other="another --work (--out)")
 
 
 # --- what finished folds have left ------------------------------------------------------------------------------------
