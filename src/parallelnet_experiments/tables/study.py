@@ -161,6 +161,7 @@ class Study:
         return ""
 
     def _train(self, row: Row, folder: Path, init_from: tuple[str, ...], store: SignalStore, clock: BeforeFold) -> None:
+        log.info("%s: %s", row.key, folder)
         asked = train_options(
             self.options,
             self.target_column,
