@@ -350,6 +350,6 @@ def _summary(cls: type) -> str:
 
 def _speak_up(*, quiet: bool) -> None:
     """Send our notes to standard error; other packages' keep their own ways, from warnings upward."""
-    notes = logging.getLogger("parallelnet")
-    notes.handlers = [logging.StreamHandler(sys.stderr)]
-    notes.setLevel(logging.WARNING if quiet else logging.INFO)
+    for notes in map(logging.getLogger, ("parallelnet", "parallelnet_experiments")):
+        notes.handlers = [logging.StreamHandler(sys.stderr)]
+        notes.setLevel(logging.WARNING if quiet else logging.INFO)
