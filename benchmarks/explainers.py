@@ -96,7 +96,7 @@ class Bench:
     def question(self, score: peers.Score) -> peers.Question:
         """Return what a peer is asked."""
         tree = peers.linkage(self.speech.players.division, self.image.players.division)
-        return peers.Question(score, self.n, self.n_speech, tree, seed=0)
+        return peers.Question(score, self.n, tree, seed=0)
 
 
 def _masked(signal: Any, baseline: Any, side: players.Players, masks: Any) -> Any:
@@ -267,7 +267,7 @@ def whole_model_ms(model: parallelnet.Predictor) -> float:
 def warm() -> None:
     """Let imports and compilers run before the clock does."""
     nodes = players.grid_division(2, 2)
-    question = peers.Question(lambda masks: np.asarray(masks, float).sum(1), 8, 4, peers.linkage(nodes, nodes), 0)
+    question = peers.Question(lambda masks: np.asarray(masks, float).sum(1), 8, peers.linkage(nodes, nodes), 0)
     for peer in (*peers.VALUES.values(), peers.shap_exact, peers.shapiq_exact, lambda q: peers.shapiq_exact(q, "SII")):
         peer(question)
 

@@ -35,8 +35,16 @@ toy, toy_checkpoint = fixtures.toy, fixtures.toy_checkpoint
 def _quiet_afterwards():
     """The command line sends our notes to the standard error of its moment; here that one is gone after the test."""
     yield
-    logging.getLogger("parallelnet").handlers.clear()
-    logging.getLogger("parallelnet").setLevel(logging.NOTSET)
+    for notes in map(logging.getLogger, ("parallelnet", "parallelnet_experiments")):
+        notes.handlers.clear()
+        notes.setLevel(logging.NOTSET)
+
+
+def test_notes_of_library_and_studies_go_to_standard_error(capsys):
+    cli.main(["list", "variants"])
+    for name in ("parallelnet.training.run", "parallelnet_experiments.tables.study"):
+        logging.getLogger(name).info("a note of %s", name)
+        assert capsys.readouterr().err == f"a note of {name}\n"
 
 
 @pytest.fixture

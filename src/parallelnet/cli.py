@@ -215,6 +215,6 @@ def _help(commands: Mapping[str, Command]) -> str:
 
 def _speak_up(*, quiet: bool) -> None:
     """Send our notes to standard error; other packages' keep their own ways, from warnings upward."""
-    notes = logging.getLogger("parallelnet")
-    notes.handlers = [logging.StreamHandler(sys.stderr)]
-    notes.setLevel(logging.WARNING if quiet else logging.INFO)
+    for notes in map(logging.getLogger, ("parallelnet", "parallelnet_experiments")):
+        notes.handlers = [logging.StreamHandler(sys.stderr)]
+        notes.setLevel(logging.WARNING if quiet else logging.INFO)

@@ -129,7 +129,7 @@ def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Sa
         game = stage.game(baselines, networks.other)
         score, asked = score_of(game, stage.column)
         halves = [() if side is None else side.division for side in (game.speech, game.image)]
-        question = peers.Question(score, stage.n, m, peers.linkage(*halves), stage.seed % 2**31)
+        question = peers.Question(score, stage.n, peers.linkage(*halves), stage.seed % 2**31)
         if name in peers.VALUES:
             values = peers.VALUES[name](question)
         else:

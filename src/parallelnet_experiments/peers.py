@@ -38,14 +38,12 @@ class Question:
     Attributes:
         score: of masks.
         n: players; those of the speech first.
-        n_speech: how many of them are the speech's.
         tree: the joint division as scipy writes one, [n - 1, 4]; see `linkage`.
         seed: of what is random.
     """
 
     score: Score
     n: int
-    n_speech: int
     tree: Floats
     seed: int
 

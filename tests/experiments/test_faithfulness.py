@@ -381,9 +381,9 @@ def test_exact_peers_find_our_exact_values(stage, networks):
     pytest.importorskip("shapiq")
     ours = explainers.say("exact", stage, ("silence", "black"), networks)
     score, _ = explainers.score_of(stage.game(("silence", "black")), stage.column)
-    question = peers.Question(score, 16, 8, np.zeros((0, 4)), 0)
+    question = peers.Question(score, 16, np.zeros((0, 4)), 0)
     np.testing.assert_allclose(peers.shap_exact(question), ours.values, rtol=0, atol=1e-5)
-    small = peers.Question(lambda masks: score(np.pad(masks, ((0, 0), (0, 8)))), 8, 8, np.zeros((0, 4)), 0)
+    small = peers.Question(lambda masks: score(np.pad(masks, ((0, 0), (0, 8)))), 8, np.zeros((0, 4)), 0)
     np.testing.assert_allclose(peers.shapiq_exact(small), peers.shap_exact(small), rtol=0, atol=1e-5)
 
 

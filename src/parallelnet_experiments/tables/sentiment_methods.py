@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from parallelnet.training.fit import Hardware, Part
 from parallelnet.types import SENTIMENTS, Sample
 
 from . import picture_network, text_reference
-from .picture_network import Start, pictures
+from .picture_network import pictures
 from .rows import Row, index
 from .study import FoldTask
 from .text_reference import Ints, Probs, TextClassifier, macro_f1
@@ -108,25 +107,25 @@ def text(task: FoldTask) -> Said:
     return classifier.probs(texts_of(task.parts.test)), {"text": facts}
 
 
-def cross_media(task: FoldTask, *, start: Start) -> Said:
+def cross_media(task: FoldTask) -> Said:
     """See the picture alone, with a network that learnt from labels that the words gave (Vadicamo et al.)."""
     (classifier, facts), train, others = text_of(task), task.parts.train, task.study.shared.unlabelled
     options, truth = task.study.options, labels_of(train)
     said = text_reference.out_of_fold(train, truth, options.seed, classifier)
     others_said = classifier.probs(texts_of(others))
     learnt, labels = label_pictures(train, said, others, others_said, truth, options.confident_part)
-    (_, answers), image_facts = _see(task, learnt, start)
+    (_, answers), image_facts = _see(task, learnt)
     return answers, {"text": facts, "labels": labels, "image": image_facts}
 
 
-def weighted_sum(task: FoldTask, *, start: Start, with_content: bool) -> Said:
-    """Weigh words, picture and what the picture shows (Gaspar & Alexandre)."""
+def weighted_sum(task: FoldTask) -> Said:
+    """Weigh words, picture and, with ImageNet weights, what the picture shows (Gaspar & Alexandre)."""
     train, asked = task.parts.train, (task.parts.validation, task.parts.test)
-    content = content_of(task) if with_content else {}
+    content = content_of(task) if task.row.start == "imagenet" else {}
     classifier, text_facts = text_of(task)
-    seen, image_facts = _see(task, pictures(train, labels_of(train)), start)
+    seen, image_facts = _see(task, pictures(train, labels_of(train)))
     parts = [[classifier.probs(texts_of(each)), probs] for each, probs in zip(asked, seen, strict=True)]
-    if with_content:
+    if content:
         shown = [np.stack([content[s.id] for s in each]) for each in (train, *asked)]
         posterior = content_posterior(shown[0], labels_of(train), N_CLASSES)
         for each, there in zip(parts, shown[1:], strict=True):
@@ -141,7 +140,7 @@ def weighted_sum(task: FoldTask, *, start: Start, with_content: bool) -> Said:
     return weighed(parts[1], weights), facts
 
 
-def _see(task: FoldTask, train: Part, start: Start) -> tuple[tuple[Probs, Probs], dict[str, Any]]:
+def _see(task: FoldTask, train: Part) -> tuple[tuple[Probs, Probs], dict[str, Any]]:
     """Return what a picture network says of the validation and of the test part, and facts of its training."""
     options = task.study.options
     return picture_network.train_pictures(
@@ -150,9 +149,9 @@ def _see(task: FoldTask, train: Part, start: Start) -> tuple[tuple[Probs, Probs]
         task.parts.test,
         SENTIMENTS,
         size=options.size,
-        start=start,
+        start=task.row.start,
         # From random weights everything learns: features that nobody trained are no features.
-        fine_tune=options.fine_tune if start == "imagenet" else "all",
+        fine_tune=options.fine_tune if task.row.start == "imagenet" else "all",
         recipe=task.study.recipe,
         store=task.store,
         folder=task.folder,
@@ -162,48 +161,27 @@ def _see(task: FoldTask, train: Part, start: Start) -> tuple[tuple[Probs, Probs]
     )
 
 
+_READ, _SEE = ("words",), ("picture",)
+_LABELS = ("confident_part", "unlabelled")
 _VADICAMO = "Vadicamo et al. (2017), cross-media learning"
 _GASPAR = "Gaspar and Alexandre (2019), multimodal sentiment analysis"
+_SEEN = Row("vadicamo", "Vadicamo et al., re-implemented", "", _VADICAMO, 51.30, method=cross_media, uses=_SEE)
+_SUM = Row("gaspar", "Gaspar & Alexandre, re-implemented", "", _GASPAR, 60.42, method=weighted_sum, uses=_READ + _SEE)
 
 
-def _row(
-    key: str, title: str, uses: tuple[str, ...], source: str, method: Callable[..., Said] | None, **facts: Any
-) -> Row:
-    return Row(key, title, "" if method else key, source, method=method, uses=uses, **facts)
+def _as(row: Row, how: str, **facts: Any) -> Row:
+    """Return a row of the same method, from other weights."""
+    return replace(row, title=f"{row.title}{how}", **facts)
 
 
 ROWS = index(
-    _row("majority", "Majority class", (), "ours", majority),
-    _row("text", "Text reference: TF-IDF, logistic regression", ("words",), "ours", text),
-    _row(
-        *("vadicamo", "Vadicamo et al., re-implemented, from random weights", ("picture",), _VADICAMO),
-        partial(cross_media, start="none"),
-        printed=51.30,
-        depends=("confident_part", "unlabelled"),
-    ),
-    _row(
-        *("vadicamo-imagenet", "Vadicamo et al., re-implemented (VGG19, ImageNet)", ("picture",), _VADICAMO),
-        partial(cross_media, start="imagenet"),
-        printed=51.30,
-        start="imagenet",
-        depends=("confident_part", "unlabelled", "fine_tune"),
-    ),
-    _row(
-        *("gaspar", "Gaspar & Alexandre, re-implemented, w_c = 0, from random weights", ("words", "picture"), _GASPAR),
-        partial(weighted_sum, start="none", with_content=False),
-        printed=60.42,
-    ),
-    _row(
-        "gaspar-content",
-        "Gaspar & Alexandre, re-implemented (with content, ImageNet)",
-        ("words", "picture"),
-        _GASPAR,
-        partial(weighted_sum, start="imagenet", with_content=True),
-        printed=60.42,
-        start="imagenet",
-        depends=("fine_tune",),
-    ),
-    _row("parallelnet", "ParallelNet", ("speech", "picture"), "the paper, Table 2", None, printed=89.68),
+    Row("majority", "Majority class", "", "ours", method=majority),
+    Row("text", "Text reference: TF-IDF, logistic regression", "", "ours", method=text, uses=_READ),
+    _as(_SEEN, ", from random weights", depends=_LABELS),
+    _as(_SEEN, " (VGG19, ImageNet)", key="vadicamo-imagenet", start="imagenet", depends=(*_LABELS, "fine_tune")),
+    _as(_SUM, ", w_c = 0, from random weights"),
+    _as(_SUM, " (with content, ImageNet)", key="gaspar-content", start="imagenet", depends=("fine_tune",)),
+    Row("parallelnet", "ParallelNet", "parallelnet", "the paper, Table 2", 89.68, uses=("speech", "picture")),
 )
 """In the order of the table. The two original rows stand there even where they cannot be run."""
 

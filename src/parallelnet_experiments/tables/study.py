@@ -60,6 +60,7 @@ class FoldTask:
     """What a method answers: one fold.
 
     Attributes:
+        row: whose method is asked.
         number: of the fold.
         parts: who is learnt from, chosen on, tested on.
         folder: for logs and resumable states.
@@ -67,6 +68,7 @@ class FoldTask:
         store: decodes signals and keeps them.
     """
 
+    row: Row
     number: int
     parts: Parts
     folder: Path
@@ -118,7 +120,9 @@ class Study:
                 "fingerprint": self.material.fingerprint,
                 "recipe": asdict(self.recipe),
             }
-            claim(work, asked)
+            if not (work / PLAN).is_file() and not records.is_empty(work):
+                raise OptionError(f"{work} is not empty and holds no runs of a table. Mend: name another --work.")
+            _claim(work, asked)
         for row in rows:  # now, not after hours of training
             read(work / row.key, self.material)
         store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
@@ -134,7 +138,7 @@ class Study:
             if row.method is None:
                 reason = _reason(row, partial(self._train, row, folder, starts.get(row.key, ()), store, clock))
             elif leads:
-                claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends}})
+                _claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends}})
                 reason = _reason(row, partial(self._ask, row, folder, store, clock))
             n_done = len(read(folder, self.material))
             if n_done and reason:
@@ -156,6 +160,7 @@ class Study:
         return ""
 
     def _train(self, row: Row, folder: Path, init_from: tuple[str, ...], store: SignalStore, clock: BeforeFold) -> None:
+        log.info("%s: %s", row.key, folder)
         asked = train_options(
             self.options,
             self.target_column,
@@ -179,7 +184,7 @@ class Study:
             clock(number)
             started = time.monotonic()
             fold.mkdir(exist_ok=True)
-            probs, facts = row.method(FoldTask(number, parts, fold, self, store))
+            probs, facts = row.method(FoldTask(row, number, parts, fold, self, store))
             labels = [classes.index(labels_of[s.id]) for s in parts.test]
             said = {"ids": [s.id for s in parts.test], "labels": labels, "probs": probs.tolist()}
             records.write_json(fold / TEST, {"classes": list(classes), "settings": {"both": said}})
@@ -248,17 +253,14 @@ def held(options: TablesOptions) -> Iterator[None]:
         yield
 
 
-def claim(folder: Path, asked: Mapping[str, Any]) -> None:
+def _claim(folder: Path, asked: Mapping[str, Any]) -> None:
     """Make a folder of runs and write down what they have in common; check it where it was there before.
 
     Raises:
-        OptionError: it holds runs of other options or data, or something else.
+        OptionError: it holds runs of other options or data.
     """
-    plan = folder / PLAN
-    if not plan.is_file() and not records.is_empty(folder):
-        raise OptionError(f"{folder} is not empty and holds no runs of a table. Mend: name another --work.")
     folder.mkdir(parents=True, exist_ok=True)
-    records.begun(plan, asked, place=folder, other="another --work (--out)")
+    records.begun(folder / PLAN, asked, place=folder, other="another --work (--out)")
 
 
 # --- what finished folds have left ------------------------------------------------------------------------------------

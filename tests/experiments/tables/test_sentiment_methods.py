@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from parallelnet.errors import ManifestError
+from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import sentiment_methods
 
 
@@ -91,3 +93,35 @@ def test_a_part_that_knows_nothing_gets_no_weight_where_it_would_harm() -> None:
     wrong = np.eye(3)[(labels + 1) % 3]
     weights, _ = sentiment_methods.choose_weights([np.eye(3)[labels], wrong], labels)
     assert weights == (1.0, 0.0)
+
+
+def tweets(n: int, *, start: int = 0) -> list[Sample]:
+    return [
+        Sample(f"t{k}", image=f"{k}.png", text=f"tweet {k}", sentiment=SENTIMENTS[k % 3])
+        for k in range(start, start + n)
+    ]
+
+
+def test_the_most_confident_of_each_predicted_class_are_kept() -> None:
+    probs = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3], [0.1, 0.1, 0.8], [0, 0.2, 0.8]])
+    assert sentiment_methods.most_confident(probs, 0.5).tolist() == [True, True, False, True, True, False]
+    assert sentiment_methods.most_confident(probs, 0.01).tolist() == [True, False, False, True, True, False]
+    assert sentiment_methods.most_confident(probs, 1.0).all()
+
+
+def test_pictures_get_the_labels_of_their_words_not_those_of_people() -> None:
+    labelled, others = tweets(3), tweets(2, start=10)
+    truth = np.array([0, 1, 2])
+    ours = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.0, 0.1, 0.9]])  # the second one against people
+    theirs = np.array([[0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
+    found, facts = sentiment_methods.label_pictures(labelled, ours, others, theirs, truth, 1.0)
+    assert [s.id for s in found.samples] == ["t0", "t1", "t2", "t10", "t11"]
+    assert list(found.labels) == [0, 0, 2, 1, 2]
+    assert facts["agreement_with_people"] == pytest.approx(2 / 3, abs=1e-4)
+    assert facts["n_kept_unlabelled"] == 2
+    assert facts["kept_per_class"] == {"negative": 2, "neutral": 1, "positive": 2}
+    half, half_facts = sentiment_methods.label_pictures(labelled, ours, others, theirs, truth, 0.5)
+    assert [s.id for s in half.samples] == ["t0", "t2", "t10"]
+    assert half_facts["least_confidence_per_class"] == {"negative": 0.8, "neutral": 0.8, "positive": 0.9}
+    with pytest.raises(ManifestError, match="none of 3 tweets 'neutral'"):
+        sentiment_methods.label_pictures(labelled, ours, [], np.empty((0, 3)), truth, 1.0)

@@ -274,6 +274,22 @@ def test_unlabelled_tweets_are_learnt_where_there_are_some(tmp_path: Path, tiny:
     assert labels["n_kept_unlabelled"] > 0
 
 
+def test_what_shares_anything_with_a_labelled_tweet_is_not_learnt() -> None:
+    labelled = [Sample("a", image="a.png", text="Hello, World!", group="7", extra={"image_dhash": "55"})]
+    hashes = {"a.png": "A", "b.png": "B", "copy.png": "A", "c.png": "C", "d.png": "D"}
+    same_picture = Sample("1", image="copy.png", text="other words")
+    same_words = Sample("2", image="b.png", text="hello world")
+    nearly_same_picture = Sample("3", image="d.png", text="third", extra={"image_dhash": "55"})
+    same_group = Sample("4", image="c.png", text="something else", group="7")
+    twice = Sample("5", image="c.png", text="Something else!")
+    wordless, blind = Sample("6", image="d.png", text="!!"), Sample("7", speech="x.wav", text="deaf")
+    everyone = [same_picture, same_words, nearly_same_picture, same_group, twice, wordless, blind]
+    found = table2.beside(everyone, labelled, hashes, together=False)
+    assert [s.id for s in found] == ["4"]
+    found = table2.beside(everyone, labelled, hashes, together=True)
+    assert [s.id for s in found] == ["5"]  # its group says nothing
+
+
 def pooled(labels: np.ndarray, said: np.ndarray) -> Pooled:
     probs = 0.7 * np.eye(3)[said] + 0.1
     ids = tuple(map(str, range(len(labels))))

@@ -1,4 +1,4 @@
-"""Cross-media learning: who is kept, what may not be learnt, and that the network sees pictures alone."""
+"""The picture network: it sees pictures alone, learns the labels it is given, and is VGG19 but for its last layer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from PIL import Image
 from torch import nn
 
 from parallelnet.data.loading import SignalStore
-from parallelnet.errors import CheckpointError, ManifestError
+from parallelnet.errors import CheckpointError
 from parallelnet.models import backbones, features
 from parallelnet.models.network import freeze
 from parallelnet.options import PRESETS, AugmentOptions, Recipe, SignalOptions
 from parallelnet.training.fit import Hardware
 from parallelnet.types import SENTIMENTS, Sample
-from parallelnet_experiments.tables import picture_network, sentiment_methods, table2
+from parallelnet_experiments.tables import picture_network
 from parallelnet_experiments.tables.picture_network import picture_network as build_network
 
 RECIPE = Recipe(epochs=12, batch_size=8, learning_rate=2e-2, early_stopping=0, keep="last", class_weights="balanced")
@@ -30,54 +30,6 @@ RECIPE = Recipe(epochs=12, batch_size=8, learning_rate=2e-2, early_stopping=0, k
 def one_thread() -> None:
     """Small batches on shared cores run faster, and steadier, on one thread."""
     torch.set_num_threads(1)
-
-
-def tweets(n: int, *, start: int = 0) -> list[Sample]:
-    return [
-        Sample(f"t{k}", image=f"{k}.png", text=f"tweet {k}", sentiment=SENTIMENTS[k % 3])
-        for k in range(start, start + n)
-    ]
-
-
-def test_the_most_confident_of_each_predicted_class_are_kept() -> None:
-    probs = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3], [0.1, 0.1, 0.8], [0, 0.2, 0.8]])
-    assert sentiment_methods.most_confident(probs, 0.5).tolist() == [True, True, False, True, True, False]
-    assert sentiment_methods.most_confident(probs, 0.01).tolist() == [True, False, False, True, True, False]
-    assert sentiment_methods.most_confident(probs, 1.0).all()
-
-
-def test_pictures_get_the_labels_of_their_words_not_those_of_people() -> None:
-    labelled, others = tweets(3), tweets(2, start=10)
-    truth = np.array([0, 1, 2])
-    ours = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.0, 0.1, 0.9]])  # the second one against people
-    theirs = np.array([[0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
-    found, facts = sentiment_methods.label_pictures(labelled, ours, others, theirs, truth, 1.0)
-    assert [s.id for s in found.samples] == ["t0", "t1", "t2", "t10", "t11"]
-    assert list(found.labels) == [0, 0, 2, 1, 2]
-    assert facts["agreement_with_people"] == pytest.approx(2 / 3, abs=1e-4)
-    assert facts["n_kept_unlabelled"] == 2
-    assert facts["kept_per_class"] == {"negative": 2, "neutral": 1, "positive": 2}
-    half, half_facts = sentiment_methods.label_pictures(labelled, ours, others, theirs, truth, 0.5)
-    assert [s.id for s in half.samples] == ["t0", "t2", "t10"]
-    assert half_facts["least_confidence_per_class"] == {"negative": 0.8, "neutral": 0.8, "positive": 0.9}
-    with pytest.raises(ManifestError, match="none of 3 tweets 'neutral'"):
-        sentiment_methods.label_pictures(labelled, ours, [], np.empty((0, 3)), truth, 1.0)
-
-
-def test_what_shares_anything_with_a_labelled_tweet_is_not_learnt() -> None:
-    labelled = [Sample("a", image="a.png", text="Hello, World!", group="7", extra={"image_dhash": "55"})]
-    hashes = {"a.png": "A", "b.png": "B", "copy.png": "A", "c.png": "C", "d.png": "D"}
-    same_picture = Sample("1", image="copy.png", text="other words")
-    same_words = Sample("2", image="b.png", text="hello world")
-    nearly_same_picture = Sample("3", image="d.png", text="third", extra={"image_dhash": "55"})
-    same_group = Sample("4", image="c.png", text="something else", group="7")
-    twice = Sample("5", image="c.png", text="Something else!")
-    wordless, blind = Sample("6", image="d.png", text="!!"), Sample("7", speech="x.wav", text="deaf")
-    everyone = [same_picture, same_words, nearly_same_picture, same_group, twice, wordless, blind]
-    found = table2.beside(everyone, labelled, hashes, together=False)
-    assert [s.id for s in found] == ["4"]
-    found = table2.beside(everyone, labelled, hashes, together=True)
-    assert [s.id for s in found] == ["5"]  # its group says nothing
 
 
 def write_pictures(folder: Path, n_per_class: int) -> list[Sample]:
