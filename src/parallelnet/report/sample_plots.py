@@ -29,7 +29,7 @@ _N_STRONGEST = 3  # picture units that are outlined, with their values
 
 def heights(shown: Shown, parts: Sequence[str]) -> tuple[float, list[float]]:
     """Return the inches that `draw_sample` needs for these parts, and those of `speech` and `words` in it."""
-    left = [3.1 if name == "speech" else 0.4 + words_height(shown, 7.0) for name in parts if name != "picture"]
+    left = [3.1 if name == "speech" else words_size(shown, 7.0)[1] - 0.9 for name in parts if name != "picture"]
     return max(sum(left), 4.0 * ("picture" in parts)), left
 
 
@@ -123,10 +123,10 @@ def _draw_log_mel(ax: Axes, shown: Shown) -> None:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def words_height(shown: Shown, width_in: float = 10.0) -> float:
-    """Return the inches that the words' text needs at a width."""
+def words_size(shown: Shown, width_in: float = 10.0) -> tuple[float, float]:
+    """Return width and height in inches of the words' figure."""
     size, lines = _lines(shown.of, width_in)
-    return len(lines) * 3.2 * size / 72
+    return width_in, 1.3 + len(lines) * 3.2 * size / 72
 
 
 def draw_words(panel: FigureBase, shown: Shown, *, bar: bool = True, width_in: float = 10.0) -> None:
