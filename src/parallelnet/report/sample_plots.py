@@ -160,9 +160,10 @@ def _lines(explanation: Explanation, width_in: float) -> tuple[float, list[int]]
 
     # In letters of mean width: a word, at least as wide as its second, and the air around it.
     text = " ".join("x" * (max(cells(unit.word), 2) + 1) for unit in explanation.speech_units)
-    for size in (18.0, 15.0, 13.0, 11.0):
+    # Few words are written large; where they are one part of many, very many are written small.
+    for size in (18.0, 15.0, 13.0, 11.0) if width_in >= 10 else (18.0, 15.0, 13.0, 11.0, 8.0, 5.0):
         lines = textwrap.wrap(text, max(round(width_in * 72 / (0.64 * size)), 8), break_long_words=False)
-        if len(lines) <= 2:
+        if len(lines) <= (2 if size > 11 else 12):
             break
     return size, [len(line.split()) for line in lines]
 
