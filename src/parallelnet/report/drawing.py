@@ -132,8 +132,8 @@ def owners(explanation: Explanation) -> npt.NDArray[np.intp]:
     """Return the picture unit that each pixel of the model's square, `[128, 128]`, belongs to."""
     if explanation.image_grid is None:
         return np.asarray(explanation.image_labels, np.intp).reshape(128, 128)
-    (rows, columns), at = explanation.image_grid, np.arange(128)
-    return (at * rows // 128)[:, None] * columns + at * columns // 128
+    (rows, columns), twice = explanation.image_grid, 2 * np.arange(128) + 1
+    return (twice * rows // 256)[:, None] * columns + twice * columns // 256
 
 
 # --- values as shades -------------------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def _draw_bars(panel: FigureBase, shown: Shown, *ways: Sequence[_Bar]) -> None:
     ax.vlines(np.take(ends, joined), joined + 0.31, joined + 0.69, color=GREY, linewidth=0.8)
     ax.vlines([base, shown.values.full], -0.6, len(rows), color=PALE, linewidth=1, zorder=0)
     ax.use_sticky_edges = False  # room for the numbers on both sides
-    ax.margins(x=0.24)
+    ax.margins(x=0.28)
     ax.set(yticks=rows, yticklabels=names, ylim=(len(rows) - 0.4, -0.6), xlabel=shown.score)
     ax.tick_params(labelsize=9, length=0, colors=DARK)
     ax.spines[["top", "right", "left"]].set_visible(False)
@@ -242,15 +242,11 @@ def _draw_bars(panel: FigureBase, shown: Shown, *ways: Sequence[_Bar]) -> None:
 # --- tables and trees -------------------------------------------------------------------------------------------------
 
 
-def _interaction_size(shown: Shown) -> tuple[float, float]:
-    rows, columns = np.asarray(shown.values.interactions).shape
-    return min(max(0.5 * columns, 3) + 2, 11), min(max(0.32 * rows, 1) + 1.8, 26)
-
-
-def _draw_interactions(panel: FigureBase, shown: Shown) -> None:
+def _draw_interactions(figure: Figure, shown: Shown) -> None:
     """Draw what each speech unit and each picture unit told only together: rows are speech units."""
-    found, grid, ax = np.asarray(shown.values.interactions), shown.of.image_grid, panel.subplots()
+    found, grid, ax = np.asarray(shown.values.interactions), shown.of.image_grid, figure.subplots()
     (n_rows, n_columns), scale = found.shape, shades(shown.colours, found.ravel())
+    figure.set_size_inches(min(max(0.5 * n_columns, 3) + 2, 11), min(max(0.32 * n_rows, 1) + 1.8, 26))
     has_room = n_columns <= 18 and n_rows <= 72
     said = [[number(value, limit_of(scale)) for value in row] for row in found if has_room]
     # Names that touch would not be read.
@@ -263,53 +259,48 @@ def _draw_interactions(panel: FigureBase, shown: Shown) -> None:
     if grid:
         starts = np.arange(grid[1], n_columns, grid[1]) - 0.5
         ax.vlines(starts, -0.5, n_rows - 0.5, color="white", linewidth=2.5)
-    colour_bar(panel, ax, scale, shown.score)
+    colour_bar(figure, ax, scale, shown.score)
 
 
-def _maps_size(shown: Shown) -> tuple[float, float]:
-    rows = len(shown.values.speech_units)
-    return max(1.45 * min(rows, 6), 4) + 0.3, 1.7 * -(-rows // 6) + 1.1
-
-
-def _draw_maps(panel: FigureBase, shown: Shown) -> None:
+def _draw_maps(figure: Figure, shown: Shown) -> None:
     """Draw one small map of the picture for each speech unit, with what the two told only together."""
     found = np.asarray(shown.values.interactions)
     scale, owner, across = shades(shown.colours, found.ravel()), owners(shown.of), min(len(found), 6)
-    axes = panel.subplots(-(-len(found) // across), across, squeeze=False).ravel()
+    down = -(-len(found) // across)
+    figure.set_size_inches(max(1.45 * across, 4) + 0.3, 1.7 * down + 1.1)
+    axes = figure.subplots(down, across, squeeze=False).ravel()
     for k, ax in enumerate(axes):
         ax.set_axis_off()
         if k < len(found):
             ax.imshow(paint(scale, found[k])[owner], extent=(0, 128, 128, 0))
             draw_edges(ax, owner, (0, 0, 128, 128), color="white", linewidth=0.8)
             ax.set_title(plain(shown.of.speech_unit_name(k), 16), fontsize=9, pad=3, color=DARK)
-    colour_bar(panel, list(axes), scale, shown.score)
+    colour_bar(figure, list(axes), scale, shown.score)
 
 
-def _division_size(shown: Shown) -> tuple[float, float]:
-    leaves = max(len(node.units) for node in shown.of.nodes)
-    levels = [max(level for _, level, _ in parts) + 1 for _, parts in divisions(shown.of)]
-    return min(max(9.0, 0.58 * leaves), 14.0), 0.45 * sum(levels) + 1.2 * len(levels) + 1.0
-
-
-def _draw_division(panel: FigureBase, shown: Shown) -> None:
+def _draw_division(figure: Figure, shown: Shown) -> None:
     """Draw the binary division as a tree, each part in the shade of its value, as wide as its leaves.
 
     For `paper`, parts whose halves do not add up to them say what is lost on the way down.
     """
     scale, trees = shades(shown.colours, shown.values.nodes), list(divisions(shown.of))
-    levels = [max(level for _, level, _ in parts) + 2 for _, parts in trees]
-    axes = list(np.ravel(panel.subplots(len(trees), 1, height_ratios=levels)))
+    leaves = max(len(node.units) for node in shown.of.nodes)
+    heights = [0.45 * max(level for _, level, _ in parts) + 1.65 for _, parts in trees]
+    figure.set_size_inches(min(max(9.0, 0.58 * leaves), 14.0), sum(heights) + 1.0)
+    axes = list(np.ravel(figure.subplots(len(trees), 1, height_ratios=heights)))
     for ax, (modality, parts) in zip(axes, trees, strict=True):
-        _draw_tree(ax, shown, parts, scale)
+        _draw_tree(ax, shown, parts, scale, 68 * figure.get_size_inches()[0])
         ax.set_title(MODALITY_NAMES[modality], fontsize=10, fontweight="bold", color=DARK, loc="left")
-    colour_bar(panel, axes, scale, shown.score)
+    colour_bar(figure, axes, scale, shown.score)
 
 
-def _draw_tree(ax: Axes, shown: Shown, parts: Sequence[tuple[int, int, int]], scale: ScalarMappable) -> None:
+def _draw_tree(
+    ax: Axes, shown: Shown, parts: Sequence[tuple[int, int, int]], scale: ScalarMappable, across_pt: float
+) -> None:
     places, depths, lefts = np.array(parts).T
     nodes, values, lost = shown.of.nodes, shown.values.nodes, shown.values.lost
     widths = np.array([len(nodes[place].units) for place in places])
-    leaf_pt = 68 * _division_size(shown)[0] / widths[0]
+    leaf_pt = across_pt / widths[0]
     paints = paint(scale, [values[place] for place in places])
     edge = {"edgecolor": "white", "linewidth": min(4.0, leaf_pt / 8)}
     drawn = ax.barh(depths, widths, 0.7, left=lefts, color=paints, **edge)
@@ -352,20 +343,16 @@ def _cell(shown: Shown, unit: int) -> str:
     return f"{unit // grid[1] + 1}, {unit % grid[1] + 1}" if grid else str(unit + 1)
 
 
-# What a figure says after the name of the class, its width and height in inches, and what draws it.
-_FIGURES: dict[str, tuple[str, Callable[[Shown], tuple[float, float]], Callable[[Any, Shown], None]]] = {
+# What a figure says after the name of the class, its inches (None: it knows better), and what draws it.
+_FIGURES: dict[str, tuple[str, Callable[[Shown], Any], Callable[[Any, Shown], None]]] = {
     "speech": ("what each part of the speech did", lambda _: (10, 4.6), sample_plots.draw_speech),
-    "words": (
-        "what each word did",
-        lambda shown: (10, 1.3 + sample_plots.words_height(shown)),
-        sample_plots.draw_words,
-    ),
+    "words": ("what each word did", sample_plots.words_size, sample_plots.draw_words),
     "picture": ("what each part of the picture did", sample_plots.picture_size, sample_plots.draw_picture),
     "modality": ("speech and picture, alone and together", lambda _: (7, 3.8), _draw_modalities),
     "waterfall": ("from nothing to the whole sample", lambda _: (8, 5), _draw_waterfall),
-    "division": ("the division", _division_size, _draw_division),
-    "interaction": ("told only together", _interaction_size, _draw_interactions),
-    "interaction_maps": ("told only together", _maps_size, _draw_maps),
+    "division": ("the division", lambda _: None, _draw_division),
+    "interaction": ("told only together", lambda _: None, _draw_interactions),
+    "interaction_maps": ("told only together", lambda _: None, _draw_maps),
 }
 NAMES = ("explanation.png", *(f"{name}.png" for name in _FIGURES))
 """What `save_all` may write."""

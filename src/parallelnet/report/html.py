@@ -214,9 +214,8 @@ class _View:
     def duration_s(self) -> float:
         """Seconds of the speech, with the quiet that was left out; without material, up to the last unit's end."""
         wave = getattr(self.of.material, "waveform", None)
-        if wave is not None:
-            return float(len(wave)) / SAMPLE_RATE_HZ
-        return max((unit.reach_end_s for unit in self.of.speech_units), default=0.0)
+        end_s = max((unit.reach_end_s for unit in self.of.speech_units), default=0.0)
+        return end_s if wave is None else len(wave) / SAMPLE_RATE_HZ
 
     def players(self) -> Iterator[tuple[str, str, str, list[str]]]:
         """Yield (kind, sound as data URI, outline of the whole waveform, outline of each unit)."""
@@ -243,14 +242,12 @@ class _View:
     def pictures(self) -> Iterator[tuple[str, float, float, float, float]]:
         """Yield (data URI, left, top, width, height): the whole, and on top of it sharper what the model saw."""
         picture = getattr(self.of.material, "picture", None)
-        if picture is None:
-            return
-        height, width = picture.shape[:2]
-        yield jpeg(picture, LONGEST_SIDE), 0, 0, width, height
-        box = self.of.image_box
-        if box is not None and max(height, width) > LONGEST_SIDE and max(box[2:]) < max(height, width):
-            left, top, wide, high = box
-            yield jpeg(picture[top : top + high, left : left + wide], 800), left, top, wide, high
+        if picture is not None:
+            (height, width), box = picture.shape[:2], self.of.image_box
+            yield jpeg(picture, LONGEST_SIDE), 0, 0, width, height
+            if box is not None and max(height, width) > max(LONGEST_SIDE, *box[2:]):
+                left, top, wide, high = box
+                yield jpeg(picture[top : top + high, left : left + wide], 800), left, top, wide, high
 
     def regions(self) -> list[str]:
         """Return the outline of each picture unit, in the model's square of 128 x 128."""
@@ -262,16 +259,6 @@ class _View:
         wide, high = 128 / columns, 128 / rows
         places = (divmod(unit, columns) for unit in range(count))
         return [f"M{column * wide:.5g} {row * high:.5g}h{wide:.5g}v{high:.5g}h-{wide:.5g}z" for row, column in places]
-
-    @property
-    def frame(self) -> tuple[float, float, float, float] | None:
-        """Left, top, width, height of what is shown of the picture: what the model saw with a little around it."""
-        if self.of.image_box is None or self.of.image_size is None:
-            return None
-        (left, top, width, height), (across, down) = self.of.image_box, self.of.image_size
-        margin = 0.12 * max(width, height)
-        x, y = max(0.0, left - margin), max(0.0, top - margin)
-        return x, y, min(across, left + width + margin) - x, min(down, top + height + margin) - y
 
     # --- the way from base to score, and all numbers ------------------------------------------------------------------
 

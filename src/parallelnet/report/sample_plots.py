@@ -29,7 +29,7 @@ _N_STRONGEST = 3  # picture units that are outlined, with their values
 
 def heights(shown: Shown, parts: Sequence[str]) -> tuple[float, list[float]]:
     """Return the inches that `draw_sample` needs for these parts, and those of `speech` and `words` in it."""
-    left = [3.1 if name == "speech" else 0.4 + words_height(shown, 7.0) for name in parts if name != "picture"]
+    left = [3.1 if name == "speech" else words_size(shown, 7.0)[1] - 0.9 for name in parts if name != "picture"]
     return max(sum(left), 4.0 * ("picture" in parts)), left
 
 
@@ -123,10 +123,10 @@ def _draw_log_mel(ax: Axes, shown: Shown) -> None:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def words_height(shown: Shown, width_in: float = 10.0) -> float:
-    """Return the inches that the words' text needs at a width."""
+def words_size(shown: Shown, width_in: float = 10.0) -> tuple[float, float]:
+    """Return width and height in inches of the words' figure."""
     size, lines = _lines(shown.of, width_in)
-    return len(lines) * 3.2 * size / 72
+    return width_in, 1.3 + len(lines) * 3.2 * size / 72
 
 
 def draw_words(panel: FigureBase, shown: Shown, *, bar: bool = True, width_in: float = 10.0) -> None:
@@ -160,9 +160,10 @@ def _lines(explanation: Explanation, width_in: float) -> tuple[float, list[int]]
 
     # In letters of mean width: a word, at least as wide as its second, and the air around it.
     text = " ".join("x" * (max(cells(unit.word), 2) + 1) for unit in explanation.speech_units)
-    for size in (18.0, 15.0, 13.0, 11.0):
+    # Few words are written large; where they are one part of many, very many are written small.
+    for size in (18.0, 15.0, 13.0, 11.0) if width_in >= 10 else (18.0, 15.0, 13.0, 11.0, 8.0, 5.0):
         lines = textwrap.wrap(text, max(round(width_in * 72 / (0.64 * size)), 8), break_long_words=False)
-        if len(lines) <= 2:
+        if len(lines) <= (2 if size > 11 else 12):
             break
     return size, [len(line.split()) for line in lines]
 
