@@ -348,8 +348,6 @@ def test_the_grid_says_what_the_paper_says():
     assert [values[word] for word in words] == sorted(values.values(), reverse=True)[: len(words)]
     assert values[words[-1]] > 0
     figure = result_plots.grid([explanation, explanation], ["happy", "sad"])
-    texts = figure.findobj(lambda each: hasattr(each, "get_text"))
-    headings = [text for text in texts if text.get_text().startswith("P: ")]
     score = explanation.prediction.probs["happy"]
     drawn = {text.get_text(): text.get_color() for text in figure.findobj(Text)}
     right, wrong = (drawn[f"P: happy, GT: {truth}, Score: {score:.2f}"] for truth in ("happy", "sad"))
