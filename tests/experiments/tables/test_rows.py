@@ -27,7 +27,7 @@ def test_every_row_is_a_network(key):
     assert row.title
     assert row.source
     for size in ("paper", "small"):
-        assert network_options(row.variant, size=size).modalities == VARIANTS[row.variant].modalities
+        assert network_options(row.variant, size=size).modalities == VARIANTS[row.variant].network.modalities
 
 
 def test_every_variant_of_the_paper_has_a_row():
