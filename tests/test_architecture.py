@@ -128,6 +128,45 @@ def test_imports_hold_the_table(path):
     assert not wrong, f"{part} may import {sorted(allowed)}, it imports {sorted(wrong)}"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_modules_and_functions_stay_small(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 400, "split it by idea"
+    functions = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    too_long = [each.name for each in functions if each.end_lineno - each.lineno + 1 > 60]
+    assert not too_long, f"longer than a screen: {too_long}"
+
+
+def module_imports(path):
+    """Return the modules of ours that a file imports, anywhere but under TYPE_CHECKING."""
+    package = path.relative_to(SRC).parts[:-1]
+    names = {".".join(each.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__") for each in MODULES}
+    found = set()
+
+    def visit(node):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found.update(each if (each := f"{module}.{alias.name}") in names else module for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found & names
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    waiting = {}
+    for path in MODULES:
+        name = ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__")
+        waiting[name] = module_imports(path) - {name}
+    while free := {name for name, needs in waiting.items() if not needs & waiting.keys()}:
+        waiting = {name: needs for name, needs in waiting.items() if name not in free}
+    assert not waiting, f"in a circle, or above one: {sorted(waiting)}"
+
+
 def test_the_parser_of_imports_sees_every_form(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "SRC", tmp_path)
     path = tmp_path / "parallelnet" / "data" / "x.py"
