@@ -27,12 +27,11 @@ FER2013_EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad",
 FER2013_USAGES: dict[str, str] = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 """`Usage` of the original csv, and our name of that split."""
 
-SPLIT_FOLDERS: dict[str, str] = {
+SPLIT_FOLDERS: dict[str, str] = {  # what people call the folders of their splits, and our name
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     "test": "test",
 }
-"""What people call the folders of their splits, and our name."""
 
 FI_CLASSES: tuple[str, ...] = ("amusement", "anger", "awe", "contentment", "disgust", "excitement", "fear", "sadness")
 

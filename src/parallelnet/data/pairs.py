@@ -28,11 +28,9 @@ from .image_corpora import cache_root
 from .manifest import MANIFEST_CSV, write_manifest
 from .splits import Part, deal_parts, part_name
 
-REPORT_JSON = "pairs.json"
-"""What the build was asked for, beside the manifest; written before the first file."""
+REPORT_JSON = "pairs.json"  # what the build was asked for, beside the manifest; written before the first file
 
-MAX_PER_CLASS = 20_000
-"""Pairs a class and split that are made without being asked for; more want `--per-class`."""
+MAX_PER_CLASS = 20_000  # pairs a class and split that are made without being asked for; more want `--per-class`
 
 _SIDES = ("speech", "image")
 

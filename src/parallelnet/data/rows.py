@@ -26,8 +26,7 @@ field is 131,072; the longest posts of any network have 25,000 to 65,000.)"""
 MAX_LINE = 1 << 20
 """Bytes (characters in UTF-16) of the longest line that is held; a JSON object of a tweet has some 10,000."""
 
-DEEP = "lists or objects nested too deeply"
-"""Why JSON is not read at which Python gives up."""
+DEEP = "lists or objects nested too deeply"  # why JSON is not read at which Python gives up
 
 _HEAD = 4096  # bytes by which text, line ends and a JSON list are known
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")

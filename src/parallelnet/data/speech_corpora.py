@@ -21,14 +21,12 @@ AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m
 RAVDESS_EMOTIONS: tuple[str, ...] = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """Third field of a RAVDESS file name, 01 to 08."""
 
-RAVDESS_INTENSITIES: tuple[str, ...] = ("normal", "strong")
-"""Fourth field, 01 and 02."""
+RAVDESS_INTENSITIES: tuple[str, ...] = ("normal", "strong")  # fourth field, 01 and 02
 
 RAVDESS_STATEMENTS: tuple[str, ...] = ("kids are talking by the door", "dogs are sitting by the door")
 """Fifth field, 01 and 02."""
 
-RAVDESS_SEXES: tuple[str, str] = ("female", "male")
-"""Actors with even numbers are women, with odd numbers men."""
+RAVDESS_SEXES: tuple[str, str] = ("female", "male")  # actors with even numbers are women, with odd numbers men
 
 IEMOCAP_LINE = re.compile(
     r"\[[\d.]+ - [\d.]+\]\t(?P<turn>Ses(?P<session>0[1-5])[FM]_\w+_(?P<gender>[FM])\w+)\t(?P<emotion>\w+)\t"

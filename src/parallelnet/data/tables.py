@@ -22,23 +22,20 @@ from typing import Any
 from ..errors import ManifestError, brief, shown
 from .rows import Row, csv_rows, is_text, json_rows, open_parquet, read_lines
 
-FORMATS: dict[str, str] = {
+FORMATS: dict[str, str] = {  # what the ending of a file says that it is
     **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
     ".parquet": "parquet",
 }
-"""What the ending of a file says that it is."""
 
 DELIMITERS: tuple[str, ...] = (",", "\t", ";", "|")
 
-PACKED_TABLE = "metadata.csv"
-"""Table of a corpus that was packed for courses, in the folder of its files."""
+PACKED_TABLE = "metadata.csv"  # table of a corpus that was packed for courses, in the folder of its files
 
 SYSTEM_FOLDERS: frozenset[str] = frozenset(("__macosx", "@eadir", "$recycle.bin", "lost+found"))
 """Folders of macOS archives, Synology disks, Windows and Linux, in lower case; hidden ones begin with a point."""
 
-MAX_PATH = 4096
-"""Characters of the longest path that any system opens."""
+MAX_PATH = 4096  # characters of the longest path that any system opens
 
 _N_LOOKED_AT = 1000  # rows of JSON whose keys say what the columns are
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?\s*', re.IGNORECASE)
