@@ -21,11 +21,9 @@ from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic")
 
+# `emotion` and `Usage` of the original csv, and our name of that split
 FER2013_EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""`emotion` 0 to 6 of the original csv."""
-
 FER2013_USAGES: dict[str, str] = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
-"""`Usage` of the original csv, and our name of that split."""
 
 SPLIT_FOLDERS: dict[str, str] = {  # what people call the folders of their splits, and our name
     **dict.fromkeys(("train", "training"), "train"),
@@ -64,16 +62,17 @@ def read_fer2013(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     original = root if root.is_file() else root / "fer2013.csv"
     if original.is_file():
         yield from _read_fer2013_csv(original, drops)
-    elif (root / PACKED_TABLE).is_file():
+        return
+    if (root / PACKED_TABLE).is_file():
         for path, row in packed_files(root, drops, "split"):
             yield _picture(root, path, row["label"], row["split"])
-    else:
-        for path in image_files(root):
-            parts = path.relative_to(root).parts
-            if len(parts) == 3 and parts[0].lower() in SPLIT_FOLDERS:
-                yield _picture(root, path, parts[1], SPLIT_FOLDERS[parts[0].lower()])
-            else:
-                drops["not in a folder SPLIT/CLASS"] += 1
+        return
+    for path in image_files(root):
+        parts = path.relative_to(root).parts
+        if len(parts) == 3 and parts[0].lower() in SPLIT_FOLDERS:
+            yield _picture(root, path, parts[1], SPLIT_FOLDERS[parts[0].lower()])
+        else:
+            drops["not in a folder SPLIT/CLASS"] += 1
 
 
 def _picture(root: Path, path: Path, label: str, split: str) -> Sample:
@@ -87,15 +86,15 @@ def _read_fer2013_csv(source: Path, drops: Counter[str]) -> Iterator[Sample]:
     folder.mkdir(parents=True, exist_ok=True)
     emotions = {str(number): name for number, name in enumerate(FER2013_EMOTIONS)}
     for index, (where, row) in enumerate(rows):
-        if row["emotion"] not in emotions:
+        label, split = emotions.get(row["emotion"], ""), FER2013_USAGES.get(row["Usage"], "")
+        if not label:
             drops["emotion is not 0 to 6"] += 1
-        elif row["Usage"] not in FER2013_USAGES:
+        elif not split:
             drops["usage is none of Training, PublicTest, PrivateTest"] += 1
         else:
             path = folder / f"{row['Usage']}_{index:05d}.png"
             if not path.is_file():
                 _write_pixels(path, row["pixels"], where)
-            label, split = emotions[row["emotion"]], FER2013_USAGES[row["Usage"]]
             yield Sample(id=path.stem, image=str(path), label=label, split=split)
 
 

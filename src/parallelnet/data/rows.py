@@ -123,10 +123,21 @@ def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0
         n_fields: how many a row must have; 0 for any number.
     """
     source, waiting = iter(lines), deque[tuple[int, str]]()
+    taken: list[tuple[int, str]] = []
+
+    def feed() -> Iterator[str]:
+        """Yield the texts of the next lines, up to `MAX_RECORD` characters, and note in `taken` which."""
+        n_left = MAX_RECORD
+        while n_left > 0 and (line := waiting.popleft() if waiting else next(source, None)):
+            taken.append(line)
+            n_left -= len(line[1])
+            if n_left >= 0 or len(taken) == 1:
+                yield line[1]
+
     while True:
-        taken: list[tuple[int, str]] = []
+        taken.clear()
         try:
-            fields = next(csv.reader(_feed(source, waiting, taken), delimiter=delimiter, strict=True), [])
+            fields = next(csv.reader(feed(), delimiter=delimiter, strict=True), [])
             while n_fields and len(fields) > n_fields and not fields[-1].strip():
                 fields.pop()  # a separator behind the last field
             problem = _csv_problem(fields, n_fields)
@@ -142,29 +153,13 @@ def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0
             yield Row(taken[0][0], tuple(fields))
 
 
-def _feed(
-    source: Iterator[tuple[int, str]], waiting: deque[tuple[int, str]], taken: list[tuple[int, str]]
-) -> Iterator[str]:
-    """Yield the texts of the next lines, up to `MAX_RECORD` characters, and note in `taken` which."""
-    n_left = MAX_RECORD
-    while n_left > 0:
-        line = waiting.popleft() if waiting else next(source, None)
-        if line is None:
-            return
-        taken.append(line)
-        n_left -= len(line[1])
-        if n_left >= 0 or len(taken) == 1:
-            yield line[1]
-
-
 def _csv_problem(fields: list[str], n_fields: int) -> str:
-    if sum(map(len, fields)) > MAX_RECORD:
-        return f"longer than {MAX_RECORD:,} characters"
-    if any("\0" in field for field in fields):
-        return "holds a NUL character"
-    if fields and n_fields and len(fields) != n_fields:
-        return f"{len(fields)} fields where the header has {n_fields}"
-    return ""
+    problems = {
+        f"longer than {MAX_RECORD:,} characters": sum(map(len, fields)) > MAX_RECORD,
+        "holds a NUL character": any("\0" in field for field in fields),
+        f"{len(fields)} fields where the header has {n_fields}": fields and n_fields not in (0, len(fields)),
+    }
+    return next((problem for problem, holds in problems.items() if holds), "")
 
 
 def _in_words(error: str) -> str:
@@ -194,11 +189,9 @@ class _Object(dict[str, Any]):
 _Object.__name__ = "dict"  # as errors call it
 
 
-def _as_number(digits: str) -> int | str:
-    return int(digits) if len(digits) <= _N_DIGITS else digits  # an id of so many digits is one all the same
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_int=_as_number)
+_DECODER = json.JSONDecoder(  # an id of so many digits is one all the same
+    object_pairs_hook=_Object, parse_int=lambda digits: int(digits) if len(digits) <= _N_DIGITS else digits
+)
 
 
 def json_rows(source: Path) -> Iterator[Row]:
@@ -319,8 +312,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _classes(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
-    """Return the names of the numbered classes of each column, from what Hugging Face's datasets write beside."""
-    try:
+    try:  # what Hugging Face's datasets write beside
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         labels = {name: each["names"] for name, each in features.items() if each.get("_type") == "ClassLabel"}
         return {name: list(map(str, classes)) for name, classes in labels.items()}

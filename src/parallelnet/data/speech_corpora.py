@@ -18,28 +18,20 @@ from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table,
 
 AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 
+# Third to fifth field of a RAVDESS file name, from 01.
 RAVDESS_EMOTIONS: tuple[str, ...] = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
-"""Third field of a RAVDESS file name, 01 to 08."""
-
-RAVDESS_INTENSITIES: tuple[str, ...] = ("normal", "strong")  # fourth field, 01 and 02
-
+RAVDESS_INTENSITIES: tuple[str, ...] = ("normal", "strong")
 RAVDESS_STATEMENTS: tuple[str, ...] = ("kids are talking by the door", "dogs are sitting by the door")
-"""Fifth field, 01 and 02."""
-
 RAVDESS_SEXES: tuple[str, str] = ("female", "male")  # actors with even numbers are women, with odd numbers men
 
+# The line of `EmoEvaluation/*.txt` that sums a turn up: `[start - end]`, turn, emotion, `[valence, ...]`.
 IEMOCAP_LINE = re.compile(
     r"\[[\d.]+ - [\d.]+\]\t(?P<turn>Ses(?P<session>0[1-5])[FM]_\w+_(?P<gender>[FM])\w+)\t(?P<emotion>\w+)\t"
 )
-"""The line of `EmoEvaluation/*.txt` that sums a turn up: `[start - end]`, turn, emotion, `[valence, ...]`."""
-
 IEMOCAP_TRANSCRIPT = re.compile(r"(?P<turn>Ses\w+) \[[\d.-]+\]: ?(?P<text>.*)")
 
 CREMA_D_EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
-
-CREMA_D_INTENSITIES = {"LO": "low", "MD": "medium", "HI": "high", "XX": "", "X": ""}
-"""XX is unspecified; one published file, 1040_ITH_SAD_X.wav, has a single X."""
-
+CREMA_D_INTENSITIES = {"LO": "low", "MD": "medium", "HI": "high"}  # XX is unspecified, and so is X of one file
 CREMA_D_SENTENCES: dict[str, str] = {
     "IEO": "it's eleven o'clock",
     "TIE": "that is exactly what happened",
@@ -55,18 +47,17 @@ CREMA_D_SENTENCES: dict[str, str] = {
     "WSI": "we'll stop in a couple of minutes",
 }
 
+# First letters of the German words: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral.
 EMODB_EMOTIONS = {"W": "angry", "L": "bored", "E": "disgust", "A": "fear", "F": "happy", "T": "sad", "N": "neutral"}
-"""First letters of the German words: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral."""
 
+# Last field of a TESS file name; ps is pleasant surprise.
 TESS_EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
-"""Last field of a TESS file name; ps is pleasant surprise."""
 
-EMOBOX_DEPTH = 4
-"""How many folders above its json lines the root of EmoBox is looked for (data/CORPUS/fold_1/x.jsonl has three)."""
+EMOBOX_DEPTH = 4  # folders above its json lines in which its root is looked for (data/CORPUS/fold_1/x.jsonl: 3)
 
+# What audformat writes for the start and the end of a file that is used whole.
 WHOLE_STARTS: tuple[str, ...] = ("", "0", "0.0", "0 days", "0 days 00:00:00")
 WHOLE_ENDS: tuple[str, ...] = ("", "NaT", "nan")
-"""What audformat writes for the start and the end of a file that is used whole."""
 
 
 def audio_files(root: Path) -> list[Path]:
@@ -139,18 +130,12 @@ def read_iemocap(root: Path, drops: Counter[str]) -> Iterator[Sample]:
             if not path.is_file():
                 drops["sound of the turn is missing"] += 1
                 continue
-            yield Sample(
-                id=turn,
-                speech=str(path),
-                text=words.get(turn, ""),
-                label=found["emotion"],
-                fold=int(found["session"]) - 1,
-                group=f"Ses{found['session']}{found['gender']}",
-            )
+            fold, group = int(found["session"]) - 1, f"Ses{found['session']}{found['gender']}"
+            text, label = words.get(turn, ""), found["emotion"]
+            yield Sample(id=turn, speech=str(path), text=text, label=label, fold=fold, group=group)
 
 
 def _lines(folder: Path, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    """Yield a match of each line of a folder's texts that begins so."""
     for source in sorted(folder.glob("[!.]*.txt")):
         lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
         yield from filter(None, map(pattern.match, lines))
@@ -202,9 +187,6 @@ def read_tess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
         yield Sample(id=path.stem, speech=str(path), text=text, label=emotion, group=speaker)
 
 
-# --- layouts of many corpora ------------------------------------------------------------------------------------------
-
-
 def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     """Yield the utterances of an EmoBox manifest (Ma et al. 2024, arXiv 2406.07162).
 
@@ -250,12 +232,11 @@ def _emobox_labels(folder: Path) -> dict[str, str]:
 
 
 def _emobox_folds(source: Path) -> dict[str, int]:
-    """Return the 0-based fold in which each key is tested; empty where the folds beside are not a partition."""
     folds: dict[str, int] = {}
     for path in source.parent.glob(f"fold_*/{source.stem}_test_fold_*.jsonl"):
         fold = int(path.stem.rpartition("_")[2]) - 1
         if any(folds.setdefault(str(row.get("key")), fold) != fold for _, row in read_table(path)):
-            return {}
+            return {}  # the folds beside are no partition
     return folds
 
 

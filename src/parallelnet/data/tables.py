@@ -8,7 +8,6 @@ is row 1); `build tweets` and batches go on.
 from __future__ import annotations
 
 import csv
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -32,9 +31,8 @@ DELIMITERS: tuple[str, ...] = (",", "\t", ";", "|")
 
 PACKED_TABLE = "metadata.csv"  # table of a corpus that was packed for courses, in the folder of its files
 
+# Of macOS archives, Synology disks, Windows and Linux, in lower case; hidden ones begin with a point.
 SYSTEM_FOLDERS: frozenset[str] = frozenset(("__macosx", "@eadir", "$recycle.bin", "lost+found"))
-"""Folders of macOS archives, Synology disks, Windows and Linux, in lower case; hidden ones begin with a point."""
-
 MAX_PATH = 4096  # characters of the longest path that any system opens
 
 _N_LOOKED_AT = 1000  # rows of JSON whose keys say what the columns are
@@ -63,11 +61,7 @@ class OpenTable:
     read: Callable[[Collection[str]], Iterator[Row]]
 
     def refuse_twice(self, names: Collection[str]) -> None:
-        """Refuse the table if one of these columns stands twice in it.
-
-        Raises:
-            ManifestError: it does.
-        """
+        """Raise `ManifestError` if one of these columns stands twice in the table."""
         twice = [name for name in names if self.columns.count(name) > 1]
         if twice:
             raise ManifestError(f"{self.path} names its column {shown(twice[0])} twice. Mend: rename one of them.")
@@ -104,11 +98,7 @@ def read_table(
 
 
 def refuse_broken(path: Path, number: int, row: Row) -> None:
-    """Refuse a row that cannot be read.
-
-    Raises:
-        ManifestError: it cannot; the row is named by its 1-based number and its line.
-    """
+    """Raise `ManifestError` for a row that cannot be read, by its 1-based number and its line."""
     if row.problem:
         raise ManifestError(f"{path}, row {number}{f' (line {row.line})' if row.line else ''}: {row.problem}.")
 
@@ -190,14 +180,12 @@ def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
 
 
 def _likely_delimiter(header: str, known: frozenset[str]) -> str:
-    """Return what separates the names in a header: that of `DELIMITERS` which gives most known names, then most."""
-
     def fit(delimiter: str) -> tuple[int, int]:
         try:
             names: list[str] = next(csv.reader([header], delimiter=delimiter), [])
         except csv.Error:  # longer than a field may be
             return 0, 0
-        return sum(column_name(name, known) in known for name in names), len(names)
+        return sum(column_name(name, known) in known for name in names), len(names)  # known ones count first
 
     return max(DELIMITERS, key=fit)
 
@@ -318,12 +306,9 @@ def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
         root: the folder; hidden ones and those of the system in it are left out, and so are hidden files.
         suffixes: in lower case.
     """
-    found = []
-    for folder, inner, names in os.walk(root):
-        inner[:] = [name for name in inner if not _is_the_systems(name)]
-        found += [Path(folder) / name for name in names if not _is_the_systems(name)]
-    return sorted(path for path in found if path.suffix.lower() in suffixes and path.is_file())
 
+    def is_a_users(path: Path) -> bool:
+        return not any(name[0] == "." or name.lower() in SYSTEM_FOLDERS for name in path.relative_to(root).parts)
 
-def _is_the_systems(name: str) -> bool:
-    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+    found = (path for path in root.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in found if is_a_users(path) and path.is_file())
