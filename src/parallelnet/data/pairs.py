@@ -40,12 +40,9 @@ class PairsReport:
     """What `build pairs` made.
 
     Attributes:
-        manifest: path of the manifest.
         counts: part (split, or `fold 0`, ...) to class to the numbers of `pairs`, `utterances`, `pictures`.
         speakers: part to its speakers.
-        n_pairs: rows of the manifest.
-        n_utterances: different utterances in them.
-        n_pictures: different pictures in them.
+        n_utterances: different ones in the `n_pairs` rows; so is `n_pictures`.
         drops: what was left out, by corpus (`speech`, `image`) and reason.
         notes: what was decided that nobody asked for, a line each.
         fingerprint: `dataset.fingerprint` of the manifest.
@@ -78,11 +75,9 @@ def build_pairs(options: PairsOptions) -> PairsReport:
             folder that holds something else.
         ParallelNetError: another process writes there, or the disk is full.
     """
-    contents = [dataset.open_content(spec) for spec in (options.speech, options.image)]
-    drops = {side: Counter(content.drops) for side, content in zip(_SIDES, contents, strict=True)}
-    speech, image = (
-        _labelled(content.samples, side, options, drops[side]) for side, content in zip(_SIDES, contents, strict=True)
-    )
+    contents = {side: dataset.open_content(getattr(options, side)) for side in _SIDES}
+    drops = {side: Counter(content.drops) for side, content in contents.items()}
+    speech, image = (_labelled(contents[side].samples, side, options, drops[side]) for side in _SIDES)
     image = distinct_pictures(image, options, drops["image"])
     pairs = _paired(deal_parts(speech, image, options), options)
     splits.check_disjoint(pairs)
@@ -91,7 +86,7 @@ def build_pairs(options: PairsOptions) -> PairsReport:
         left = sum(getattr(sample, side) not in used for sample in samples)
         drops[side] += Counter({"not needed for so few pairs": left})
     notes = []
-    given = {sample.split for sample in contents[1].samples}
+    given = {sample.split for sample in contents["image"].samples}
     if not options.folds and image_test_split(given, options) == "validation" != options.image_test_split:
         notes = [f"--image {options.image} has no test split: its validation split is the test split."]
     folder = Path(options.out)
@@ -127,9 +122,6 @@ def build_pairs(options: PairsOptions) -> PairsReport:
 def _numbers(pairs: Iterable[Sample]) -> dict[str, int]:
     ids, utterances, pictures = zip(*((s.id, s.speech, s.image_group) for s in pairs), strict=True)
     return {"pairs": len(ids), "utterances": len(set(utterances)), "pictures": len(set(pictures))}
-
-
-# --- what may be paired -----------------------------------------------------------------------------------------------
 
 
 def _labelled(samples: Sequence[Sample], side: str, options: PairsOptions, drops: Counter[str]) -> tuple[Sample, ...]:
@@ -168,10 +160,7 @@ def image_test_split(have: Collection[str], options: PairsOptions) -> str:
 def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops: Counter[str]) -> tuple[Sample, ...]:
     """Return the pictures with their content's hash, each once, in their final splits as far as the corpus has them.
 
-    Args:
-        samples: pictures with labels.
-        options: what of them is the test split.
-        drops: counts what is left out, by reason.
+    What is left out is counted in `drops`, by reason.
 
     Raises:
         ManifestError: the corpus has no such test split.
@@ -194,11 +183,9 @@ def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops:
     return kept
 
 
-# --- pairs ------------------------------------------------------------------------------------------------------------
-
-
 def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
     found = {sample.label for part in parts for sample in (*part.speech, *part.image)}
+    corpora = [spec.partition(":")[0] for spec in (options.speech, options.image)]
     rng = np.random.default_rng(options.seed)
     pairs: list[Sample] = []
     for part in parts:
@@ -213,7 +200,20 @@ def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
             n_pairs = _n_pairs(part, label, len(spoken), len(seen), options)
             name = part.split if part.fold is None else f"fold{part.fold}.{part.block}"
             for index, (s, i) in enumerate(combine(len(spoken), len(seen), n_pairs, rng)):
-                pairs.append(_pair(spoken[s], seen[i], part, f"{name}-{label}-{index:05d}", options))
+                sources = {
+                    "speech_source": f"{corpora[0]}:{spoken[s].id}",
+                    "image_source": f"{corpora[1]}:{seen[i].id}",
+                }
+                pair = replace(
+                    spoken[s],
+                    id=f"{name}-{label}-{index:05d}",
+                    image=seen[i].image,
+                    split=part.split,
+                    fold=part.fold,
+                    image_group=seen[i].image_group,
+                    extra={**seen[i].extra, **spoken[s].extra, **sources},
+                )
+                pairs.append(pair)
     return tuple(pairs)
 
 
@@ -238,39 +238,14 @@ def combine(n_utterances: int, n_pictures: int, n_pairs: int, rng: np.random.Gen
     after lcm(n_utterances, n_pictures) pairs; from there the pictures go on one place further, so that no pair comes
     twice (Chinese remainder theorem) until all have come.
 
-    Args:
-        n_utterances: at least 1.
-        n_pictures: at least 1.
-        n_pairs: at most n_utterances * n_pictures.
-        rng: shuffles.
-
     Returns:
-        (utterance, picture) 0-based, shuffled.
+        (utterance, picture) 0-based, shuffled; `n_pairs`, at most n_utterances * n_pictures, of them.
     """
     utterances, pictures = rng.permutation(n_utterances), rng.permutation(n_pictures)
     step = np.arange(n_pairs)
     turn = step // math.lcm(n_utterances, n_pictures)
     chosen = np.stack([utterances[step % n_utterances], pictures[(step + turn) % n_pictures]], axis=1)
     return [(int(s), int(i)) for s, i in rng.permutation(chosen)]
-
-
-def _pair(spoken: Sample, seen: Sample, part: Part, pair_id: str, options: PairsOptions) -> Sample:
-    sources = {
-        "speech_source": f"{options.speech.partition(':')[0]}:{spoken.id}",
-        "image_source": f"{options.image.partition(':')[0]}:{seen.id}",
-    }
-    return replace(
-        spoken,
-        id=pair_id,
-        image=seen.image,
-        split=part.split,
-        fold=part.fold,
-        image_group=seen.image_group,
-        extra={**seen.extra, **spoken.extra, **sources},
-    )
-
-
-# --- the folder -------------------------------------------------------------------------------------------------------
 
 
 def _claim(folder: Path, options: PairsOptions, pairs: Sequence[Sample]) -> None:
