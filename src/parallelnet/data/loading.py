@@ -150,7 +150,8 @@ class SampleDataset(Dataset[Batch]):
                 picture = torch.from_numpy(self.store.picture(sample.image))
         except ParallelNetError as error:
             raise InputError(f"Sample {sample.id!r}: {error}") from error
-        speech_kept, image_kept = (), ()
+        speech_kept: Sequence[Tensor] = ()
+        image_kept: Kept = ()
         if self.frozen is not None:
             speech_kept = self.frozen.speech(sample.speech, speech)
             image_kept = self.frozen.image(sample.image, picture)

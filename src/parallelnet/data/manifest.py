@@ -301,7 +301,8 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
     # Columns that nobody filled are left out, except the id: a manifest stays readable by eye.
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [name for name in names if name == "id" or any(row.get(name) not in (None, "") for row in rows)]
-    values = [[harmless(name) for name in columns], *([_cell(name, row.get(name)) for name in columns] for row in rows)]
+    values: list[list[str | int | None]] = [[harmless(name) for name in columns]]
+    values += [[_cell(name, row.get(name)) for name in columns] for row in rows]
     # Before Python 3.13 the writer left a lone carriage return unquoted, and readers took it for the end of the row.
     returns = any(isinstance(value, str) and "\r" in value for row in values for value in row)
     text = io.StringIO()

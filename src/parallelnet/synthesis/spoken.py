@@ -44,7 +44,7 @@ _REPLIED = re.compile(r"[\s.\"]*(?:@\w+[\s,]+)+(?!(?:is|are|was|were|has|had|wil
 _RETWEET = re.compile(r"\b(?:RT|MT)[ \t]*@\w+[ \t]*:?")
 _MENTION = re.compile(r"(?<!\w)@(\w+)")
 _ONLY_MENTIONS = re.compile(r"(?:[\s.,:;!?\"'-]*@\w+)+[\s.,:;!?\"'-]*")
-_TAG = re.compile(r"[#\uff03](?=\w)")
+_TAG = re.compile(r"[#\uff03](\w+)")
 _PARTS = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-zß-öø-ÿ])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 _CAPITALS_MAX = 5  # letters: `NASA` keeps its capitals
@@ -120,11 +120,13 @@ def clean_for_speech(text: str, *, emoji: Literal["name", "drop"] = "name") -> s
     text = _without_addresses(mend(text))
     if _ONLY_MENTIONS.fullmatch(text):
         return ""
-    text = _emoticons(text, emoji)
+    names = list(_EMOTICONS.values())
+    text = _EMOTICON.sub(lambda found: f" {names[(found.lastindex or 0) - 1]} " if emoji == "name" else " ", text)
     text = _emoji(text, emoji)
     # A user's name as it is spoken: `taylor_swift13` -> taylor swift.
     text = _MENTION.sub(lambda found: f" {_words(found[1].rstrip('0123456789_') or found[1])}", text)
-    text = _spoken_tags(text)
+    # "#1" is no tag on Twitter.
+    text = _TAG.sub(lambda found: f" {'number ' + found[1] if found[1].isdecimal() else _words(found[1])}", text)
     for pattern, words in _REPLACEMENTS:
         text = pattern.sub(words, text)
     return _tidy(_speakable(unicodedata.normalize("NFKC", text))).rstrip(",;:")
@@ -157,26 +159,6 @@ def _words(joined: str) -> str:
     words = [word for part in _PARTS.findall(joined) for word in _CAMEL.split(part)]
     return " ".join(
         word if len(word) > 1 and word.isupper() and len(word) <= _CAPITALS_MAX else word.lower() for word in words
-    )
-
-
-def _spoken_tags(text: str) -> str:
-    parts = _TAG.split(text)
-    if len(parts) == 1:
-        return text
-    spoken = [parts[0]]
-    for part in parts[1:]:
-        tag = re.match(r"\w+", part)
-        assert tag is not None  # what _TAG looks for
-        number = tag[0].isdecimal()  # "#1" is no tag on Twitter
-        spoken.append(f" {'number ' + tag[0] if number else _words(tag[0])}{part[tag.end() :]}")
-    return "".join(spoken)
-
-
-def _emoticons(text: str, emoji: str) -> str:
-    names = list(_EMOTICONS.values())
-    return _EMOTICON.sub(
-        lambda found: f" {names[found.lastindex - 1]} " if emoji == "name" and found.lastindex else " ", text
     )
 
 
@@ -242,19 +224,14 @@ def _tidy(text: str) -> str:
     for token in text.split():
         core = token.strip("'-%°" + _ENDING + _CURRENCY)
         if any(sign.isalnum() for sign in core):
-            words.append(_token(token, core))
+            before, _, after = token.partition(core)
+            sign = before[-1:] if core[0].isdigit() and before[-1:] in "-" + _CURRENCY else ""
+            unit = after[:1] if core[-1].isdigit() and after[:1] in "%°" + _CURRENCY else ""
+            core = _ENDS.sub(lambda found: found[0][0], core)
+            words.append(f"{sign}{_shortened(core)}{unit}{_end(after)}")
         elif words and not _ENDS.search(words[-1][-1]):
             words[-1] += _end(token.replace("?", ""))
     return " ".join(words)
-
-
-def _token(token: str, core: str) -> str:
-    start = token.index(core)
-    before, after = token[:start], token[start + len(core) :]
-    sign = before[-1:] if core[0].isdigit() and before[-1:] in "-" + _CURRENCY else ""
-    unit = after[:1] if core[-1].isdigit() and after[:1] in "%°" + _CURRENCY else ""
-    core = _ENDS.sub(lambda found: found[0][0], core)
-    return f"{sign}{_shortened(core)}{unit}{_end(after)}"
 
 
 def _end(signs: str) -> str:
@@ -270,9 +247,6 @@ def _shortened(word: str) -> str:
     word = _LAUGHTER.sub(r"\1\1\1", word)
     single = _RUN.sub(r"\1", word)
     return single if single.lower() in _SINGLE else _RUN.sub(r"\1\1", word)
-
-
-# --- encodings --------------------------------------------------------------------------------------------------------
 
 
 def mend(text: str) -> str:
@@ -305,16 +279,12 @@ def _from_gbk(text: str) -> str:
     return text
 
 
-# --- language ---------------------------------------------------------------------------------------------------------
-
+# Told apart (ISO 639-1), the commonest of Twitter: more would add wrong guesses on short texts.
 LANGUAGES = (
     *("ar", "bn", "ca", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hu", "id", "it", "ja", "ko"),
     *("nl", "no", "pl", "pt", "ro", "ru", "sv", "th", "tl", "tr", "uk", "ur", "vi", "zh"),
 )
-"""Languages that are told apart (ISO 639-1), the commonest of Twitter: more would add wrong guesses on short texts."""
-
-_MIN_LETTERS = 12  # of an alphabet
-_MIN_SIGNS = 4  # of a script that writes syllables or words
+_MIN_LETTERS, _MIN_SIGNS = 12, 4  # of an alphabet; of a script that writes syllables or words
 _MIN_PROBABILITY = 0.5
 _SYLLABLES = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _READ_MAX = 1_000  # characters: more change nothing

@@ -105,9 +105,6 @@ def quoted(texts: Sequence[str], limit: int = 5) -> str:
     return shown if len(texts) <= limit else f"{shown} and {len(texts) - limit} more"
 
 
-# --- spelling ---------------------------------------------------------------------------------------------------------
-
-
 def plain(token: str) -> str:
     """Return a token in plain Latin letters, digits and apostrophes: accents folded, signs as words or blanks."""
     folded = unicodedata.normalize("NFKD", token.replace("\u2019", "'"))
@@ -149,16 +146,10 @@ def year(digits: str) -> str | None:
 
 
 def pronounce(token: str, lookup: Lookup) -> tuple[list[str], bool]:
-    """Return how a token may be spoken, each reading as phones, and whether letters had to be guessed.
-
-    Args:
-        token: with something that is `spoken`.
-        lookup: the dictionary.
-    """
-    text = plain(token)
+    """Return the readings of a token that is `spoken`, as phones, and whether letters had to be guessed."""
     choices: list[list[str]] = []
     guessed = False
-    for word in text.split():
+    for word in plain(token).split():
         word = word.strip(",.'") if lookup(word.lower()) is None else word
         parts = [word] if lookup(word.lower()) is not None else _PARTS.findall(word)
         for part in parts:
@@ -188,11 +179,6 @@ def _word(part: str, lookup: Lookup) -> tuple[str, bool]:
         first, second = lookup(letters[:at]), lookup(letters[at:])
         if first and second:
             return f"{first} {second}", True
-    return guess(letters), True
-
-
-def guess(letters: str) -> str:
-    """Return phones for lower-case letters by common English spelling."""
     letters = re.sub(r"(.)\1{2,}", r"\1\1", letters)  # sooo
     letters = re.sub(r"([^aeiou])\1", r"\1", letters)
     last: list[str] = []
@@ -200,4 +186,4 @@ def guess(letters: str) -> str:
     if ending:  # a silent e makes the vowel before it long
         last = [_LONG[ending[1]], _SOUNDS[ending[2]]]
         letters = letters[: ending.start()]
-    return " ".join([*(_SOUNDS[spelling] for spelling in _SPELLINGS.findall(letters)), *last])
+    return " ".join([*(_SOUNDS[spelling] for spelling in _SPELLINGS.findall(letters)), *last]), True

@@ -92,15 +92,7 @@ class PocketSphinx:
     """The engine `pocketsphinx`, with its bundled English model. Every call loads afresh: same input, same words."""
 
     def __init__(self, model: str | None = None) -> None:
-        """Import pocketsphinx.
-
-        Args:
-            model: None; pocketsphinx brings its own.
-
-        Raises:
-            MissingExtraError: it is not installed.
-            OptionError: a model was named.
-        """
+        """Import pocketsphinx; raises `MissingExtraError`, or `OptionError` where a model is named."""
         if model is not None:
             raise OptionError("pocketsphinx brings its own model. Mend: no --stt-model, or --stt whisper.")
         try:
@@ -188,7 +180,6 @@ class PocketSphinx:
         )
 
     def _misfit(self, waveform: audio.Waveform, fit: Fit) -> str:
-        """Return how badly a text does not fit."""
         n_units = len(fit.units)
         n_bad = sum(loss > MAX_WORD_LOSS for loss in fit.losses)
         how = (
@@ -204,7 +195,6 @@ class PocketSphinx:
         return f"Text does not fit the speech: {how}; {instead}. Mend: check --text, or use --transcribe."
 
     def _heard(self, waveform: audio.Waveform) -> list[_Segment]:
-        """Return the words of free recognition with the bundled language model."""
         return [segment for segment in _decode(self._decoder(), _pcm(waveform)) if not segment.filler]
 
     def _phones(self, pcm: bytes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -247,7 +237,6 @@ def _prepare(decoder: Any, names: list[str]) -> tuple[list[str], list[str], int]
 
 
 def _decode(decoder: Any, pcm: bytes) -> list[_Segment]:
-    """Return the segments of the best path; empty where there is none."""
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
@@ -275,10 +264,6 @@ def _pcm(waveform: audio.Waveform) -> bytes:
 
 
 def _words(names: Iterable[str], spans: Iterable[tuple[int, int]], n_samples: int) -> tuple[Word, ...]:
-    """Return words with seconds, inside the waveform."""
     last_s = n_samples / audio.SAMPLE_RATE_HZ
-    words = (
-        Word(name, start / FRAME_HZ, min(end / FRAME_HZ, last_s))
-        for name, (start, end) in zip(names, spans, strict=True)
-    )
-    return tuple(word for word in words if word.start_s < word.end_s)
+    times_s = [(start / FRAME_HZ, min(end / FRAME_HZ, last_s)) for start, end in spans]
+    return tuple(Word(name, *times) for name, times in zip(names, times_s, strict=True) if times[0] < times[1])

@@ -100,7 +100,6 @@ def _mean(probs: list[float]) -> float:
 
 
 def _load(package: Any, named: str) -> Any:
-    """Return the model from a folder, from the cache, or downloaded, in this order."""
     folder = Path(named)
     if folder.is_dir():
         lacking = [name for name in _FILES if not (folder / name).is_file()]
@@ -157,6 +156,5 @@ def _lay(names: list[str], heard: list[Word]) -> tuple[dict[int, int], list[Word
 
 
 def _spread(names: list[str], start_s: float, end_s: float) -> list[Word]:
-    """Return names that share a time by their numbers of letters."""
     edges = start_s + (end_s - start_s) * np.cumsum([0, *map(len, names)]) / sum(map(len, names))
     return [Word(name, float(edges[at]), float(edges[at + 1])) for at, name in enumerate(names)]
