@@ -1,7 +1,7 @@
 """Rows of csv, JSON and Parquet that others wrote: what is broken costs its row, and what follows is read on.
 
-Whatever the encoding, line ends and separator, and in bounded memory: csv and JSON Lines are read line by line, Parquet
-batch by batch. What the columns mean is for `tables`.
+Whatever the encoding, line ends and separator. Csv and JSON Lines are read line by line and Parquet batch by batch, in
+bounded memory; one JSON list is held whole. What the columns mean is for `tables`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -19,13 +20,11 @@ from typing import Any
 
 from ..errors import ManifestError, MissingExtraError, shown
 
+# Characters from which on a row is taken for broken: a quote was opened and never closed. (Python's own limit for one
+# field is 131,072; the longest posts of any network have 25,000 to 65,000.)
 MAX_RECORD = 100_000
-"""Characters from which on a row is taken for broken: a quote was opened and never closed. (Python's own limit for one
-field is 131,072; the longest posts of any network have 25,000 to 65,000.)"""
 
-MAX_LINE = 1 << 20
-"""Bytes (characters in UTF-16) of the longest line that is held; a JSON object of a tweet has some 10,000."""
-
+MAX_LINE = 1 << 20  # bytes (characters in UTF-16) of the longest line that is held; a JSON object of a tweet: 10,000
 DEEP = "lists or objects nested too deeply"  # why JSON is not read at which Python gives up
 
 _HEAD = 4096  # bytes by which text, line ends and a JSON list are known
@@ -63,15 +62,12 @@ class Row:
 def any_text(content: bytes) -> str:
     """Return text of unknown encoding: UTF-8 where it is that, else Windows-1252, else Latin-1, which loses no byte."""
     for encoding in ("utf-8-sig", "cp1252"):  # the tweets of MVSA were saved in more than one encoding
-        try:
+        with suppress(UnicodeDecodeError):
             return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
     return content.decode("latin-1")
 
 
 def _head(source: Path) -> tuple[bytes, str]:
-    """Return how a file begins, and `utf-16` or `utf-32` where its byte order mark says so, else ""."""
     with source.open("rb") as stream:
         head = stream.read(_HEAD)
     return head, next((name for mark, name in _WIDE.items() if head.startswith(mark)), "")
@@ -202,7 +198,8 @@ def json_rows(source: Path) -> Iterator[Row]:
     """
     head, wide = _head(source)
     if _ARRAY.match(head.decode(wide or "utf-8", "replace")):
-        yield from _json_list(source, wide or "utf-8-sig")
+        content = source.read_bytes()
+        yield from _json_list(content.decode(wide, "replace") if wide else any_text(content))
         return
     for number, line in read_lines(source):
         if len(line) > MAX_LINE:
@@ -216,28 +213,18 @@ def json_rows(source: Path) -> Iterator[Row]:
                 yield Row(number, {}, DEEP)
 
 
-def _json_list(source: Path, encoding: str) -> Iterator[Row]:
+def _json_list(text: str) -> Iterator[Row]:
     """Yield the rows of one JSON list, as pandas writes it; all behind broken JSON in it is lost, in one row."""
-    problem: object = ""
+    place = text.index("[") + 1
     try:
-        with source.open(encoding=encoding) as stream:
-            text, place = stream.read(MAX_LINE).lstrip(), 1
-            while not problem:
-                place += len(_BETWEEN.match(text, place)[0])  # type: ignore[index]  # it matches nothing, too
-                if text[place : place + 1] == "]":
-                    return
-                try:
-                    value, place_behind = _DECODER.raw_decode(text, place)
-                except ValueError as error:  # broken, or what was read ends inside it
-                    more = stream.read(MAX_LINE)
-                    if not more or len(text) - place > MAX_LINE:
-                        problem = "the list does not end" if place == len(text) else error
-                    text, place = text[place:] + more, 0
-                else:
-                    yield _json_row(0, value)
-                    place = place_behind
-    except UnicodeDecodeError as error:
-        problem = error
+        while True:
+            place += len(_BETWEEN.match(text, place)[0])  # type: ignore[index]  # it matches nothing, too
+            if text[place : place + 1] == "]":
+                return
+            value, place = _DECODER.raw_decode(text, place)
+            yield _json_row(0, value)
+    except ValueError as error:
+        problem = "the list does not end" if place == len(text) else str(error)
     except RecursionError:
         problem = DEEP
     yield Row(0, {}, f"broken JSON from here on: {problem}")

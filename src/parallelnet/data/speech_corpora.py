@@ -5,13 +5,13 @@ A reader parses names and tables and decodes nothing. What it leaves out it coun
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import ManifestError
+from ..records import read_json
 from ..types import Sample
 from .image_corpora import IMAGE_SUFFIXES, SPLIT_FOLDERS
 from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table, tidy
@@ -224,10 +224,8 @@ def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 def _emobox_labels(folder: Path) -> dict[str, str]:
     for source in (folder / "label_map.json", folder.parent / "label_map.json"):
         if source.is_file():
-            try:
-                return {str(code): str(name) for code, name in json.loads(source.read_text(encoding="utf-8")).items()}
-            except (ValueError, AttributeError) as error:
-                raise ManifestError(f"{source} is no JSON object of codes and names: {error}.") from None
+            names = read_json(source, mend="a JSON object of codes and names, as EmoBox has it.")
+            return {code: str(name) for code, name in names.items()}
     return {}
 
 

@@ -46,7 +46,6 @@ class OpenTable:
     """A table of which the names of the columns have been read.
 
     Attributes:
-        path: the file.
         format: `csv`, `jsonl` or `parquet`.
         columns: names of the columns, in the order of the file; those that the caller knows as the caller writes them.
         binary: the columns that hold files, as bytes or as Hugging Face's `{bytes, path}`.
@@ -146,9 +145,6 @@ def format_of(source: Path) -> str:
     return given
 
 
-# --- formats ----------------------------------------------------------------------------------------------------------
-
-
 def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
     if not is_text(source):
         raise ManifestError(
@@ -216,7 +212,6 @@ def _open_parquet(source: Path, known: frozenset[str]) -> OpenTable:
 
 
 def _known_here(rows: Iterable[Row], known: frozenset[str]) -> Iterator[Row]:
-    """Yield rows that are no csv's with the names of columns as they are known here, and text that files can hold."""
     for row in rows:
         values = {column_name(name, known): value for name, value in row.values.items()}
         if len(values) < len(row.values):
@@ -229,9 +224,6 @@ def _known_here(rows: Iterable[Row], known: frozenset[str]) -> Iterator[Row]:
                 problem = problem or (f"{shown(name)} holds a NUL character" if "\0" in value else "")
                 values[name] = storable(value)
         yield Row(row.line, values, problem)
-
-
-# --- names, text and paths --------------------------------------------------------------------------------------------
 
 
 def tidy(text: str) -> str:
@@ -258,16 +250,9 @@ def storable(text: str) -> str:
 
 
 def inside(folder: Path, value: str, where: str) -> str:
-    """Return a path of a table as a path that can be opened.
+    """Return a path of a table, relative to its folder, joined with that; `where` is how an error names the row.
 
-    Args:
-        folder: where the table lies; the path must stay inside.
-        value: the path as the table gives it, relative to `folder`.
-        where: how an error names the row.
-
-    Returns:
-        `folder` joined with the path. The file may be missing; symbolic links inside the folder are followed later,
-        since `build pairs` makes them.
+    The file may be missing; symbolic links inside the folder are followed later, since `build pairs` makes them.
 
     Raises:
         ManifestError: the path is absolute or climbs out with `..`. A manifest from a stranger must not read files
@@ -286,10 +271,7 @@ def inside(folder: Path, value: str, where: str) -> str:
 def packed_files(root: Path, drops: Counter[str], *needed: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield each file that the column `path` of `metadata.csv` in a corpus's folder names, with its row.
 
-    Args:
-        root: the folder, which paths are relative to.
-        drops: counts files that are not there.
-        needed: more columns that the table must have.
+    Files that are not there are counted in `drops`; `needed` are more columns that the table must have.
     """
     for where, row in read_table(root / PACKED_TABLE, "path", "label", *needed):
         path = Path(inside(root, row["path"], where))
@@ -300,11 +282,9 @@ def packed_files(root: Path, drops: Counter[str], *needed: str) -> Iterator[tupl
 
 
 def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
-    """Return all files below a folder with one of these endings, in an order that no file system changes.
+    """Return all files below a folder with one of these (lower-case) endings, in an order that no file system changes.
 
-    Args:
-        root: the folder; hidden ones and those of the system in it are left out, and so are hidden files.
-        suffixes: in lower case.
+    Hidden folders and files and those of the system are left out.
     """
 
     def is_a_users(path: Path) -> bool:

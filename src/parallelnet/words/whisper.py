@@ -28,15 +28,9 @@ class Whisper:
     """The engine `whisper`: the first 30 s tell the language; greedy but for beams of 5, so repeats are equal."""
 
     def __init__(self, model: str | None = None) -> None:
-        """Load the model.
+        """Load the model: a folder in CTranslate2's format, from faster-whisper's cache, or downloaded.
 
-        Args:
-            model: a folder in CTranslate2's format, or a name for faster-whisper (`tiny` to `large-v3`, or
-                `owner/name`), which is taken from its cache or, for want of that, downloaded. None: `small`.
-
-        Raises:
-            MissingExtraError: faster-whisper is not installed.
-            InputError: the model cannot be had.
+        Names are `tiny` to `large-v3`, or `owner/name`; None is `small`. What it raises: `words.transcribe`.
         """
         try:
             import faster_whisper
@@ -74,11 +68,7 @@ class Whisper:
         return Alignment(tuple(words), self.name, confidence, matched, (warning,) if missing else ())
 
     def _heard(self, waveform: audio.Waveform) -> tuple[list[Word], list[float]]:
-        """Return the recognised words inside the waveform, in order and without overlaps, and their probabilities.
-
-        Raises:
-            InputError: no word was recognised.
-        """
+        """Return the recognised words inside the waveform, in order and without overlaps, and their probabilities."""
         # Temperature 0 alone: the fallback to higher ones draws at random.
         segments, _ = self._model.transcribe(waveform, word_timestamps=True, temperature=0.0, beam_size=5)
         last_s = len(waveform) / audio.SAMPLE_RATE_HZ
