@@ -142,10 +142,7 @@ class CorpusContent:
 def read_corpus(name: str, root: str | os.PathLike[str], *, labels: Mapping[str, str] | None = None) -> CorpusContent:
     """Return the samples of a corpus, a key of `CORPORA`, from its folder or file as published, and what was dropped.
 
-    Args:
-        name: the corpus.
-        root: the folder or file.
-        labels: instead of the corpus's own label map, for instance to learn all eight classes of RAVDESS.
+    `labels` are used instead of the corpus's own map, for instance to learn all eight classes of RAVDESS.
 
     Raises:
         OptionError: no such corpus.

@@ -125,18 +125,18 @@ def _numbers(pairs: Iterable[Sample]) -> dict[str, int]:
 
 
 def _labelled(samples: Sequence[Sample], side: str, options: PairsOptions, drops: Counter[str]) -> tuple[Sample, ...]:
-    spec = getattr(options, side)
-    kept = []
+    spec, kept = getattr(options, side), []
     for sample in samples:
         path = getattr(sample, side)
-        if path is None:
-            drops[f"no {side}"] += 1
-        elif not sample.label:
-            drops["no label"] += 1
-        elif options.classes and sample.label not in options.classes:
-            drops[f"label {sample.label!r} is not in --classes"] += 1
-        elif not Path(path).is_file():
-            drops["file is missing"] += 1
+        whys = {
+            f"no {side}": path is None,
+            "no label": not sample.label,
+            f"label {sample.label!r} is not in --classes": options.classes and sample.label not in options.classes,
+            "file is missing": path is not None and not Path(path).is_file(),
+        }
+        why = next((reason for reason, holds in whys.items() if holds), None)
+        if why:
+            drops[why] += 1
         else:
             kept.append(sample)
     if not kept:

@@ -18,7 +18,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from ..errors import ManifestError, MissingExtraError, shown
+from ..errors import ManifestError, MissingExtraError, brief, shown
 
 # Characters from which on a row is taken for broken: a quote was opened and never closed. (Python's own limit for one
 # field is 131,072; the longest posts of any network have 25,000 to 65,000.)
@@ -54,9 +54,6 @@ class Row:
     line: int
     values: Any
     problem: str = ""
-
-
-# --- lines ------------------------------------------------------------------------------------------------------------
 
 
 def any_text(content: bytes) -> str:
@@ -105,6 +102,12 @@ def is_text(source: Path) -> bool:
 
 # --- csv --------------------------------------------------------------------------------------------------------------
 
+_CSV_ERRORS = {  # what Python says, and what that means
+    "unexpected end": "a quote is opened and not closed",
+    "new-line": "a carriage return outside quotes that ends no line",
+    "field larger": f"longer than {MAX_RECORD:,} characters",
+}
+
 
 def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0) -> Iterator[Row]:
     """Yield each row with its fields as `values`; blank lines are none.
@@ -136,9 +139,15 @@ def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0
             fields = next(csv.reader(feed(), delimiter=delimiter, strict=True), [])
             while n_fields and len(fields) > n_fields and not fields[-1].strip():
                 fields.pop()  # a separator behind the last field
-            problem = _csv_problem(fields, n_fields)
+            problems = {
+                f"longer than {MAX_RECORD:,} characters": sum(map(len, fields)) > MAX_RECORD,
+                "holds a NUL character": any("\0" in field for field in fields),
+                f"{len(fields)} fields where the header has {n_fields}": fields and n_fields not in (0, len(fields)),
+            }
+            problem = next((text for text, holds in problems.items() if holds), "")
         except csv.Error as error:
-            fields, problem = [], _in_words(str(error))
+            texts = (text for part, text in _CSV_ERRORS.items() if part in str(error))
+            fields, problem = [], next(texts, f"broken quoting ({error})")
         if not taken:
             return
         if problem:
@@ -147,24 +156,6 @@ def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0
                 yield Row(taken[0][0], (), problem)
         elif fields:
             yield Row(taken[0][0], tuple(fields))
-
-
-def _csv_problem(fields: list[str], n_fields: int) -> str:
-    problems = {
-        f"longer than {MAX_RECORD:,} characters": sum(map(len, fields)) > MAX_RECORD,
-        "holds a NUL character": any("\0" in field for field in fields),
-        f"{len(fields)} fields where the header has {n_fields}": fields and n_fields not in (0, len(fields)),
-    }
-    return next((problem for problem, holds in problems.items() if holds), "")
-
-
-def _in_words(error: str) -> str:
-    texts = {
-        "unexpected end": "a quote is opened and not closed",
-        "new-line": "a carriage return outside quotes that ends no line",
-        "field larger": f"longer than {MAX_RECORD:,} characters",
-    }
-    return next((text for part, text in texts.items() if part in error), f"broken quoting ({error})")
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
@@ -259,7 +250,7 @@ def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Col
         with parquet.ParquetFile(source) as file:
             schema = file.schema_arrow
     except broken as error:
-        raise ManifestError(f"{source} is no whole Parquet file: {_first_line(error)}") from None
+        raise ManifestError(f"{source} is no whole Parquet file: {brief(str(error))}") from None
     classes = _classes(schema.metadata)
     kinds = ("is_struct", "is_binary", "is_large_binary", "is_binary_view", "is_fixed_size_binary")
     tests = [getattr(pyarrow.types, kind) for kind in kinds]
@@ -271,7 +262,7 @@ def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Col
             try:
                 value = cell.as_py()
             except broken as error:
-                return Row(0, {}, f"{shown(name)} cannot be read: {str(error)[:200]}")
+                return Row(0, {}, f"{shown(name)} cannot be read: {brief(str(error))}")
             if name in classes and isinstance(value, int):
                 value = classes[name][value] if 0 <= value < len(classes[name]) else None  # -1 is "not told"
             values[name] = value
@@ -289,13 +280,9 @@ def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Col
                             yield row(batch.schema.names, cells)
                             n_left -= 1
                 except broken as error:
-                    yield from repeat(Row(0, {}, f"row group {group} is damaged: {_first_line(error)}"), n_left)
+                    yield from repeat(Row(0, {}, f"row group {group} is damaged: {brief(str(error))}"), n_left)
 
     return schema.names, files, rows
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0][:200]
 
 
 def _classes(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:

@@ -183,27 +183,22 @@ def drop_overlaps(samples: Sequence[Sample], *, target: str = "label") -> tuple[
     """
     drops: Counter[str] = Counter()
     labels: defaultdict[str, set[str]] = defaultdict(set)
-    home: dict[str, int] = {}
-    order = {"": -1, **{split: number for number, split in enumerate(SPLITS)}}
+    home: dict[str, str] = {}
     for sample in samples:
         labels[sample.image_group].add(getattr(sample, target))
-        home[sample.image_group] = max(home.get(sample.image_group, -1), order[sample.split])
-    kept = []
-    seen: set[str] = set()
+        home[sample.image_group] = max(home.get(sample.image_group, ""), sample.split, key=("", *SPLITS).index)
+    kept: dict[str, Sample] = {}  # by content; what has none is kept by its id
     for sample in samples:
         key = sample.image_group
-        if not key:
-            kept.append(sample)
-        elif len(labels[key]) > 1:
+        if key and len(labels[key]) > 1:
             drops["picture stands under two labels"] += 1
-        elif order[sample.split] < home[key]:
-            drops[f"picture of {sample.split or 'no split'} stands in {SPLITS[home[key]]} too"] += 1
-        elif key in seen:
+        elif key and sample.split != home[key]:
+            drops[f"picture of {sample.split or 'no split'} stands in {home[key]} too"] += 1
+        elif key in kept:
             drops["picture stands twice in its split"] += 1
         else:
-            seen.add(key)
-            kept.append(sample)
-    return tuple(kept), dict(drops)
+            kept[key or f"id {sample.id}"] = sample
+    return tuple(kept.values()), dict(drops)
 
 
 def part_name(split: str, fold: int | None) -> str:

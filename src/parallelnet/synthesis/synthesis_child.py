@@ -215,9 +215,8 @@ def _by_a_copy(library: Any, request: dict[str, Any]) -> bytes:
         status = 1
         try:
             os.close(reading)
-            left = memoryview(_answer(library, request))
-            while left:
-                left = left[os.write(writing, left) :]
+            with os.fdopen(writing, "wb") as stream:
+                stream.write(_answer(library, request))
             status = 0
         finally:
             os._exit(status)
