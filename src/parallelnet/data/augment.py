@@ -89,7 +89,7 @@ def _mask(n: int, length: int, largest: int, generator: torch.Generator) -> Tens
 
 def augment_image(image: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
     """Return changed pictures [n, 3, h, w] in [0, 1]: flip, rotation, scale, shift, tone, erased rectangles."""
-    n = len(image)
+    n, _, height, width = image.shape
     if options.flip or options.rotate_deg or options.scale or options.shift:
         angle = torch.randn(n, generator=generator).clamp(-2, 2) * math.radians(options.rotate_deg) / 2
         zoom = 1 / (1 + _signed(options.scale, generator, n))
@@ -104,20 +104,14 @@ def augment_image(image: Tensor, options: AugmentOptions, generator: torch.Gener
         contrast, brightness = _signed(options.tone, generator, 2, n, 1, 1, 1).to(image.device)
         image = ((image - mean) * (1 + contrast) + mean + brightness / 2).clamp(0, 1)
     if options.erase:
-        image = _erase(image, options.erase, generator)
+        size = torch.randint(height // 8, height // 2, (n, 2), generator=generator)
+        corner = (torch.rand(n, 2, generator=generator) * (height - size)).long()
+        at = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), -1)[None]
+        inside = ((at >= corner[:, None, None]) & (at < (corner + size)[:, None, None])).all(-1)
+        inside = inside & (torch.rand(n, 1, 1, generator=generator) < options.erase)
+        paint = torch.rand(n, 1, 1, 1, generator=generator).to(image.device)
+        image = torch.where(inside[:, None].to(image.device), paint, image)
     return image
-
-
-def _erase(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    n, _, height, width = image.shape
-    size = torch.randint(height // 8, height // 2, (n, 2), generator=generator)
-    corner = (torch.rand(n, 2, generator=generator) * (height - size)).long()
-    at = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), -1)[None]
-    first, last = corner[:, None, None], (corner + size)[:, None, None]
-    inside = ((at >= first) & (at < last)).all(-1)
-    inside = inside & (torch.rand(n, 1, 1, generator=generator) < probability)
-    paint = torch.rand(n, 1, 1, 1, generator=generator).to(image.device)
-    return torch.where(inside[:, None].to(image.device), paint, image)
 
 
 def mixup(tensors: list[Tensor], parameter: float, generator: torch.Generator) -> list[Tensor]:

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from ..errors import ManifestError, unknown
 from ..types import EMOTIONS, SENTIMENTS, Sample
 from . import image_corpora, speech_corpora
-from .image_corpora import SPLIT_FOLDERS, image_files
+from .image_corpora import IMAGE_SUFFIXES, SPLIT_FOLDERS
 from .manifest import read_manifest
-from .speech_corpora import AUDIO_SUFFIXES, audio_files
-from .tables import tidy
+from .speech_corpora import AUDIO_SUFFIXES
+from .tables import files_below, tidy
 
 Reader = Callable[[Path, Counter[str]], Iterator[Sample]]
 
@@ -53,7 +53,7 @@ def read_folder(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     `CLASS/file`, or `CLASS/SPEAKER/file` where the speaker (or author) is known, below folders train, validation and
     test where the data is split. The ending says whether a file is speech or a picture.
     """
-    for path in sorted((*audio_files(root), *image_files(root))):
+    for path in files_below(root, (*AUDIO_SUFFIXES, *IMAGE_SUFFIXES)):
         parts = path.relative_to(root).parts[:-1]
         split = SPLIT_FOLDERS.get(parts[0].lower(), "") if parts else ""
         parts = parts[1:] if split else parts

@@ -53,9 +53,9 @@ def open_data(
 ) -> tuple[Sample, ...]:
     """Return the samples of what `open_content` opens, ready to be trained on.
 
-    Paths are ready to be opened. A manifest is taken at its word. Pictures of a corpus as published get the hash of
-    their content as `image_group`, and those that stand twice, in two splits or under two labels are dropped
-    (`splits.drop_overlaps`). What was dropped is logged, by reason.
+    A manifest is taken at its word. Pictures of a corpus as published get the hash of their content as `image_group`,
+    and those that stand twice, in two splits or under two labels are dropped (`splits.drop_overlaps`). What was dropped
+    is logged, by reason.
 
     Args:
         spec: as for `open_content`.

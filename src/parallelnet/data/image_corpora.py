@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -41,11 +42,6 @@ B_T4SA_SENTIMENTS: dict[str, str] = {"0": "negative", "1": "neutral", "2": "posi
 MVSA_LABELS = "labelResultAll.txt"
 
 
-def image_files(root: Path) -> list[Path]:
-    """Return all pictures below a folder, in an order that no file system changes."""
-    return files_below(root, IMAGE_SUFFIXES)
-
-
 def cache_root() -> Path:
     """Return where pictures go that had to be converted: below `XDG_CACHE_HOME`, by default `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parallelnet"
@@ -67,7 +63,7 @@ def read_fer2013(root: Path, drops: Counter[str]) -> Iterator[Sample]:
         for path, row in packed_files(root, drops, "split"):
             yield _picture(root, path, row["label"], row["split"])
         return
-    for path in image_files(root):
+    for path in files_below(root, IMAGE_SUFFIXES):
         parts = path.relative_to(root).parts
         if len(parts) == 3 and parts[0].lower() in SPLIT_FOLDERS:
             yield _picture(root, path, parts[1], SPLIT_FOLDERS[parts[0].lower()])
@@ -81,6 +77,9 @@ def _picture(root: Path, path: Path, label: str, split: str) -> Sample:
 
 
 def _read_fer2013_csv(source: Path, drops: Counter[str]) -> Iterator[Sample]:
+    import numpy as np
+    from PIL import Image
+
     rows = read_table(source, "emotion", "pixels", "Usage")
     folder = cache_root() / f"fer2013-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,24 +93,16 @@ def _read_fer2013_csv(source: Path, drops: Counter[str]) -> Iterator[Sample]:
         else:
             path = folder / f"{row['Usage']}_{index:05d}.png"
             if not path.is_file():
-                _write_pixels(path, row["pixels"], where)
+                try:
+                    values = np.array(row["pixels"].split(), dtype=np.uint8).reshape(48, 48)
+                except (ValueError, OverflowError):
+                    raise ManifestError(
+                        f"{where}: pixels are not 2304 numbers from 0 to 255. The csv may have been cut off; copy it "
+                        "again."
+                    ) from None
+                save = partial(Image.fromarray(values).save, format="PNG")
+                records.write_whole(path, save, sync=False)
             yield Sample(id=path.stem, image=str(path), label=label, split=split)
-
-
-def _write_pixels(path: Path, pixels: str, where: str) -> None:
-    import numpy as np
-    from PIL import Image
-
-    side = 48  # pixels
-    try:
-        values = np.array(pixels.split(), dtype=np.uint8).reshape(side, side)
-    except (ValueError, OverflowError):
-        raise ManifestError(
-            f"{where}: pixels are not {side * side} numbers from 0 to 255. The csv may have been cut off; copy it "
-            "again."
-        ) from None
-    picture = Image.fromarray(values)
-    records.write_whole(path, lambda stream: picture.save(stream, format="PNG"), sync=False)
 
 
 def read_fi(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -119,7 +110,7 @@ def read_fi(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 
     Folders of the eight emotions (`amusement/*.jpg`, ...), below folders train, val, test where the copy is split.
     """
-    for path in image_files(root):
+    for path in files_below(root, IMAGE_SUFFIXES):
         parts = path.relative_to(root).parts
         split = SPLIT_FOLDERS.get(parts[-3].lower(), "") if len(parts) > 2 else ""
         if len(parts) < 2 or parts[-2].lower() not in FI_CLASSES:

@@ -23,16 +23,15 @@ from .augment import augment_waveform
 
 CACHE_BYTES = 3 * 2**30  # decoded signals kept in memory by one process; RAVDESS with FER-2013 takes 1.5 GiB
 
-Kept = tuple[Tensor, ...]
-"""What a frozen part of the network made of a signal, once and for all; () where nothing is frozen."""
+Kept = tuple[Tensor, ...]  # what a frozen part of the network made of a signal; () where nothing is frozen
 
 
 class Batch(NamedTuple):
     """n samples whose speech fills w >= n windows.
 
     Attributes:
-        speech: [w, 1, 128, 128] in [0, 1]; zeros where a sample has none.
-        image: [n, 3, 128, 128] in [0, 1]; zeros where a sample has none.
+        speech: [w, 1, 128, 128] in [0, 1]; zeros where a sample has none, as in `image`.
+        image: [n, 3, 128, 128] in [0, 1].
         owner: [w] index of the sample that a window belongs to.
         label: [n] class index.
         speech_kept: tensors [w, ...] from the frozen part.

@@ -49,7 +49,7 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
     in them alone all get one spelling, and a note says so.
 
     Args:
-        path: the manifest, or a folder that holds `manifest.csv`. What is read: `tables.open_table`.
+        path: the manifest, or a folder that holds `manifest.csv`; see `tables.open_table`.
         keep_bad_rows: a row that cannot be used becomes a sample with its `problem`, for batches that go on.
 
     Raises:
@@ -207,11 +207,8 @@ def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
 
 
 def _unpacked(content: bytes) -> str:
-    """Return the path of a file that holds these bytes, below `cache_root()`, written where it is not there yet.
-
-    It is called by the sha256 of its content, so that the same bytes lie there once, and no table can put its bytes in
-    the place of another's.
-    """
+    """Return the path of a file that holds these bytes, below `cache_root()`, written where it is not there yet."""
+    # By its content's name the same bytes lie there once, and no table can put its bytes in the place of another's.
     digest = hashlib.sha256(content).hexdigest()
     target = cache_root() / "unpacked" / digest[:2] / digest
     try:
@@ -279,11 +276,7 @@ def read_word_times(path: str | os.PathLike[str]) -> tuple[tuple[str, float, flo
 
 
 def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> Path:
-    """Write samples as a csv manifest, whole or not at all, and return its path.
-
-    Args:
-        path: where to.
-        samples: their files must lie below the folder of `path`, and are named relative to it.
+    """Write samples as a csv manifest, whole or not at all, and return its path; files are named relative to that.
 
     Raises:
         ManifestError: no samples, or a file outside the folder.

@@ -14,6 +14,7 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -280,19 +281,15 @@ def _with_files(
             # The content in the name: two speakers may both have a 001.wav.
             stem = re.sub(r"[^\w.-]", "_", path.stem)
             target = folder / side / f"{stem}-{sources[source][:12]}{path.suffix.lower()}"
-            # What was converted into the cache is copied always: a cache may be emptied at any time.
-            _place(path, target, copy=options.link == "copy" or path.is_relative_to(cache_root()))
             placed[source] = str(target)
+            if target.exists():
+                continue
+            # What was converted into the cache is copied always: a cache may be emptied at any time.
+            if options.link == "copy" or path.is_relative_to(cache_root()):
+                with path.open("rb") as original:
+                    records.write_whole(target, partial(shutil.copyfileobj, original), sync=False)
+            else:
+                target.unlink(missing_ok=True)  # a link whose corpus went away
+                target.symlink_to(path.absolute())
     hashes = {placed[source]: digest for source, digest in sources.items()}
     return tuple(replace(s, speech=placed[s.speech], image=placed[s.image]) for s in pairs), hashes
-
-
-def _place(source: Path, target: Path, *, copy: bool) -> None:
-    if target.exists():
-        return
-    if copy:
-        with source.open("rb") as original:
-            records.write_whole(target, lambda stream: shutil.copyfileobj(original, stream), sync=False)
-    else:
-        target.unlink(missing_ok=True)  # a link whose corpus went away
-        target.symlink_to(source.absolute())

@@ -114,12 +114,8 @@ def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0
 
     A row that breaks the rules (text after a closing quote, a quote that is not closed within `MAX_RECORD` characters
     or the file, another number of fields than the header but for empty ones behind, NUL) costs its first line only:
-    reading goes on with the next line, so that an opened quote does not swallow the rows behind it.
-
-    Args:
-        lines: as `read_lines` gives them.
-        delimiter: between fields.
-        n_fields: how many a row must have; 0 for any number.
+    reading goes on with the next line, so that an opened quote does not swallow the rows behind it. `lines` are those
+    of `read_lines`; with `n_fields` 0 a row may have any number of fields.
     """
     source, waiting = iter(lines), deque[tuple[int, str]]()
     taken: list[tuple[int, str]] = []
@@ -182,11 +178,7 @@ _DECODER = json.JSONDecoder(  # an id of so many digits is one all the same
 
 
 def json_rows(source: Path) -> Iterator[Row]:
-    """Yield each row of JSON: of one list of objects, or of an object a line; blank lines are none.
-
-    Args:
-        source: UTF-8, or UTF-16 or UTF-32 with their byte order mark; lines may be Windows-1252.
-    """
+    """Yield each row of JSON: of one list of objects, or of an object a line; blank lines are none."""
     head, wide = _head(source)
     if _ARRAY.match(head.decode(wide or "utf-8", "replace")):
         content = source.read_bytes()
@@ -233,8 +225,7 @@ def _json_row(line: int, value: Any) -> Row:
 def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Collection[str]], Iterator[Row]]]:
     """Return the names of the columns, which of them hold files, and what yields the rows of some columns.
 
-    Of a row group that is damaged the rows from the damage on are lost, no others. Classes that Hugging Face numbers
-    are given by name.
+    Of a row group that is damaged the rows from the damage on are lost, no others.
 
     Raises:
         ManifestError: it is no whole Parquet file.

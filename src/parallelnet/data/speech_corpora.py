@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ManifestError
@@ -60,14 +60,9 @@ WHOLE_STARTS: tuple[str, ...] = ("", "0", "0.0", "0 days", "0 days 00:00:00")
 WHOLE_ENDS: tuple[str, ...] = ("", "NaT", "nan")
 
 
-def audio_files(root: Path) -> list[Path]:
-    """Return all sound files below a folder, in an order that no file system changes."""
-    return files_below(root, AUDIO_SUFFIXES)
-
-
-def _named(paths: Iterable[Path], pattern: str, reason: str, drops: Counter[str]) -> Iterator[tuple[Path, list[str]]]:
-    """Yield the files whose names without their ending are of a pattern, with its groups; drop the others."""
-    for path in paths:
+def _named(root: Path, pattern: str, reason: str, drops: Counter[str]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the sounds whose names without their ending are of a pattern, with its groups; drop the others."""
+    for path in files_below(root, AUDIO_SUFFIXES):
         found = re.fullmatch(pattern, path.stem)
         if found:
             yield path, list(found.groups())
@@ -96,7 +91,7 @@ def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
             )
         return
     seven = "-".join([r"(\d\d)"] * 7)
-    for path, fields in _named(audio_files(root), seven, "file name is not RAVDESS's seven numbers", drops):
+    for path, fields in _named(root, seven, "file name is not RAVDESS's seven numbers", drops):
         modality, channel, emotion, intensity, statement, _, actor = map(int, fields)
         if modality != 3 or channel != 1:
             drops["not spoken sound (song or video)"] += 1
@@ -148,10 +143,10 @@ def read_crema_d(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     was acted, not the one that listeners heard.
     """
     folder = root / "AudioWAV"  # AudioMP3 beside it holds the same again
-    paths = audio_files(folder if folder.is_dir() else root)
+    folder = folder if folder.is_dir() else root
     pattern = rf"([^_]*)_([^_]*)_({'|'.join(CREMA_D_EMOTIONS)})_([^_]*)"
     reason = "file name is not CREMA-D's actor_sentence_emotion_intensity"
-    for path, (actor, sentence, emotion, intensity) in _named(paths, pattern, reason, drops):
+    for path, (actor, sentence, emotion, intensity) in _named(folder, pattern, reason, drops):
         yield Sample(
             id=path.stem,
             speech=str(path),
@@ -169,7 +164,7 @@ def read_emodb(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     """
     pattern = rf"(\d\d)([ab]\d\d)([{''.join(EMODB_EMOTIONS)}])[a-z]"
     reason = "file name is not EmoDB's speaker, sentence, emotion, version"
-    for path, (speaker, sentence, emotion) in _named(audio_files(root), pattern, reason, drops):
+    for path, (speaker, sentence, emotion) in _named(root, pattern, reason, drops):
         label, extra = EMODB_EMOTIONS[emotion], {"sentence": sentence}
         yield Sample(id=path.stem, speech=str(path), label=label, group=speaker, extra=extra)
 
@@ -181,7 +176,7 @@ def read_tess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     published file, OA_bite_neutral.wav, lacks the F of its speaker.
     """
     pattern = rf"(OAF?|YAF)_([^_]*)_((?i:{'|'.join(TESS_EMOTIONS)}))"
-    for path, fields in _named(audio_files(root), pattern, "file name is not TESS's speaker_word_emotion", drops):
+    for path, fields in _named(root, pattern, "file name is not TESS's speaker_word_emotion", drops):
         word, emotion = map(str.lower, fields[1:])
         speaker, text = f"{fields[0][:2]}F", f"say the word {word}"
         yield Sample(id=path.stem, speech=str(path), text=text, label=emotion, group=speaker)

@@ -131,14 +131,8 @@ def carve_validation(
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Return what is left of a training part and the validation part that was cut out of it, in their order.
 
-    Stratified by class; no speaker and no picture on both sides. Where the groups are too few for `fraction`, the
-    smallest possible part is cut, up to a third.
-
-    Args:
-        train: the training part.
-        fraction: wanted size of the validation part, as a part of `train`, above 0 and at most a third.
-        seed: of the shuffle.
-        target: the field to stratify by.
+    Stratified by class; no speaker and no picture on both sides. `fraction` of `train`, above 0 and at most a third, is
+    wanted; where the groups are too few for that, the smallest possible part is cut, up to a third.
 
     Raises:
         ManifestError: the groups allow no such part, or one side would lack a class.

@@ -71,10 +71,7 @@ def read_table(
 ) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     """Return all rows of a table, which must all be whole: how errors name each, and its values by column.
 
-    Args:
-        path: the file; see `open_table`.
-        needed: the columns that it must have.
-        known: the columns that the caller looks for; see `open_table`.
+    It must have the columns `needed`; the rest is as for `open_table`.
 
     Raises:
         ManifestError: the file is no table, lacks a column, has no rows, or a row of it cannot be read.

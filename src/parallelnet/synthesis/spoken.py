@@ -227,8 +227,10 @@ def _tidy(text: str) -> str:
             before, _, after = token.partition(core)
             sign = before[-1:] if core[0].isdigit() and before[-1:] in "-" + _CURRENCY else ""
             unit = after[:1] if core[-1].isdigit() and after[:1] in "%°" + _CURRENCY else ""
-            core = _ENDS.sub(lambda found: found[0][0], core)
-            words.append(f"{sign}{_shortened(core)}{unit}{_end(after)}")
+            core = _LAUGHTER.sub(r"\1\1\1", _ENDS.sub(lambda found: found[0][0], core))
+            single = _RUN.sub(r"\1", core)
+            core = single if single.lower() in _SINGLE else _RUN.sub(r"\1\1", core)
+            words.append(f"{sign}{core}{unit}{_end(after)}")
         elif words and not _ENDS.search(words[-1][-1]):
             words[-1] += _end(token.replace("?", ""))
     return " ".join(words)
@@ -241,12 +243,6 @@ def _end(signs: str) -> str:
     if "!" in marks and marks[0] != "?":  # "?!" is asked
         return "!"
     return "..." if marks.startswith(("..", "…")) else marks[:1]
-
-
-def _shortened(word: str) -> str:
-    word = _LAUGHTER.sub(r"\1\1\1", word)
-    single = _RUN.sub(r"\1", word)
-    return single if single.lower() in _SINGLE else _RUN.sub(r"\1\1", word)
 
 
 def mend(text: str) -> str:

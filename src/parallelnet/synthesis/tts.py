@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, MissingExtraError, OptionError, unknown
+from ..errors import InputError, MissingExtraError, OptionError, brief, unknown
 from .synthesis import SynthesisProcess
 from .word_timing import Mark, Spoken, marks_of_words, without_pauses, word_times
 
@@ -53,12 +53,7 @@ class Engine:
     _owner: str  # what errors call whatever has them
 
     def __init__(self, model: str | None = None, rate: int = 0, pitch: int = -1) -> None:
-        """Open the engine.
-
-        Args:
-            model: voice file, for engines that need one.
-            rate: words a minute; 0: the engine's own.
-            pitch: 0 to 99; -1: the engine's own.
+        """Open the engine with a voice file (where it needs one), words a minute (0: its own), pitch (-1: its own).
 
         Raises:
             MissingExtraError: its packages are not installed.
@@ -160,8 +155,7 @@ class EspeakEngine(_Library):
 class FliteEngine(_Library):
     """flite: Debian's and Homebrew's small engine. Its voice rms is far easier to understand than espeak-ng's.
 
-    Through the library (its program prints words, and times of phones, but not which phones are whose): word times are
-    those of the engine's phones, so they are exact.
+    Through the library (its program does not print which phones are whose), so that word times are exact.
     """
 
     name = _owner = _pitchless = "flite"
@@ -213,7 +207,7 @@ class PiperEngine(Engine):
                 "https://huggingface.co/rhasspy/piper-voices), or use --tts espeak-ng."
             )
         try:
-            import piper  # noqa: F401 (whether it is there)
+            from piper import PiperVoice
         except ImportError:
             raise OptionError(
                 "--tts piper needs the package piper-tts, which is not installed. Mend: pip install piper-tts."
@@ -222,8 +216,20 @@ class PiperEngine(Engine):
         for path in (self._model, Path(f"{model}.json")):
             if not path.is_file():
                 raise OptionError(f"--tts-model: {path} does not exist. Needed: VOICE.onnx and VOICE.onnx.json.")
-        self._voice = _piper_voice(self._model)
-        config = self._voice.config
+        import onnxruntime
+        from piper.config import PiperConfig
+
+        # Not PiperVoice.load: its session takes as many threads as there are cores.
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            config = PiperConfig.from_dict(json.loads(Path(f"{model}.json").read_text(encoding="utf-8")))
+            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises kinds of its own
+            reason = brief(str(error)) or type(error).__name__
+            raise OptionError(f"--tts-model: {model} is no voice of Piper, or cut off ({reason}).") from None
+        self._voice = PiperVoice(session=session, config=config)
         named = sorted(config.speaker_id_map, key=lambda name: int(config.speaker_id_map[name]))
         self.voices = tuple(named) or tuple(str(number) for number in range(max(1, config.num_speakers)))
         self._known, self._owner = self.voices, self._model.name
@@ -250,7 +256,7 @@ class PiperEngine(Engine):
         try:
             chunks = list(self._voice.synthesize(text, chosen, include_alignments=True))
         except Exception as error:  # whatever a voice's graph may do with a text
-            raise InputError(f"piper could not speak it: {' '.join(str(error).split())[:200]}.") from None
+            raise InputError(f"piper could not speak it: {brief(str(error))}.") from None
         if not chunks:
             raise InputError("piper found nothing to speak in it.")
         waveform = np.concatenate([np.atleast_1d(chunk.audio_float_array) for chunk in chunks]).astype(np.float32)
@@ -259,24 +265,6 @@ class PiperEngine(Engine):
         # Piper joins and splits words as espeak-ng does, and says only where they end: other numbers cannot be matched.
         known = len(marks) == len(words)
         return Spoken(waveform, rate_hz, word_times(words, marks, len(waveform) / rate_hz) if known else ())
-
-
-def _piper_voice(model: Path) -> Any:
-    import onnxruntime
-    from piper import PiperVoice
-    from piper.config import PiperConfig
-
-    # Not PiperVoice.load: its session takes as many threads as there are cores.
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        config = PiperConfig.from_dict(json.loads(Path(f"{model}.json").read_text(encoding="utf-8")))
-        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises kinds of its own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise OptionError(f"--tts-model: {model} is no voice of Piper, or cut off ({reason[:200]}).") from None
-    return PiperVoice(session=session, config=config)
 
 
 def _piper_marks(chunks: Sequence[Any], rate_hz: int) -> list[Mark]:
@@ -304,12 +292,7 @@ TTS_ENGINES: dict[str, type[Engine]] = {"espeak-ng": EspeakEngine, "flite": Flit
 
 
 def open_engine(name: str, *, model: str | None = None, rate: int = 0, pitch: int = -1) -> Engine:
-    """Return an engine that can speak here.
-
-    Raises:
-        OptionError: no such engine; also what the engine's constructor raises.
-        MissingExtraError: see `Engine`.
-    """
+    """Return an engine that can speak here; raises `OptionError` for an unknown one, and what `Engine` does."""
     if name not in TTS_ENGINES:
         raise unknown("engine", name, TTS_ENGINES, "--tts")
     return TTS_ENGINES[name](model, rate, pitch)

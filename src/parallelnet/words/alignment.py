@@ -10,8 +10,8 @@ from itertools import islice, pairwise, product
 
 from ..errors import InputError
 
+# From a lower-case word to its phones, separated by spaces (ARPABET as in the CMU dictionary); None: not known.
 Lookup = Callable[[str], str | None]
-"""From a lower-case word to its phones, separated by spaces (ARPABET as in the CMU dictionary); None: not known."""
 
 _ONES = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -59,7 +59,6 @@ class Alignment:
         engine: name and version, for instance `pocketsphinx 5.1.1`.
         confidence: what the engine offers, 0 to 1; None where it offers none.
         matched: part of the text's words that the sound bore out, 0 to 1; 1.0 for plain recognition.
-        warnings: one line each.
     """
 
     words: tuple[Word, ...]

@@ -59,8 +59,7 @@ class Fit:
     """How well a text fits a waveform, before anything is judged.
 
     Attributes:
-        units: the words of the text.
-        segments: of each unit that the search got to `(first frame, frame after the last)`.
+        segments: of each unit, a word of the text, that the search got to `(first frame, frame after the last)`.
         losses: nats a frame of each unit, lower is better; empty where the alignment broke off.
         missed: part of the speech frames outside all units.
         speech_s: seconds of speech, whatever is said.
@@ -132,11 +131,7 @@ class PocketSphinx:
         return Alignment(words, self.name, None, fit.matched, tuple(text for text, holds in warnings.items() if holds))
 
     def fit(self, waveform: audio.Waveform, text: str) -> Fit:
-        """Return how well a text fits, refusing only what cannot be tried: see `Fit`.
-
-        Raises:
-            InputError: nothing to say in the text, or more than fits into the recording.
-        """
+        """Return how well a text fits; `InputError` only for nothing to say, or more than fits into the recording."""
         found = tokens(text)
         names = units(found, spoken)
         if not names:
@@ -258,7 +253,7 @@ def _decode(decoder: Any, pcm: bytes) -> list[_Segment]:
 
 
 def _pcm(waveform: audio.Waveform) -> bytes:
-    """Return 16-bit samples at a fixed peak, with silence after them."""
+    # 16-bit samples at a fixed peak, with silence after them
     scaled = waveform * (_PEAK * 32767 / float(np.abs(waveform).max()))
     return np.pad(scaled, (0, round(_PAD_S * audio.SAMPLE_RATE_HZ))).astype("<i2").tobytes()
 
