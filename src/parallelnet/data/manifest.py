@@ -78,7 +78,7 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
     seen: dict[str, int] = {}
     for number, row in enumerate(table.read(()), 1):
         values = {"speech" if name == audio else name: value for name, value in row.values.items()}
-        if table.format == "csv":  # as `_write_csv` writes it
+        if table.format == "csv":  # as `_cell` writes it
             values = {original(name): value if name in _PATHS else original(value) for name, value in values.items()}
         try:
             refuse_broken(source, number, row)
@@ -178,14 +178,14 @@ def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
         raise ManifestError(f"{where}: {column} is of type {type(value).__name__}; allowed: text.")
     if plain and isinstance(value, float) and value.is_integer():
         return str(int(value))  # what pandas makes of 3 in a column that has gaps
-
     try:
-        as_json = json.dumps(
-            value, ensure_ascii=False, default=lambda v: f"{len(v)} bytes" if isinstance(v, bytes) else str(v)
-        )
-        return storable(as_json)
+        return storable(json.dumps(value, ensure_ascii=False, default=_as_json))
     except RecursionError:
         raise ManifestError(f"{where}: {column} holds {DEEP}.") from None
+
+
+def _as_json(value: object) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
 
 
 def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
@@ -207,7 +207,6 @@ def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
 
 
 def _unpacked(content: bytes) -> str:
-    """Return the path of a file that holds these bytes, below `cache_root()`, written where it is not there yet."""
     # By its content's name the same bytes lie there once, and no table can put its bytes in the place of another's.
     digest = hashlib.sha256(content).hexdigest()
     target = cache_root() / "unpacked" / digest[:2] / digest

@@ -107,9 +107,7 @@ def quoted(texts: Sequence[str], limit: int = 5) -> str:
 def plain(token: str) -> str:
     """Return a token in plain Latin letters, digits and apostrophes: accents folded, signs as words or blanks."""
     folded = unicodedata.normalize("NFKD", token.replace("\u2019", "'"))
-    folded = "".join(character for character in folded if not unicodedata.combining(character))
-    for sign, word in _SIGNS.items():
-        folded = folded.replace(sign, word)
+    folded = "".join(_SIGNS.get(sign, sign) for sign in folded if not unicodedata.combining(sign))
     return re.sub(r"[^A-Za-z0-9',.]+", " ", folded).strip(" ',.")
 
 
@@ -149,9 +147,8 @@ def pronounce(token: str, lookup: Lookup) -> tuple[list[str], bool]:
     choices: list[list[str]] = []
     guessed = False
     for word in plain(token).split():
-        word = word.strip(",.'") if lookup(word.lower()) is None else word
-        parts = [word] if lookup(word.lower()) is not None else _PARTS.findall(word)
-        for part in parts:
+        known = [each for each in (word, word.strip(",.'")) if lookup(each.lower()) is not None]
+        for part in known[:1] or _PARTS.findall(word):
             if part[0].isdigit():
                 texts = [number(part), *filter(None, [year(part)])]
                 new = [" ".join(filter(None, map(lookup, each.split()))) for each in texts]

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, count, takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,7 @@ _PHONE_BEAMS = {"beam": 1e-20, "pbeam": 1e-20, "lw": 2.0}  # pocketsphinx's own 
 _SHIFT = 2.0**10  # scores of the phone search are kept in units of 2**10 (SENSCR_SHIFT); of the others in nats
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
+class _Segment(NamedTuple):
     name: str  # without the number of its variant: `are(2)` is `are`
     start: int  # frames
     end: int  # first frame after it
@@ -59,7 +58,7 @@ class Fit:
     """How well a text fits a waveform, before anything is judged.
 
     Attributes:
-        segments: of each unit, a word of the text, that the search got to `(first frame, frame after the last)`.
+        segments: of each unit, a word of the text, that the search got to.
         losses: nats a frame of each unit, lower is better; empty where the alignment broke off.
         missed: part of the speech frames outside all units.
         speech_s: seconds of speech, whatever is said.
@@ -68,7 +67,7 @@ class Fit:
     """
 
     units: tuple[str, ...]
-    segments: tuple[tuple[int, int], ...]
+    segments: tuple[_Segment, ...]
     losses: tuple[float, ...]
     missed: float
     speech_s: float
@@ -78,7 +77,7 @@ class Fit:
     @property
     def loss(self) -> float:
         """The loss of all units, nats a frame."""
-        n_frames = [end - start for start, end in self.segments]
+        n_frames = [segment.end - segment.start for segment in self.segments]
         return float(np.average(self.losses, weights=n_frames)) if self.losses else math.inf
 
     @property
@@ -104,7 +103,7 @@ class PocketSphinx:
     def transcribe(self, waveform: audio.Waveform) -> Alignment:
         """Return the words that are heard, English only; see `words.transcribe`."""
         heard = self._heard(waveform)
-        words = _words([segment.name for segment in heard], [(s.start, s.end) for s in heard], len(waveform))
+        words = _words([segment.name for segment in heard], heard, len(waveform))
         if not words:
             raise InputError("No speech found: no word was recognised. Mend: louder, longer or clearer speech.")
         probs = np.average([s.prob for s in heard], weights=[s.end - s.start for s in heard])
@@ -155,18 +154,14 @@ class PocketSphinx:
         per_frame, speech = self._phones(pcm)
         # The search keeps what it has when it cannot reach the end, and calls it a result all the same.
         n_frames = math.ceil(length_s * FRAME_HZ)  # without the silence added
-        segments = [segment for segment in segments if segment.start < n_frames]
-        spans = tuple((segment.start, min(segment.end, len(per_frame))) for segment in segments)
+        segments = [s._replace(end=min(s.end, len(per_frame))) for s in segments if s.start < n_frames]
         outside = speech.copy()
-        for start, end in spans:
-            outside[start:end] = False
-        losses = (
-            (float(per_frame[start:end].sum()) - segment.nats) / (end - start)
-            for (start, end), segment in zip(spans, segments, strict=True)
-        )
+        for segment in segments:
+            outside[segment.start : segment.end] = False
+        losses = ((float(per_frame[s.start : s.end].sum()) - s.nats) / (s.end - s.start) for s in segments)
         return Fit(
             units=tuple(names),
-            segments=spans,
+            segments=tuple(segments),
             losses=tuple(losses) if [segment.name for segment in segments] == expected else (),
             missed=float(outside.sum() / max(1, speech.sum())),
             speech_s=float(speech.sum()) / FRAME_HZ,
@@ -258,7 +253,6 @@ def _pcm(waveform: audio.Waveform) -> bytes:
     return np.pad(scaled, (0, round(_PAD_S * audio.SAMPLE_RATE_HZ))).astype("<i2").tobytes()
 
 
-def _words(names: Iterable[str], spans: Iterable[tuple[int, int]], n_samples: int) -> tuple[Word, ...]:
-    last_s = n_samples / audio.SAMPLE_RATE_HZ
-    times_s = [(start / FRAME_HZ, min(end / FRAME_HZ, last_s)) for start, end in spans]
+def _words(names: Iterable[str], segments: Iterable[_Segment], n_samples: int) -> tuple[Word, ...]:
+    times_s = [(s.start / FRAME_HZ, min(s.end / FRAME_HZ, n_samples / audio.SAMPLE_RATE_HZ)) for s in segments]
     return tuple(Word(name, *times) for name, times in zip(names, times_s, strict=True) if times[0] < times[1])

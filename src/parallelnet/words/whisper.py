@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import audio
-from ..errors import InputError, MissingExtraError
+from ..errors import InputError, MissingExtraError, brief
 from .alignment import Alignment, Word, number, plain, quoted, tokens, units
 
 DEFAULT_MODEL = "small"
@@ -54,16 +54,16 @@ class Whisper:
         heard, probs = self._heard(waveform)
         equal, words = _lay(names, heard)
         matched = len(equal) / len(names)
-        said = " ".join(word.text for word in heard)
         if matched < MIN_MATCHED:
+            said = " ".join(word.text for word in heard)
             raise InputError(
                 f"Text does not fit the speech: {len(names) - len(equal)} of {len(names)} words were not heard "
                 f"(allowed: {1 - MIN_MATCHED:.0%}); recognition heard {said[:200]!r}. "
                 "Mend: check --text, or use --transcribe."
             )
         missing = [name for at, name in enumerate(names) if at not in equal]
-        share = f"{len(missing)} of {len(names)} words"
-        warning = f"Not heard, times estimated from the words beside them: {share}, {quoted(missing)}."
+        where = f"{len(missing)} of {len(names)} words, {quoted(missing)}"
+        warning = f"Not heard, times estimated from the words beside them: {where}."
         confidence = _mean([probs[at] for at in equal.values()])
         return Alignment(tuple(words), self.name, confidence, matched, (warning,) if missing else ())
 
@@ -107,7 +107,7 @@ def _load(package: Any, named: str) -> Any:
         return package.WhisperModel(named, **settings)
     # The hub, its transport and CTranslate2 have unrelated families of errors; each means that there is no model.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = brief(str(error)) or type(error).__name__
         raise InputError(
             f"Whisper model {named!r} cannot be had ({reason}). "
             "Mend: a folder with --stt-model, a network, or --stt pocketsphinx."
