@@ -29,13 +29,9 @@ DEEP = "lists or objects nested too deeply"  # why JSON is not read at which Pyt
 
 _HEAD = 4096  # bytes by which text, line ends and a JSON list are known
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
-_MAX_NO_TEXT = 20  # one byte in so many
-_FEW = 512  # bytes that are too few to count anything but NUL
 _N_DIGITS = 4300  # of the longest whole number that Python reads
 _ARRAY = re.compile(r"\ufeff?\s*\[\s*[{\]]")
 _BETWEEN = re.compile(r"[\s,]*")
-_N_AT_ONCE = 256  # rows of Parquet that are held
-_N_FILES_AT_ONCE = 8  # of a table that holds files: one may have many megabytes
 
 _WIDE = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
 _WIDE |= {codecs.BOM_UTF16_BE: "utf-16"}  # UTF-32 first: its mark begins with that of UTF-16
@@ -95,9 +91,9 @@ def is_text(source: Path) -> bool:
     """
     head, wide = _head(source)
     first = re.split(rb"[\r\n]", head.lstrip(b"\r\n"), maxsplit=1)[0]
-    # One of a few rows may be broken; of random bytes a tenth is no text.
-    n_odd = head.count(b"\0") if len(head) < _FEW else len(_NO_TEXT.findall(head))
-    return bool(wide) or (not _NO_TEXT.search(first) and n_odd <= len(head) / _MAX_NO_TEXT)
+    # One of a few rows may be broken, so in 512 bytes only NUL counts; of random bytes a tenth is no text.
+    n_odd = head.count(b"\0") if len(head) < 512 else len(_NO_TEXT.findall(head))
+    return bool(wide) or (not _NO_TEXT.search(first) and n_odd <= len(head) / 20)
 
 
 # --- csv --------------------------------------------------------------------------------------------------------------
@@ -260,7 +256,7 @@ def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Col
         return Row(0, values)
 
     def rows(names: Collection[str]) -> Iterator[Row]:
-        n_at_once = _N_FILES_AT_ONCE if files & set(names) else _N_AT_ONCE
+        n_at_once = 8 if files & set(names) else 256  # rows that are held: a file may have many megabytes
         # Without the buffer a whole column of a row group would be held.
         with parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False) as file:
             for group in range(file.num_row_groups):

@@ -53,8 +53,6 @@ EMODB_EMOTIONS = {"W": "angry", "L": "bored", "E": "disgust", "A": "fear", "F": 
 # Last field of a TESS file name; ps is pleasant surprise.
 TESS_EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
 
-EMOBOX_DEPTH = 4  # folders above its json lines in which its root is looked for (data/CORPUS/fold_1/x.jsonl: 3)
-
 # What audformat writes for the start and the end of a file that is used whole.
 WHOLE_STARTS: tuple[str, ...] = ("", "0", "0.0", "0 days", "0 days 00:00:00")
 WHOLE_ENDS: tuple[str, ...] = ("", "NaT", "nan")
@@ -194,7 +192,8 @@ def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     source = root if root.is_file() else root / f"{root.name}.jsonl"
     rows = read_table(source, "key", "wav", "emo")
     names, folds = _emobox_labels(source.parent), _emobox_folds(source)
-    bases = (source.parent, *source.parent.absolute().parents[:EMOBOX_DEPTH])
+    # Its own root lies three folders above data/CORPUS/fold_1/x.jsonl.
+    bases = (source.parent, *source.parent.absolute().parents[:4])
     for where, row in rows:
         if row.get("start_time") is not None or row.get("end_time") is not None:
             drops["a part of a longer recording"] += 1

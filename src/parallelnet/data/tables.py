@@ -27,8 +27,6 @@ FORMATS: dict[str, str] = {  # what the ending of a file says that it is
     ".parquet": "parquet",
 }
 
-DELIMITERS: tuple[str, ...] = (",", "\t", ";", "|")
-
 PACKED_TABLE = "metadata.csv"  # table of a corpus that was packed for courses, in the folder of its files
 
 # Of macOS archives, Synology disks, Windows and Linux, in lower case; hidden ones begin with a point.
@@ -38,7 +36,6 @@ MAX_PATH = 4096  # characters of the longest path that any system opens
 _N_LOOKED_AT = 1000  # rows of JSON whose keys say what the columns are
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?\s*', re.IGNORECASE)
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
-_JOINERS = "\u200c\u200d"  # these mean something inside a word, never around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +177,7 @@ def _likely_delimiter(header: str, known: frozenset[str]) -> str:
             return 0, 0
         return sum(column_name(name, known) in known for name in names), len(names)  # known ones count first
 
-    return max(DELIMITERS, key=fit)
+    return max(",\t;|", key=fit)
 
 
 def _open_json(source: Path, known: frozenset[str]) -> OpenTable:
@@ -225,7 +222,8 @@ def _known_here(rows: Iterable[Row], known: frozenset[str]) -> Iterator[Row]:
 
 def tidy(text: str) -> str:
     """Return a name as people mean it: composed (NFC), single spaces, none and nothing invisible around it."""
-    return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split()).strip(_JOINERS)
+    words = unicodedata.normalize("NFC", text).translate(_INVISIBLE).split()
+    return " ".join(words).strip("\u200c\u200d")  # joiners mean something inside a word, never around it
 
 
 @lru_cache(maxsize=500)  # JSON says its names in every row

@@ -19,7 +19,6 @@ from .. import audio
 from ..errors import InputError, MissingExtraError, brief
 from .alignment import Alignment, Word, number, plain, quoted, tokens, units
 
-DEFAULT_MODEL = "small"
 MIN_MATCHED = 0.5  # part of the text's words that must be heard; a choice, not measured
 _FILES = ("model.bin", "config.json", "tokenizer.json")  # without the last, faster-whisper would download one
 
@@ -36,7 +35,7 @@ class Whisper:
             import faster_whisper
         except ImportError:
             raise MissingExtraError("Recognising words with Whisper", "whisper") from None
-        named = model or DEFAULT_MODEL
+        named = model or "small"
         self.name = f"whisper {Path(named).name} (faster-whisper {version('faster-whisper')})"
         self._model: Any = _load(faster_whisper, named)
 
