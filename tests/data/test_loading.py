@@ -93,7 +93,7 @@ def test_a_bad_file_names_its_sample(tmp_path: Path) -> None:
 
 
 def test_sampler_depends_on_seed_and_epoch_alone() -> None:
-    sampler = DrawSampler(10, n_draws=25, shuffle=True, seed=3)
+    sampler = DrawSampler(10, n_draws=25, seed=3)
     first = list(sampler)
     assert list(sampler) == first
     places = [place for place, _ in first]
@@ -105,10 +105,6 @@ def test_sampler_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_devices_share_the_draws_evenly() -> None:
-    shares = [list(DrawSampler(11, shuffle=True, rank=rank, world_size=2)) for rank in (0, 1)]
+    shares = [list(DrawSampler(11, rank=rank, world_size=2)) for rank in (0, 1)]
     assert len(shares[0]) == len(shares[1]) == 5
     assert not set(shares[0]) & set(shares[1])
-
-
-def test_evaluation_takes_everything_in_order() -> None:
-    assert list(DrawSampler(3, shuffle=False, rank=1, world_size=2)) == [(0, None), (1, None), (2, None)]

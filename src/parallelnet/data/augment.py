@@ -36,34 +36,33 @@ def augment_waveform(
         factor = 1 + rng.uniform(-options.speed, options.speed)
         waveform = soxr.resample(waveform, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ, quality="MQ")
     if options.equaliser_db:
-        waveform = _equalise(waveform, options.equaliser_db, rng)
+        spectrum = np.fft.rfft(waveform)
+        # Six random gains, joined by straight lines over a linear frequency axis: rooms and microphones, not notches.
+        gains_db = rng.uniform(-options.equaliser_db, options.equaliser_db, 6)
+        gains_db = np.interp(np.linspace(0, 5, len(spectrum)), range(6), gains_db)
+        waveform = np.fft.irfft(spectrum * 10 ** (gains_db / 20), len(waveform)).astype(np.float32)
     if rng.random() < options.noise:
-        waveform = _add_noise(waveform, rng)
+        noise = rng.standard_normal(len(waveform)).astype(np.float32)
+        if rng.random() < 0.5:  # pink: power falls as 1 / f
+            spectrum = np.fft.rfft(noise)
+            noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)), len(noise)).astype(np.float32)
+        snr_db = rng.uniform(5, 30)
+        scale = np.sqrt(np.mean(waveform**2) / max(float(np.mean(noise**2)), 1e-12)) * 10 ** (-snr_db / 20)
+        waveform = waveform + np.float32(scale) * noise
     return np.ascontiguousarray(waveform, dtype=np.float32)
-
-
-def _equalise(waveform: NDArray[np.float32], largest_db: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    spectrum = np.fft.rfft(waveform)
-    # Six random gains, joined by straight lines over a linear frequency axis: rooms and microphones, not notches.
-    gains_db = np.interp(np.linspace(0, 5, len(spectrum)), range(6), rng.uniform(-largest_db, largest_db, 6))
-    return np.fft.irfft(spectrum * 10 ** (gains_db / 20), len(waveform)).astype(np.float32)
-
-
-def _add_noise(waveform: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    noise = rng.standard_normal(len(waveform)).astype(np.float32)
-    if rng.random() < 0.5:  # pink: power falls as 1 / f
-        spectrum = np.fft.rfft(noise)
-        noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)), len(noise)).astype(np.float32)
-    snr_db = rng.uniform(5, 30)
-    scale = np.sqrt(np.mean(waveform**2) / max(float(np.mean(noise**2)), 1e-12)) * 10 ** (-snr_db / 20)
-    return waveform + np.float32(scale) * noise
 
 
 def augment_speech(speech: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
     """Return changed log-mel windows [n, 1, 128, 128] in [0, 1]: mel warp, tempo, time shift, masks (SpecAugment)."""
     n, _, n_mels, n_frames = speech.shape
     if options.mel_warp or options.time_shift_s or options.tempo:
-        speech = _warp_and_shift(speech, options, generator)
+        theta = torch.zeros(n, 2, 3)
+        theta[:, 0, 0] = 1 + _signed(options.tempo, generator, n)
+        # grid_sample's coordinates run from -1 to 1 over the window; a shift of the whole window would be 2.
+        theta[:, 0, 2] = _signed(2 * options.time_shift_s / WINDOW_S, generator, n)
+        theta[:, 1, 1] = 1 + _signed(options.mel_warp, generator, n)
+        theta[:, 1, 2] = theta[:, 1, 1] - 1  # the lowest band stays where it is
+        speech = _moved(speech, theta)
     for _ in range(options.time_masks):
         speech = speech * _mask(n, n_frames, MAX_TIME_MASK, generator).to(speech.device)[:, None, None, :]
     for _ in range(options.mel_masks):
@@ -71,19 +70,7 @@ def augment_speech(speech: Tensor, options: AugmentOptions, generator: torch.Gen
     return speech
 
 
-def _warp_and_shift(speech: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
-    n = len(speech)
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = 1 + _signed(options.tempo, generator, n)
-    # grid_sample's coordinates run from -1 to 1 over the window; a shift of the whole window would be 2.
-    theta[:, 0, 2] = _signed(2 * options.time_shift_s / WINDOW_S, generator, n)
-    theta[:, 1, 1] = 1 + _signed(options.mel_warp, generator, n)
-    theta[:, 1, 2] = theta[:, 1, 1] - 1  # the lowest band stays where it is
-    return _moved(speech, theta)
-
-
 def _signed(largest: float, generator: torch.Generator, *shape: int) -> Tensor:
-    """Return even random numbers from -largest to largest."""
     return largest * (2 * torch.rand(*shape, generator=generator) - 1)
 
 
@@ -102,44 +89,29 @@ def _mask(n: int, length: int, largest: int, generator: torch.Generator) -> Tens
 
 def augment_image(image: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
     """Return changed pictures [n, 3, h, w] in [0, 1]: flip, rotation, scale, shift, tone, erased rectangles."""
-    n = len(image)
+    n, _, height, width = image.shape
     if options.flip or options.rotate_deg or options.scale or options.shift:
-        image = _moved(image, _random_affine(n, options, generator))
+        angle = torch.randn(n, generator=generator).clamp(-2, 2) * math.radians(options.rotate_deg) / 2
+        zoom = 1 / (1 + _signed(options.scale, generator, n))
+        mirror = torch.ones(n)
+        if options.flip:
+            mirror = (torch.rand(n, generator=generator) < 0.5).float() * 2 - 1
+        rows = (angle.cos() * zoom * mirror, -angle.sin() * zoom, angle.sin() * zoom * mirror, angle.cos() * zoom)
+        turn = torch.stack(rows, 1).reshape(n, 2, 2)
+        image = _moved(image, torch.cat([turn, _signed(2 * options.shift, generator, n, 2)[:, :, None]], 2))
     if options.tone:
         mean = image.mean((1, 2, 3), keepdim=True)
         contrast, brightness = _signed(options.tone, generator, 2, n, 1, 1, 1).to(image.device)
         image = ((image - mean) * (1 + contrast) + mean + brightness / 2).clamp(0, 1)
     if options.erase:
-        image = _erase(image, options.erase, generator)
+        size = torch.randint(height // 8, height // 2, (n, 2), generator=generator)
+        corner = (torch.rand(n, 2, generator=generator) * (height - size)).long()
+        at = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), -1)[None]
+        inside = ((at >= corner[:, None, None]) & (at < (corner + size)[:, None, None])).all(-1)
+        inside = inside & (torch.rand(n, 1, 1, generator=generator) < options.erase)
+        paint = torch.rand(n, 1, 1, 1, generator=generator).to(image.device)
+        image = torch.where(inside[:, None].to(image.device), paint, image)
     return image
-
-
-def _random_affine(n: int, options: AugmentOptions, generator: torch.Generator) -> Tensor:
-    angle = torch.randn(n, generator=generator).clamp(-2, 2) * math.radians(options.rotate_deg) / 2
-    zoom = 1 / (1 + _signed(options.scale, generator, n))
-    mirror = torch.ones(n)
-    if options.flip:
-        mirror = (torch.rand(n, generator=generator) < 0.5).float() * 2 - 1
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = angle.cos() * zoom * mirror
-    theta[:, 0, 1] = -angle.sin() * zoom
-    theta[:, 1, 0] = angle.sin() * zoom * mirror
-    theta[:, 1, 1] = angle.cos() * zoom
-    theta[:, :, 2] = _signed(2 * options.shift, generator, n, 2)
-    return theta
-
-
-def _erase(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    n, _, height, width = image.shape
-    size = torch.randint(height // 8, height // 2, (n, 2), generator=generator)
-    corner = (torch.rand(n, 2, generator=generator) * (height - size)).long()
-    rows, columns = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
-    top, left, tall, wide = corner[:, 0], corner[:, 1], size[:, 0], size[:, 1]
-    inside = (rows >= top[:, None, None]) & (rows < (top + tall)[:, None, None])
-    inside = inside & (columns >= left[:, None, None]) & (columns < (left + wide)[:, None, None])
-    inside = inside & (torch.rand(n, 1, 1, generator=generator) < probability)
-    paint = torch.rand(n, 1, 1, 1, generator=generator).to(image.device)
-    return torch.where(inside[:, None].to(image.device), paint, image)
 
 
 def mixup(tensors: list[Tensor], parameter: float, generator: torch.Generator) -> list[Tensor]:

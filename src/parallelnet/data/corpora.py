@@ -15,10 +15,10 @@ from typing import Any, Literal
 from ..errors import ManifestError, unknown
 from ..types import EMOTIONS, SENTIMENTS, Sample
 from . import image_corpora, speech_corpora
-from .image_corpora import SPLIT_FOLDERS, image_files
+from .image_corpora import IMAGE_SUFFIXES, SPLIT_FOLDERS
 from .manifest import read_manifest
-from .speech_corpora import AUDIO_SUFFIXES, audio_files
-from .tables import tidy
+from .speech_corpora import AUDIO_SUFFIXES
+from .tables import files_below, tidy
 
 Reader = Callable[[Path, Counter[str]], Iterator[Sample]]
 
@@ -37,17 +37,14 @@ def _map(*words: str) -> dict[str, str]:
     return {word: EMOTION_WORDS[word] for word in words}
 
 
-RAVDESS_LABELS = _map("angry", "happy", "disgust", "sad", "anger", "hate")  # the packed table is renamed already
-FER2013_LABELS = RAVDESS_LABELS | _map("sadness")
-IEMOCAP_LABELS = _map("ang", "hap", "exc", "dis", "sad")
-
-FI_LABELS = _map("amusement", "contentment", "excitement", "anger", "disgust", "sadness")
-"""Awe and fear are dropped (design section 3)."""
-
-ACTED_LABELS = _map("angry", "happy", "disgust", "sad")
-"""CREMA-D, EmoDB and TESS, by the names that their readers give the codes."""
-
-SENTIMENT_LABELS: dict[str, str] = {name: name for name in SENTIMENTS}
+_ACTED = _map("angry", "happy", "disgust", "sad")  # by the names that the readers give the codes of CREMA-D, ...
+_RAVDESS = _ACTED | _map("anger", "hate")  # the packed table is renamed already
+_FER2013 = _RAVDESS | _map("sadness")
+_IEMOCAP = _map("ang", "hap", "exc", "dis", "sad")
+_FI = _map(
+    "amusement", "contentment", "excitement", "anger", "disgust", "sadness"
+)  # no awe, no fear (design section 3)
+_SENTIMENTS = {name: name for name in SENTIMENTS}
 
 
 def read_folder(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -56,7 +53,7 @@ def read_folder(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     `CLASS/file`, or `CLASS/SPEAKER/file` where the speaker (or author) is known, below folders train, validation and
     test where the data is split. The ending says whether a file is speech or a picture.
     """
-    for path in sorted((*audio_files(root), *image_files(root))):
+    for path in files_below(root, (*AUDIO_SUFFIXES, *IMAGE_SUFFIXES)):
         parts = path.relative_to(root).parts[:-1]
         split = SPLIT_FOLDERS.get(parts[0].lower(), "") if parts else ""
         parts = parts[1:] if split else parts
@@ -80,8 +77,7 @@ def read_own(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     A csv, json lines or Parquet file with the columns id, speech, image, text, label, sentiment, split, fold, group,
     image_group, word_times, or a folder with manifest.csv. Only speech or image is required; paths are relative to it.
     """
-    del drops  # a manifest has errors, not drops
-    yield from read_manifest(root)
+    yield from read_manifest(root)  # it has errors, not drops
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +86,6 @@ class Corpus:
 
     Attributes:
         name: what users write before the colon of `CORPUS:PATH`.
-        title: what it is, in one line.
-        modality: what its files are.
         reader: yields its samples with the corpus's own labels; its docstring says how the corpus is laid out.
         labels: the corpus's own label to ours. A label that is not here is dropped and counted. None keeps every
             label as it is.
@@ -120,15 +114,15 @@ class Corpus:
 CORPORA: dict[str, Corpus] = {
     corpus.name: corpus
     for corpus in (
-        Corpus("ravdess", "RAVDESS, acted English speech", "speech", speech_corpora.read_ravdess, RAVDESS_LABELS),
-        Corpus("iemocap", "IEMOCAP, English dialogues", "speech", speech_corpora.read_iemocap, IEMOCAP_LABELS),
-        Corpus("crema-d", "CREMA-D, acted English speech", "speech", speech_corpora.read_crema_d, ACTED_LABELS),
-        Corpus("emodb", "EmoDB, acted German speech", "speech", speech_corpora.read_emodb, ACTED_LABELS),
-        Corpus("tess", "TESS, single English words", "speech", speech_corpora.read_tess, ACTED_LABELS),
-        Corpus("fer2013", "FER-2013, faces of 48 x 48 pixels", "image", image_corpora.read_fer2013, FER2013_LABELS),
-        Corpus("fi", "FI, pictures from Flickr and Instagram", "image", image_corpora.read_fi, FI_LABELS),
-        Corpus("mvsa", "MVSA, tweets", "image", image_corpora.read_mvsa, SENTIMENT_LABELS, "sentiment"),
-        Corpus("b-t4sa", "B-T4SA, tweets", "image", image_corpora.read_b_t4sa, SENTIMENT_LABELS, "sentiment"),
+        Corpus("ravdess", "RAVDESS, acted English speech", "speech", speech_corpora.read_ravdess, _RAVDESS),
+        Corpus("iemocap", "IEMOCAP, English dialogues", "speech", speech_corpora.read_iemocap, _IEMOCAP),
+        Corpus("crema-d", "CREMA-D, acted English speech", "speech", speech_corpora.read_crema_d, _ACTED),
+        Corpus("emodb", "EmoDB, acted German speech", "speech", speech_corpora.read_emodb, _ACTED),
+        Corpus("tess", "TESS, single English words", "speech", speech_corpora.read_tess, _ACTED),
+        Corpus("fer2013", "FER-2013, faces of 48 x 48 pixels", "image", image_corpora.read_fer2013, _FER2013),
+        Corpus("fi", "FI, pictures from Flickr and Instagram", "image", image_corpora.read_fi, _FI),
+        Corpus("mvsa", "MVSA, tweets", "image", image_corpora.read_mvsa, _SENTIMENTS, "sentiment"),
+        Corpus("b-t4sa", "B-T4SA, tweets", "image", image_corpora.read_b_t4sa, _SENTIMENTS, "sentiment"),
         Corpus("folder", "a folder a class", "any", read_folder, EMOTION_WORDS),
         Corpus("emobox", "EmoBox json lines", "speech", speech_corpora.read_emobox, EMOTION_WORDS),
         Corpus("nkululeko", "nkululeko csv", "speech", speech_corpora.read_nkululeko, EMOTION_WORDS),
@@ -139,24 +133,16 @@ CORPORA: dict[str, Corpus] = {
 
 @dataclass(frozen=True, slots=True)
 class CorpusContent:
-    """What a corpus folder held.
-
-    Attributes:
-        samples: with our labels, in a fixed order.
-        drops: how many were left out, by reason.
-    """
+    """What a corpus folder held: samples with our labels, in a fixed order, and how many were left out, by reason."""
 
     samples: tuple[Sample, ...]
     drops: Mapping[str, int]
 
 
 def read_corpus(name: str, root: str | os.PathLike[str], *, labels: Mapping[str, str] | None = None) -> CorpusContent:
-    """Return the samples of a corpus with our labels, and what was dropped.
+    """Return the samples of a corpus, a key of `CORPORA`, from its folder or file as published, and what was dropped.
 
-    Args:
-        name: key of `CORPORA`.
-        root: the corpus's folder or file, as published.
-        labels: instead of the corpus's own label map, for instance to learn all eight classes of RAVDESS.
+    `labels` are used instead of the corpus's own map, for instance to learn all eight classes of RAVDESS.
 
     Raises:
         OptionError: no such corpus.
@@ -190,7 +176,7 @@ def read_corpus(name: str, root: str | os.PathLike[str], *, labels: Mapping[str,
 
 
 def reasons(drops: Counter[str]) -> str:
-    """Return the most frequent reasons why samples were left out, as an error lists them."""
+    """Return the most frequent reasons why samples were dropped, as an error lists them."""
     return "; ".join(f"{reason}: {n}" for reason, n in drops.most_common(5))
 
 

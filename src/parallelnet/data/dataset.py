@@ -53,18 +53,17 @@ def open_data(
 ) -> tuple[Sample, ...]:
     """Return the samples of what `open_content` opens, ready to be trained on.
 
-    Paths are ready to be opened. A manifest is taken at its word. Pictures of a corpus as published get the hash of
-    their content as `image_group`, and those that stand twice, in two splits or under two labels are dropped
-    (`splits.drop_overlaps`). What was dropped is logged, by reason.
+    A manifest is taken at its word. Pictures of a corpus as published get the hash of their content as `image_group`,
+    and those that stand twice, in two splits or under two labels are dropped (`splits.drop_overlaps`). What was dropped
+    is logged, by reason.
 
     Args:
-        spec: where the samples are.
+        spec: as for `open_content`.
         hash_images: False leaves the pictures of a corpus unread (B-T4SA has 63 GB of them) and so undeduplicated.
         keep_bad_rows: a manifest's row that cannot be used becomes a sample with its `problem`, for batches that go on.
 
     Raises:
-        OptionError: no such corpus.
-        ManifestError: nothing usable there.
+        ParallelNetError: see `open_content`.
     """
     name, _ = _parts(spec)
     content = open_content(spec, keep_bad_rows=keep_bad_rows)
@@ -134,9 +133,6 @@ def fingerprint(samples: Iterable[Sample], *, hashes: Mapping[str, str] | None =
     Args:
         samples: with paths that can be opened.
         hashes: sha256 by path, where they are known already; None reads every file.
-
-    Returns:
-        64 hexadecimal digits.
     """
     listed = list(samples)
     if hashes is None:

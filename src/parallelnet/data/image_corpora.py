@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -21,18 +22,15 @@ from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic")
 
+# `emotion` and `Usage` of the original csv, and our name of that split
 FER2013_EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""`emotion` 0 to 6 of the original csv."""
-
 FER2013_USAGES: dict[str, str] = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
-"""`Usage` of the original csv, and our name of that split."""
 
-SPLIT_FOLDERS: dict[str, str] = {
+SPLIT_FOLDERS: dict[str, str] = {  # what people call the folders of their splits, and our name
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     "test": "test",
 }
-"""What people call the folders of their splits, and our name."""
 
 FI_CLASSES: tuple[str, ...] = ("amusement", "anger", "awe", "contentment", "disgust", "excitement", "fear", "sadness")
 
@@ -42,11 +40,6 @@ B_T4SA_SPLITS: dict[str, str] = {"train": "train", "val": "validation", "test": 
 B_T4SA_SENTIMENTS: dict[str, str] = {"0": "negative", "1": "neutral", "2": "positive"}
 
 MVSA_LABELS = "labelResultAll.txt"
-
-
-def image_files(root: Path) -> list[Path]:
-    """Return all pictures below a folder, in an order that no file system changes."""
-    return files_below(root, IMAGE_SUFFIXES)
 
 
 def cache_root() -> Path:
@@ -65,16 +58,17 @@ def read_fer2013(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     original = root if root.is_file() else root / "fer2013.csv"
     if original.is_file():
         yield from _read_fer2013_csv(original, drops)
-    elif (root / PACKED_TABLE).is_file():
+        return
+    if (root / PACKED_TABLE).is_file():
         for path, row in packed_files(root, drops, "split"):
             yield _picture(root, path, row["label"], row["split"])
-    else:
-        for path in image_files(root):
-            parts = path.relative_to(root).parts
-            if len(parts) == 3 and parts[0].lower() in SPLIT_FOLDERS:
-                yield _picture(root, path, parts[1], SPLIT_FOLDERS[parts[0].lower()])
-            else:
-                drops["not in a folder SPLIT/CLASS"] += 1
+        return
+    for path in files_below(root, IMAGE_SUFFIXES):
+        parts = path.relative_to(root).parts
+        if len(parts) == 3 and parts[0].lower() in SPLIT_FOLDERS:
+            yield _picture(root, path, parts[1], SPLIT_FOLDERS[parts[0].lower()])
+        else:
+            drops["not in a folder SPLIT/CLASS"] += 1
 
 
 def _picture(root: Path, path: Path, label: str, split: str) -> Sample:
@@ -83,37 +77,32 @@ def _picture(root: Path, path: Path, label: str, split: str) -> Sample:
 
 
 def _read_fer2013_csv(source: Path, drops: Counter[str]) -> Iterator[Sample]:
+    import numpy as np
+    from PIL import Image
+
     rows = read_table(source, "emotion", "pixels", "Usage")
     folder = cache_root() / f"fer2013-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     emotions = {str(number): name for number, name in enumerate(FER2013_EMOTIONS)}
     for index, (where, row) in enumerate(rows):
-        if row["emotion"] not in emotions:
+        label, split = emotions.get(row["emotion"], ""), FER2013_USAGES.get(row["Usage"], "")
+        if not label:
             drops["emotion is not 0 to 6"] += 1
-        elif row["Usage"] not in FER2013_USAGES:
+        elif not split:
             drops["usage is none of Training, PublicTest, PrivateTest"] += 1
         else:
             path = folder / f"{row['Usage']}_{index:05d}.png"
             if not path.is_file():
-                _write_pixels(path, row["pixels"], where)
-            label, split = emotions[row["emotion"]], FER2013_USAGES[row["Usage"]]
+                try:
+                    values = np.array(row["pixels"].split(), dtype=np.uint8).reshape(48, 48)
+                except (ValueError, OverflowError):
+                    raise ManifestError(
+                        f"{where}: pixels are not 2304 numbers from 0 to 255. The csv may have been cut off; copy it "
+                        "again."
+                    ) from None
+                save = partial(Image.fromarray(values).save, format="PNG")
+                records.write_whole(path, save, sync=False)
             yield Sample(id=path.stem, image=str(path), label=label, split=split)
-
-
-def _write_pixels(path: Path, pixels: str, where: str) -> None:
-    import numpy as np
-    from PIL import Image
-
-    side = 48  # pixels
-    try:
-        values = np.array(pixels.split(), dtype=np.uint8).reshape(side, side)
-    except (ValueError, OverflowError):
-        raise ManifestError(
-            f"{where}: pixels are not {side * side} numbers from 0 to 255. The csv may have been cut off; copy it "
-            "again."
-        ) from None
-    picture = Image.fromarray(values)
-    records.write_whole(path, lambda stream: picture.save(stream, format="PNG"), sync=False)
 
 
 def read_fi(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -121,7 +110,7 @@ def read_fi(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 
     Folders of the eight emotions (`amusement/*.jpg`, ...), below folders train, val, test where the copy is split.
     """
-    for path in image_files(root):
+    for path in files_below(root, IMAGE_SUFFIXES):
         parts = path.relative_to(root).parts
         split = SPLIT_FOLDERS.get(parts[-3].lower(), "") if len(parts) > 2 else ""
         if len(parts) < 2 or parts[-2].lower() not in FI_CLASSES:

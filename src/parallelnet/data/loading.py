@@ -6,7 +6,7 @@ Torch lives here, so `data` modules that the core install uses must not import t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,22 +17,21 @@ from torch.utils.data import Dataset, Sampler
 
 from .. import audio, image, judging
 from ..errors import InputError, ParallelNetError
-from ..options import LimitOptions, Recipe, SignalOptions
+from ..options import Recipe, SignalOptions
 from ..types import Sample
 from .augment import augment_waveform
 
 CACHE_BYTES = 3 * 2**30  # decoded signals kept in memory by one process; RAVDESS with FER-2013 takes 1.5 GiB
 
-Kept = tuple[Tensor, ...]
-"""What a frozen part of the network made of a signal, once and for all; () where nothing is frozen."""
+Kept = tuple[Tensor, ...]  # what a frozen part of the network made of a signal; () where nothing is frozen
 
 
 class Batch(NamedTuple):
     """n samples whose speech fills w >= n windows.
 
     Attributes:
-        speech: [w, 1, 128, 128] in [0, 1]; zeros where a sample has none.
-        image: [n, 3, 128, 128] in [0, 1]; zeros where a sample has none.
+        speech: [w, 1, 128, 128] in [0, 1]; zeros where a sample has none, as in `image`.
+        image: [n, 3, 128, 128] in [0, 1].
         owner: [w] index of the sample that a window belongs to.
         label: [n] class index.
         speech_kept: tensors [w, ...] from the frozen part.
@@ -62,15 +61,9 @@ class Frozen(Protocol):
 class SignalStore:
     """Decoded signals by path, kept until `CACHE_BYTES` are full; then decoded anew each time."""
 
-    def __init__(self, signals: SignalOptions, limits: LimitOptions | None = None) -> None:
-        """Make an empty store.
-
-        Args:
-            signals: how files become tensors.
-            limits: how large a file may be.
-        """
+    def __init__(self, signals: SignalOptions) -> None:
+        """Make an empty store, which turns files into tensors as `signals` says."""
         self.signals = signals
-        self.limits = limits or LimitOptions()
         self._kept: dict[tuple[str, object], NDArray[Any]] = {}
         self._free_bytes = CACHE_BYTES
 
@@ -83,16 +76,13 @@ class SignalStore:
         return self._known((path, "windows"), lambda: self._heard(path).windows(self.signals.clip_s)[:])
 
     def _heard(self, path: str) -> judging.Heard:
-        return judging.hear(audio.read(path, limits=self.limits), self.signals)
+        return judging.hear(audio.read(path), self.signals)
 
     def log_mel(self, path: str, version: int, recipe: Recipe, seed: int) -> NDArray[np.float32]:
         """Return the log-mel of one augmented version of an utterance, [128, n_frames].
 
-        Args:
-            path: the utterance.
-            version: which one; the same version of the same path under the same seed is the same.
-            recipe: what is augmented; `speech_versions` says whether the result is kept.
-            seed: of the run.
+        The same version of the same path under the same seed is the same; `recipe.speech_versions` says whether it is
+        kept.
         """
         clip_s = self.signals.clip_s
 
@@ -108,14 +98,13 @@ class SignalStore:
         """Return the picture as `predict` sees it, [3, 128, 128]."""
 
         def made() -> NDArray[np.uint8]:
-            tensor, _ = image.signal(path, self.signals, self.limits)
+            tensor, _ = image.signal(path, self.signals)
             # A byte a value: the source had no more, and a data set of faces fits in memory four times over.
             return np.rint(tensor * 255).astype(np.uint8)
 
         return self._known((path, "picture"), made).astype(np.float32) / np.float32(255)
 
     def _known(self, key: tuple[str, object], make: Callable[[], NDArray[Any]], *, keep: bool = True) -> NDArray[Any]:
-        """Return what is kept under a key, or what is made and, where there is room, kept."""
         if key in self._kept:
             return self._kept[key]
         value = make()
@@ -130,11 +119,7 @@ class SampleDataset(Dataset[Batch]):
     """Samples as tensors. An index is `(place, draw)`: `draw` seeds what is random, None gives what `predict` sees.
 
     Attributes:
-        samples: with absolute paths.
-        labels: class index of each.
-        store: decodes and keeps.
-        recipe: augmentation.
-        seed: of the run.
+        labels: class index of each sample.
         frozen: what does not learn; given only where nothing is augmented, and then training draws among the windows
             that `predict` cuts.
         auxiliary: indices of each sample's auxiliary values, or nothing.
@@ -189,16 +174,15 @@ class SampleDataset(Dataset[Batch]):
 
 
 @dataclass(eq=False)
-class DrawSampler(Sampler[tuple[int, int | None]]):
-    """Yields `(place, draw)`: shuffled and cut to `n_draws` for training, in order for evaluation.
+class DrawSampler(Sampler[tuple[int, int]]):
+    """Yields `(place, draw)`, shuffled and cut to `n_draws`.
 
-    The order depends on the seed and the epoch alone; each of several devices takes every n-th draw, and evaluates
-    everything. `n_draws`, of all devices together, is 0 where every sample is taken once.
+    The order depends on the seed and the epoch alone; each of several devices takes every n-th draw. `n_draws`, of all
+    devices together, is 0 where every sample is taken once.
     """
 
     n_samples: int
     n_draws: int = 0
-    shuffle: bool = field(kw_only=True)
     seed: int = 0
     rank: int = 0
     world_size: int = 1
@@ -215,11 +199,8 @@ class DrawSampler(Sampler[tuple[int, int | None]]):
         """Return the number of draws of this device: as many on each, or the others would wait for ever."""
         return self.n_draws // self.world_size
 
-    def __iter__(self) -> Iterator[tuple[int, int | None]]:
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield the draws of this epoch and device."""
-        if not self.shuffle:
-            yield from ((place, None) for place in range(self.n_samples))
-            return
         rng = np.random.default_rng((self.seed, self.epoch))
         rounds = -(-self.n_draws // self.n_samples)
         order = np.concatenate([rng.permutation(self.n_samples) for _ in range(rounds)])[: self.n_draws]

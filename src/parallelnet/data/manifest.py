@@ -11,14 +11,14 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from ..errors import ManifestError, MissingExtraError, ParallelNetError, brief, shown
-from ..records import harmless, original, write_whole
+from ..errors import ManifestError, ParallelNetError, brief, shown
+from ..records import harmless, original, write_text, write_whole
 from ..types import EMOTIONS, SENTIMENTS, SPLITS, Sample
 from .image_corpora import SPLIT_FOLDERS, cache_root
 from .rows import DEEP
@@ -31,15 +31,10 @@ COLUMNS = ("id", "speech", "image", "text", "label", "sentiment", "split", "fold
 """Columns that mean something here; only `speech` or `image` is required, and unknown ones are kept."""
 
 MANIFEST_CSV = "manifest.csv"
-
-MAX_ID = 1000
-"""Characters of the longest id."""
-
-MAX_FOLD = 2**31 - 1
-"""What a column of a Parquet manifest holds."""
+MAX_ID = 1000  # characters of the longest id
+MAX_FOLD = 2**31 - 1  # what a column of 32-bit integers holds
 
 _log = logging.getLogger(__name__)
-_Values = dict[str, str | int | None]
 _FIGURE = re.compile(r"-\d+([.,]\d+)?([eE][+-]?\d+)?")
 
 
@@ -54,7 +49,7 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
     in them alone all get one spelling, and a note says so.
 
     Args:
-        path: the manifest, or a folder that holds `manifest.csv`. What is read: `tables.open_table`.
+        path: the manifest, or a folder that holds `manifest.csv`; see `tables.open_table`.
         keep_bad_rows: a row that cannot be used becomes a sample with its `problem`, for batches that go on.
 
     Raises:
@@ -83,7 +78,7 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
     seen: dict[str, int] = {}
     for number, row in enumerate(table.read(()), 1):
         values = {"speech" if name == audio else name: value for name, value in row.values.items()}
-        if table.format == "csv":  # as `_write_csv` writes it
+        if table.format == "csv":  # as `_cell` writes it
             values = {original(name): value if name in _PATHS else original(value) for name, value in values.items()}
         try:
             refuse_broken(source, number, row)
@@ -97,11 +92,10 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
         samples.append(sample)
     if not samples:
         raise ManifestError(f"{source} has no rows. Needed: at least one below the header.")
-    return tuple(_same_spelling(_all_named(samples, set(seen)), source))
+    return tuple(_same_spelling(tuple(_all_named(samples, set(seen))), source))
 
 
 def _sample(where: str, folder: Path, values: Mapping[str, Any], seen: Mapping[str, int]) -> Sample:
-    """Return a row as a sample, its id "" where the table has no ids."""
     name = {column: tidy(_text(values.get(column), where, column)) for column in _NAMES}
     if "id" in values and not name["id"]:
         raise ManifestError(f"{where}: the id is empty. Mend: fill it, or leave the whole column out.")
@@ -133,7 +127,6 @@ def _sample(where: str, folder: Path, values: Mapping[str, Any], seen: Mapping[s
 
 
 def _free_id(values: Mapping[str, Any], seen: Mapping[str, int]) -> str:
-    """Return the id of a row that cannot be used, where it has one that no other row has, else ""."""
     try:
         name = tidy(_text(values.get("id"), "", "id"))
     except ManifestError:
@@ -141,19 +134,19 @@ def _free_id(values: Mapping[str, Any], seen: Mapping[str, int]) -> str:
     return name if len(name) <= MAX_ID and name not in seen else ""
 
 
-def _all_named(samples: Iterable[Sample], taken: set[str]) -> list[Sample]:
-    """Return the samples with an id each: those without one get their row's number, or more where a row has that."""
-    done = []
+def _all_named(samples: Iterable[Sample], taken: set[str]) -> Iterator[Sample]:
+    """Yield the samples with an id each: those without one get their row's number, or more where a row has that."""
     for number, sample in enumerate(samples, 1):
-        name = sample.id or str(number)
-        while not sample.id and name in taken:
-            name = f"row {name}"
-        taken.add(name)
-        done.append(sample if sample.id else replace(sample, id=name))
-    return done
+        if not sample.id:
+            name = str(number)
+            while name in taken:
+                name = f"row {name}"
+            taken.add(name)
+            sample = replace(sample, id=name)
+        yield sample
 
 
-def _same_spelling(samples: list[Sample], source: Path) -> list[Sample]:
+def _same_spelling(samples: Sequence[Sample], source: Path) -> Sequence[Sample]:
     """Return the samples with one spelling of each label, sentiment and group: ours, or else the most frequent one.
 
     Two classes that differ in capitals alone are one class with a slip of the pen, and a speaker that is spelled in two
@@ -175,15 +168,8 @@ def _same_spelling(samples: list[Sample], source: Path) -> list[Sample]:
     return samples
 
 
-# --- values -----------------------------------------------------------------------------------------------------------
-
-
 def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
-    """Return a value as text: "" for nothing, whole numbers without point; lists and objects as JSON or, plain, not.
-
-    Raises:
-        ManifestError: a list, an object or bytes where plain text is needed.
-    """
+    """Return a value as text: "" for nothing, whole numbers without point; lists and objects as JSON or, plain, not."""
     if isinstance(value, str):
         return value
     if value is None or value != value:  # how pandas writes "nothing": NaN, NaT
@@ -192,18 +178,17 @@ def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
         raise ManifestError(f"{where}: {column} is of type {type(value).__name__}; allowed: text.")
     if plain and isinstance(value, float) and value.is_integer():
         return str(int(value))  # what pandas makes of 3 in a column that has gaps
-
-    def as_json(inner: object) -> str:
-        return f"{len(inner)} bytes" if isinstance(inner, bytes) else str(inner)
-
     try:
-        return storable(json.dumps(value, ensure_ascii=False, default=as_json))
+        return storable(json.dumps(value, ensure_ascii=False, default=_as_json))
     except RecursionError:
         raise ManifestError(f"{where}: {column} holds {DEEP}.") from None
 
 
+def _as_json(value: object) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
+
+
 def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
-    """Return the path of a file that a table names or holds, None for nothing."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, dict):  # Hugging Face's Audio and Image
@@ -222,11 +207,7 @@ def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
 
 
 def _unpacked(content: bytes) -> str:
-    """Return the path of a file that holds these bytes, below `cache_root()`, written where it is not there yet.
-
-    It is called by the sha256 of its content, so that the same bytes lie there once, and no table can put its bytes in
-    the place of another's.
-    """
+    # By its content's name the same bytes lie there once, and no table can put its bytes in the place of another's.
     digest = hashlib.sha256(content).hexdigest()
     target = cache_root() / "unpacked" / digest[:2] / digest
     try:
@@ -294,40 +275,33 @@ def read_word_times(path: str | os.PathLike[str]) -> tuple[tuple[str, float, flo
 
 
 def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> Path:
-    """Write samples as a manifest and return its path.
-
-    The file is replaced whole, so that a killed process leaves the old one or the new one, never half of one.
-
-    Args:
-        path: where to; the ending (.csv, .jsonl, .parquet) says in which format.
-        samples: their files must lie below the folder of `path`, and are named relative to it.
+    """Write samples as a csv manifest, whole or not at all, and return its path; files are named relative to that.
 
     Raises:
-        ManifestError: no samples, another ending, or a file outside the folder.
-        MissingExtraError: Parquet without pyarrow.
+        ManifestError: no samples, or a file outside the folder.
     """
     target = Path(path)
     folder = os.path.abspath(target.parent)  # noqa: PTH100
-    rows = [_row(sample, folder) for sample in samples]
+    rows: list[dict[str, str | int | None]] = []
+    for sample in samples:
+        row = {name: getattr(sample, name) for name in COLUMNS}
+        row |= {name: _relative(getattr(sample, name), folder, sample.id) for name in _PATHS}
+        row["word_times"] = json.dumps(sample.word_times, ensure_ascii=False) if sample.word_times else ""
+        rows.append({**row, **sample.extra})
     if not rows:
         raise ManifestError(f"{target} would have no rows. Needed: at least one sample.")
     # Columns that nobody filled are left out, except the id: a manifest stays readable by eye.
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [name for name in names if name == "id" or any(row.get(name) not in (None, "") for row in rows)]
-    writers = {".csv": _write_csv, ".jsonl": _write_json_lines, ".parquet": _write_parquet}
-    if target.suffix not in writers:
-        raise ManifestError(f"{target} would be no manifest. Allowed endings: {', '.join(writers)}.")
+    values: list[list[str | int | None]] = [[harmless(name) for name in columns]]
+    values += [[_cell(name, row.get(name)) for name in columns] for row in rows]
+    # Before Python 3.13 the writer left a lone carriage return unquoted, and readers took it for the end of the row.
+    returns = any(isinstance(value, str) and "\r" in value for row in values for value in row)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerows(values)
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, lambda stream: writers[target.suffix](stream, columns, rows))
+    write_text(target, text.getvalue())
     return target
-
-
-def _row(sample: Sample, folder: str) -> _Values:
-    """Return a sample as a row, in the order of `COLUMNS`, with paths relative to the folder."""
-    row: _Values = {name: getattr(sample, name) for name in COLUMNS}
-    row |= {name: _relative(getattr(sample, name), folder, sample.id) for name in _PATHS}
-    row["word_times"] = json.dumps(sample.word_times, ensure_ascii=False) if sample.word_times else ""
-    return {**row, **sample.extra}
 
 
 def _relative(value: str | None, folder: str, sample_id: str) -> str:
@@ -344,31 +318,7 @@ def _relative(value: str | None, folder: str, sample_id: str) -> str:
     return relative if harmless(relative) == relative else f"./{relative}"  # no formula, and the same path to anybody
 
 
-def _write_csv(stream: BinaryIO, columns: list[str], rows: list[_Values]) -> None:
-    def cell(name: str, value: str | int | None) -> str | int | None:
-        # Figures in columns that are not ours stay figures for whoever reads them.
-        figure = name not in COLUMNS and isinstance(value, str) and _FIGURE.fullmatch(value)
-        return harmless(value) if isinstance(value, str) and not figure else value
-
-    values: list[list[str | int | None]] = [[harmless(name) for name in columns]]
-    values += [[cell(name, row.get(name)) for name in columns] for row in rows]
-    # Before Python 3.13 the writer left a lone carriage return unquoted, and readers took it for the end of the row.
-    returns = any(isinstance(value, str) and "\r" in value for row in values for value in row)
-    text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
-    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerows(values)
-    text.detach()  # the stream is its owner's to close
-
-
-def _write_json_lines(stream: BinaryIO, columns: list[str], rows: list[_Values]) -> None:
-    for row in rows:
-        stream.write((json.dumps({name: row.get(name) for name in columns}, ensure_ascii=False) + "\n").encode())
-
-
-def _write_parquet(stream: BinaryIO, columns: list[str], rows: list[_Values]) -> None:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("Writing a Parquet manifest", "train") from None
-    schema = pyarrow.schema([(name, pyarrow.int32() if name == "fold" else pyarrow.string()) for name in columns])
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), stream)
+def _cell(name: str, value: str | int | None) -> str | int | None:
+    # Figures in columns that are not ours stay figures for whoever reads them.
+    figure = name not in COLUMNS and isinstance(value, str) and _FIGURE.fullmatch(value)
+    return harmless(value) if isinstance(value, str) and not figure else value

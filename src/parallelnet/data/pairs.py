@@ -14,6 +14,7 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,9 @@ from .image_corpora import cache_root
 from .manifest import MANIFEST_CSV, write_manifest
 from .splits import Part, deal_parts, part_name
 
-REPORT_JSON = "pairs.json"
-"""What the build was asked for, beside the manifest; written before the first file."""
+REPORT_JSON = "pairs.json"  # what the build was asked for, beside the manifest; written before the first file
 
-MAX_PER_CLASS = 20_000
-"""Pairs a class and split that are made without being asked for; more want `--per-class`."""
+MAX_PER_CLASS = 20_000  # pairs a class and split that are made without being asked for; more want `--per-class`
 
 _SIDES = ("speech", "image")
 
@@ -42,12 +41,9 @@ class PairsReport:
     """What `build pairs` made.
 
     Attributes:
-        manifest: path of the manifest.
         counts: part (split, or `fold 0`, ...) to class to the numbers of `pairs`, `utterances`, `pictures`.
         speakers: part to its speakers.
-        n_pairs: rows of the manifest.
-        n_utterances: different utterances in them.
-        n_pictures: different pictures in them.
+        n_utterances: different ones in the `n_pairs` rows; so is `n_pictures`.
         drops: what was left out, by corpus (`speech`, `image`) and reason.
         notes: what was decided that nobody asked for, a line each.
         fingerprint: `dataset.fingerprint` of the manifest.
@@ -80,11 +76,9 @@ def build_pairs(options: PairsOptions) -> PairsReport:
             folder that holds something else.
         ParallelNetError: another process writes there, or the disk is full.
     """
-    contents = [dataset.open_content(spec) for spec in (options.speech, options.image)]
-    drops = {side: Counter(content.drops) for side, content in zip(_SIDES, contents, strict=True)}
-    speech, image = (
-        _labelled(content.samples, side, options, drops[side]) for side, content in zip(_SIDES, contents, strict=True)
-    )
+    contents = {side: dataset.open_content(getattr(options, side)) for side in _SIDES}
+    drops = {side: Counter(content.drops) for side, content in contents.items()}
+    speech, image = (_labelled(contents[side].samples, side, options, drops[side]) for side in _SIDES)
     image = distinct_pictures(image, options, drops["image"])
     pairs = _paired(deal_parts(speech, image, options), options)
     splits.check_disjoint(pairs)
@@ -93,7 +87,7 @@ def build_pairs(options: PairsOptions) -> PairsReport:
         left = sum(getattr(sample, side) not in used for sample in samples)
         drops[side] += Counter({"not needed for so few pairs": left})
     notes = []
-    given = {sample.split for sample in contents[1].samples}
+    given = {sample.split for sample in contents["image"].samples}
     if not options.folds and image_test_split(given, options) == "validation" != options.image_test_split:
         notes = [f"--image {options.image} has no test split: its validation split is the test split."]
     folder = Path(options.out)
@@ -131,22 +125,19 @@ def _numbers(pairs: Iterable[Sample]) -> dict[str, int]:
     return {"pairs": len(ids), "utterances": len(set(utterances)), "pictures": len(set(pictures))}
 
 
-# --- what may be paired -----------------------------------------------------------------------------------------------
-
-
 def _labelled(samples: Sequence[Sample], side: str, options: PairsOptions, drops: Counter[str]) -> tuple[Sample, ...]:
-    spec = getattr(options, side)
-    kept = []
+    spec, kept = getattr(options, side), []
     for sample in samples:
         path = getattr(sample, side)
-        if path is None:
-            drops[f"no {side}"] += 1
-        elif not sample.label:
-            drops["no label"] += 1
-        elif options.classes and sample.label not in options.classes:
-            drops[f"label {sample.label!r} is not in --classes"] += 1
-        elif not Path(path).is_file():
-            drops["file is missing"] += 1
+        whys = {
+            f"no {side}": path is None,
+            "no label": not sample.label,
+            f"label {sample.label!r} is not in --classes": options.classes and sample.label not in options.classes,
+            "file is missing": path is not None and not Path(path).is_file(),
+        }
+        why = next((reason for reason, holds in whys.items() if holds), None)
+        if why:
+            drops[why] += 1
         else:
             kept.append(sample)
     if not kept:
@@ -170,10 +161,7 @@ def image_test_split(have: Collection[str], options: PairsOptions) -> str:
 def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops: Counter[str]) -> tuple[Sample, ...]:
     """Return the pictures with their content's hash, each once, in their final splits as far as the corpus has them.
 
-    Args:
-        samples: pictures with labels.
-        options: what of them is the test split.
-        drops: counts what is left out, by reason.
+    What is left out is counted in `drops`, by reason.
 
     Raises:
         ManifestError: the corpus has no such test split.
@@ -196,11 +184,9 @@ def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops:
     return kept
 
 
-# --- pairs ------------------------------------------------------------------------------------------------------------
-
-
 def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
     found = {sample.label for part in parts for sample in (*part.speech, *part.image)}
+    corpora = [spec.partition(":")[0] for spec in (options.speech, options.image)]
     rng = np.random.default_rng(options.seed)
     pairs: list[Sample] = []
     for part in parts:
@@ -215,7 +201,20 @@ def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
             n_pairs = _n_pairs(part, label, len(spoken), len(seen), options)
             name = part.split if part.fold is None else f"fold{part.fold}.{part.block}"
             for index, (s, i) in enumerate(combine(len(spoken), len(seen), n_pairs, rng)):
-                pairs.append(_pair(spoken[s], seen[i], part, f"{name}-{label}-{index:05d}", options))
+                sources = {
+                    "speech_source": f"{corpora[0]}:{spoken[s].id}",
+                    "image_source": f"{corpora[1]}:{seen[i].id}",
+                }
+                pair = replace(
+                    spoken[s],
+                    id=f"{name}-{label}-{index:05d}",
+                    image=seen[i].image,
+                    split=part.split,
+                    fold=part.fold,
+                    image_group=seen[i].image_group,
+                    extra={**seen[i].extra, **spoken[s].extra, **sources},
+                )
+                pairs.append(pair)
     return tuple(pairs)
 
 
@@ -240,39 +239,14 @@ def combine(n_utterances: int, n_pictures: int, n_pairs: int, rng: np.random.Gen
     after lcm(n_utterances, n_pictures) pairs; from there the pictures go on one place further, so that no pair comes
     twice (Chinese remainder theorem) until all have come.
 
-    Args:
-        n_utterances: at least 1.
-        n_pictures: at least 1.
-        n_pairs: at most n_utterances * n_pictures.
-        rng: shuffles.
-
     Returns:
-        (utterance, picture) 0-based, shuffled.
+        (utterance, picture) 0-based, shuffled; `n_pairs`, at most n_utterances * n_pictures, of them.
     """
     utterances, pictures = rng.permutation(n_utterances), rng.permutation(n_pictures)
     step = np.arange(n_pairs)
     turn = step // math.lcm(n_utterances, n_pictures)
     chosen = np.stack([utterances[step % n_utterances], pictures[(step + turn) % n_pictures]], axis=1)
     return [(int(s), int(i)) for s, i in rng.permutation(chosen)]
-
-
-def _pair(spoken: Sample, seen: Sample, part: Part, pair_id: str, options: PairsOptions) -> Sample:
-    sources = {
-        "speech_source": f"{options.speech.partition(':')[0]}:{spoken.id}",
-        "image_source": f"{options.image.partition(':')[0]}:{seen.id}",
-    }
-    return replace(
-        spoken,
-        id=pair_id,
-        image=seen.image,
-        split=part.split,
-        fold=part.fold,
-        image_group=seen.image_group,
-        extra={**seen.extra, **spoken.extra, **sources},
-    )
-
-
-# --- the folder -------------------------------------------------------------------------------------------------------
 
 
 def _claim(folder: Path, options: PairsOptions, pairs: Sequence[Sample]) -> None:
@@ -307,19 +281,15 @@ def _with_files(
             # The content in the name: two speakers may both have a 001.wav.
             stem = re.sub(r"[^\w.-]", "_", path.stem)
             target = folder / side / f"{stem}-{sources[source][:12]}{path.suffix.lower()}"
-            # What was converted into the cache is copied always: a cache may be emptied at any time.
-            _place(path, target, copy=options.link == "copy" or path.is_relative_to(cache_root()))
             placed[source] = str(target)
+            if target.exists():
+                continue
+            # What was converted into the cache is copied always: a cache may be emptied at any time.
+            if options.link == "copy" or path.is_relative_to(cache_root()):
+                with path.open("rb") as original:
+                    records.write_whole(target, partial(shutil.copyfileobj, original), sync=False)
+            else:
+                target.unlink(missing_ok=True)  # a link whose corpus went away
+                target.symlink_to(path.absolute())
     hashes = {placed[source]: digest for source, digest in sources.items()}
     return tuple(replace(s, speech=placed[s.speech], image=placed[s.image]) for s in pairs), hashes
-
-
-def _place(source: Path, target: Path, *, copy: bool) -> None:
-    if target.exists():
-        return
-    if copy:
-        with source.open("rb") as original:
-            records.write_whole(target, lambda stream: shutil.copyfileobj(original, stream), sync=False)
-    else:
-        target.unlink(missing_ok=True)  # a link whose corpus went away
-        target.symlink_to(source.absolute())

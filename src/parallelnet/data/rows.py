@@ -1,7 +1,7 @@
 """Rows of csv, JSON and Parquet that others wrote: what is broken costs its row, and what follows is read on.
 
-Whatever the encoding, line ends and separator, and in bounded memory: csv and JSON Lines are read line by line, Parquet
-batch by batch. What the columns mean is for `tables`.
+Whatever the encoding, line ends and separator. Csv and JSON Lines are read line by line and Parquet batch by batch, in
+bounded memory; one JSON list is held whole. What the columns mean is for `tables`.
 """
 
 from __future__ import annotations
@@ -12,32 +12,26 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from ..errors import ManifestError, MissingExtraError, shown
+from ..errors import ManifestError, MissingExtraError, brief, shown
 
+# Characters from which on a row is taken for broken: a quote was opened and never closed. (Python's own limit for one
+# field is 131,072; the longest posts of any network have 25,000 to 65,000.)
 MAX_RECORD = 100_000
-"""Characters from which on a row is taken for broken: a quote was opened and never closed. (Python's own limit for one
-field is 131,072; the longest posts of any network have 25,000 to 65,000.)"""
 
-MAX_LINE = 1 << 20
-"""Bytes (characters in UTF-16) of the longest line that is held; a JSON object of a tweet has some 10,000."""
-
-DEEP = "lists or objects nested too deeply"
-"""Why JSON is not read at which Python gives up."""
+MAX_LINE = 1 << 20  # bytes (characters in UTF-16) of the longest line that is held; a JSON object of a tweet: 10,000
+DEEP = "lists or objects nested too deeply"  # why JSON is not read at which Python gives up
 
 _HEAD = 4096  # bytes by which text, line ends and a JSON list are known
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
-_MAX_NO_TEXT = 20  # one byte in so many
-_FEW = 512  # bytes that are too few to count anything but NUL
 _N_DIGITS = 4300  # of the longest whole number that Python reads
 _ARRAY = re.compile(r"\ufeff?\s*\[\s*[{\]]")
 _BETWEEN = re.compile(r"[\s,]*")
-_N_AT_ONCE = 256  # rows of Parquet that are held
-_N_FILES_AT_ONCE = 8  # of a table that holds files: one may have many megabytes
 
 _WIDE = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
 _WIDE |= {codecs.BOM_UTF16_BE: "utf-16"}  # UTF-32 first: its mark begins with that of UTF-16
@@ -58,21 +52,15 @@ class Row:
     problem: str = ""
 
 
-# --- lines ------------------------------------------------------------------------------------------------------------
-
-
 def any_text(content: bytes) -> str:
     """Return text of unknown encoding: UTF-8 where it is that, else Windows-1252, else Latin-1, which loses no byte."""
     for encoding in ("utf-8-sig", "cp1252"):  # the tweets of MVSA were saved in more than one encoding
-        try:
+        with suppress(UnicodeDecodeError):
             return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
     return content.decode("latin-1")
 
 
 def _head(source: Path) -> tuple[bytes, str]:
-    """Return how a file begins, and `utf-16` or `utf-32` where its byte order mark says so, else ""."""
     with source.open("rb") as stream:
         head = stream.read(_HEAD)
     return head, next((name for mark, name in _WIDE.items() if head.startswith(mark)), "")
@@ -103,12 +91,18 @@ def is_text(source: Path) -> bool:
     """
     head, wide = _head(source)
     first = re.split(rb"[\r\n]", head.lstrip(b"\r\n"), maxsplit=1)[0]
-    # One of a few rows may be broken; of random bytes a tenth is no text.
-    n_odd = head.count(b"\0") if len(head) < _FEW else len(_NO_TEXT.findall(head))
-    return bool(wide) or (not _NO_TEXT.search(first) and n_odd <= len(head) / _MAX_NO_TEXT)
+    # One of a few rows may be broken, so in 512 bytes only NUL counts; of random bytes a tenth is no text.
+    n_odd = head.count(b"\0") if len(head) < 512 else len(_NO_TEXT.findall(head))
+    return bool(wide) or (not _NO_TEXT.search(first) and n_odd <= len(head) / 20)
 
 
 # --- csv --------------------------------------------------------------------------------------------------------------
+
+_CSV_ERRORS = {  # what Python says, and what that means
+    "unexpected end": "a quote is opened and not closed",
+    "new-line": "a carriage return outside quotes that ends no line",
+    "field larger": f"longer than {MAX_RECORD:,} characters",
+}
 
 
 def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0) -> Iterator[Row]:
@@ -116,23 +110,36 @@ def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0
 
     A row that breaks the rules (text after a closing quote, a quote that is not closed within `MAX_RECORD` characters
     or the file, another number of fields than the header but for empty ones behind, NUL) costs its first line only:
-    reading goes on with the next line, so that an opened quote does not swallow the rows behind it.
-
-    Args:
-        lines: as `read_lines` gives them.
-        delimiter: between fields.
-        n_fields: how many a row must have; 0 for any number.
+    reading goes on with the next line, so that an opened quote does not swallow the rows behind it. `lines` are those
+    of `read_lines`; with `n_fields` 0 a row may have any number of fields.
     """
     source, waiting = iter(lines), deque[tuple[int, str]]()
+    taken: list[tuple[int, str]] = []
+
+    def feed() -> Iterator[str]:
+        """Yield the texts of the next lines, up to `MAX_RECORD` characters, and note in `taken` which."""
+        n_left = MAX_RECORD
+        while n_left > 0 and (line := waiting.popleft() if waiting else next(source, None)):
+            taken.append(line)
+            n_left -= len(line[1])
+            if n_left >= 0 or len(taken) == 1:
+                yield line[1]
+
     while True:
-        taken: list[tuple[int, str]] = []
+        taken.clear()
         try:
-            fields = next(csv.reader(_feed(source, waiting, taken), delimiter=delimiter, strict=True), [])
+            fields = next(csv.reader(feed(), delimiter=delimiter, strict=True), [])
             while n_fields and len(fields) > n_fields and not fields[-1].strip():
                 fields.pop()  # a separator behind the last field
-            problem = _csv_problem(fields, n_fields)
+            problems = {
+                f"longer than {MAX_RECORD:,} characters": sum(map(len, fields)) > MAX_RECORD,
+                "holds a NUL character": any("\0" in field for field in fields),
+                f"{len(fields)} fields where the header has {n_fields}": fields and n_fields not in (0, len(fields)),
+            }
+            problem = next((text for text, holds in problems.items() if holds), "")
         except csv.Error as error:
-            fields, problem = [], _in_words(str(error))
+            texts = (text for part, text in _CSV_ERRORS.items() if part in str(error))
+            fields, problem = [], next(texts, f"broken quoting ({error})")
         if not taken:
             return
         if problem:
@@ -141,40 +148,6 @@ def csv_rows(lines: Iterable[tuple[int, str]], delimiter: str, n_fields: int = 0
                 yield Row(taken[0][0], (), problem)
         elif fields:
             yield Row(taken[0][0], tuple(fields))
-
-
-def _feed(
-    source: Iterator[tuple[int, str]], waiting: deque[tuple[int, str]], taken: list[tuple[int, str]]
-) -> Iterator[str]:
-    """Yield the texts of the next lines, up to `MAX_RECORD` characters, and note in `taken` which."""
-    n_left = MAX_RECORD
-    while n_left > 0:
-        line = waiting.popleft() if waiting else next(source, None)
-        if line is None:
-            return
-        taken.append(line)
-        n_left -= len(line[1])
-        if n_left >= 0 or len(taken) == 1:
-            yield line[1]
-
-
-def _csv_problem(fields: list[str], n_fields: int) -> str:
-    if sum(map(len, fields)) > MAX_RECORD:
-        return f"longer than {MAX_RECORD:,} characters"
-    if any("\0" in field for field in fields):
-        return "holds a NUL character"
-    if fields and n_fields and len(fields) != n_fields:
-        return f"{len(fields)} fields where the header has {n_fields}"
-    return ""
-
-
-def _in_words(error: str) -> str:
-    texts = {
-        "unexpected end": "a quote is opened and not closed",
-        "new-line": "a carriage return outside quotes that ends no line",
-        "field larger": f"longer than {MAX_RECORD:,} characters",
-    }
-    return next((text for part, text in texts.items() if part in error), f"broken quoting ({error})")
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
@@ -195,22 +168,17 @@ class _Object(dict[str, Any]):
 _Object.__name__ = "dict"  # as errors call it
 
 
-def _as_number(digits: str) -> int | str:
-    return int(digits) if len(digits) <= _N_DIGITS else digits  # an id of so many digits is one all the same
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_int=_as_number)
+_DECODER = json.JSONDecoder(  # an id of so many digits is one all the same
+    object_pairs_hook=_Object, parse_int=lambda digits: int(digits) if len(digits) <= _N_DIGITS else digits
+)
 
 
 def json_rows(source: Path) -> Iterator[Row]:
-    """Yield each row of JSON: of one list of objects, or of an object a line; blank lines are none.
-
-    Args:
-        source: UTF-8, or UTF-16 or UTF-32 with their byte order mark; lines may be Windows-1252.
-    """
+    """Yield each row of JSON: of one list of objects, or of an object a line; blank lines are none."""
     head, wide = _head(source)
     if _ARRAY.match(head.decode(wide or "utf-8", "replace")):
-        yield from _json_list(source, wide or "utf-8-sig")
+        content = source.read_bytes()
+        yield from _json_list(content.decode(wide, "replace") if wide else any_text(content))
         return
     for number, line in read_lines(source):
         if len(line) > MAX_LINE:
@@ -224,28 +192,18 @@ def json_rows(source: Path) -> Iterator[Row]:
                 yield Row(number, {}, DEEP)
 
 
-def _json_list(source: Path, encoding: str) -> Iterator[Row]:
+def _json_list(text: str) -> Iterator[Row]:
     """Yield the rows of one JSON list, as pandas writes it; all behind broken JSON in it is lost, in one row."""
-    problem: object = ""
+    place = text.index("[") + 1
     try:
-        with source.open(encoding=encoding) as stream:
-            text, place = stream.read(MAX_LINE).lstrip(), 1
-            while not problem:
-                place += len(_BETWEEN.match(text, place)[0])  # type: ignore[index]  # it matches nothing, too
-                if text[place : place + 1] == "]":
-                    return
-                try:
-                    value, place_behind = _DECODER.raw_decode(text, place)
-                except ValueError as error:  # broken, or what was read ends inside it
-                    more = stream.read(MAX_LINE)
-                    if not more or len(text) - place > MAX_LINE:
-                        problem = "the list does not end" if place == len(text) else error
-                    text, place = text[place:] + more, 0
-                else:
-                    yield _json_row(0, value)
-                    place = place_behind
-    except UnicodeDecodeError as error:
-        problem = error
+        while True:
+            place += len(_BETWEEN.match(text, place)[0])  # type: ignore[index]  # it matches nothing, too
+            if text[place : place + 1] == "]":
+                return
+            value, place = _DECODER.raw_decode(text, place)
+            yield _json_row(0, value)
+    except ValueError as error:
+        problem = "the list does not end" if place == len(text) else str(error)
     except RecursionError:
         problem = DEEP
     yield Row(0, {}, f"broken JSON from here on: {problem}")
@@ -263,8 +221,7 @@ def _json_row(line: int, value: Any) -> Row:
 def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Collection[str]], Iterator[Row]]]:
     """Return the names of the columns, which of them hold files, and what yields the rows of some columns.
 
-    Of a row group that is damaged the rows from the damage on are lost, no others. Classes that Hugging Face numbers
-    are given by name.
+    Of a row group that is damaged the rows from the damage on are lost, no others.
 
     Raises:
         ManifestError: it is no whole Parquet file.
@@ -280,7 +237,7 @@ def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Col
         with parquet.ParquetFile(source) as file:
             schema = file.schema_arrow
     except broken as error:
-        raise ManifestError(f"{source} is no whole Parquet file: {_first_line(error)}") from None
+        raise ManifestError(f"{source} is no whole Parquet file: {brief(str(error))}") from None
     classes = _classes(schema.metadata)
     kinds = ("is_struct", "is_binary", "is_large_binary", "is_binary_view", "is_fixed_size_binary")
     tests = [getattr(pyarrow.types, kind) for kind in kinds]
@@ -292,14 +249,14 @@ def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Col
             try:
                 value = cell.as_py()
             except broken as error:
-                return Row(0, {}, f"{shown(name)} cannot be read: {str(error)[:200]}")
+                return Row(0, {}, f"{shown(name)} cannot be read: {brief(str(error))}")
             if name in classes and isinstance(value, int):
                 value = classes[name][value] if 0 <= value < len(classes[name]) else None  # -1 is "not told"
             values[name] = value
         return Row(0, values)
 
     def rows(names: Collection[str]) -> Iterator[Row]:
-        n_at_once = _N_FILES_AT_ONCE if files & set(names) else _N_AT_ONCE
+        n_at_once = 8 if files & set(names) else 256  # rows that are held: a file may have many megabytes
         # Without the buffer a whole column of a row group would be held.
         with parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False) as file:
             for group in range(file.num_row_groups):
@@ -310,18 +267,13 @@ def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Col
                             yield row(batch.schema.names, cells)
                             n_left -= 1
                 except broken as error:
-                    yield from repeat(Row(0, {}, f"row group {group} is damaged: {_first_line(error)}"), n_left)
+                    yield from repeat(Row(0, {}, f"row group {group} is damaged: {brief(str(error))}"), n_left)
 
     return schema.names, files, rows
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0][:200]
-
-
 def _classes(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
-    """Return the names of the numbered classes of each column, from what Hugging Face's datasets write beside."""
-    try:
+    try:  # what Hugging Face's datasets write beside
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         labels = {name: each["names"] for name, each in features.items() if each.get("_type") == "ClassLabel"}
         return {name: list(map(str, classes)) for name, classes in labels.items()}

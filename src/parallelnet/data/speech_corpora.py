@@ -5,43 +5,33 @@ A reader parses names and tables and decodes nothing. What it leaves out it coun
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ManifestError
+from ..records import read_json
 from ..types import Sample
 from .image_corpora import IMAGE_SUFFIXES, SPLIT_FOLDERS
 from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table, tidy
 
 AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 
+# Third to fifth field of a RAVDESS file name, from 01.
 RAVDESS_EMOTIONS: tuple[str, ...] = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
-"""Third field of a RAVDESS file name, 01 to 08."""
-
 RAVDESS_INTENSITIES: tuple[str, ...] = ("normal", "strong")
-"""Fourth field, 01 and 02."""
-
 RAVDESS_STATEMENTS: tuple[str, ...] = ("kids are talking by the door", "dogs are sitting by the door")
-"""Fifth field, 01 and 02."""
+RAVDESS_SEXES: tuple[str, str] = ("female", "male")  # actors with even numbers are women, with odd numbers men
 
-RAVDESS_SEXES: tuple[str, str] = ("female", "male")
-"""Actors with even numbers are women, with odd numbers men."""
-
+# The line of `EmoEvaluation/*.txt` that sums a turn up: `[start - end]`, turn, emotion, `[valence, ...]`.
 IEMOCAP_LINE = re.compile(
     r"\[[\d.]+ - [\d.]+\]\t(?P<turn>Ses(?P<session>0[1-5])[FM]_\w+_(?P<gender>[FM])\w+)\t(?P<emotion>\w+)\t"
 )
-"""The line of `EmoEvaluation/*.txt` that sums a turn up: `[start - end]`, turn, emotion, `[valence, ...]`."""
-
 IEMOCAP_TRANSCRIPT = re.compile(r"(?P<turn>Ses\w+) \[[\d.-]+\]: ?(?P<text>.*)")
 
 CREMA_D_EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
-
-CREMA_D_INTENSITIES = {"LO": "low", "MD": "medium", "HI": "high", "XX": "", "X": ""}
-"""XX is unspecified; one published file, 1040_ITH_SAD_X.wav, has a single X."""
-
+CREMA_D_INTENSITIES = {"LO": "low", "MD": "medium", "HI": "high"}  # XX is unspecified, and so is X of one file
 CREMA_D_SENTENCES: dict[str, str] = {
     "IEO": "it's eleven o'clock",
     "TIE": "that is exactly what happened",
@@ -57,28 +47,20 @@ CREMA_D_SENTENCES: dict[str, str] = {
     "WSI": "we'll stop in a couple of minutes",
 }
 
+# First letters of the German words: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral.
 EMODB_EMOTIONS = {"W": "angry", "L": "bored", "E": "disgust", "A": "fear", "F": "happy", "T": "sad", "N": "neutral"}
-"""First letters of the German words: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral."""
 
+# Last field of a TESS file name; ps is pleasant surprise.
 TESS_EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
-"""Last field of a TESS file name; ps is pleasant surprise."""
 
-EMOBOX_DEPTH = 4
-"""How many folders above its json lines the root of EmoBox is looked for (data/CORPUS/fold_1/x.jsonl has three)."""
-
+# What audformat writes for the start and the end of a file that is used whole.
 WHOLE_STARTS: tuple[str, ...] = ("", "0", "0.0", "0 days", "0 days 00:00:00")
 WHOLE_ENDS: tuple[str, ...] = ("", "NaT", "nan")
-"""What audformat writes for the start and the end of a file that is used whole."""
 
 
-def audio_files(root: Path) -> list[Path]:
-    """Return all sound files below a folder, in an order that no file system changes."""
-    return files_below(root, AUDIO_SUFFIXES)
-
-
-def _named(paths: Iterable[Path], pattern: str, reason: str, drops: Counter[str]) -> Iterator[tuple[Path, list[str]]]:
-    """Yield the files whose names without their ending are of a pattern, with its groups; drop the others."""
-    for path in paths:
+def _named(root: Path, pattern: str, reason: str, drops: Counter[str]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the sounds whose names without their ending are of a pattern, with its groups; drop the others."""
+    for path in files_below(root, AUDIO_SUFFIXES):
         found = re.fullmatch(pattern, path.stem)
         if found:
             yield path, list(found.groups())
@@ -107,7 +89,7 @@ def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
             )
         return
     seven = "-".join([r"(\d\d)"] * 7)
-    for path, fields in _named(audio_files(root), seven, "file name is not RAVDESS's seven numbers", drops):
+    for path, fields in _named(root, seven, "file name is not RAVDESS's seven numbers", drops):
         modality, channel, emotion, intensity, statement, _, actor = map(int, fields)
         if modality != 3 or channel != 1:
             drops["not spoken sound (song or video)"] += 1
@@ -141,18 +123,12 @@ def read_iemocap(root: Path, drops: Counter[str]) -> Iterator[Sample]:
             if not path.is_file():
                 drops["sound of the turn is missing"] += 1
                 continue
-            yield Sample(
-                id=turn,
-                speech=str(path),
-                text=words.get(turn, ""),
-                label=found["emotion"],
-                fold=int(found["session"]) - 1,
-                group=f"Ses{found['session']}{found['gender']}",
-            )
+            fold, group = int(found["session"]) - 1, f"Ses{found['session']}{found['gender']}"
+            text, label = words.get(turn, ""), found["emotion"]
+            yield Sample(id=turn, speech=str(path), text=text, label=label, fold=fold, group=group)
 
 
 def _lines(folder: Path, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    """Yield a match of each line of a folder's texts that begins so."""
     for source in sorted(folder.glob("[!.]*.txt")):
         lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
         yield from filter(None, map(pattern.match, lines))
@@ -165,10 +141,10 @@ def read_crema_d(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     was acted, not the one that listeners heard.
     """
     folder = root / "AudioWAV"  # AudioMP3 beside it holds the same again
-    paths = audio_files(folder if folder.is_dir() else root)
+    folder = folder if folder.is_dir() else root
     pattern = rf"([^_]*)_([^_]*)_({'|'.join(CREMA_D_EMOTIONS)})_([^_]*)"
     reason = "file name is not CREMA-D's actor_sentence_emotion_intensity"
-    for path, (actor, sentence, emotion, intensity) in _named(paths, pattern, reason, drops):
+    for path, (actor, sentence, emotion, intensity) in _named(folder, pattern, reason, drops):
         yield Sample(
             id=path.stem,
             speech=str(path),
@@ -186,7 +162,7 @@ def read_emodb(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     """
     pattern = rf"(\d\d)([ab]\d\d)([{''.join(EMODB_EMOTIONS)}])[a-z]"
     reason = "file name is not EmoDB's speaker, sentence, emotion, version"
-    for path, (speaker, sentence, emotion) in _named(audio_files(root), pattern, reason, drops):
+    for path, (speaker, sentence, emotion) in _named(root, pattern, reason, drops):
         label, extra = EMODB_EMOTIONS[emotion], {"sentence": sentence}
         yield Sample(id=path.stem, speech=str(path), label=label, group=speaker, extra=extra)
 
@@ -198,13 +174,10 @@ def read_tess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     published file, OA_bite_neutral.wav, lacks the F of its speaker.
     """
     pattern = rf"(OAF?|YAF)_([^_]*)_((?i:{'|'.join(TESS_EMOTIONS)}))"
-    for path, fields in _named(audio_files(root), pattern, "file name is not TESS's speaker_word_emotion", drops):
+    for path, fields in _named(root, pattern, "file name is not TESS's speaker_word_emotion", drops):
         word, emotion = map(str.lower, fields[1:])
         speaker, text = f"{fields[0][:2]}F", f"say the word {word}"
         yield Sample(id=path.stem, speech=str(path), text=text, label=emotion, group=speaker)
-
-
-# --- layouts of many corpora ------------------------------------------------------------------------------------------
 
 
 def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -219,7 +192,8 @@ def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     source = root if root.is_file() else root / f"{root.name}.jsonl"
     rows = read_table(source, "key", "wav", "emo")
     names, folds = _emobox_labels(source.parent), _emobox_folds(source)
-    bases = (source.parent, *source.parent.absolute().parents[:EMOBOX_DEPTH])
+    # Its own root lies three folders above data/CORPUS/fold_1/x.jsonl.
+    bases = (source.parent, *source.parent.absolute().parents[:4])
     for where, row in rows:
         if row.get("start_time") is not None or row.get("end_time") is not None:
             drops["a part of a longer recording"] += 1
@@ -244,20 +218,17 @@ def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 def _emobox_labels(folder: Path) -> dict[str, str]:
     for source in (folder / "label_map.json", folder.parent / "label_map.json"):
         if source.is_file():
-            try:
-                return {str(code): str(name) for code, name in json.loads(source.read_text(encoding="utf-8")).items()}
-            except (ValueError, AttributeError) as error:
-                raise ManifestError(f"{source} is no JSON object of codes and names: {error}.") from None
+            names = read_json(source, mend="a JSON object of codes and names, as EmoBox has it.")
+            return {code: str(name) for code, name in names.items()}
     return {}
 
 
 def _emobox_folds(source: Path) -> dict[str, int]:
-    """Return the 0-based fold in which each key is tested; empty where the folds beside are not a partition."""
     folds: dict[str, int] = {}
     for path in source.parent.glob(f"fold_*/{source.stem}_test_fold_*.jsonl"):
         fold = int(path.stem.rpartition("_")[2]) - 1
         if any(folds.setdefault(str(row.get("key")), fold) != fold for _, row in read_table(path)):
-            return {}
+            return {}  # the folds beside are no partition
     return folds
 
 

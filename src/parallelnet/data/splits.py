@@ -11,7 +11,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import compress, product
 
 import numpy as np
 
@@ -19,12 +19,11 @@ from ..errors import ManifestError, shown
 from ..options import PairsOptions
 from ..types import SPLITS, Sample
 
-MAX_CARVED = 1 / 3
-"""Largest part of a training set that `carve_validation` may take where the groups allow no smaller one."""
+MAX_CARVED = 1 / 3  # of a training set that `carve_validation` may take where the groups allow no smaller part
 
+# With folds: size of the smallest set of pairs that shares nothing with the rest, as a part of a fold's training part,
+# so that training can cut its validation part of that size (design section 6).
 BLOCK_FRACTION = 0.1
-"""With folds: size of the smallest set of pairs that shares nothing with the rest, as a part of a fold's training part,
-so that training can cut its validation part of that size (design section 6)."""
 
 _GROUPS = ("group", "image_group")
 
@@ -37,26 +36,24 @@ def check_disjoint(samples: Iterable[Sample]) -> None:
     """
     seen: dict[tuple[str, str, str], tuple[object, str]] = {}
     for sample in samples:
-        for kind, side in (("split", sample.split or None), ("fold", sample.fold)):
-            for column in _GROUPS:
-                group = getattr(sample, column)
-                if side is None or not group:
-                    continue
-                before, other = seen.setdefault((kind, column, group), (side, sample.id))
-                if before != side:
-                    raise ManifestError(
-                        f"{column} {shown(group)} stands in {kind} {before} (id {shown(other)}) and in {kind} {side} "
-                        f"(id {shown(sample.id)}). Mend: a speaker and a picture belong to one {kind} only; drop or "
-                        "move one of the two."
-                    )
+        for (kind, side), column in product((("split", sample.split or None), ("fold", sample.fold)), _GROUPS):
+            group = getattr(sample, column)
+            if side is None or not group:
+                continue
+            before, other = seen.setdefault((kind, column, group), (side, sample.id))
+            if before != side:
+                raise ManifestError(
+                    f"{column} {shown(group)} stands in {kind} {before} (id {shown(other)}) and in {kind} {side} "
+                    f"(id {shown(sample.id)}). Mend: a speaker and a picture belong to one {kind} only; drop or "
+                    "move one of the two."
+                )
 
 
 def components(samples: Sequence[Sample]) -> np.ndarray:
-    """Return which samples belong together, because they share `group` or `image_group`.
+    """Return which samples belong together, because they share `group` or `image_group`; one without is alone.
 
     Returns:
-        int64 [n_samples]: number of the connected component, counted from 0 in order of appearance. A sample without
-        groups is alone.
+        int64 [n_samples]: number of the connected component, counted from 0 in order of appearance.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -76,16 +73,9 @@ def components(samples: Sequence[Sample]) -> np.ndarray:
 
 
 def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "label") -> np.ndarray:
-    """Return which of `n_parts` equal parts each sample goes to: stratified by class, components kept whole.
+    """Return which of `n_parts` equal parts, 2 or more, each sample goes to: int64 [n_samples], 0 to n_parts - 1.
 
-    Args:
-        samples: at least one component a part.
-        n_parts: 2 or more.
-        seed: of the shuffle.
-        target: the field to stratify by.
-
-    Returns:
-        int64 [n_samples]: 0 to n_parts - 1.
+    Stratified by the field `target`; components are kept whole, so there must be one a part.
 
     Raises:
         ManifestError: fewer components than parts, or a part that would stay empty.
@@ -117,8 +107,8 @@ def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "l
             ) from error
     for number, (_, chosen) in enumerate(rounds):
         parts[chosen] = number
-    empty = sorted(set(range(n_parts)) - set(parts.tolist()))
-    if empty:
+    empty = np.flatnonzero(np.bincount(parts, minlength=n_parts) == 0)
+    if len(empty):
         raise ManifestError(
             f"{len(samples)} samples in {n_groups} sets that share no speaker and no picture leave part {empty[0]} of "
             f"{n_parts} empty: the sets are too unequal. Mend: fewer folds."
@@ -139,19 +129,10 @@ def grouped_folds(samples: Sequence[Sample], n_folds: int, seed: int, *, target:
 def carve_validation(
     train: Sequence[Sample], fraction: float, seed: int, *, target: str = "label"
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """Return what is left of a training part and the validation part that was cut out of it.
+    """Return what is left of a training part and the validation part that was cut out of it, in their order.
 
-    Stratified by class; no speaker and no picture on both sides. Where the groups are too few for `fraction`, the
-    smallest possible part is cut, up to a third.
-
-    Args:
-        train: the training part.
-        fraction: wanted size of the validation part, as a part of `train`, above 0 and at most a third.
-        seed: of the shuffle.
-        target: the field to stratify by.
-
-    Returns:
-        Training part and validation part, in the order of `train`, their `split` unchanged.
+    Stratified by class; no speaker and no picture on both sides. `fraction` of `train`, above 0 and at most a third, is
+    wanted; where the groups are too few for that, the smallest possible part is cut, up to a third.
 
     Raises:
         ManifestError: the groups allow no such part, or one side would lack a class.
@@ -196,30 +177,22 @@ def drop_overlaps(samples: Sequence[Sample], *, target: str = "label") -> tuple[
     """
     drops: Counter[str] = Counter()
     labels: defaultdict[str, set[str]] = defaultdict(set)
-    home: dict[str, int] = {}
-    order = {"": -1, **{split: number for number, split in enumerate(SPLITS)}}
+    home: dict[str, str] = {}
     for sample in samples:
         labels[sample.image_group].add(getattr(sample, target))
-        home[sample.image_group] = max(home.get(sample.image_group, -1), order[sample.split])
-    kept = []
-    seen: set[str] = set()
+        home[sample.image_group] = max(home.get(sample.image_group, ""), sample.split, key=("", *SPLITS).index)
+    kept: dict[str, Sample] = {}  # by content; what has none is kept by its id
     for sample in samples:
         key = sample.image_group
-        if not key:
-            kept.append(sample)
-        elif len(labels[key]) > 1:
+        if key and len(labels[key]) > 1:
             drops["picture stands under two labels"] += 1
-        elif order[sample.split] < home[key]:
-            drops[f"picture of {sample.split or 'no split'} stands in {SPLITS[home[key]]} too"] += 1
-        elif key in seen:
+        elif key and sample.split != home[key]:
+            drops[f"picture of {sample.split or 'no split'} stands in {home[key]} too"] += 1
+        elif key in kept:
             drops["picture stands twice in its split"] += 1
         else:
-            seen.add(key)
-            kept.append(sample)
-    return tuple(kept), dict(drops)
-
-
-# --- for pairs --------------------------------------------------------------------------------------------------------
+            kept[key or f"id {sample.id}"] = sample
+    return tuple(kept.values()), dict(drops)
 
 
 def part_name(split: str, fold: int | None) -> str:
@@ -234,10 +207,7 @@ class Part:
     Attributes:
         split: one of `SPLITS`, or "" with folds.
         fold: 0-based, or None with splits.
-        block: 0-based part of the fold.
-        n_blocks: parts of the fold.
-        speech: the utterances.
-        image: the pictures.
+        block: 0-based part of the fold, which has `n_blocks`.
     """
 
     split: str
@@ -249,7 +219,7 @@ class Part:
 
     @property
     def name(self) -> str:
-        """How errors and reports call the split or the fold."""
+        """See `part_name`."""
         return part_name(self.split, self.fold)
 
 
@@ -284,7 +254,6 @@ def deal_parts(speech: tuple[Sample, ...], image: tuple[Sample, ...], options: P
 
 
 def _completed(samples: tuple[Sample, ...], options: PairsOptions, validation_fraction: float) -> tuple[Sample, ...]:
-    """Return the samples all with a split; a test or validation split that is missing is cut from train."""
     samples = tuple(replace(sample, split=sample.split or "train") for sample in samples)
     had_test = any(sample.split == "test" for sample in samples)
     # A validation fraction is one of what was there before the test split was cut.
@@ -299,7 +268,6 @@ def _completed(samples: tuple[Sample, ...], options: PairsOptions, validation_fr
 
 
 def _speakers(names: Sequence[str], samples: Sequence[Sample], flag: str) -> set[str]:
-    """Return the corpus's speakers that a user's names or numbers mean."""
     known = sorted({sample.group for sample in samples})
     chosen = set()
     for name in map(str, names):
@@ -323,13 +291,9 @@ def _folds(speech: tuple[Sample, ...], image: tuple[Sample, ...], options: Pairs
     for fold in range(n_folds):
         spoken, seen = (tuple(s for s in samples if s.fold == fold) for samples in (speech, image))
         n = max(1, min(n_blocks, len({sample.group for sample in spoken})))
-        blocks = zip(_blocks(spoken, n, seed), _blocks(seen, n, seed), strict=True)
-        parts += [Part("", fold, block, n, *both) for block, both in enumerate(blocks)]
+        both = [(samples, deal(samples, n, seed) if n > 1 else np.zeros(len(samples))) for samples in (spoken, seen)]
+        parts += [
+            Part("", fold, block, n, *(tuple(compress(samples, numbers == block)) for samples, numbers in both))
+            for block in range(n)
+        ]
     return parts
-
-
-def _blocks(samples: tuple[Sample, ...], n_blocks: int, seed: int) -> list[tuple[Sample, ...]]:
-    if n_blocks == 1:
-        return [samples]
-    numbers = deal(samples, n_blocks, seed)
-    return [tuple(compress(samples, numbers == number)) for number in range(n_blocks)]

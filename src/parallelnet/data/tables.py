@@ -8,7 +8,6 @@ is row 1); `build tweets` and batches go on.
 from __future__ import annotations
 
 import csv
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -22,28 +21,21 @@ from typing import Any
 from ..errors import ManifestError, brief, shown
 from .rows import Row, csv_rows, is_text, json_rows, open_parquet, read_lines
 
-FORMATS: dict[str, str] = {
+FORMATS: dict[str, str] = {  # what the ending of a file says that it is
     **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
     ".parquet": "parquet",
 }
-"""What the ending of a file says that it is."""
 
-DELIMITERS: tuple[str, ...] = (",", "\t", ";", "|")
+PACKED_TABLE = "metadata.csv"  # table of a corpus that was packed for courses, in the folder of its files
 
-PACKED_TABLE = "metadata.csv"
-"""Table of a corpus that was packed for courses, in the folder of its files."""
-
+# Of macOS archives, Synology disks, Windows and Linux, in lower case; hidden ones begin with a point.
 SYSTEM_FOLDERS: frozenset[str] = frozenset(("__macosx", "@eadir", "$recycle.bin", "lost+found"))
-"""Folders of macOS archives, Synology disks, Windows and Linux, in lower case; hidden ones begin with a point."""
-
-MAX_PATH = 4096
-"""Characters of the longest path that any system opens."""
+MAX_PATH = 4096  # characters of the longest path that any system opens
 
 _N_LOOKED_AT = 1000  # rows of JSON whose keys say what the columns are
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?\s*', re.IGNORECASE)
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
-_JOINERS = "\u200c\u200d"  # these mean something inside a word, never around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +43,6 @@ class OpenTable:
     """A table of which the names of the columns have been read.
 
     Attributes:
-        path: the file.
         format: `csv`, `jsonl` or `parquet`.
         columns: names of the columns, in the order of the file; those that the caller knows as the caller writes them.
         binary: the columns that hold files, as bytes or as Hugging Face's `{bytes, path}`.
@@ -66,11 +57,7 @@ class OpenTable:
     read: Callable[[Collection[str]], Iterator[Row]]
 
     def refuse_twice(self, names: Collection[str]) -> None:
-        """Refuse the table if one of these columns stands twice in it.
-
-        Raises:
-            ManifestError: it does.
-        """
+        """Raise `ManifestError` if one of these columns stands twice in the table."""
         twice = [name for name in names if self.columns.count(name) > 1]
         if twice:
             raise ManifestError(f"{self.path} names its column {shown(twice[0])} twice. Mend: rename one of them.")
@@ -81,10 +68,7 @@ def read_table(
 ) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     """Return all rows of a table, which must all be whole: how errors name each, and its values by column.
 
-    Args:
-        path: the file; see `open_table`.
-        needed: the columns that it must have.
-        known: the columns that the caller looks for; see `open_table`.
+    It must have the columns `needed`; the rest is as for `open_table`.
 
     Raises:
         ManifestError: the file is no table, lacks a column, has no rows, or a row of it cannot be read.
@@ -107,11 +91,7 @@ def read_table(
 
 
 def refuse_broken(path: Path, number: int, row: Row) -> None:
-    """Refuse a row that cannot be read.
-
-    Raises:
-        ManifestError: it cannot; the row is named by its 1-based number and its line.
-    """
+    """Raise `ManifestError` for a row that cannot be read, by its 1-based number and its line."""
     if row.problem:
         raise ManifestError(f"{path}, row {number}{f' (line {row.line})' if row.line else ''}: {row.problem}.")
 
@@ -159,9 +139,6 @@ def format_of(source: Path) -> str:
     return given
 
 
-# --- formats ----------------------------------------------------------------------------------------------------------
-
-
 def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
     if not is_text(source):
         raise ManifestError(
@@ -193,16 +170,14 @@ def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
 
 
 def _likely_delimiter(header: str, known: frozenset[str]) -> str:
-    """Return what separates the names in a header: that of `DELIMITERS` which gives most known names, then most."""
-
     def fit(delimiter: str) -> tuple[int, int]:
         try:
             names: list[str] = next(csv.reader([header], delimiter=delimiter), [])
         except csv.Error:  # longer than a field may be
             return 0, 0
-        return sum(column_name(name, known) in known for name in names), len(names)
+        return sum(column_name(name, known) in known for name in names), len(names)  # known ones count first
 
-    return max(DELIMITERS, key=fit)
+    return max(",\t;|", key=fit)
 
 
 def _open_json(source: Path, known: frozenset[str]) -> OpenTable:
@@ -231,7 +206,6 @@ def _open_parquet(source: Path, known: frozenset[str]) -> OpenTable:
 
 
 def _known_here(rows: Iterable[Row], known: frozenset[str]) -> Iterator[Row]:
-    """Yield rows that are no csv's with the names of columns as they are known here, and text that files can hold."""
     for row in rows:
         values = {column_name(name, known): value for name, value in row.values.items()}
         if len(values) < len(row.values):
@@ -246,12 +220,10 @@ def _known_here(rows: Iterable[Row], known: frozenset[str]) -> Iterator[Row]:
         yield Row(row.line, values, problem)
 
 
-# --- names, text and paths --------------------------------------------------------------------------------------------
-
-
 def tidy(text: str) -> str:
     """Return a name as people mean it: composed (NFC), single spaces, none and nothing invisible around it."""
-    return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split()).strip(_JOINERS)
+    words = unicodedata.normalize("NFC", text).translate(_INVISIBLE).split()
+    return " ".join(words).strip("\u200c\u200d")  # joiners mean something inside a word, never around it
 
 
 @lru_cache(maxsize=500)  # JSON says its names in every row
@@ -273,16 +245,9 @@ def storable(text: str) -> str:
 
 
 def inside(folder: Path, value: str, where: str) -> str:
-    """Return a path of a table as a path that can be opened.
+    """Return a path of a table, relative to its folder, joined with that; `where` is how an error names the row.
 
-    Args:
-        folder: where the table lies; the path must stay inside.
-        value: the path as the table gives it, relative to `folder`.
-        where: how an error names the row.
-
-    Returns:
-        `folder` joined with the path. The file may be missing; symbolic links inside the folder are followed later,
-        since `build pairs` makes them.
+    The file may be missing; symbolic links inside the folder are followed later, since `build pairs` makes them.
 
     Raises:
         ManifestError: the path is absolute or climbs out with `..`. A manifest from a stranger must not read files
@@ -301,10 +266,7 @@ def inside(folder: Path, value: str, where: str) -> str:
 def packed_files(root: Path, drops: Counter[str], *needed: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield each file that the column `path` of `metadata.csv` in a corpus's folder names, with its row.
 
-    Args:
-        root: the folder, which paths are relative to.
-        drops: counts files that are not there.
-        needed: more columns that the table must have.
+    Files that are not there are counted in `drops`; `needed` are more columns that the table must have.
     """
     for where, row in read_table(root / PACKED_TABLE, "path", "label", *needed):
         path = Path(inside(root, row["path"], where))
@@ -315,18 +277,13 @@ def packed_files(root: Path, drops: Counter[str], *needed: str) -> Iterator[tupl
 
 
 def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
-    """Return all files below a folder with one of these endings, in an order that no file system changes.
+    """Return all files below a folder with one of these (lower-case) endings, in an order that no file system changes.
 
-    Args:
-        root: the folder; hidden ones and those of the system in it are left out, and so are hidden files.
-        suffixes: in lower case.
+    Hidden folders and files and those of the system are left out.
     """
-    found = []
-    for folder, inner, names in os.walk(root):
-        inner[:] = [name for name in inner if not _is_the_systems(name)]
-        found += [Path(folder) / name for name in names if not _is_the_systems(name)]
-    return sorted(path for path in found if path.suffix.lower() in suffixes and path.is_file())
 
+    def is_a_users(path: Path) -> bool:
+        return not any(name[0] == "." or name.lower() in SYSTEM_FOLDERS for name in path.relative_to(root).parts)
 
-def _is_the_systems(name: str) -> bool:
-    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+    found = (path for path in root.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in found if is_a_users(path) and path.is_file())

@@ -31,7 +31,6 @@ _GBK_PAIR = re.compile(
 )
 # Chinese has no such tell-tale but its length: no Western word has six letters with accents in a row, save "éééééé".
 _GBK_RUN = re.compile(r"[\x81-\xff]{6,}")
-_LATIN_1 = re.compile(r"[\x00-\xff]*")
 _ENTITY = re.compile(r"&(amp|lt|gt|quot|apos|nbsp|#\d{1,7}|#x[0-9a-fA-F]{1,6})(?![A-Za-z0-9]);?")
 _HARMLESS = str.maketrans({"\u00a0": " ", "\r": "\n"})
 
@@ -44,10 +43,9 @@ _REPLIED = re.compile(r"[\s.\"]*(?:@\w+[\s,]+)+(?!(?:is|are|was|were|has|had|wil
 _RETWEET = re.compile(r"\b(?:RT|MT)[ \t]*@\w+[ \t]*:?")
 _MENTION = re.compile(r"(?<!\w)@(\w+)")
 _ONLY_MENTIONS = re.compile(r"(?:[\s.,:;!?\"'-]*@\w+)+[\s.,:;!?\"'-]*")
-_TAG = re.compile(r"[#\uff03](?=\w)")
+_TAG = re.compile(r"[#\uff03](\w+)")
 _PARTS = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-zß-öø-ÿ])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
-_CAPITALS_MAX = 5  # letters: `NASA` keeps its capitals
 
 _EMOTICONS = {
     r"[:=]'-?\(": "crying face",
@@ -69,7 +67,7 @@ _EMOTICON = re.compile(
 _VARIANTS = "\ufe0e\ufe0f"  # text or picture: invisible
 _NO_EMOJI = "©®™"  # signs, though Unicode lists them
 _SKIN = re.compile(r"_(?:light|medium-light|medium|medium-dark|dark)_skin_tone")
-_REPLACED = {  # one after the other, whatever the case
+_REPLACEMENTS = {  # one after the other, whatever the case
     # what stands for a word, with the words; the engine would leave it out or spell it
     r"(?<!\w)w/o(?!\w)": " without ",
     r"(?<!\w)w/(?=\s|\w)": " with ",
@@ -88,7 +86,6 @@ _REPLACED = {  # one after the other, whatever the case
     r"(?-i:(?<=[^\W\d_])[,;!:]+(?=[^\W\d_])|(?<=[^\W_])\?+(?=[A-Z])|(?<=\w\w)\.(?=[A-Z][a-z])"
     r"|(?<=\w)(?:\.\.+|…)(?=\w))": r"\g<0> ",
 }
-_REPLACEMENTS = [(re.compile(pattern, re.IGNORECASE), words) for pattern, words in _REPLACED.items()]
 _CURRENCY = "$£€¥₹"
 _ENDING = ".,;:!?…。、،؟؛।"  # full-width signs are plain ones by then
 _ENDS = re.compile(f"[{_ENDING}]+")
@@ -104,7 +101,6 @@ _SINGLE = frozenset(  # words that are usually meant where one of their letters 
     )
 )
 _JOINER = re.compile(r"(?<=[\u0590-\u0dff])[\u200c\u200d](?=[\u0590-\u0dff])")  # orthography of Persian, Hindi, ...
-_MAX_MARKS = 2  # combining marks on one letter; Vietnamese and Arabic have two
 
 
 def clean_for_speech(text: str, *, emoji: Literal["name", "drop"] = "name") -> str:
@@ -120,13 +116,15 @@ def clean_for_speech(text: str, *, emoji: Literal["name", "drop"] = "name") -> s
     text = _without_addresses(mend(text))
     if _ONLY_MENTIONS.fullmatch(text):
         return ""
-    text = _emoticons(text, emoji)
+    names = list(_EMOTICONS.values())
+    text = _EMOTICON.sub(lambda found: f" {names[(found.lastindex or 0) - 1]} " if emoji == "name" else " ", text)
     text = _emoji(text, emoji)
     # A user's name as it is spoken: `taylor_swift13` -> taylor swift.
     text = _MENTION.sub(lambda found: f" {_words(found[1].rstrip('0123456789_') or found[1])}", text)
-    text = _spoken_tags(text)
-    for pattern, words in _REPLACEMENTS:
-        text = pattern.sub(words, text)
+    # "#1" is no tag on Twitter.
+    text = _TAG.sub(lambda found: f" {'number ' + found[1] if found[1].isdecimal() else _words(found[1])}", text)
+    for pattern, words in _REPLACEMENTS.items():
+        text = re.sub(pattern, words, text, flags=re.IGNORECASE)
     return _tidy(_speakable(unicodedata.normalize("NFKC", text))).rstrip(",;:")
 
 
@@ -156,27 +154,8 @@ def _words(joined: str) -> str:
     """Return a joined name as words: split at digits, underscores and capitals; capitals of short names stay."""
     words = [word for part in _PARTS.findall(joined) for word in _CAMEL.split(part)]
     return " ".join(
-        word if len(word) > 1 and word.isupper() and len(word) <= _CAPITALS_MAX else word.lower() for word in words
-    )
-
-
-def _spoken_tags(text: str) -> str:
-    parts = _TAG.split(text)
-    if len(parts) == 1:
-        return text
-    spoken = [parts[0]]
-    for part in parts[1:]:
-        tag = re.match(r"\w+", part)
-        assert tag is not None  # what _TAG looks for
-        number = tag[0].isdecimal()  # "#1" is no tag on Twitter
-        spoken.append(f" {'number ' + tag[0] if number else _words(tag[0])}{part[tag.end() :]}")
-    return "".join(spoken)
-
-
-def _emoticons(text: str, emoji: str) -> str:
-    names = list(_EMOTICONS.values())
-    return _EMOTICON.sub(
-        lambda found: f" {names[found.lastindex - 1]} " if emoji == "name" and found.lastindex else " ", text
+        word if word.isupper() and 1 < len(word) <= 5 else word.lower()  # `NASA` keeps its capitals
+        for word in words
     )
 
 
@@ -228,7 +207,7 @@ def _speakable(text: str) -> str:
         if kind in ("Cf", "Cn") or sign in _VARIANTS:
             kept += sign * (at in joined)
         elif kind[0] == "M":
-            kept += sign * (in_word and n_marks <= _MAX_MARKS)
+            kept += sign * (in_word and n_marks <= 2)  # on one letter; Vietnamese and Arabic have two
         elif kind[0] in "LN" or sign in _KEPT:
             kept.append(sign)
         elif not (sign == "*" and in_word and text[at + 1 : at + 2].strip()):  # f***ing: one word
@@ -242,19 +221,16 @@ def _tidy(text: str) -> str:
     for token in text.split():
         core = token.strip("'-%°" + _ENDING + _CURRENCY)
         if any(sign.isalnum() for sign in core):
-            words.append(_token(token, core))
+            before, _, after = token.partition(core)
+            sign = before[-1:] if core[0].isdigit() and before[-1:] in "-" + _CURRENCY else ""
+            unit = after[:1] if core[-1].isdigit() and after[:1] in "%°" + _CURRENCY else ""
+            core = _LAUGHTER.sub(r"\1\1\1", _ENDS.sub(lambda found: found[0][0], core))
+            single = _RUN.sub(r"\1", core)
+            core = single if single.lower() in _SINGLE else _RUN.sub(r"\1\1", core)
+            words.append(f"{sign}{core}{unit}{_end(after)}")
         elif words and not _ENDS.search(words[-1][-1]):
             words[-1] += _end(token.replace("?", ""))
     return " ".join(words)
-
-
-def _token(token: str, core: str) -> str:
-    start = token.index(core)
-    before, after = token[:start], token[start + len(core) :]
-    sign = before[-1:] if core[0].isdigit() and before[-1:] in "-" + _CURRENCY else ""
-    unit = after[:1] if core[-1].isdigit() and after[:1] in "%°" + _CURRENCY else ""
-    core = _ENDS.sub(lambda found: found[0][0], core)
-    return f"{sign}{_shortened(core)}{unit}{_end(after)}"
 
 
 def _end(signs: str) -> str:
@@ -264,15 +240,6 @@ def _end(signs: str) -> str:
     if "!" in marks and marks[0] != "?":  # "?!" is asked
         return "!"
     return "..." if marks.startswith(("..", "…")) else marks[:1]
-
-
-def _shortened(word: str) -> str:
-    word = _LAUGHTER.sub(r"\1\1\1", word)
-    single = _RUN.sub(r"\1", word)
-    return single if single.lower() in _SINGLE else _RUN.sub(r"\1\1", word)
-
-
-# --- encodings --------------------------------------------------------------------------------------------------------
 
 
 def mend(text: str) -> str:
@@ -291,7 +258,7 @@ def mend(text: str) -> str:
 
 
 def _from_gbk(text: str) -> str:
-    if text.isascii() or not _LATIN_1.fullmatch(text):
+    if text.isascii() or max(text) > "\xff":
         return text
     content, run = text.encode("latin-1"), _GBK_RUN.search(text)
     if _GBK_PAIR.search(text):  # one row has one encoding; what was cut in the middle of a character is left out
@@ -305,19 +272,13 @@ def _from_gbk(text: str) -> str:
     return text
 
 
-# --- language ---------------------------------------------------------------------------------------------------------
-
+# Told apart (ISO 639-1), the commonest of Twitter: more would add wrong guesses on short texts.
 LANGUAGES = (
     *("ar", "bn", "ca", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hu", "id", "it", "ja", "ko"),
     *("nl", "no", "pl", "pt", "ro", "ru", "sv", "th", "tl", "tr", "uk", "ur", "vi", "zh"),
 )
-"""Languages that are told apart (ISO 639-1), the commonest of Twitter: more would add wrong guesses on short texts."""
-
-_MIN_LETTERS = 12  # of an alphabet
-_MIN_SIGNS = 4  # of a script that writes syllables or words
-_MIN_PROBABILITY = 0.5
+_MIN_LETTERS, _MIN_SIGNS = 12, 4  # of an alphabet; of a script that writes syllables or words
 _SYLLABLES = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_READ_MAX = 1_000  # characters: more change nothing
 
 
 def language_of(text: str) -> str:
@@ -325,12 +286,12 @@ def language_of(text: str) -> str:
 
     By py3langid, which brings its model: deterministic, offline. Under one millisecond but for the first call.
     """
-    text = text[:_READ_MAX]
+    text = text[:1_000]  # more change nothing
     n_letters = sum(map(str.isalpha, text))
     if n_letters < (_MIN_SIGNS if _SYLLABLES.search(text) else _MIN_LETTERS):
         return ""
     code, probability = _identifier().classify(text)
-    return code if probability >= _MIN_PROBABILITY else ""
+    return code if probability >= 0.5 else ""
 
 
 @cache

@@ -50,7 +50,7 @@ class SynthesisProcess:
         Args:
             engine: `espeak-ng` or `flite`, also for error texts.
             start: what its class in `synthesis_child.py` is made from.
-            timeout_s: seconds after which an utterance is given up.
+            timeout_s: after which an utterance is given up.
 
         Raises:
             InputError: the library cannot be loaded.
@@ -128,11 +128,7 @@ class SynthesisProcess:
 
 
 def _received(answers: Connection, timeout_s: float) -> tuple[dict[str, Any], bytes]:
-    """Return an answer: its head and its bytes.
-
-    Raises:
-        EOFError: the process ended first, or did not answer in time.
-    """
+    """Return the head and the bytes of an answer; raises EOFError if the process ended first, or was too late."""
     if not answers.poll(timeout_s):
         raise EOFError
     head, _, content = answers.recv_bytes().partition(b"\n")

@@ -26,9 +26,8 @@ from typing import Any
 _PIPE_BYTES = 1 << 20
 _LOOK_S = 2.0  # between looks whether whoever started us is still there
 
-
+# Sample rate in Hz, (character position, start in s, end in s) of what was spoken, and the 16-bit samples.
 Speech = tuple[int, list[tuple[int, float, float]], bytes]
-"""Sample rate in Hz, (character position, start in s, end in s) of what was spoken, and the 16-bit samples."""
 
 
 class RefusedError(Exception):
@@ -189,15 +188,11 @@ class Flite:
 
 
 def _loaded(library: str) -> str:
-    """Return the path of a library that is loaded, where the system tells."""
     with contextlib.suppress(OSError), open("/proc/self/maps") as maps:  # noqa: PTH123
         for line in maps:
             if os.path.basename(line.rstrip()).startswith(library.partition(".so")[0] + ".so"):  # noqa: PTH119
                 return line.split(maxsplit=5)[5].rstrip()
     return library
-
-
-# --- one copy an utterance --------------------------------------------------------------------------------------------
 
 
 def _message(head: dict[str, Any], content: bytes = b"") -> bytes:
@@ -214,35 +209,28 @@ def _answer(library: Any, request: dict[str, Any]) -> bytes:
 
 
 def _by_a_copy(library: Any, request: dict[str, Any]) -> bytes:
-    """Return the answer of a fresh copy of this process, or what happened to it."""
     reading, writing = os.pipe()
-    with contextlib.suppress(ImportError, AttributeError, OSError):
-        import fcntl
-
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # fewer turns between the two
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             os.close(reading)
-            left = memoryview(_answer(library, request))
-            while left:
-                left = left[os.write(writing, left) :]
+            with os.fdopen(writing, "wb") as stream:
+                stream.write(_answer(library, request))
             status = 0
         finally:
             os._exit(status)
     os.close(writing)
     answer, part, deadline = b"", b"-", time.monotonic() + request["timeout_s"]
-    late = False
-    while part and not late:
-        late = not select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0]
-        part = b"" if late else os.read(reading, _PIPE_BYTES)
+    while part:
+        if not select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            os.kill(pid, signal.SIGKILL)
+            break
+        part = os.read(reading, _PIPE_BYTES)
         answer += part
-    if late:
-        os.kill(pid, signal.SIGKILL)
     os.close(reading)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if late:
+    if part:
         return _message({"refused": f"took longer than {request['timeout_s']:g} s"})
     if status < 0:
         return _message({"refused": f"crashed ({signal.Signals(-status).name})"})

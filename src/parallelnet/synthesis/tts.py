@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, MissingExtraError, OptionError, unknown
+from ..errors import InputError, MissingExtraError, OptionError, brief, unknown
 from .synthesis import SynthesisProcess
 from .word_timing import Mark, Spoken, marks_of_words, without_pauses, word_times
 
@@ -48,22 +48,26 @@ class Engine:
     name: str
     version: str
     voices: tuple[str, ...]
-    settings: str
+    _pitchless = ""  # what errors call it where its pitch cannot be chosen
     _known: tuple[str, ...]  # every voice that it has
     _owner: str  # what errors call whatever has them
 
     def __init__(self, model: str | None = None, rate: int = 0, pitch: int = -1) -> None:
-        """Open the engine.
-
-        Args:
-            model: voice file, for engines that need one.
-            rate: words a minute; 0: the engine's own.
-            pitch: 0 to 99; -1: the engine's own.
+        """Open the engine with a voice file (where it needs one), words a minute (0: its own), pitch (-1: its own).
 
         Raises:
             MissingExtraError: its packages are not installed.
             OptionError: it is not installed, or does not have what is asked for.
         """
+        if pitch >= 0 and self._pitchless:
+            raise OptionError(
+                f"--pitch: {self._pitchless}'s voices have their own. Mend: leave it out, or use --tts espeak-ng."
+            )
+        self._rate, self._pitch = rate, pitch
+        self.settings = " ".join([f"rate={rate}"] * (rate > 0) + [f"pitch={pitch}"] * (pitch >= 0))
+        self._open(model)
+
+    def _open(self, model: str | None) -> None:
         raise NotImplementedError
 
     def check_voices(self, voices: Sequence[str]) -> None:
@@ -81,25 +85,25 @@ class Engine:
         raise NotImplementedError
 
 
-def _settings(rate: int, pitch: int) -> str:
-    return " ".join([f"rate={rate}"] * (rate > 0) + [f"pitch={pitch}"] * (pitch >= 0))
-
-
 class _Library(Engine):
     """An engine that is a library of C, in a process of its own; may be used by several threads, forked and pickled."""
 
-    def _open(self, start: Mapping[str, Any], mend: str) -> None:
-        try:
-            self._process = SynthesisProcess(self.name, start)
-        except InputError as error:
-            raise OptionError(f"--tts {self.name}: {error} Mend: install it again ({mend}).") from None
-        self.version = self._process.version
+    _instead: str  # of a model, as errors say it
+    _mend: str  # what installs it again
 
-    def _refuse(self, model: str | None, instead: str) -> None:
+    def _open(self, model: str | None) -> None:
         if not hasattr(os, "fork"):
             raise OptionError(f"--tts {self.name} speaks in copies of a process, which {sys.platform} does not have.")
         if model is not None:
-            raise OptionError(f"--tts-model: {self.name} {instead} by --voices.")
+            raise OptionError(f"--tts-model: {self.name} {self._instead} by --voices.")
+        try:
+            self._process = SynthesisProcess(self.name, self._found())
+        except InputError as error:
+            raise OptionError(f"--tts {self.name}: {error} Mend: install it again ({self._mend}).") from None
+        self.version = self._process.version
+
+    def _found(self) -> Mapping[str, Any]:
+        raise NotImplementedError
 
 
 class EspeakEngine(_Library):
@@ -109,6 +113,8 @@ class EspeakEngine(_Library):
     """
 
     name = "espeak-ng"
+    _instead = "needs none. Mend: leave it out, or name a voice"
+    _mend = "pip install --force-reinstall espeakng-loader"
     # American and British, five men and five women: the variants change pitch, formants, breath and roughness. On 12
     # tweets their median pitch lies between 96 and 107 Hz, and 182 and 216 Hz, at 167 to 175 words a minute.
     voices: tuple[str, ...] = (
@@ -116,20 +122,16 @@ class EspeakEngine(_Library):
         *("en-gb-x-rp", "en-gb-x-rp+f2", "en-gb-x-rp+f4", "en-gb-x-rp+m4"),
     )
 
-    def __init__(self, model: str | None = None, rate: int = 0, pitch: int = -1) -> None:
-        """See `Engine`."""
-        self._refuse(model, "needs none. Mend: leave it out, or name a voice")
-        if rate and not ESPEAK_RATES[0] <= rate <= ESPEAK_RATES[1]:
+    def _found(self) -> Mapping[str, Any]:
+        if self._rate and not ESPEAK_RATES[0] <= self._rate <= ESPEAK_RATES[1]:
             raise OptionError(
-                f"--rate is {rate}; espeak-ng takes {ESPEAK_RATES[0]} to {ESPEAK_RATES[1]} words a minute."
+                f"--rate is {self._rate}; espeak-ng takes {ESPEAK_RATES[0]} to {ESPEAK_RATES[1]} words a minute."
             )
         try:
             import espeakng_loader
         except ImportError:
             raise MissingExtraError("Speaking with espeak-ng", "tts") from None
-        self._rate, self._pitch, self.settings = rate, pitch, _settings(rate, pitch)
-        start = {"library": espeakng_loader.get_library_path(), "data": espeakng_loader.get_data_path()}
-        self._open(start, "pip install --force-reinstall espeakng-loader")
+        return {"library": espeakng_loader.get_library_path(), "data": espeakng_loader.get_data_path()}
 
     def check_voices(self, voices: Sequence[str]) -> None:
         """See `Engine`."""
@@ -153,19 +155,16 @@ class EspeakEngine(_Library):
 class FliteEngine(_Library):
     """flite: Debian's and Homebrew's small engine. Its voice rms is far easier to understand than espeak-ng's.
 
-    Through the library (its program prints words, and times of phones, but not which phones are whose): word times are
-    those of the engine's phones, so they are exact.
+    Through the library (its program does not print which phones are whose), so that word times are exact.
     """
 
-    name = "flite"
+    name = _owner = _pitchless = "flite"
+    _instead = "brings its voices. Mend: leave it out, or name some"
+    _mend = "apt-get install --reinstall flite"
     # American man and woman, Scottish man: statistical voices at 16 kHz. kal and kal16 are older and rougher.
     voices: tuple[str, ...] = ("rms", "slt", "awb")
 
-    def __init__(self, model: str | None = None, rate: int = 0, pitch: int = -1) -> None:
-        """See `Engine`."""
-        self._refuse(model, "brings its voices. Mend: leave it out, or name some")
-        if pitch >= 0:
-            raise OptionError("--pitch: flite's voices have their own. Mend: leave it out, or use --tts espeak-ng.")
+    def _found(self) -> Mapping[str, Any]:
         library = ctypes.util.find_library("flite")
         found = {voice: ctypes.util.find_library(f"flite_cmu_us_{voice}") for voice in _FLITE_VOICES}
         paths = {voice: path for voice, path in found.items() if path}
@@ -174,26 +173,21 @@ class FliteEngine(_Library):
                 "--tts flite: flite is not installed. Mend: apt-get install flite (macOS: brew install flite), or use "
                 "--tts espeak-ng."
             )
-        self._known, self._owner = tuple(paths), "flite"
-        self._stretch, self.settings = rate / FLITE_RATE, _settings(rate, pitch)
-        self._open({"library": library, "voices": paths}, "apt-get install --reinstall flite")
+        self._known = tuple(paths)
+        return {"library": library, "voices": paths}
 
     def speak(self, text: str, voice: str) -> Spoken:
         """See `Engine`; 16,000 Hz (kal 8,000). Letters beyond ASCII lose their accents; others are not spoken."""
         words = text.split()
-        said = [(number, plain) for number, word in enumerate(words) for plain in _ascii(word).split()]
+        folded = [unicodedata.normalize("NFKD", word).translate(_TO_ASCII) for word in words]
+        ascii_only = ("".join(sign for sign in word if " " <= sign <= "~") for word in folded)
+        said = [(number, plain) for number, word in enumerate(ascii_only) for plain in word.split()]
         if not said:
             raise InputError("flite cannot read a single letter of it.")
         line = " ".join(plain for _, plain in said)
-        waveform, rate_hz, spoken = self._process.speak(line, voice, rate=self._stretch)
+        waveform, rate_hz, spoken = self._process.speak(line, voice, rate=self._rate / FLITE_RATE)
         marks = [(said[at][0], start_s, end_s) for at, start_s, end_s in marks_of_words(line, spoken)]
         return Spoken(waveform, rate_hz, word_times(words, marks, len(waveform) / rate_hz))
-
-
-def _ascii(word: str) -> str:
-    """Return a word in ASCII: flite reads bytes, and says nothing for others."""
-    folded = unicodedata.normalize("NFKD", word).translate(_TO_ASCII)
-    return "".join(sign for sign in folded if " " <= sign <= "~")
 
 
 class PiperEngine(Engine):
@@ -204,34 +198,42 @@ class PiperEngine(Engine):
     open. Its voices are the speakers of the voice file, by name or number; "0" where there is one.
     """
 
-    name = "piper"
+    name, _pitchless = "piper", "Piper"
 
-    def __init__(self, model: str | None = None, rate: int = 0, pitch: int = -1) -> None:
-        """See `Engine`."""
-        if pitch >= 0:
-            raise OptionError("--pitch: Piper's voices have their own. Mend: leave it out, or use --tts espeak-ng.")
+    def _open(self, model: str | None) -> None:
         if model is None:
             raise OptionError(
                 "--tts piper needs a voice file. Mend: --tts-model VOICE.onnx with VOICE.onnx.json beside it (see "
                 "https://huggingface.co/rhasspy/piper-voices), or use --tts espeak-ng."
             )
         try:
-            import piper  # noqa: F401 (whether it is there)
+            from piper import PiperVoice
         except ImportError:
             raise OptionError(
                 "--tts piper needs the package piper-tts, which is not installed. Mend: pip install piper-tts."
             ) from None
-        self._model, self._rate, self.settings = Path(model), rate, _settings(rate, pitch)
+        self._model = Path(model)
         for path in (self._model, Path(f"{model}.json")):
             if not path.is_file():
                 raise OptionError(f"--tts-model: {path} does not exist. Needed: VOICE.onnx and VOICE.onnx.json.")
-        self._voice = _piper_voice(self._model)
-        config = self._voice.config
+        import onnxruntime
+        from piper.config import PiperConfig
+
+        # Not PiperVoice.load: its session takes as many threads as there are cores.
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            config = PiperConfig.from_dict(json.loads(Path(f"{model}.json").read_text(encoding="utf-8")))
+            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises kinds of its own
+            reason = brief(str(error)) or type(error).__name__
+            raise OptionError(f"--tts-model: {model} is no voice of Piper, or cut off ({reason}).") from None
+        self._voice = PiperVoice(session=session, config=config)
         named = sorted(config.speaker_id_map, key=lambda name: int(config.speaker_id_map[name]))
         self.voices = tuple(named) or tuple(str(number) for number in range(max(1, config.num_speakers)))
         self._known, self._owner = self.voices, self._model.name
-        digest = sha256(self._model.read_bytes()).hexdigest()[:16]
-        self.version = f"{version('piper-tts')}, {self._model.name} {digest}"
+        self.version = f"{version('piper-tts')}, {self._owner} {sha256(self._model.read_bytes()).hexdigest()[:16]}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self._model), self._rate)
@@ -254,7 +256,7 @@ class PiperEngine(Engine):
         try:
             chunks = list(self._voice.synthesize(text, chosen, include_alignments=True))
         except Exception as error:  # whatever a voice's graph may do with a text
-            raise InputError(f"piper could not speak it: {' '.join(str(error).split())[:200]}.") from None
+            raise InputError(f"piper could not speak it: {brief(str(error))}.") from None
         if not chunks:
             raise InputError("piper found nothing to speak in it.")
         waveform = np.concatenate([np.atleast_1d(chunk.audio_float_array) for chunk in chunks]).astype(np.float32)
@@ -263,24 +265,6 @@ class PiperEngine(Engine):
         # Piper joins and splits words as espeak-ng does, and says only where they end: other numbers cannot be matched.
         known = len(marks) == len(words)
         return Spoken(waveform, rate_hz, word_times(words, marks, len(waveform) / rate_hz) if known else ())
-
-
-def _piper_voice(model: Path) -> Any:
-    import onnxruntime
-    from piper import PiperVoice
-    from piper.config import PiperConfig
-
-    # Not PiperVoice.load: its session takes as many threads as there are cores.
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        config = PiperConfig.from_dict(json.loads(Path(f"{model}.json").read_text(encoding="utf-8")))
-        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises kinds of its own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise OptionError(f"--tts-model: {model} is no voice of Piper, or cut off ({reason[:200]}).") from None
-    return PiperVoice(session=session, config=config)
 
 
 def _piper_marks(chunks: Sequence[Any], rate_hz: int) -> list[Mark]:
@@ -305,16 +289,10 @@ def _piper_marks(chunks: Sequence[Any], rate_hz: int) -> list[Mark]:
 
 
 TTS_ENGINES: dict[str, type[Engine]] = {"espeak-ng": EspeakEngine, "flite": FliteEngine, "piper": PiperEngine}
-"""Engines by the name of `--tts`."""
 
 
 def open_engine(name: str, *, model: str | None = None, rate: int = 0, pitch: int = -1) -> Engine:
-    """Return an engine that can speak here.
-
-    Raises:
-        OptionError: no such engine; also what the engine's constructor raises.
-        MissingExtraError: see `Engine`.
-    """
+    """Return an engine that can speak here; raises `OptionError` for an unknown one, and what `Engine` does."""
     if name not in TTS_ENGINES:
         raise unknown("engine", name, TTS_ENGINES, "--tts")
     return TTS_ENGINES[name](model, rate, pitch)

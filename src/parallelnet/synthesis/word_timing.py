@@ -41,13 +41,7 @@ def marks_of_words(text: str, spoken: Iterable[tuple[int, float, float]]) -> lis
 
 
 def without_pauses(marks: Iterable[Mark], waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> list[Mark]:
-    """Return marks that end where the last sound of the word does, not where the pause after it does.
-
-    Args:
-        marks: whose pieces may end with a pause.
-        waveform: `[n_samples]` in [-1, 1].
-        sample_rate_hz: of the waveform.
-    """
+    """Return marks that end where the last sound of the word does, not where the pause after it does."""
     loud = np.flatnonzero(np.abs(waveform) >= QUIET)
     ended: list[Mark] = []
     for word, start_s, end_s in marks:
@@ -65,12 +59,7 @@ def word_times(words: Sequence[str], marks: Iterable[Mark], duration_s: float) -
     A word with several marks (`$100`: one, hundred, dollars) lasts from the first to the last. A word without any is
     one that the engine spoke together with the word before it (`of the`), or has no sound for: it shares that word's
     time by the number of letters, at the beginning of a text the time of the word after it. Without a single mark
-    nothing is known, and the answer is empty.
-
-    Args:
-        words: of the text that was spoken.
-        marks: of the engine, in any order.
-        duration_s: of the speech.
+    nothing is known, and the answer is empty. Marks may come in any order.
     """
     spans: dict[int, tuple[float, float]] = {}
     for word, start_s, end_s in marks:

@@ -199,22 +199,16 @@ def _loader(
     dataset: SampleDataset, trainer: lightning.Trainer, workers: int, epoch: int, *, shuffle: bool
 ) -> DataLoader[Any]:
     recipe = dataset.recipe
-    sampler = DrawSampler(
-        len(dataset),
-        n_draws=recipe.samples_per_epoch,
-        shuffle=shuffle,
-        seed=dataset.seed,
-        rank=trainer.global_rank,
-        world_size=trainer.world_size,
-    )
-    # Lightning sets it, too, but where a run goes on only after data workers were told the first batches.
-    sampler.set_epoch(epoch)
+    # Lightning sets the epoch, too, but where a run goes on only after data workers were told the first batches.
+    places = {"rank": trainer.global_rank, "world_size": trainer.world_size, "epoch": epoch}
+    drawn = DrawSampler(len(dataset), recipe.samples_per_epoch, dataset.seed, **places)
     # A last batch of one sample would stop batch norm, whose statistics need two.
-    drop_last = shuffle and len(sampler) > recipe.batch_size and len(sampler) % recipe.batch_size == 1
+    drop_last = shuffle and len(drawn) > recipe.batch_size and len(drawn) % recipe.batch_size == 1
     return DataLoader(
         dataset,
         recipe.batch_size,
-        sampler=sampler,  # yields (place, draw), which our data set takes
+        # (place, draw), which our data set takes: for evaluation every sample, on each device
+        sampler=drawn if shuffle else [(place, None) for place in range(len(dataset))],
         collate_fn=collate,
         num_workers=workers,
         drop_last=drop_last,

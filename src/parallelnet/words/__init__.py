@@ -8,32 +8,19 @@ an even spacing or by another engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
-
 from .. import audio
 from ..errors import InputError, unknown
 from .alignment import Alignment, Word, tokens
 from .sphinx import PocketSphinx
 from .whisper import Whisper
 
-__all__ = ["STT_ENGINES", "Alignment", "Engine", "Word", "align", "transcribe"]
+__all__ = ["STT_ENGINES", "Alignment", "Word", "align", "transcribe"]
 
 
-class Engine(Protocol):
-    """What an engine does; the functions of this module have checked its arguments."""
+Engine = PocketSphinx | Whisper
 
-    def transcribe(self, waveform: audio.Waveform) -> Alignment:
-        """Return the words that are heard."""
-        ...
-
-    def align(self, waveform: audio.Waveform, text: str) -> Alignment:
-        """Return the words of `text` with their times."""
-        ...
-
-
-STT_ENGINES: dict[str, Callable[[str | None], Engine]] = {"pocketsphinx": PocketSphinx, "whisper": Whisper}
-"""Name of an engine: what makes it from a model's name or folder (None: its own)."""
+STT_ENGINES: dict[str, type[Engine]] = {"pocketsphinx": PocketSphinx, "whisper": Whisper}
+"""Engines by the name of `--stt`; each is made from a model's name or folder (None: its own)."""
 
 
 def transcribe(waveform: audio.Waveform, *, engine: str = "pocketsphinx", model: str | None = None) -> Alignment:
@@ -59,11 +46,7 @@ def align(waveform: audio.Waveform, text: str, *, engine: str = "pocketsphinx", 
     emoji; for pocketsphinx also one in foreign letters) stands in the word beside it: the words joined by blanks are
     the tokens joined by blanks.
 
-    Args:
-        waveform: as for `transcribe`; so are `engine` and `model`, and what else is raised.
-        text: what is spoken.
-        engine: see above.
-        model: see above.
+    The arguments are those of `transcribe`, and so is what else is raised.
 
     Raises:
         InputError: the text is empty, or does not fit the sound (the message says how badly and what was heard

@@ -10,8 +10,8 @@ from itertools import islice, pairwise, product
 
 from ..errors import InputError
 
+# From a lower-case word to its phones, separated by spaces (ARPABET as in the CMU dictionary); None: not known.
 Lookup = Callable[[str], str | None]
-"""From a lower-case word to its phones, separated by spaces (ARPABET as in the CMU dictionary); None: not known."""
 
 _ONES = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -59,7 +59,6 @@ class Alignment:
         engine: name and version, for instance `pocketsphinx 5.1.1`.
         confidence: what the engine offers, 0 to 1; None where it offers none.
         matched: part of the text's words that the sound bore out, 0 to 1; 1.0 for plain recognition.
-        warnings: one line each.
     """
 
     words: tuple[Word, ...]
@@ -105,15 +104,10 @@ def quoted(texts: Sequence[str], limit: int = 5) -> str:
     return shown if len(texts) <= limit else f"{shown} and {len(texts) - limit} more"
 
 
-# --- spelling ---------------------------------------------------------------------------------------------------------
-
-
 def plain(token: str) -> str:
     """Return a token in plain Latin letters, digits and apostrophes: accents folded, signs as words or blanks."""
     folded = unicodedata.normalize("NFKD", token.replace("\u2019", "'"))
-    folded = "".join(character for character in folded if not unicodedata.combining(character))
-    for sign, word in _SIGNS.items():
-        folded = folded.replace(sign, word)
+    folded = "".join(_SIGNS.get(sign, sign) for sign in folded if not unicodedata.combining(sign))
     return re.sub(r"[^A-Za-z0-9',.]+", " ", folded).strip(" ',.")
 
 
@@ -149,19 +143,12 @@ def year(digits: str) -> str | None:
 
 
 def pronounce(token: str, lookup: Lookup) -> tuple[list[str], bool]:
-    """Return how a token may be spoken, each reading as phones, and whether letters had to be guessed.
-
-    Args:
-        token: with something that is `spoken`.
-        lookup: the dictionary.
-    """
-    text = plain(token)
+    """Return the readings of a token that is `spoken`, as phones, and whether letters had to be guessed."""
     choices: list[list[str]] = []
     guessed = False
-    for word in text.split():
-        word = word.strip(",.'") if lookup(word.lower()) is None else word
-        parts = [word] if lookup(word.lower()) is not None else _PARTS.findall(word)
-        for part in parts:
+    for word in plain(token).split():
+        known = [each for each in (word, word.strip(",.'")) if lookup(each.lower()) is not None]
+        for part in known[:1] or _PARTS.findall(word):
             if part[0].isdigit():
                 texts = [number(part), *filter(None, [year(part)])]
                 new = [" ".join(filter(None, map(lookup, each.split()))) for each in texts]
@@ -188,11 +175,6 @@ def _word(part: str, lookup: Lookup) -> tuple[str, bool]:
         first, second = lookup(letters[:at]), lookup(letters[at:])
         if first and second:
             return f"{first} {second}", True
-    return guess(letters), True
-
-
-def guess(letters: str) -> str:
-    """Return phones for lower-case letters by common English spelling."""
     letters = re.sub(r"(.)\1{2,}", r"\1\1", letters)  # sooo
     letters = re.sub(r"([^aeiou])\1", r"\1", letters)
     last: list[str] = []
@@ -200,4 +182,4 @@ def guess(letters: str) -> str:
     if ending:  # a silent e makes the vowel before it long
         last = [_LONG[ending[1]], _SOUNDS[ending[2]]]
         letters = letters[: ending.start()]
-    return " ".join([*(_SOUNDS[spelling] for spelling in _SPELLINGS.findall(letters)), *last])
+    return " ".join([*(_SOUNDS[spelling] for spelling in _SPELLINGS.findall(letters)), *last]), True

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, count, takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,7 @@ _PHONE_BEAMS = {"beam": 1e-20, "pbeam": 1e-20, "lw": 2.0}  # pocketsphinx's own 
 _SHIFT = 2.0**10  # scores of the phone search are kept in units of 2**10 (SENSCR_SHIFT); of the others in nats
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
+class _Segment(NamedTuple):
     name: str  # without the number of its variant: `are(2)` is `are`
     start: int  # frames
     end: int  # first frame after it
@@ -59,8 +58,7 @@ class Fit:
     """How well a text fits a waveform, before anything is judged.
 
     Attributes:
-        units: the words of the text.
-        segments: of each unit that the search got to `(first frame, frame after the last)`.
+        segments: of each unit, a word of the text, that the search got to.
         losses: nats a frame of each unit, lower is better; empty where the alignment broke off.
         missed: part of the speech frames outside all units.
         speech_s: seconds of speech, whatever is said.
@@ -69,7 +67,7 @@ class Fit:
     """
 
     units: tuple[str, ...]
-    segments: tuple[tuple[int, int], ...]
+    segments: tuple[_Segment, ...]
     losses: tuple[float, ...]
     missed: float
     speech_s: float
@@ -79,7 +77,7 @@ class Fit:
     @property
     def loss(self) -> float:
         """The loss of all units, nats a frame."""
-        n_frames = [end - start for start, end in self.segments]
+        n_frames = [segment.end - segment.start for segment in self.segments]
         return float(np.average(self.losses, weights=n_frames)) if self.losses else math.inf
 
     @property
@@ -92,15 +90,7 @@ class PocketSphinx:
     """The engine `pocketsphinx`, with its bundled English model. Every call loads afresh: same input, same words."""
 
     def __init__(self, model: str | None = None) -> None:
-        """Import pocketsphinx.
-
-        Args:
-            model: None; pocketsphinx brings its own.
-
-        Raises:
-            MissingExtraError: it is not installed.
-            OptionError: a model was named.
-        """
+        """Import pocketsphinx; raises `MissingExtraError`, or `OptionError` where a model is named."""
         if model is not None:
             raise OptionError("pocketsphinx brings its own model. Mend: no --stt-model, or --stt whisper.")
         try:
@@ -113,7 +103,7 @@ class PocketSphinx:
     def transcribe(self, waveform: audio.Waveform) -> Alignment:
         """Return the words that are heard, English only; see `words.transcribe`."""
         heard = self._heard(waveform)
-        words = _words([segment.name for segment in heard], [(s.start, s.end) for s in heard], len(waveform))
+        words = _words([segment.name for segment in heard], heard, len(waveform))
         if not words:
             raise InputError("No speech found: no word was recognised. Mend: louder, longer or clearer speech.")
         probs = np.average([s.prob for s in heard], weights=[s.end - s.start for s in heard])
@@ -140,11 +130,7 @@ class PocketSphinx:
         return Alignment(words, self.name, None, fit.matched, tuple(text for text, holds in warnings.items() if holds))
 
     def fit(self, waveform: audio.Waveform, text: str) -> Fit:
-        """Return how well a text fits, refusing only what cannot be tried: see `Fit`.
-
-        Raises:
-            InputError: nothing to say in the text, or more than fits into the recording.
-        """
+        """Return how well a text fits; `InputError` only for nothing to say, or more than fits into the recording."""
         found = tokens(text)
         names = units(found, spoken)
         if not names:
@@ -168,18 +154,14 @@ class PocketSphinx:
         per_frame, speech = self._phones(pcm)
         # The search keeps what it has when it cannot reach the end, and calls it a result all the same.
         n_frames = math.ceil(length_s * FRAME_HZ)  # without the silence added
-        segments = [segment for segment in segments if segment.start < n_frames]
-        spans = tuple((segment.start, min(segment.end, len(per_frame))) for segment in segments)
+        segments = [s._replace(end=min(s.end, len(per_frame))) for s in segments if s.start < n_frames]
         outside = speech.copy()
-        for start, end in spans:
-            outside[start:end] = False
-        losses = (
-            (float(per_frame[start:end].sum()) - segment.nats) / (end - start)
-            for (start, end), segment in zip(spans, segments, strict=True)
-        )
+        for segment in segments:
+            outside[segment.start : segment.end] = False
+        losses = ((float(per_frame[s.start : s.end].sum()) - s.nats) / (s.end - s.start) for s in segments)
         return Fit(
             units=tuple(names),
-            segments=spans,
+            segments=tuple(segments),
             losses=tuple(losses) if [segment.name for segment in segments] == expected else (),
             missed=float(outside.sum() / max(1, speech.sum())),
             speech_s=float(speech.sum()) / FRAME_HZ,
@@ -188,7 +170,6 @@ class PocketSphinx:
         )
 
     def _misfit(self, waveform: audio.Waveform, fit: Fit) -> str:
-        """Return how badly a text does not fit."""
         n_units = len(fit.units)
         n_bad = sum(loss > MAX_WORD_LOSS for loss in fit.losses)
         how = (
@@ -204,7 +185,6 @@ class PocketSphinx:
         return f"Text does not fit the speech: {how}; {instead}. Mend: check --text, or use --transcribe."
 
     def _heard(self, waveform: audio.Waveform) -> list[_Segment]:
-        """Return the words of free recognition with the bundled language model."""
         return [segment for segment in _decode(self._decoder(), _pcm(waveform)) if not segment.filler]
 
     def _phones(self, pcm: bytes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -247,7 +227,6 @@ def _prepare(decoder: Any, names: list[str]) -> tuple[list[str], list[str], int]
 
 
 def _decode(decoder: Any, pcm: bytes) -> list[_Segment]:
-    """Return the segments of the best path; empty where there is none."""
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
@@ -269,16 +248,11 @@ def _decode(decoder: Any, pcm: bytes) -> list[_Segment]:
 
 
 def _pcm(waveform: audio.Waveform) -> bytes:
-    """Return 16-bit samples at a fixed peak, with silence after them."""
+    # 16-bit samples at a fixed peak, with silence after them
     scaled = waveform * (_PEAK * 32767 / float(np.abs(waveform).max()))
     return np.pad(scaled, (0, round(_PAD_S * audio.SAMPLE_RATE_HZ))).astype("<i2").tobytes()
 
 
-def _words(names: Iterable[str], spans: Iterable[tuple[int, int]], n_samples: int) -> tuple[Word, ...]:
-    """Return words with seconds, inside the waveform."""
-    last_s = n_samples / audio.SAMPLE_RATE_HZ
-    words = (
-        Word(name, start / FRAME_HZ, min(end / FRAME_HZ, last_s))
-        for name, (start, end) in zip(names, spans, strict=True)
-    )
-    return tuple(word for word in words if word.start_s < word.end_s)
+def _words(names: Iterable[str], segments: Iterable[_Segment], n_samples: int) -> tuple[Word, ...]:
+    times_s = [(s.start / FRAME_HZ, min(s.end / FRAME_HZ, n_samples / audio.SAMPLE_RATE_HZ)) for s in segments]
+    return tuple(Word(name, *times) for name, times in zip(names, times_s, strict=True) if times[0] < times[1])

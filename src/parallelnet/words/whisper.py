@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from .. import audio
-from ..errors import InputError, MissingExtraError
+from ..errors import InputError, MissingExtraError, brief
 from .alignment import Alignment, Word, number, plain, quoted, tokens, units
 
-DEFAULT_MODEL = "small"
 MIN_MATCHED = 0.5  # part of the text's words that must be heard; a choice, not measured
 _FILES = ("model.bin", "config.json", "tokenizer.json")  # without the last, faster-whisper would download one
 
@@ -28,21 +27,15 @@ class Whisper:
     """The engine `whisper`: the first 30 s tell the language; greedy but for beams of 5, so repeats are equal."""
 
     def __init__(self, model: str | None = None) -> None:
-        """Load the model.
+        """Load the model: a folder in CTranslate2's format, from faster-whisper's cache, or downloaded.
 
-        Args:
-            model: a folder in CTranslate2's format, or a name for faster-whisper (`tiny` to `large-v3`, or
-                `owner/name`), which is taken from its cache or, for want of that, downloaded. None: `small`.
-
-        Raises:
-            MissingExtraError: faster-whisper is not installed.
-            InputError: the model cannot be had.
+        Names are `tiny` to `large-v3`, or `owner/name`; None is `small`. What it raises: `words.transcribe`.
         """
         try:
             import faster_whisper
         except ImportError:
             raise MissingExtraError("Recognising words with Whisper", "whisper") from None
-        named = model or DEFAULT_MODEL
+        named = model or "small"
         self.name = f"whisper {Path(named).name} (faster-whisper {version('faster-whisper')})"
         self._model: Any = _load(faster_whisper, named)
 
@@ -60,25 +53,21 @@ class Whisper:
         heard, probs = self._heard(waveform)
         equal, words = _lay(names, heard)
         matched = len(equal) / len(names)
-        said = " ".join(word.text for word in heard)
         if matched < MIN_MATCHED:
+            said = " ".join(word.text for word in heard)
             raise InputError(
                 f"Text does not fit the speech: {len(names) - len(equal)} of {len(names)} words were not heard "
                 f"(allowed: {1 - MIN_MATCHED:.0%}); recognition heard {said[:200]!r}. "
                 "Mend: check --text, or use --transcribe."
             )
         missing = [name for at, name in enumerate(names) if at not in equal]
-        share = f"{len(missing)} of {len(names)} words"
-        warning = f"Not heard, times estimated from the words beside them: {share}, {quoted(missing)}."
+        where = f"{len(missing)} of {len(names)} words, {quoted(missing)}"
+        warning = f"Not heard, times estimated from the words beside them: {where}."
         confidence = _mean([probs[at] for at in equal.values()])
         return Alignment(tuple(words), self.name, confidence, matched, (warning,) if missing else ())
 
     def _heard(self, waveform: audio.Waveform) -> tuple[list[Word], list[float]]:
-        """Return the recognised words inside the waveform, in order and without overlaps, and their probabilities.
-
-        Raises:
-            InputError: no word was recognised.
-        """
+        """Return the recognised words inside the waveform, in order and without overlaps, and their probabilities."""
         # Temperature 0 alone: the fallback to higher ones draws at random.
         segments, _ = self._model.transcribe(waveform, word_timestamps=True, temperature=0.0, beam_size=5)
         last_s = len(waveform) / audio.SAMPLE_RATE_HZ
@@ -100,7 +89,6 @@ def _mean(probs: list[float]) -> float:
 
 
 def _load(package: Any, named: str) -> Any:
-    """Return the model from a folder, from the cache, or downloaded, in this order."""
     folder = Path(named)
     if folder.is_dir():
         lacking = [name for name in _FILES if not (folder / name).is_file()]
@@ -118,7 +106,7 @@ def _load(package: Any, named: str) -> Any:
         return package.WhisperModel(named, **settings)
     # The hub, its transport and CTranslate2 have unrelated families of errors; each means that there is no model.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = brief(str(error)) or type(error).__name__
         raise InputError(
             f"Whisper model {named!r} cannot be had ({reason}). "
             "Mend: a folder with --stt-model, a network, or --stt pocketsphinx."
@@ -157,6 +145,5 @@ def _lay(names: list[str], heard: list[Word]) -> tuple[dict[int, int], list[Word
 
 
 def _spread(names: list[str], start_s: float, end_s: float) -> list[Word]:
-    """Return names that share a time by their numbers of letters."""
     edges = start_s + (end_s - start_s) * np.cumsum([0, *map(len, names)]) / sum(map(len, names))
     return [Word(name, float(edges[at]), float(edges[at + 1])) for at, name in enumerate(names)]
