@@ -212,7 +212,7 @@ class _Build:
 
     def _finish(self, n_shards: int) -> BuildReport:
         from .card import write_card
-        from .inspection import write_gallery
+        from .gallery import write_gallery
 
         options, tools = self._options, self._recipe.tools
         parts = (jobs.work_file(options, "rejected/.parquet", index) for index in range(n_shards))

@@ -146,50 +146,22 @@ class Counts:
         return tuple(points)
 
 
-@dataclass(frozen=True, slots=True)
-class Durations:
-    """Lengths of the utterances in seconds; percentiles to 0.05 s; `seconds`: how many last 0 to 1 s, 1 to 2 s, ..."""
+def tally(counts: Counts, labels: str) -> dict[str, Any]:
+    """Return tables over kept rows alone, by which `inspect` and the card show them.
 
-    total_s: float
-    shortest_s: float
-    p05_s: float
-    median_s: float
-    p95_s: float
-    longest_s: float
-    seconds: tuple[int, ...]
+    Args:
+        counts: of kept rows alone.
+        labels: `emotion` or `sentiment`: what a class is.
 
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Tables over the rows that were kept.
-
-    Attributes:
-        n: rows.
-        sources: {class: {teacher that decided: n}}.
-        voices: {voice: {class: n}}.
-        languages: {language: {class: n}}; "" where it is not clear.
-        sentiments: {sentiment of the source: {emotion: n}}, of the rows that have both.
-        named: {class that the speech teacher finds most probable: {the picture teacher's: n}}.
-        confidences: {teacher that decided: rows in each of `CONFIDENCE_BINS` bins of the deciding probability}.
-        durations: of the utterances.
-        voice_association: Cramer's V between voice and class: 0 none, 1 a voice is a class.
-        teacher_kappa: Cohen's kappa between the two teachers over the kept rows; None without teachers.
+    Returns:
+        `n`: rows. `sources`: {class: {teacher that decided: n}}. `voices` and `languages`: {each of them: {class: n}},
+        "" where it is not clear. `sentiments`: {sentiment of the source: {emotion: n}}, of the rows that have both.
+        `named`: {class that the speech teacher finds most probable: {the picture teacher's: n}}. `confidences`:
+        {teacher that decided: rows in each of `CONFIDENCE_BINS` bins of the deciding probability}. `durations`: of the
+        utterances, in seconds, percentiles to 0.05 s; `seconds` is how many last 0 to 1 s, 1 to 2 s, ...
+        `voice_association`: Cramer's V between voice and class: 0 none, 1 a voice is a class. `teacher_kappa`: Cohen's
+        kappa between the two teachers; None without teachers.
     """
-
-    n: int
-    sources: Table
-    voices: Table
-    languages: Table
-    sentiments: Table
-    named: Table
-    confidences: Mapping[str, tuple[int, ...]]
-    durations: Durations
-    voice_association: float | None
-    teacher_kappa: float | None
-
-
-def tally(counts: Counts, labels: str) -> Tally:
-    """Return the tables of what was counted of kept rows alone; `labels` is `emotion` or `sentiment`."""
     class_ = "label" if labels == "emotion" else "sentiment"
 
     def table(outer: str, inner: str, order: Sequence[str] = (), *, blank: bool = True) -> dict[str, dict[str, int]]:
@@ -207,29 +179,29 @@ def tally(counts: Counts, labels: str) -> Tally:
     for bin_, n in counts.lengths.items():
         seconds[bin_ // round(1 / _BIN_S)] += n
     voices, lengths = table("tts_voice", class_), counts.lengths
-    return Tally(
-        n=counts.n_kept,
-        sources=table(class_, "label_source", CLASSES[labels]),
-        voices=voices,
-        languages=table("language", class_),
-        sentiments=table("sentiment", "label", blank=False),
-        named=named,
-        confidences={
-            source: tuple(counts.confidences[source, place] for place in range(CONFIDENCE_BINS))
+    return {
+        "n": counts.n_kept,
+        "sources": table(class_, "label_source", CLASSES[labels]),
+        "voices": voices,
+        "languages": table("language", class_),
+        "sentiments": table("sentiment", "label", blank=False),
+        "named": named,
+        "confidences": {
+            source: [counts.confidences[source, place] for place in range(CONFIDENCE_BINS)]
             for source in sorted({source for source, _ in counts.confidences})
         },
-        durations=Durations(
-            total_s=counts.duration_s,
-            shortest_s=counts.shortest_s if counts.n_kept else 0.0,
-            p05_s=_quantile(lengths, 0.05),
-            median_s=_quantile(lengths, 0.5),
-            p95_s=_quantile(lengths, 0.95),
-            longest_s=counts.longest_s,
-            seconds=tuple(seconds[second] for second in range(max(seconds, default=-1) + 1)),
-        ),
-        voice_association=cramers_v(voices),
-        teacher_kappa=_kappa(named),
-    )
+        "durations": {
+            "total_s": counts.duration_s,
+            "shortest_s": counts.shortest_s if counts.n_kept else 0.0,
+            "p05_s": _quantile(lengths, 0.05),
+            "median_s": _quantile(lengths, 0.5),
+            "p95_s": _quantile(lengths, 0.95),
+            "longest_s": counts.longest_s,
+            "seconds": [seconds[second] for second in range(max(seconds, default=-1) + 1)],
+        },
+        "voice_association": cramers_v(voices),
+        "teacher_kappa": _kappa(named),
+    }
 
 
 def _quantile(lengths: Counter[int], part: float) -> float:

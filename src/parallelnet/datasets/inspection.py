@@ -1,4 +1,4 @@
-"""A built data set as people see it: counted anew, with examples by a fixed rule, and as a page to mark rows in.
+"""What a built data set holds, counted anew, with examples by a fixed rule.
 
 The rule for what is shown: the smallest SHA-256 of their ids in each class, the classes taking turns. It looks like
 chance, needs no seed, and does not depend on shards, so the same data set always shows the same rows.
@@ -8,80 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from .. import image
 from ..data.built import DATASET_JSON, BuildReport, read_report, refuse_damaged
-from ..data.shards import REJECTED_COLUMNS, Example, read_rows, read_shard
-from ..errors import InputError, ManifestError
-from ..options import LimitOptions
-from ..report import gallery
-from .counts import Counts, Tally, tally
-
-GALLERY_ROWS = 60
-"""Rows of `gallery.html`, as long as they fit into it."""
-
-GALLERY_BYTES = 14_000_000
-"""Largest page: what a browser opens and a mail program sends without complaint."""
-
-_EXCLUDED = 20_000  # ids of earlier marks that a page carries along
+from ..data.shards import Example, read_rows, read_shard
+from ..errors import ManifestError
+from .counts import Counts, tally
 
 
-@dataclass(frozen=True, slots=True)
-class ShownExample:
-    """One row that was kept: its class, what is spoken by which voice, and who decided the class, how surely."""
+def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) -> dict[str, Any]:
+    """Return what a built data set holds, for the terminal, for JSON and for its card.
 
-    id: str
-    label: str
-    spoken_text: str
-    source: str
-    confidence: float
-    voice: str
-    language: str
-    duration_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What a built data set holds, as one record: for the terminal, for machines, and for its card.
-
-    Attributes:
-        report: `dataset.json`.
-        tally: what was counted in the shards.
-        examples: of each class, by a fixed rule.
-    """
-
-    report: BuildReport
-    tally: Tally
-    examples: tuple[ShownExample, ...]
-
-    @property
-    def name(self) -> str:
-        """Name of the input without its ending."""
-        return self.report.name
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """In index order."""
-        return self.report.classes
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain dicts and lists, ready for JSON: `dataset.json`, and `name`, `classes`, `tally`, `examples`."""
-        own = {"name": self.name, "classes": list(self.classes), "tally": asdict(self.tally)}
-        return {**asdict(self.report), **own, "examples": [asdict(example) for example in self.examples]}
-
-    def to_json(self) -> str:
-        """Return the record as one JSON object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
-
-
-def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) -> Inspection:
-    """Return what a built data set holds; its files must be those that were built, and are counted anew.
+    That is `dataset.json`, and `name`, `classes` in index order, `tally` (see `counts.tally`) and `examples`. Its files
+    must be those that were built, and are counted anew.
 
     Args:
         out: folder that `build tweets` made.
@@ -103,26 +46,27 @@ def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) 
             f"The shards of {out} hold {counts.n_kept:,} rows, but {DATASET_JSON} says {report.n_kept:,}. "
             "Mend: copy the folder again, or build again with --overwrite."
         )
-    rows = load(shards, choose(shards, report, examples * len(report.classes)), with_bytes=False)
     shown = [
-        ShownExample(
-            id=row.id,
-            label=_class_of(row, report),
-            spoken_text=row.spoken_text,
-            source=row.label_source,
-            confidence=row.confidence,
-            voice=row.tts_voice,
-            language=row.language,
-            duration_s=row.duration_s,
-        )
-        for row in rows
+        {
+            "id": row.id,
+            "label": class_of(row, report.labels),
+            "spoken_text": row.spoken_text,
+            "source": row.label_source,
+            "confidence": row.confidence,
+            "voice": row.tts_voice,
+            "language": row.language,
+            "duration_s": row.duration_s,
+        }
+        for row in load(shards, choose(shards, report, examples * len(report.classes)), with_bytes=False)
     ]
-    shown.sort(key=lambda example: report.classes.index(example.label))
-    return Inspection(report, tally(counts, report.labels), tuple(shown))
+    shown.sort(key=lambda example: report.classes.index(str(example["label"])))
+    own = {"name": report.name, "classes": list(report.classes), "tally": tally(counts, report.labels)}
+    return {**asdict(report), **own, "examples": shown}
 
 
-def _class_of(row: Example, report: BuildReport) -> str:
-    return row.label if report.labels == "emotion" else row.sentiment
+def class_of(row: Example, labels: str) -> str:
+    """Return the class of a row, where `labels` (`emotion` or `sentiment`) are learnt."""
+    return row.label if labels == "emotion" else row.sentiment
 
 
 def choose(shards: Sequence[Path], report: BuildReport, n: int) -> tuple[str, ...]:
@@ -148,48 +92,3 @@ def load(shards: Sequence[Path], ids: Sequence[str], *, with_bytes: bool) -> Ite
         if any(record["id"] in wanted for record in read_rows(path, ("id",))):
             found |= {row.id: row for row in read_shard(path, with_bytes=with_bytes) if row.id in wanted}
     yield from (found[id_] for id_ in ids)
-
-
-def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
-    """Write `gallery.html`, a page of rows to look at, listen to and mark, spread over the classes; return its path.
-
-    Arguments and errors are those of `inspect`.
-    """
-    report = report or read_report(out)
-    shards = report.paths(out)
-    limits = LimitOptions(max_pixels=int(report.options.get("max_pixels", LimitOptions().max_pixels)))
-    rows = load(shards, choose(shards, report, GALLERY_ROWS), with_bytes=True)
-    rejected = read_rows(out / "rejected.parquet", ("id", "reason"), REJECTED_COLUMNS)
-    excluded = [record["id"] for record in rejected if record["reason"] == "excluded"]
-    return gallery.write(
-        out / "gallery.html",
-        gallery.within((_card(row, report, limits) for row in rows), GALLERY_BYTES),
-        title=f"{report.name}: speech + picture {report.labels}",
-        classes=report.classes,
-        fingerprint=report.fingerprint,
-        n_kept=report.n_kept,
-        excluded=tuple(excluded) if len(excluded) <= _EXCLUDED else (),
-    )
-
-
-def _card(row: Example, report: BuildReport, limits: LimitOptions) -> gallery.GalleryRow:
-    try:
-        picture = gallery.picture_uri(image.read(row.image, limits=limits))
-    except InputError:  # it was read when the set was built; a newer Pillow may think otherwise
-        picture = ""
-    return gallery.GalleryRow(
-        id=row.id,
-        label=_class_of(row, report),
-        text=row.text,
-        words=row.word_times or tuple((word, 0.0, 0.0) for word in row.spoken_text.split()),
-        picture=picture,
-        sound=gallery.sound_uri(row.speech, row.duration_s) if row.speech else "",
-        duration_s=row.duration_s,
-        voice=row.tts_voice,
-        language=row.language,
-        sentiment=row.sentiment,
-        speech_probs=row.speech_probs,
-        image_probs=row.image_probs,
-        source=row.label_source,
-        confidence=row.confidence,
-    )

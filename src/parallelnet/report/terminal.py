@@ -37,15 +37,12 @@ def show_inspection(found: Mapping[str, Any], reasons: Mapping[str, str], paper:
     """Print what a built data set holds.
 
     Args:
-        found: `Inspection.to_dict()`: this part of the package does not know `data`.
+        found: what `datasets.inspection.inspect` returned.
         reasons: {reason for which rows fall out: what it means}.
         paper: {class: samples in the paper's data set}.
     """
-    seconds = found["duration_s"]
-    duration = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-    duration = f"{seconds / 3600:,.1f} h" if seconds >= 5400 else duration
     theirs = paper if found["labels"] == "emotion" else {}
-    print(_text("inspection.txt.j2", found=found, reasons=reasons, paper=theirs, duration=duration))
+    print(_text("inspection.txt.j2", found=found, reasons=reasons, paper=theirs))
 
 
 def table(rows: Sequence[Sequence[str]]) -> None:
@@ -75,7 +72,9 @@ def _cell(text: str) -> str:
 def _text(template: str, **content: Any) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from .numbers import hours
+
     loader = PackageLoader("parallelnet", "report/templates")
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"columns": _columns, "cell": _cell}
+    environment.filters |= {"columns": _columns, "cell": _cell, "hours": hours}
     return environment.get_template(template).render(content).rstrip()
