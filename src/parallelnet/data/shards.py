@@ -173,15 +173,9 @@ def write_shard(path: Path, examples: Iterable[Example]) -> Written:
 
 
 def write_rejected(path: Path, examples: Iterable[Example]) -> Written:
-    """Write the rejected ones of some rows, each with its reason."""
+    """Write the rejected ones of some rows, each with its reason, one row group in memory at a time."""
     rejected = (example for example in examples if example.reason)
     records = ({**_record(example, REJECTED_COLUMNS), "image": example.image_path} for example in rejected)
-    return _write(path, records, REJECTED_COLUMNS)
-
-
-def join_rejected(path: Path, parts: Iterable[Path]) -> Written:
-    """Write several files of rejected rows as one, in their order, one row group in memory at a time."""
-    records = (record for part in parts for record in read_rows(part, REJECTED_COLUMNS, REJECTED_COLUMNS))
     return _write(path, records, REJECTED_COLUMNS, rows_per_group=8192)
 
 

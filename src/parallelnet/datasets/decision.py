@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 from ..data.corpora import EMOTION_WORDS
 from ..data.shards import Example
@@ -30,11 +30,7 @@ DROPPED_WORDS: frozenset[str] = frozenset((
 
 
 def read_label_map(path: str) -> dict[str, str | None]:
-    """Return {own class: our class, or None to drop it} from a JSON file.
-
-    Raises:
-        OptionError: no such file, no JSON object, or a class that is not ours.
-    """
+    """Return {own class: our class, or None to drop it} from a JSON file; `OptionError` where it is no such file."""
     needed = f'--label-map needs a JSON object {{"own class": one of {", ".join(EMOTIONS)}, or null}}.'
     found = read_json(Path(path), mend=needed)
     for own, ours in found.items():
@@ -96,8 +92,7 @@ def merge(own: Mapping[str, float], table: Mapping[str, str | None], *, renormal
     return tuple(p / scale for p in sums.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What two teachers come to.
 
     Attributes:
@@ -108,9 +103,9 @@ class Decision:
     """
 
     label: str
-    source: Literal["speech", "image"]
+    source: str
     confidence: float
-    reason: Literal["", "low-confidence", "teachers-disagree"] = ""
+    reason: str = ""
 
 
 def decide(
@@ -142,15 +137,10 @@ def decide(
         raise unknown("rule", rule, RULES, "--rule")
     assert len(speech_probs) == len(image_probs) == len(EMOTIONS), (speech_probs, image_probs)
     max1, max2 = max(speech_probs), max(image_probs)
-    heard, seen = speech_probs.index(max1), image_probs.index(max2)
-    reason: Literal["", "low-confidence", "teachers-disagree"] = ""
-    if max(max1, max2) < threshold:
-        reason = "low-confidence"
-    elif rule == "agree" and heard != seen:
-        reason = "teachers-disagree"
-    if max1 >= max2:
-        return Decision(EMOTIONS[heard], "speech", max1, reason)
-    return Decision(EMOTIONS[seen], "image", max2, reason)
+    heard, seen = EMOTIONS[speech_probs.index(max1)], EMOTIONS[image_probs.index(max2)]
+    reason = "teachers-disagree" if rule == "agree" and heard != seen else ""
+    reason = "low-confidence" if max(max1, max2) < threshold else reason
+    return Decision(*((heard, "speech", max1) if max1 >= max2 else (seen, "image", max2)), reason)
 
 
 def decided(example: Example, *, threshold: float, rule: str) -> Example:

@@ -20,10 +20,9 @@ import threading
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol, Self, cast
+from typing import Any, NamedTuple, Protocol, Self, cast
 
 from ..errors import MissingExtraError, ParallelNetError
 
@@ -54,44 +53,45 @@ class Job(Hashable, Protocol):
         """Return how errors name a task, for instance `rows 0 to 255`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class _Failure(NamedTuple):
     """Why a task failed, in a form that travels between processes: class and arguments of what is to be raised."""
 
     kind: type[Exception]
     arguments: tuple[Any, ...]
 
-    @classmethod
-    def of(cls, error: Exception) -> Failure:
-        """Return the failure that an exception is: as it is where a caller or the system can mend it, else a defect."""
-        if isinstance(error, ParallelNetError):
-            return cls(type(error), (str(error),))
-        if isinstance(error, OSError):
-            return cls(OSError, (error.errno, error.strerror or str(error), error.filename))
-        trace = "".join(traceback.format_exception(error))
-        return cls(RuntimeError, (f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}",))
 
-    def error(self) -> Exception:
-        """Return the exception again, to be raised where the outcomes are awaited."""
+def _failure(error: Exception) -> _Failure:
+    """Return an exception as it is where a caller or the system can mend it, else as a defect with its traceback."""
+    if isinstance(error, ParallelNetError):
+        return _Failure(type(error), (str(error),))
+    if isinstance(error, OSError):
+        return _Failure(OSError, (error.errno, error.strerror or str(error), error.filename))
+    trace = "".join(traceback.format_exception(error))
+    return _Failure(RuntimeError, (f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}",))
+
+
+def _raised(outcome: Any) -> Any:
+    """Return the outcome of a task, or raise what it ended in."""
+    if isinstance(outcome, _Failure):
         # Not through __init__: MissingExtraError's takes other arguments than its text.
-        return self.kind.__new__(self.kind, *self.arguments)
+        raise outcome.kind.__new__(outcome.kind, *outcome.arguments)
+    return outcome
 
 
 @functools.lru_cache(maxsize=1)
 def _opened(job: Job) -> Callable[[Any], Any]:
-    """Return the opened job; the next task of the same job in this process finds it open."""
     import threadpoolctl
 
     threadpoolctl.threadpool_limits(1)  # for what was imported before the variables could be set
     return job.open()
 
 
-def attempt(job: Job, task: Any) -> Any:
-    """Return the outcome of a task, or the `Failure` that it ended in."""
+def _attempt(job: Job, task: Any) -> Any:
+    """Return the outcome of a task, or the failure that it ended in; the next one of the same job finds it open."""
     try:
         return _opened(job)(task)
     except Exception as error:
-        return Failure.of(error)
+        return _failure(error)
 
 
 @contextmanager
@@ -164,14 +164,17 @@ class LocalExecutor:
                         give(_Worker(), worker.task, worker.tries + 1)
                         continue
                     self._idle.append(worker)
-                    if isinstance(outcome, Failure):
-                        raise outcome.error()
+                    _raised(outcome)
                     for task in islice(waiting, 1):
                         give(self._idle.pop(), task)
                     yield outcome
         finally:
-            for worker in busy.values():
-                worker.stop()
+            for worker in busy.values():  # in the middle of their tasks
+                worker.process.terminate()
+                worker.process.join(5)
+                worker.process.kill()  # nothing where it has ended
+                worker.process.join()
+                worker.connection.close()
 
 
 class _Worker:
@@ -209,14 +212,6 @@ class _Worker:
             ) from None
         _log.warning("%s; that is tried once more.", told)
 
-    def stop(self) -> None:
-        """End the process now, in the middle of its task."""
-        self.process.terminate()
-        self.process.join(5)
-        self.process.kill()  # nothing where it has ended
-        self.process.join()
-        self.connection.close()
-
 
 def _serve(connection: Connection) -> None:
     """Be a worker process: take tasks until nobody gives any more."""
@@ -224,11 +219,11 @@ def _serve(connection: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, ConnectionResetError, BrokenPipeError):
         while True:
-            outcome = attempt(*connection.recv())
+            outcome = _attempt(*connection.recv())
             try:
                 connection.send(outcome)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
-                connection.send(Failure.of(error))
+                connection.send(_failure(error))
 
 
 def _end_with_parent() -> None:
@@ -270,8 +265,7 @@ class RayExecutor:
         if not ray.is_initialized():
             started: dict[str, Any] = {"address": self._address}
             if self._address is None:
-                cores = self.n_workers or n_cores()
-                started = {"num_cpus": cores, "include_dashboard": False, "address": "local"}
+                started = {"num_cpus": self.n_workers or n_cores(), "include_dashboard": False, "address": "local"}
             try:
                 _refuse_silence(self._address)
                 with _one_thread_in_children(), _without_usage_process(ray):
@@ -294,23 +288,21 @@ class RayExecutor:
         """Yield the outcome of every task, and raise, as `LocalExecutor.run` does."""
         ray = self._ray
         # Bytes are the same whoever does it, so a task that was lost with its node may be done again.
-        remote = ray.remote(num_cpus=1, max_retries=RAY_RETRIES)(attempt)
-        waiting = iter(tasks)
-        pending = [remote.remote(job, task) for task in islice(waiting, self.n_workers)]
+        remote = ray.remote(num_cpus=1, max_retries=RAY_RETRIES)(_attempt)
+        started = (remote.remote(job, task) for task in tasks)
+        pending = list(islice(started, self.n_workers))
         try:
             while pending:
                 (ready,), pending = ray.wait(pending, num_returns=1)
                 try:
-                    outcome = ray.get(ready)
+                    outcome = _raised(ray.get(ready))
                 except ray.exceptions.RayError as error:
                     raise ParallelNetError(
                         f"The Ray cluster could not do a task ({type(error).__name__}: {_plain(error)}). It is tried "
                         f"again {RAY_RETRIES} times where a worker or node died. What was finished is kept. Mend: see "
                         "that every node has the same packages and the same paths, and start the same line again."
                     ) from None
-                if isinstance(outcome, Failure):
-                    raise outcome.error()
-                pending += [remote.remote(job, task) for task in islice(waiting, 1)]
+                pending += islice(started, 1)
                 yield outcome
         finally:
             for reference in pending:

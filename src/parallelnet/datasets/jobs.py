@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..data.built import WORK
-from ..data.shards import Example, shard_name, write_rejected, write_shard
+from ..data.shards import Example, shard_name, write_shard
 from ..data.tables import storable
 from ..errors import ManifestError, MissingExtraError, ParallelNetError
 from ..options import TweetsOptions
@@ -41,6 +41,7 @@ _FIELDS = (
     *("row", "id", "text", "image_path", "sentiment", "reason", "detail"),
     *("spoken_text", "language", "image_dhash"),
 )
+_REJECTED_FIELDS = (*_FIELDS[:4], "reason", "detail", "speech_probs", "image_probs")
 
 
 def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Path:
@@ -50,7 +51,7 @@ def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Pa
         options: of the build.
         name: of the file; of that of a range: its folder, and what it ends in.
         index: of the range: `rows/.jsonl` as cut; `surveyed/.jsonl` looked over, `surveyed/.npy` its signatures,
-            `surveyed/.json` says that they are there; `rejected/.parquet`; `made/.json` says that its shard is.
+            `surveyed/.json` says that they are there; `made/.json` says that its shard is, and which rows it lacks.
     """
     path = Path(options.out) / WORK / name
     return path if index is None else path.with_name(f"{index:05d}{path.name}")
@@ -72,16 +73,6 @@ def read_input(options: TweetsOptions) -> Iterator[Example]:
     images = Path(options.images) if options.images else None
     rows = tweets.read_tweets(Path(options.tweets), options.format, images=images, labels=options.labels)
     return islice(rows, options.limit or None)
-
-
-def check_input(options: TweetsOptions) -> None:
-    """Read the first row, so that an input that is none stops a build before it touches a folder.
-
-    Raises:
-        ManifestError: the input cannot be read, or has no rows.
-    """
-    if next(read_input(options), None) is None:
-        raise ManifestError(f"--tweets {options.tweets} has no rows. Needed: at least one.")
 
 
 def split(options: TweetsOptions) -> int:
@@ -226,11 +217,12 @@ class MakeShard(LookOver):
 
     def open(self) -> Callable[[int], dict[str, Any]]:
         """Open the engine and the teachers, and return the function that makes the shard of an index."""
-        options, making = self.options, making_steps(self.options)
-        folder = os.path.realpath(root_of(options))
+        options, making, root = self.options, making_steps(self.options), root_of(self.options)
+        folder = os.path.realpath(root)
         found = np.load(work_file(options, "duplicates.npy"), mmap_mode="r", allow_pickle=False)
 
-        def made(index: int, clock: Clock) -> Iterator[Example]:
+        def made(index: int, clock: Clock, counts: Counts, rejected: list[dict[str, Any]]) -> Iterator[Example]:
+            """Yield the rows that are kept, and put the others aside."""
             signatures = np.load(work_file(options, "surveyed/.npy", index), allow_pickle=False)
             rows = read_range(options, work_file(options, "surveyed/.jsonl", index))
             for row, known in zip(rows, signatures, strict=True):
@@ -239,39 +231,29 @@ class MakeShard(LookOver):
                 clock.lap("check-picture")
                 settled = duplicates.settled(seen, found)
                 clock.lap("duplicates")
-                yield advanced(settled, making, clock)
+                done = advanced(settled, making, clock)
+                counts.add(done)
+                if not done.reason:
+                    yield done
+                else:  # as the input names it: where that lies on this machine is nobody's business
+                    told, path = done.detail.replace(f"{root}/", ""), relative(done.image_path, root)
+                    placeless = replace(done, image_path=path, detail=told)
+                    rejected.append({name: getattr(placeless, name) for name in _REJECTED_FIELDS})
+                clock.lap("write")
 
         def make(index: int) -> dict[str, Any]:
-            clock, name = Clock(), shard_name(index, self.n_shards)
-            counts, rejected = Counts(), list[Example]()
-            rows = _counted(made(index, clock), counts, rejected, clock)
+            clock, counts, rejected = Clock(), Counts(), list[dict[str, Any]]()
+            name = shard_name(index, self.n_shards)
             try:
-                written = write_shard(Path(options.out) / "data" / name, rows)
+                written = write_shard(Path(options.out) / "data" / name, made(index, clock, counts, rejected))
             except SynthesisError as error:
                 raise ParallelNetError(f"{error} What was finished is kept. Mend: start the same line again.") from None
-            placeless = (_placeless(row, root_of(options)) for row in rejected)
-            write_rejected(work_file(options, "rejected/.parquet", index), placeless)
             clock.lap("write")
             shard = {"name": name, "n": written.n, "sha256": written.sha256}
-            return _finished(work_file(options, "made/.json", index), clock, shard=shard, counts=counts.to_record())
+            record = {"shard": shard, "counts": counts.to_record(), "rejected": rejected}
+            return _finished(work_file(options, "made/.json", index), clock, **record)
 
         return make
-
-
-def _counted(rows: Iterator[Example], counts: Counts, rejected: list[Example], clock: Clock) -> Iterator[Example]:
-    """Yield the rows that are kept, and put the others aside."""
-    for row in rows:
-        counts.add(row)
-        if row.reason:
-            rejected.append(row)
-        else:
-            yield row
-        clock.lap("write")
-
-
-def _placeless(row: Example, root: Path) -> Example:
-    """Return a row as the input names it: where the input lies on this machine is nobody's business."""
-    return replace(row, image_path=relative(row.image_path, root), detail=row.detail.replace(f"{root}/", ""))
 
 
 def _finished(target: Path, clock: Clock, **record: Any) -> dict[str, Any]:

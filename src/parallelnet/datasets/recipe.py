@@ -235,7 +235,7 @@ def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
         _clear(folder)
         write_json(stored, {"made_by": MADE_BY, **asdict(recipe)})
         finished.unlink(missing_ok=True)
-    for path in (folder / "data", *(work / name for name in ("rows", "surveyed", "rejected", "made"))):
+    for path in (folder / "data", *(work / name for name in ("rows", "surveyed", "made"))):
         path.mkdir(exist_ok=True)
     sweep(folder)  # after runs that were killed
     return goes_on
