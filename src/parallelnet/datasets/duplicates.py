@@ -79,13 +79,10 @@ def head_of_hash(content: bytes) -> int:
 
 def is_flat(dhash: Hashes) -> Flags:
     """Return which difference hashes say too little to go by: nearly no edges, or nearly none between rows."""
-    flat = np.empty(dhash.size, dtype=np.bool_)
-    for at in slices(dhash.size):
-        n_set = np.bitwise_count(dhash[at])
-        changed = (dhash[at] ^ (dhash[at] >> np.uint64(8))) & np.uint64((1 << 56) - 1)
-        few = (n_set <= FLAT_BITS) | (n_set >= 64 - FLAT_BITS)
-        flat[at] = few | (np.bitwise_count(changed) <= FLAT_CHANGES)
-    return flat
+    n_set = np.bitwise_count(dhash)
+    changed = (dhash ^ (dhash >> np.uint64(8))) & np.uint64((1 << 56) - 1)
+    few = (n_set <= FLAT_BITS) | (n_set >= BITS - FLAT_BITS)
+    return few | (np.bitwise_count(changed) <= FLAT_CHANGES)
 
 
 def save(path: Path, table: Table) -> None:
@@ -135,14 +132,14 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
         the row itself), `group`, `image_group` (lowest row of the component), `id_taken` (an earlier row has the id).
     """
 
-    def column(name: str, of: Literal["usable", "all"] = "usable") -> Table:
-        """Return one field of the rows, read part by part."""
+    def column(name: str, of: slice | str = "usable") -> Table:
+        """Return one field of the usable rows or of a slice, read part by part."""
         tables = (np.load(part, allow_pickle=False) for part in parts)
-        return np.concatenate([table[name][table["usable"]] if of == "usable" else table[name] for table in tables])
+        return np.concatenate([table[name][table[of] if isinstance(of, str) else of] for table in tables])
 
-    ids = column("id_key", "all")
+    ids = column("id_key", slice(None))
     rows: Rows = np.arange(ids.size, dtype=_row_type(ids.size))
-    usable, id_taken = rows[column("usable", "all")], _first_alike(ids) != rows
+    usable, id_taken = rows[column("usable", slice(None))], _first_alike(ids) != rows
     del ids, rows
     texts, pictures = _first_alike(column("text_key")), _first_alike(column("picture_key"))
     samples = Components(_first_alike(_paired(texts, pictures)))
@@ -177,9 +174,7 @@ def _first_alike(keys: Hashes) -> Rows:
 
 def _changes(ordered: Hashes) -> Flags:
     """Return which values differ from the one before."""
-    new = np.ones(ordered.size, dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
-    return new
+    return np.append(True, ordered[1:] != ordered[:-1])[: ordered.size]
 
 
 def _paired(one: Rows, two: Rows) -> Hashes:

@@ -19,7 +19,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, Protocol, Self, cast
@@ -82,7 +82,8 @@ def _raised(outcome: Any) -> Any:
 def _opened(job: Job) -> Callable[[Any], Any]:
     import threadpoolctl
 
-    threadpoolctl.threadpool_limits(1)  # for what was imported before the variables could be set
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    threadpoolctl.threadpool_limits(1)  # for what was imported already
     return job.open()
 
 
@@ -94,23 +95,10 @@ def _attempt(job: Job, task: Any) -> Any:
         return _failure(error)
 
 
-@contextmanager
-def _one_thread_in_children() -> Iterator[None]:
-    """Have processes that start meanwhile begin with one thread for each numerical library."""
-    before = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name in THREAD_VARIABLES:
-            del os.environ[name]
-        os.environ.update(before)
-
-
 # --- processes of this machine ----------------------------------------------------------------------------------------
 
 
-class LocalExecutor:
+class LocalExecutor(AbstractContextManager[Any]):
     """Processes of this machine, one task at a time in each.
 
     They are fresh interpreters (spawn): nothing of the caller, no thread and no lock, is copied into them. They stay
@@ -121,10 +109,6 @@ class LocalExecutor:
         """Set how many work at the same time; 0 takes one for each CPU core. There is no address."""
         self.n_workers = workers or n_cores()
         self._idle: list[_Worker] = []
-
-    def __enter__(self) -> Self:
-        """Start nothing yet."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Let the processes end by themselves: they have nothing to do any more."""
@@ -180,16 +164,13 @@ class LocalExecutor:
 class _Worker:
     """One process of the local executor, seen from outside, and the task that it has for the `tries`-th time."""
 
-    task: Any = None
-    tries = 0
-
     def __init__(self) -> None:
+        self.task, self.tries = None, 0
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         # Not a daemon: those may have no children, and speaking takes one an utterance.
         self.process = context.Process(target=_serve, args=(theirs,), name="parallelnet-worker")
-        with _one_thread_in_children():
-            self.process.start()
+        self.process.start()
         theirs.close()  # or its end would stay open here when the process dies
 
     def blame(self, task: str) -> None:
@@ -267,8 +248,11 @@ class RayExecutor:
             if self._address is None:
                 started = {"num_cpus": self.n_workers or n_cores(), "include_dashboard": False, "address": "local"}
             try:
-                _refuse_silence(self._address)
-                with _one_thread_in_children(), _without_usage_process(ray):
+                host, colon, port = (self._address or "").rpartition(":")
+                if colon and port.isdecimal() and "//" not in host:
+                    # Where nobody answers, Ray itself would go on asking for ten minutes and more.
+                    socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+                with _without_usage_process(ray):
                     ray.init(log_to_driver=False, logging_level="ERROR", **started)
             except (OSError, RuntimeError, ValueError) as error:
                 raise ParallelNetError(
@@ -326,20 +310,12 @@ def _without_usage_process(ray: Any) -> Iterator[None]:
         services.start_api_server = original
 
 
-def _refuse_silence(address: str | None) -> None:
-    """Raise `OSError` where nobody answers at HOST:PORT; Ray itself would go on asking for ten minutes and more."""
-    host, colon, port = (address or "").rpartition(":")
-    if colon and port.isdecimal() and "//" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
 def _plain(error: Exception) -> str:
     """Return the gist of Ray's errors, which are pages long and in colour, on one line."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:400]
 
 
 Executor = LocalExecutor | RayExecutor
-"""A place where tasks are worked on: used as a context manager, with `n_workers` at most at the same time."""
 
 EXECUTORS: dict[str, type[LocalExecutor] | type[RayExecutor]] = {"local": LocalExecutor, "ray": RayExecutor}
 """By the name of `--executor`; each is made with `(workers, address)`."""

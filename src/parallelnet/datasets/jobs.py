@@ -76,9 +76,9 @@ def read_input(options: TweetsOptions) -> Iterator[Example]:
 
 
 def split(options: TweetsOptions) -> int:
-    """Cut the input into files of `rows_per_shard` rows below the work folder, and return how many rows it has.
+    """Cut the input, once, into files of `rows_per_shard` rows, and return how many rows it has.
 
-    Done once: `rows.json`, written last, says so. Raises what `read_tweets` does.
+    `rows.json`, written last, says that it is done. Raises what `read_tweets` does.
     """
     finished = work_file(options, "rows.json")
     if finished.is_file():
@@ -172,11 +172,7 @@ def making_steps(options: TweetsOptions) -> dict[str, Step]:
 
 @dataclass(frozen=True)
 class LookOver:
-    """Job: the signatures of a range, by which duplicates are found across all ranges.
-
-    Attributes:
-        options: with absolute paths.
-    """
+    """Job: the signatures of a range, by which duplicates are found across all ranges."""
 
     options: TweetsOptions
 
@@ -207,11 +203,7 @@ class LookOver:
 
 @dataclass(frozen=True)
 class MakeShard(LookOver):
-    """Job: the shard of a range, its rejected rows, and the record of both.
-
-    Attributes:
-        n_shards: how many there are, for their names.
-    """
+    """Job: the shard of a range, and the record of it and of its rejected rows."""
 
     n_shards: int
 
