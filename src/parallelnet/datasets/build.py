@@ -44,12 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How far a build is.
-
-    Attributes:
-        n_rows: of the input.
-        n_read: rows of the ranges that are finished, by this run or an earlier one; `n_kept` of those.
-    """
+    """How far a build is: rows of the input, those of the ranges that are finished, and how many of these were kept."""
 
     n_rows: int
     n_read: int
@@ -66,14 +61,7 @@ Progress = Callable[[Done], object]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a build would do (`--dry-run`).
-
-    Attributes:
-        n_rows: of the input that would be read, and become `n_shards`.
-        n_workers: that would work at the same time.
-        estimated_s: for all of it, from the rows of the trial.
-        folder: temporary, with the data set that the first rows became, `trial`.
-    """
+    """What a build would do (`--dry-run`): `trial` is what the first rows became, in a temporary folder."""
 
     n_rows: int
     n_shards: int
@@ -114,11 +102,7 @@ def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: No
 
 
 def plan_tweets(options: TweetsOptions) -> Plan:
-    """Build the first rows into a temporary folder and return what the whole build would do.
-
-    Raises:
-        ParallelNetError: as `build_tweets`.
-    """
+    """Build the first rows into a temporary folder and return what the whole build would do; raises the same."""
     whole = recipe.absolute(options)
     recipe.write_recipe(whole)  # refuses what cannot be read
     n_rows = sum(1 for _ in jobs.read_input(whole))
@@ -170,10 +154,8 @@ def _run(
     n_rows = jobs.split(options)
     shards = range(-(-n_rows // options.rows_per_shard))
 
-    def records(name: str) -> dict[int, Path]:
-        """Return what was written down of each range that is finished."""
-        found = {index: jobs.work_file(options, name, index) for index in shards}
-        return {index: path for index, path in found.items() if path.is_file()}
+    def records(name: str) -> dict[int, Path]:  # of the ranges that are finished
+        return {index: path for index in shards if (path := jobs.work_file(options, name, index)).is_file()}
 
     clock.lap("split")
     for done in executor.run(jobs.LookOver(options), sorted(set(shards) - set(records("surveyed/.json")))):
@@ -238,7 +220,8 @@ def _spent(paths: Iterable[Path], prefix: str = "") -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Path]) -> BuildReport:
@@ -282,7 +265,6 @@ def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Pat
 
 
 def _cpu_name() -> str:
-    """Return the name of the processor, or "" where the system does not tell."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

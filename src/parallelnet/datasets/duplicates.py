@@ -57,11 +57,9 @@ _HALF = np.uint64(32)  # bits of a pair of row numbers
 
 
 def signature(row: Example) -> tuple[int, int, int, int, bool]:
-    """Return what finding duplicates needs to know of a row whose text was cleaned and whose picture was checked.
+    """Return the fields of `SIGNATURE`, of a row whose text was cleaned and whose picture was checked.
 
-    Returns:
-        The fields of `SIGNATURE`: `id_key`, `text_key`, `picture_key` (heads of hashes, of 64 bits), `dhash`, and
-        `usable`: not rejected so far. 33 bytes in a file.
+    Keys are heads of hashes, of 64 bits; `usable` is what was not rejected so far. 33 bytes in a file.
     """
     known = (0, 0, 0) if row.reason else (text_key(row), head_of_hash(row.image), row.image_dhash)
     return head_of_hash(row.id.encode()), *known, not row.reason
@@ -80,9 +78,9 @@ def head_of_hash(content: bytes) -> int:
 def is_flat(dhash: Hashes) -> Flags:
     """Return which difference hashes say too little to go by: nearly no edges, or nearly none between rows."""
     n_set = np.bitwise_count(dhash)
-    changed = (dhash ^ (dhash >> np.uint64(8))) & np.uint64((1 << 56) - 1)
-    few = (n_set <= FLAT_BITS) | (n_set >= BITS - FLAT_BITS)
-    return few | (np.bitwise_count(changed) <= FLAT_CHANGES)
+    changed = np.bitwise_count((dhash ^ (dhash >> np.uint64(8))) & np.uint64((1 << 56) - 1))
+    few: Flags = (n_set <= FLAT_BITS) | (n_set >= BITS - FLAT_BITS) | (changed <= FLAT_CHANGES)
+    return few
 
 
 def save(path: Path, table: Table) -> None:
@@ -138,7 +136,7 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
         return np.concatenate([table[name][table[of] if isinstance(of, str) else of] for table in tables])
 
     ids = column("id_key", slice(None))
-    rows: Rows = np.arange(ids.size, dtype=_row_type(ids.size))
+    rows: Rows = np.arange(ids.size, dtype=np.int32 if ids.size < 2**31 else np.int64)
     usable, id_taken = rows[column("usable", slice(None))], _first_alike(ids) != rows
     del ids, rows
     texts, pictures = _first_alike(column("text_key")), _first_alike(column("picture_key"))
@@ -159,14 +157,9 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
     return found
 
 
-def _row_type(n_rows: int) -> type[np.int32] | type[np.int64]:
-    """Return the smallest type that numbers so many rows."""
-    return np.int32 if n_rows < 2**31 else np.int64
-
-
 def _first_alike(keys: Hashes) -> Rows:
     """Return for each row the first one that has the same key."""
-    order: Rows = np.argsort(keys, kind="stable").astype(_row_type(keys.size))
+    order: Rows = np.argsort(keys, kind="stable").astype(np.int32 if keys.size < 2**31 else np.int64)
     first, new = np.empty_like(order), _changes(keys[order])
     first[order] = order[new][np.cumsum(new, dtype=order.dtype) - 1]
     return first
@@ -260,13 +253,11 @@ class Components:
     def _roots(self, rows: Rows) -> Rows:
         """Return the root of each row, and let what was passed on the way point further up (path halving)."""
         parents, found = self.parents, self.parents[rows]
-        while True:
-            above = parents[parents[found]]
-            if np.array_equal(above, found):
-                parents[rows] = found
-                return found
+        while not np.array_equal(above := parents[parents[found]], found):
             parents[found] = above
             found = above
+        parents[rows] = found
+        return found
 
     def join(self, left: Rows, right: Rows) -> None:
         """Join the component of `left[i]` with that of `right[i]`, for every i.

@@ -34,13 +34,7 @@ def show_explanation(explanation: Explanation) -> None:
 
 
 def show_inspection(found: Mapping[str, Any], reasons: Mapping[str, str], paper: Mapping[str, int]) -> None:
-    """Print what a built data set holds.
-
-    Args:
-        found: what `datasets.inspection.inspect` returned.
-        reasons: {reason for which rows fall out: what it means}.
-        paper: {class: samples in the paper's data set}.
-    """
+    """Print what `datasets.inspection.inspect` found; `reasons` {reason: its meaning}, `paper` {class: samples}."""
     theirs = paper if found["labels"] == "emotion" else {}
     print(_text("inspection.txt.j2", found=found, reasons=reasons, paper=theirs))
 
