@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from parallelnet.data.shards import Example
-from parallelnet.datasets import gallery
-from parallelnet.datasets.gallery import write_gallery
+from parallelnet.datasets import inspection as gallery
+from parallelnet.datasets.inspection import write_gallery
 from parallelnet.report.html_page import jpeg
 
 TESTS = Path(__file__).parents[1]

@@ -227,7 +227,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Path]) -> BuildReport:
     """Write all but `dataset.json` of a data set whose shards are made, and return what that will hold."""
     from .card import write_card
-    from .gallery import write_gallery
+    from .inspection import write_gallery
 
     folder, tools, counts, listed = Path(options.out), made_from.tools, Counts(), []
     for made in map(_read, finished):

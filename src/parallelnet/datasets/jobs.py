@@ -11,8 +11,8 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
@@ -35,13 +35,6 @@ from .decision import decided, own_label
 from .recipe import relative, root_of
 from .steps import Clock, Step, advanced
 from .teachers import Teacher, open_teacher, taught
-
-# Of a row on its way, in a file: without sound and picture.
-_FIELDS = (
-    *("row", "id", "text", "image_path", "sentiment", "reason", "detail"),
-    *("spoken_text", "language", "image_dhash"),
-)
-_REJECTED_FIELDS = (*_FIELDS[:4], "reason", "detail", "speech_probs", "image_probs")
 
 
 def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Path:
@@ -91,14 +84,17 @@ def split(options: TweetsOptions) -> int:
     return n_rows
 
 
-def write_range(options: TweetsOptions, path: Path, rows: list[Example]) -> None:
-    """Write rows as files can hold them, the paths of their pictures relative to the input's folder."""
-    root, lines = root_of(options), []
-    for row in rows:
-        values = {name: getattr(row, name) for name in _FIELDS} | {"image_path": relative(row.image_path, root)}
-        values = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
-        lines.append(json.dumps(values) + "\n")
-    write_text(path, "".join(lines))
+def stored(row: Example, root: Path) -> dict[str, Any]:
+    """Return what is known of a row, for JSON, without sound and picture; its path is relative to the input's folder."""
+    row = replace(row, speech=b"", image=b"", image_path=relative(row.image_path, root))
+    values = {item.name: value for item in fields(row) if (value := getattr(row, item.name)) != item.default}
+    return {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+def write_range(options: TweetsOptions, path: Path, rows: Iterable[Example]) -> None:
+    """Write rows, a line each, for `read_range`."""
+    root = root_of(options)
+    write_text(path, "".join(f"{json.dumps(stored(row, root))}\n" for row in rows))
 
 
 def read_range(options: TweetsOptions, path: Path) -> Iterator[Example]:
@@ -116,7 +112,7 @@ def read_range(options: TweetsOptions, path: Path) -> Iterator[Example]:
     with path.open(encoding="ascii") as stream:
         for line in stream:
             values = json.loads(line)
-            if values["image_path"] and not values["reason"]:
+            if "image_path" in values and "reason" not in values:
                 values["image_path"] = str(root / values["image_path"])
             yield Example(**values)
 
@@ -228,9 +224,7 @@ class MakeShard(LookOver):
                 if not done.reason:
                     yield done
                 else:  # as the input names it: where that lies on this machine is nobody's business
-                    told, path = done.detail.replace(f"{root}/", ""), relative(done.image_path, root)
-                    placeless = replace(done, image_path=path, detail=told)
-                    rejected.append({name: getattr(placeless, name) for name in _REJECTED_FIELDS})
+                    rejected.append(stored(replace(done, detail=done.detail.replace(f"{root}/", "")), root))
                 clock.lap("write")
 
         def make(index: int) -> dict[str, Any]:
