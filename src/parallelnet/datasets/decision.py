@@ -45,8 +45,7 @@ def classes_to_emotions(
     """Return which of `EMOTIONS` each class of a teacher is merged into; None for one that is dropped.
 
     The user's map goes first, then `corpora.EMOTION_WORDS` (excitement is happy, disgust is hate), then
-    `DROPPED_WORDS`; capitals do not count. The map may name classes that this teacher does not have, for one map serves
-    both. `teacher` begins the error text.
+    `DROPPED_WORDS`; capitals do not count. The map may name classes of the other teacher. `teacher` begins errors.
 
     Raises:
         OptionError: a class that no table knows, or none that becomes one of ours.
@@ -93,13 +92,9 @@ def merge(own: Mapping[str, float], table: Mapping[str, str | None], *, renormal
 
 
 class Decision(NamedTuple):
-    """What two teachers come to.
+    """What two teachers come to: the class of `source` (`speech` or `image`) with its probability, kept or not.
 
-    Attributes:
-        label: the deciding teacher's most probable class, also where the sample is not kept.
-        source: `speech` or `image`: who decides.
-        confidence: the deciding probability.
-        reason: `low-confidence` or `teachers-disagree` where the sample is not kept, else "".
+    `reason` is `low-confidence` or `teachers-disagree` where the sample is not kept, else "".
     """
 
     label: str

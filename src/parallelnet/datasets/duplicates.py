@@ -142,7 +142,15 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
     texts, pictures = _first_alike(column("text_key")), _first_alike(column("picture_key"))
     samples = Components(_first_alike(_paired(texts, pictures)))
     images = Components(pictures)
-    _join_near(images, samples, texts, column("dhash"), near_bits)
+    dhash = column("dhash")
+    sound = np.flatnonzero(~is_flat(dhash)).astype(texts.dtype)
+    _join_near(images, sound, dhash[sound], near_bits)
+    sound = sound[np.argsort(texts[sound], kind="stable")]
+    edges = np.append(np.flatnonzero(_changes(texts[sound])), sound.size)
+    for at in np.flatnonzero(np.diff(edges) > 1):
+        same_text = sound[edges[at] : edges[at + 1]]
+        _join_near(samples, same_text, dhash[same_text], near_bits)
+    del dhash, sound, edges
     roots = {"survivor": samples.flatten(), "image_group": images.flatten().copy()}
     images.join(np.arange(texts.size, dtype=texts.dtype), texts)
     roots["group"] = images.flatten()
@@ -165,7 +173,7 @@ def _first_alike(keys: Hashes) -> Rows:
     return first
 
 
-def _changes(ordered: Hashes) -> Flags:
+def _changes(ordered: Table) -> Flags:
     """Return which values differ from the one before."""
     return np.append(True, ordered[1:] != ordered[:-1])[: ordered.size]
 
@@ -178,62 +186,15 @@ def _paired(one: Rows, two: Rows) -> Hashes:
     return keys
 
 
-def _join_near(images: Components, samples: Components, texts: Rows, dhash: Hashes, near_bits: int) -> None:
-    """Join rows whose difference hashes are near: all of them in `images`, those with the same text in `samples`.
-
-    `texts` and `dhash` are the first row with its text, and the hash, of each row; flat ones take no part.
-    """
-    rows: Rows = np.flatnonzero(~is_flat(dhash)).astype(texts.dtype)
-    rows = rows[np.argsort(dhash[rows], kind="stable")]
-    dhash = dhash[rows]
-    new = _changes(dhash)
-    starts, dhash = np.flatnonzero(new).astype(texts.dtype), dhash[new]
-    number = np.cumsum(new, dtype=texts.dtype) - 1  # of the hash of each of `rows`
-    firsts = rows[starts]  # one row of each hash
-    images.join(firsts[number], rows)
-    # A row whose text no other has is near to none as a sample.
-    repeated = np.zeros(texts.size, dtype=np.bool_)
-    repeated[texts[texts != np.arange(texts.size, dtype=texts.dtype)]] = True
-    shared = repeated[texts[rows]]
-    rows, number = rows[shared], number[shared]
-    keys = _paired(number, texts[rows])
-    del new, starts, number, repeated, shared
-    order = np.argsort(keys).astype(rows.dtype)
-    keys, rows = keys[order], rows[order]
-    del order
-    new = _changes(keys)
-    samples.join(rows[:-1][~new[1:]], rows[1:][~new[1:]])
-    keys, rows = keys[new], rows[new]  # one row of each hash and text is enough
+def _join_near(components: Components, rows: Rows, dhash: Hashes, near_bits: int) -> None:
+    """Join rows whose difference hashes are near; `dhash[i]` is that of `rows[i]`."""
+    first = _first_alike(dhash)
+    components.join(rows[first], rows)
+    own = np.flatnonzero(first == np.arange(first.size, dtype=first.dtype))  # one row of each hash
+    rows, dhash = rows[own], dhash[own]
+    del first, own
     for left, right in near_pairs(dhash, near_bits):
-        images.join(firsts[left], firsts[right])
-        for found in _same_text(keys, left, right):
-            samples.join(rows[found[0]], rows[found[1]])
-
-
-def _same_text(keys: Hashes, left: Rows, right: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Yield places of rows with one text whose hashes have the numbers `left[i]` and `right[i]`, for every i.
-
-    `keys`, ascending, are number of its hash and text of each row. The rows of the hash that has fewer of them are
-    looked up among the others'.
-    """
-    (left_start, left_end), (right_start, right_end) = (
-        (np.searchsorted(keys, _paired(side, zeros)), np.searchsorted(keys, _paired(side + 1, zeros)))
-        for side in (left, right)
-        for zeros in (np.zeros_like(left),)
-    )
-    swapped = left_end - left_start > right_end - right_start
-    starts = np.where(swapped, right_start, left_start)
-    ends = np.cumsum(np.where(swapped, right_end, left_end) - starts)  # in one row after the other
-    others = np.where(swapped, left, right)
-    for at in slices(int(ends[-1])):
-        steps = np.arange(at.start, at.stop)
-        pair = np.searchsorted(ends, steps, side="right")
-        before = np.where(pair > 0, ends[pair - 1], 0)
-        places = starts[pair] + steps - before
-        wanted = _paired(others[pair], keys[places] & np.uint64((1 << 32) - 1))
-        there = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
-        same = keys[there] == wanted
-        yield places[same], there[same]
+        components.join(rows[left], rows[right])
 
 
 # --- components, and hashes that are near -----------------------------------------------------------------------------

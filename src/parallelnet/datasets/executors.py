@@ -238,35 +238,32 @@ class RayExecutor:
             import ray
         except ImportError:
             raise MissingExtraError("--executor ray", "ray") from None
-        self._ray, self._address, self.n_workers, self._ours = ray, address, workers, False
+        self._ray, self._address, self.n_workers = ray, address, workers
 
     def __enter__(self) -> Self:
         """Join or start the cluster."""
-        ray = self._ray
-        if not ray.is_initialized():
-            started: dict[str, Any] = {"address": self._address}
-            if self._address is None:
-                started = {"num_cpus": self.n_workers or n_cores(), "include_dashboard": False, "address": "local"}
-            try:
-                host, colon, port = (self._address or "").rpartition(":")
-                if colon and port.isdecimal() and "//" not in host:
-                    # Where nobody answers, Ray itself would go on asking for ten minutes and more.
-                    socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-                with _without_usage_process(ray):
-                    ray.init(log_to_driver=False, logging_level="ERROR", **started)
-            except (OSError, RuntimeError, ValueError) as error:
-                raise ParallelNetError(
-                    f"No Ray cluster can be joined at --ray-address {self._address}: {_plain(error)} Mend: HOST:PORT "
-                    "as `ray start --head` prints it, or leave it out."
-                ) from None
-            self._ours = True
+        ray, address = self._ray, self._address
+        started: dict[str, Any] = {"address": address}
+        if address is None:
+            started = {"num_cpus": self.n_workers or n_cores(), "include_dashboard": False, "address": "local"}
+        try:
+            host, colon, port = (address or "").rpartition(":")
+            if colon and port.isdecimal() and "//" not in host:
+                # Where nobody answers, Ray itself would go on asking for ten minutes and more.
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+            with _without_usage_process(ray):
+                ray.init(log_to_driver=False, logging_level="ERROR", **started)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ParallelNetError(
+                f"No Ray cluster can be joined at --ray-address {address}: {_plain(error)} Mend: HOST:PORT as `ray "
+                "start --head` prints it, or leave it out."
+            ) from None
         self.n_workers = self.n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the cluster; one that we started stops."""
-        if self._ours:
-            self._ray.shutdown()
+        self._ray.shutdown()
 
     def run(self, job: Job, tasks: Iterable[Any]) -> Iterator[Any]:
         """Yield the outcome of every task, and raise, as `LocalExecutor.run` does."""

@@ -85,7 +85,7 @@ def split(options: TweetsOptions) -> int:
 
 
 def stored(row: Example, root: Path) -> dict[str, Any]:
-    """Return what is known of a row, for JSON, without sound and picture; its path is relative to the input's folder."""
+    """Return what is known of a row, but for sound and picture, for JSON; its path is relative to the input."""
     row = replace(row, speech=b"", image=b"", image_path=relative(row.image_path, root))
     values = {item.name: value for item in fields(row) if (value := getattr(row, item.name)) != item.default}
     return {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}

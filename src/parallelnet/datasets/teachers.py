@@ -205,7 +205,13 @@ class _HubClassifier:
         import threadpoolctl
         import torch
 
-        inputs = self._inputs(file)
+        if self._modality == "image":
+            inputs = self._prepare(images=image.read(file, limits=self._limits), return_tensors="pt")
+        else:
+            waveform, rate_hz = audio.read(file, limits=self._limits), int(self._prepare.sampling_rate)
+            if rate_hz != audio.SAMPLE_RATE_HZ:
+                waveform = soxr.resample(waveform, audio.SAMPLE_RATE_HZ, rate_hz)
+            inputs = self._prepare(waveform, sampling_rate=rate_hz, return_tensors="pt")
         # The sums, and so the last digits, depend on the number of threads.
         with threadpoolctl.threadpool_limits(1), torch.inference_mode():
             try:
@@ -214,15 +220,6 @@ class _HubClassifier:
                 raise InputError(f"{type(self._network).__name__} cannot take it: {_first_line(error)}") from None
             found: list[float] = logits[0].double().softmax(-1).tolist()
         return found
-
-    def _inputs(self, file: bytes) -> Any:
-        if self._modality == "image":
-            return self._prepare(images=image.read(file, limits=self._limits), return_tensors="pt")
-        waveform = audio.read(file, limits=self._limits)
-        rate_hz = int(self._prepare.sampling_rate)
-        if rate_hz != audio.SAMPLE_RATE_HZ:
-            waveform = soxr.resample(waveform, audio.SAMPLE_RATE_HZ, rate_hz)
-        return self._prepare(waveform, sampling_rate=rate_hz, return_tensors="pt")
 
     def facts(self) -> dict[str, Any]:
         total = hashlib.sha256()  # of weights and configuration
