@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def plan_tweets(options: TweetsOptions) -> Plan:
     folder = tempfile.mkdtemp(prefix="parallelnet-dry-run-")
     trial = replace(options, out=folder, limit=min(DRY_RUN_ROWS, n_rows), workers=1, executor="local", ray_address=None)
     report = build_tweets(trial)
-    log = json.loads((Path(folder) / BUILD_LOG_JSON).read_text(encoding="utf-8"))
+    log = _read(Path(folder, BUILD_LOG_JSON))
     with EXECUTORS[options.executor](options.workers, options.ray_address) as executor:
         n_workers = executor.n_workers
     n_shards = -(-n_rows // options.rows_per_shard)
@@ -167,9 +168,7 @@ def _run(
         save(found, find_duplicates(parts, mode=options.duplicates, near_bits=options.near_bits))
     clock.lap("find duplicates")
     earlier = records("made/.json")
-    so_far = Done(n_rows, 0, 0)
-    for made in map(_read, earlier.values()):
-        so_far = so_far.and_also(made)
+    so_far = reduce(Done.and_also, map(_read, earlier.values()), Done(n_rows, 0, 0))
     n_read_before = so_far.n_read
     progress(so_far)
     for made in executor.run(jobs.MakeShard(options, len(shards)), sorted(set(shards) - set(earlier))):
@@ -180,8 +179,7 @@ def _run(
     finished = list(records("made/.json").values())
     report = _assembled(options, made_from, finished)
     clock.lap("finish")
-    surveyed = records("surveyed/.json").values()
-    spent = {**_spent(surveyed, "look over: "), **_spent(finished)}
+    spent = {**_spent(records("surveyed/.json").values(), "look over: "), **_spent(finished)}
     wall_s, n_made = time.perf_counter() - started, so_far.n_read - n_read_before
     log = {
         "began": began,

@@ -75,7 +75,6 @@ class Counts:
         self.longest_s = max(self.longest_s, example.duration_s)
 
     def __add__(self, other: Counts) -> Counts:
-        """Return the counts of both."""
         both = ((item.name, getattr(self, item.name), getattr(other, item.name)) for item in fields(self))
         return Counts(**{name: _JOINED_BY.get(name, add)(own, theirs) for name, own, theirs in both})
 
@@ -106,6 +105,10 @@ class Counts:
 
     def facts(self, labels: str, rule: str) -> dict[str, Any]:
         """Return what `dataset.json` says of them; the threshold curve decides by the rule, `max` or `agree`."""
+        curve = {threshold: dict.fromkeys(EMOTIONS, 0) for threshold in THRESHOLDS if self.judged}
+        for (heard, seen, decided, n_reached), n in self.judged.items():
+            for threshold in THRESHOLDS[: n_reached if rule == "max" or heard == seen else 0]:
+                curve[threshold][decided] += n
         n_taught, agreed = self.judged.total(), sum(n for key, n in self.judged.items() if key[0] == key[1])
         counts = self.by("label" if labels == "emotion" else "sentiment")
         return {
@@ -118,20 +121,10 @@ class Counts:
             "label_source_counts": self.by("label_source"),
             "teacher_agreement": agreed / n_taught if n_taught else None,
             "n_taught": n_taught,
-            "threshold_curve": self._curve(rule) if n_taught else (),
+            "threshold_curve": tuple((at, sum(kept.values()), kept) for at, kept in curve.items()),
             "languages": self.by("language"),
             "duration_s": self.duration_s,
         }
-
-    def _curve(self, rule: str) -> tuple[tuple[float, int, dict[str, int]], ...]:
-        points = []
-        for place, threshold in enumerate(THRESHOLDS):
-            counts = dict.fromkeys(EMOTIONS, 0)
-            for (heard, seen, decided, n_reached), n in self.judged.items():
-                if n_reached > place and (rule == "max" or heard == seen):
-                    counts[decided] += n
-            points.append((threshold, sum(counts.values()), counts))
-        return tuple(points)
 
 
 def tally(counts: Counts, labels: str) -> dict[str, Any]:

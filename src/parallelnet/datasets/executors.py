@@ -241,7 +241,6 @@ class RayExecutor:
         self._ray, self._address, self.n_workers = ray, address, workers
 
     def __enter__(self) -> Self:
-        """Join or start the cluster."""
         ray, address = self._ray, self._address
         started: dict[str, Any] = {"address": address}
         if address is None:
@@ -262,7 +261,6 @@ class RayExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the cluster; one that we started stops."""
         self._ray.shutdown()
 
     def run(self, job: Job, tasks: Iterable[Any]) -> Iterator[Any]:

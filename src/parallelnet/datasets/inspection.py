@@ -15,6 +15,7 @@ import hashlib
 import heapq
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
@@ -175,10 +176,9 @@ def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
 
 
 def _card(row: Example, label: str, limits: LimitOptions) -> Card:
-    try:
+    picture = ""
+    with suppress(InputError):  # it was read when the set was built; a newer Pillow may think otherwise
         picture = jpeg(image.read(row.image, limits=limits), _PICTURE_SIDE, quality=74)
-    except InputError:  # it was read when the set was built; a newer Pillow may think otherwise
-        picture = ""
     return Card(row, label, picture, sound_uri(row.speech, row.duration_s) if row.speech else "")
 
 

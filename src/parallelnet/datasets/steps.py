@@ -109,7 +109,7 @@ def check_picture(example: Example, *, max_pixels: int, folder: str) -> Example:
         content = picture_bytes(example.image_path, folder)
         dhash = difference_hash(image.read(content, limits=LimitOptions(max_pixels=max_pixels)))
     except UnfitError as unfit:
-        return example.reject(unfit.reason, str(unfit))
+        return example.reject(*unfit.args)
     except image.TooLargeError as error:
         return example.reject("picture-too-large", str(error))
     except Exception as error:  # whatever it is, one stranger's file must not stop the build for ever
@@ -150,12 +150,7 @@ def picture_bytes(name: str, folder: str) -> bytes:
 
 
 class UnfitError(Exception):
-    """A picture file that is not read, and the key of `REASONS` for it."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        """Take the reason and what exactly is wrong."""
-        super().__init__(detail)
-        self.reason = reason
+    """A picture file that is not read: the key of `REASONS` for it, and what exactly is wrong."""
 
 
 def is_inside(path: str | Path, folder: str) -> bool:

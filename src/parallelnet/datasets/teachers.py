@@ -158,19 +158,14 @@ class _OurClassifier:
 
 
 def files_sha256(folder: Path, names: Iterable[str]) -> str:
-    """Return one SHA-256 of several files, their names and lengths included.
-
-    Raises:
-        CheckpointError: one of them cannot be read.
-    """
+    """Return one SHA-256 of several files, names and lengths included; `CheckpointError` where one cannot be read."""
     total = hashlib.sha256()
     for name in names:
         try:
             content = (folder / name).read_bytes()
         except OSError as error:
             raise CheckpointError(f"{folder / name} cannot be read: {error.strerror}.") from None
-        total.update(f"{name}\0{len(content)}\0".encode())
-        total.update(content)
+        total.update(f"{name}\0{len(content)}\0".encode() + content)
     return total.hexdigest()
 
 
