@@ -24,7 +24,7 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, Protocol, Self, cast
 
-from ..errors import MissingExtraError, ParallelNetError
+from ..errors import MissingExtraError, ParallelNetError, brief
 
 THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes."""
@@ -307,7 +307,7 @@ def _without_usage_process(ray: Any) -> Iterator[None]:
 
 def _plain(error: Exception) -> str:
     """Return the gist of Ray's errors, which are pages long and in colour, on one line."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:400]
+    return brief(re.sub(r"\x1b\[[0-9;]*m", "", str(error)), 400)
 
 
 Executor = LocalExecutor | RayExecutor

@@ -99,15 +99,16 @@ def class_of(row: Example, labels: str) -> str:
 
 def choose(shards: Sequence[Path], report: BuildReport, n: int) -> tuple[str, ...]:
     """Return the ids of at most `n` rows to show, in the order of showing."""
-    # As a heap of the negated digest the largest is at hand, to be pushed out: memory for n ids a class.
-    best: dict[str, list[tuple[int, str]]] = {name: [] for name in report.classes}
-    for path in shards if n else ():
-        for record in read_rows(path, ("id", report.labels.replace("emotion", "label"))):
-            id_, name = record.values()
-            if name in best:  # rows of no class are never chosen
-                digest = -int.from_bytes(hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest()[:16])
-                (heapq.heappush if len(best[name]) < n else heapq.heappushpop)(best[name], (digest, id_))
-    ranked = [[id_ for _, id_ in sorted(heap, reverse=True)] for heap in best.values()]
+    column = "label" if report.labels == "emotion" else "sentiment"
+
+    def digest(id_: str) -> bytes:
+        return hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest()
+
+    def ids(name: str) -> Iterator[str]:
+        for path in shards:
+            yield from (row["id"] for row in read_rows(path, ("id", column)) if row[column] == name)
+
+    ranked = [heapq.nsmallest(n, ids(name), key=digest) for name in report.classes]  # memory for n ids a class
     return tuple(id_ for turn in zip_longest(*ranked) for id_ in turn if id_ is not None)[:n]
 
 

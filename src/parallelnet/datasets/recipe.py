@@ -62,12 +62,13 @@ class Recipe:
 
     def differences(self, stored: Mapping[str, Any]) -> list[str]:
         """Return, a phrase each, where a stored recipe, perhaps without tools, says something else."""
-
-        def told(record: Mapping[str, Any]) -> dict[str, Any]:
-            flags = {f"--{name.replace('_', '-')}": value for name, value in record["options"].items()}
-            return flags | {part: record[part] for part in ("files", "input", "tools") if part in stored}
-
-        return differences(told(stored), told(json.loads(json.dumps(asdict(self)))))
+        now = json.loads(json.dumps(asdict(self)))
+        said = [
+            {f"--{name.replace('_', '-')}": value for name, value in record["options"].items()}
+            | {part: record[part] for part in ("files", "input", "tools") if part in stored}
+            for record in (stored, now)
+        ]
+        return differences(*said)
 
 
 def absolute(options: TweetsOptions) -> TweetsOptions:

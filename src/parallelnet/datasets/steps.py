@@ -133,7 +133,7 @@ def picture_bytes(name: str, folder: str) -> bytes:
         raise UnfitError("picture-missing", "the row names no picture")
     file = Path(name).name  # details end up in the data set: the folders of this machine do not belong there
     try:
-        if not is_inside(name, folder):
+        if not Path(os.path.realpath(name)).is_relative_to(folder):
             raise UnfitError("picture-outside", f"{file!r} is a link, or behind one, that leads out; see --images")
         state = Path(name).stat()
         if not stat.S_ISREG(state.st_mode):  # a named pipe would be waited for, for ever
@@ -151,11 +151,6 @@ def picture_bytes(name: str, folder: str) -> bytes:
 
 class UnfitError(Exception):
     """A picture file that is not read: the key of `REASONS` for it, and what exactly is wrong."""
-
-
-def is_inside(path: str | Path, folder: str) -> bool:
-    """Return whether a path stays in a folder (itself resolved) once its links are followed."""
-    return Path(os.path.realpath(path)).is_relative_to(folder)
 
 
 def difference_hash(rgb: image.Pixels) -> int:

@@ -23,7 +23,7 @@ import soxr
 
 from .. import audio, checkpoint, image
 from ..data.shards import Example, file_sha256
-from ..errors import CheckpointError, InputError, MissingExtraError, OptionError, ParallelNetError
+from ..errors import CheckpointError, InputError, MissingExtraError, OptionError, ParallelNetError, brief
 from ..options import MAX_PIXELS, LimitOptions
 from ..predictor import Predictor
 from ..types import EMOTIONS, Modality
@@ -187,7 +187,7 @@ class _HubClassifier:
             try:
                 self._folder = Path(snapshot_download(self.name, allow_patterns=_HUB_FILES))
             except (OSError, ValueError) as error:  # the hub's own errors derive from these
-                told = f"{flag} {spec} is no folder and could not be fetched: {_first_line(error)}"
+                told = f"{flag} {spec} is no folder and could not be fetched: {brief(str(error))}"
                 raise CheckpointError(told) from None
         self._modality, self._limits = modality, limits
         self._network, self._prepare = _opened(self._folder, spec, modality, flag)
@@ -212,7 +212,7 @@ class _HubClassifier:
             try:
                 logits = self._network(**inputs).logits
             except (RuntimeError, ValueError, IndexError) as error:  # a signal shorter than a kernel, for instance
-                raise InputError(f"{type(self._network).__name__} cannot take it: {_first_line(error)}") from None
+                raise InputError(f"{type(self._network).__name__} cannot take it: {brief(str(error))}") from None
             found: list[float] = logits[0].double().softmax(-1).tolist()
         return found
 
@@ -221,10 +221,6 @@ class _HubClassifier:
         for path in sorted((*self._folder.glob("*.safetensors"), *self._folder.glob("*config.json"))):
             total.update(f"{path.name}\0{file_sha256(path)}\0".encode())
         return {"kind": "transformers", "network": type(self._network).__name__, "sha256": total.hexdigest()}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _opened(folder: Path, spec: str, modality: Modality, flag: str) -> tuple[Any, Any]:
@@ -247,8 +243,7 @@ def _opened(folder: Path, spec: str, modality: Modality, flag: str) -> tuple[Any
     except OptionError:
         raise
     except Exception as error:  # transformers raises OSError, ValueError, KeyError, SafetensorError, RuntimeError...
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{flag} {spec} cannot be loaded: {reason}") from None
+        raise CheckpointError(f"{flag} {spec} cannot be loaded: {brief(str(error), 300)}") from None
     missing = sorted(map(str, (*loaded["missing_keys"], *loaded["mismatched_keys"])))
     if missing:
         raise CheckpointError(

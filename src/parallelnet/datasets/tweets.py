@@ -32,7 +32,6 @@ from ..data.shards import Example
 from ..data.tables import format_of, inside, listed, open_table
 from ..errors import ManifestError
 from ..types import SENTIMENTS
-from .steps import is_inside
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "id": ("id", "tweet_id", "id_str", "status_id", "post_id"),
@@ -206,7 +205,7 @@ def _mvsa_rows(source: Path) -> Iterator[_Said]:
         where, words, problem, text = f"line {row + 2}", source / "data" / f"{number}.txt", "", ""
         if not number.isdigit():
             problem = f"{number[:40]!r} is no number of a tweet"
-        elif words.is_symlink() and not is_inside(words, root):
+        elif words.is_symlink() and not words.resolve().is_relative_to(root):
             problem = f"data/{words.name} is a link that leads out"
         else:
             try:
