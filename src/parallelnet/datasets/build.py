@@ -27,7 +27,7 @@ from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
 from ..data.shards import REJECTED_COLUMNS, Example, fingerprint, pyarrow_parquet, read_rows, write_rejected
 from ..errors import ManifestError, ParallelNetError
 from ..options import TweetsOptions
-from ..records import is_disk_full, write_json, write_text
+from ..records import is_disk_full, sweep, write_json, write_text
 from . import jobs, recipe
 from .counts import Counts
 from .duplicates import find_duplicates, save
@@ -175,6 +175,7 @@ def _run(
         so_far = so_far.and_also(made)
         worker_peak_bytes = max(worker_peak_bytes, made["peak_memory_bytes"])
         progress(so_far)
+    sweep(folder)  # after workers that were killed
     clock.lap("make shards")
     finished = list(records("made/.json").values())
     report = _assembled(options, made_from, finished)
