@@ -162,8 +162,7 @@ def _run(
     for done in executor.run(jobs.LookOver(options), sorted(set(shards) - set(records("surveyed/.json")))):
         worker_peak_bytes = max(worker_peak_bytes, done["peak_memory_bytes"])
     clock.lap("look over")
-    found = jobs.work_file(options, "duplicates.npy")
-    if not found.is_file():
+    if not (found := jobs.work_file(options, "duplicates.npy")).is_file():
         parts = [jobs.work_file(options, "surveyed/.npy", index) for index in shards]
         save(found, find_duplicates(parts, mode=options.duplicates, near_bits=options.near_bits))
     clock.lap("find duplicates")
