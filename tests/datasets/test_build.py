@@ -290,7 +290,7 @@ def test_a_build_killed_in_each_phase_goes_on_to_the_same_bytes(world: World, tm
         assert not (out / DATASET_JSON).exists(), "too late: it was complete"
     made = {path: path.stat().st_mtime_ns for path in out.glob("data/*.parquet")}
     assert len(made) >= 2
-    (out / "data" / "train-00000-of-00005.parquet").with_suffix(f".parquet.{'0' * 32}.partial").write_bytes(b"half")
+    (out / "data" / f"train-00000-of-00005.parquet.{32 * '0'}.partial").write_bytes(b"half")
 
     report = build_tweets(options)
 
@@ -367,7 +367,7 @@ def test_a_picture_that_changed_under_a_stopped_build_is_noticed(
         world.options, tweets=str(source / "tweets.csv"), out=str(tmp_path / "set"), labels="sentiment", limit=12
     )
     with monkeypatch.context() as patched:
-        patched.setattr(build._Build, "_make_shards", lambda *_: 1 / 0)  # stopped once duplicates are known
+        patched.setattr(build.jobs, "MakeShard", lambda *_: 1 / 0)  # stopped once duplicates are known
         with pytest.raises(ZeroDivisionError):
             build_tweets(options)
     picture = source / "pictures" / "10.png"

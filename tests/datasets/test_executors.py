@@ -183,7 +183,7 @@ def cluster(jobs: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Yield a cluster of two nodes with one core each; not the one that the driver joins may be removed."""
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(jobs.__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(jobs.__file__).parent), prepend=os.pathsep)
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from parallelnet.data.built import read_report
 from parallelnet.data.shards import REASONS
 from parallelnet.datasets.card import PAPER_COUNTS
 from parallelnet.datasets.inspection import choose, inspect, load
@@ -29,42 +30,42 @@ def folder(tmp_path_factory):
 
 def test_the_shards_are_counted(folder):
     kept, found = built.kept_drafts(), inspect(folder)
-    assert found.classes == EMOTIONS
-    assert found.name == "posts"
-    tally = found.tally
-    assert tally.n == 12
+    assert found["classes"] == list(EMOTIONS)
+    assert found["name"] == "posts"
+    tally = found["tally"]
+    assert tally["n"] == 12
     for name in EMOTIONS:
         for source in ("speech", "image"):
             n = sum(d.label == name and d.label_source == source for d in kept)
-            assert tally.sources[name].get(source, 0) == n
-        assert sum(row[name] for row in tally.sentiments.values() if name in row) == found.report.class_counts[name]
+            assert tally["sources"][name].get(source, 0) == n
+        assert sum(row[name] for row in tally["sentiments"].values() if name in row) == found["class_counts"][name]
     for voice in built.VOICES:
-        assert sum(tally.voices[voice].values()) == 6
-    assert {name: sum(row.values()) for name, row in tally.languages.items()} == {"en": 10, "es": 2}
+        assert sum(tally["voices"][voice].values()) == 6
+    assert {name: sum(row.values()) for name, row in tally["languages"].items()} == {"en": 10, "es": 2}
 
 
 def test_what_each_teacher_says_is_told_apart(folder):
-    named = inspect(folder).tally.named
+    named = inspect(folder)["tally"]["named"]
     # Rows 0, 2, 4 are happy by the picture, 1, 3 by the speech; the other teacher always says sad.
     assert (named["sad"]["happy"], named["happy"]["sad"]) == (3, 2)
     assert named["happy"]["happy"] == 0
     assert named["sad"]["sad"] == 3  # the sad ones: both say so
-    tally = inspect(folder).tally
+    tally = inspect(folder)["tally"]
     observed = 3 / 12
     by_chance = sum(sum(named[name].values()) / 12 * sum(row[name] for row in named.values()) / 12 for name in EMOTIONS)
-    assert tally.teacher_kappa == pytest.approx((observed - by_chance) / (1 - by_chance))
+    assert tally["teacher_kappa"] == pytest.approx((observed - by_chance) / (1 - by_chance))
 
 
 def test_durations(folder):
-    durations = inspect(folder).tally.durations
-    assert durations.total_s == pytest.approx(12 * 0.7)
-    assert (durations.shortest_s, durations.longest_s) == (pytest.approx(0.6), pytest.approx(0.8))
-    assert durations.median_s == pytest.approx(0.7, abs=0.05)  # the width of a bin
-    assert durations.seconds == (12,)
+    durations = inspect(folder)["tally"]["durations"]
+    assert durations["total_s"] == pytest.approx(12 * 0.7)
+    assert (durations["shortest_s"], durations["longest_s"]) == (pytest.approx(0.6), pytest.approx(0.8))
+    assert durations["median_s"] == pytest.approx(0.7, abs=0.05)  # the width of a bin
+    assert durations["seconds"] == [12]
 
 
 def test_confidences_fall_into_their_bins(folder):
-    bins = inspect(folder).tally.confidences
+    bins = inspect(folder)["tally"]["confidences"]
     confidences = [round(0.55 + 0.03 * row, 2) for row in range(12)]
     for place in range(20):
         n = sum(round(100 * c) // 5 == place for c in confidences)
@@ -73,21 +74,22 @@ def test_confidences_fall_into_their_bins(folder):
 
 def test_examples_of_each_class_do_not_depend_on_the_shards(folder, tmp_path):
     found = inspect(folder, examples=2)
-    labels = [example.label for example in found.examples]
+    labels = [example["label"] for example in found["examples"]]
     assert labels == sorted(labels, key=EMOTIONS.index)
     # Two of each, one of hate (there is no other), and one more in its turn.
     assert {name: labels.count(name) for name in EMOTIONS}["hate"] == 1
     report = built.build(tmp_path, kept=list(reversed(built.kept_drafts())))
-    paths = found.report.paths(folder)
-    chosen = choose(paths, found.report, 8)
+    first = read_report(folder)
+    paths = first.paths(folder)
+    chosen = choose(paths, first, 8)
     assert choose(report.paths(tmp_path), report, 8) == chosen
-    everything = choose(paths, found.report, 100)
+    everything = choose(paths, first, 100)
     assert sorted(everything) == sorted(d.id for d in built.kept_drafts())
     assert everything[:8] == chosen
 
 
 def test_rows_are_loaded_in_the_order_that_was_asked(folder):
-    paths = inspect(folder).report.paths(folder)
+    paths = read_report(folder).paths(folder)
     rows = list(load(paths, ("t11", "t0"), with_bytes=True))
     assert [row.id for row in rows] == ["t11", "t0"]
     assert rows[1].speech == built.kept_drafts()[0].speech
@@ -98,24 +100,24 @@ def test_rows_are_loaded_in_the_order_that_was_asked(folder):
 def test_sentiment_needs_no_teachers(tmp_path):
     built.build(tmp_path, "sentiment")
     found = inspect(tmp_path)
-    assert found.classes == SENTIMENTS
-    assert found.tally.sources == {name: {"source": 4} for name in SENTIMENTS}
-    assert found.tally.named == {}
-    assert found.tally.sentiments == {}
-    assert found.tally.teacher_kappa is None
-    assert {example.label for example in found.examples} == set(SENTIMENTS)
+    assert found["classes"] == list(SENTIMENTS)
+    assert found["tally"]["sources"] == {name: {"source": 4} for name in SENTIMENTS}
+    assert found["tally"]["named"] == {}
+    assert found["tally"]["sentiments"] == {}
+    assert found["tally"]["teacher_kappa"] is None
+    assert {example["label"] for example in found["examples"]} == set(SENTIMENTS)
 
 
 def test_a_set_without_rows(tmp_path):
     built.build(tmp_path, kept=[])
     found = inspect(tmp_path)
-    assert found.tally.n == 0
-    assert found.examples == ()
-    assert found.tally.durations.longest_s == found.tally.durations.shortest_s == 0
+    assert found["tally"]["n"] == 0
+    assert found["examples"] == []
+    assert found["tally"]["durations"]["longest_s"] == found["tally"]["durations"]["shortest_s"] == 0
 
 
 def test_json_has_the_record_and_the_counts(folder):
-    found = json.loads(inspect(folder).to_json())
+    found = json.loads(json.dumps(inspect(folder)))
     assert found["n_read"] == found["n_kept"] + found["n_rejected"] == 16
     assert found["tally"]["sources"]["hate"] == {"image": 1}
     assert 0 <= found["tally"]["voice_association"] <= 1
@@ -126,7 +128,7 @@ def test_json_has_the_record_and_the_counts(folder):
 @pytest.mark.parametrize("labels", ["emotion", "sentiment"])
 def test_the_terminal_shows_it(tmp_path, capsys, labels):
     built.build(tmp_path, labels)
-    show_inspection(inspect(tmp_path).to_dict(), REASONS, PAPER_COUNTS)
+    show_inspection(inspect(tmp_path), REASONS, PAPER_COUNTS)
     said = capsys.readouterr().out
     assert "12 of " in said
     assert ("42,958" in said) == (labels == "emotion")
@@ -140,7 +142,7 @@ def test_the_terminal_shows_it(tmp_path, capsys, labels):
 def test_the_terminal_is_not_obeyed(tmp_path, capsys):
     kept = [built.draft(0, "sad", "speech", 0.9, spoken_text="\x1b[2J\x07clear " + "x" * 500, tts_voice="a\x1b[31mb")]
     built.build(tmp_path, kept=kept)
-    show_inspection(inspect(tmp_path).to_dict(), REASONS, PAPER_COUNTS)
+    show_inspection(inspect(tmp_path), REASONS, PAPER_COUNTS)
     said = capsys.readouterr().out
     assert "\x1b" not in said
     assert "\x07" not in said

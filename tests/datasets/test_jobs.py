@@ -73,7 +73,8 @@ def test_an_input_without_rows_is_refused(tmp_path, table, options):
     empty = table(tmp_path / "in" / "empty.csv", [["id", "text", "image"]])
 
     with pytest.raises(ManifestError, match=r"empty\.csv has no rows"):
-        jobs.check_input(TweetsOptions(tweets=str(empty), out=options.out))
+        build.build_tweets(TweetsOptions(tweets=str(empty), out=str(tmp_path / "new")))
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_peak_is_the_process_s_own():

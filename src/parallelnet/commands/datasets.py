@@ -75,7 +75,7 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Given) -> None:
     if console.json:
         from ..datasets.inspection import inspect as look
 
-        print(look(Path(chosen.data), examples=chosen.examples).to_json())
+        print(json.dumps(look(Path(chosen.data), examples=chosen.examples), ensure_ascii=False))
     else:
         _show(chosen.data, chosen.examples)
 
@@ -85,7 +85,7 @@ def _show(folder: str, examples: int) -> None:
     from ..datasets.card import PAPER_COUNTS
     from ..datasets.inspection import inspect as look
 
-    terminal.show_inspection(look(Path(folder), examples=examples).to_dict(), REASONS, PAPER_COUNTS)
+    terminal.show_inspection(look(Path(folder), examples=examples), REASONS, PAPER_COUNTS)
     if not examples:
         print(f"\n{folder}/README.md, {folder}/gallery.html")
 

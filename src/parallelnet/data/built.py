@@ -32,7 +32,6 @@ WORK = ".build"
 Counts = Mapping[str, int]
 
 _SHARD = re.compile(r"train-\d{5,9}-of-\d{5,9}\.parquet", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _KINDS: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "Counts": dict, "Mapping": dict}
 
 _log = logging.getLogger(__name__)
@@ -44,13 +43,12 @@ class BuildReport:
 
     Attributes:
         made_by: name of the command, by which its folders are known.
-        n_read: rows of the input, `n_kept + n_rejected`: those in the shards and those in rejected.parquet.
+        n_read: rows of the input: `n_kept` in the shards and `n_rejected` in rejected.parquet.
         rejected: {reason: n}, in the order of the steps.
         class_counts: {class: n}, of emotions or, with `labels` sentiment, of sentiments.
         sentiment_counts: {the source's sentiment: n}; "" where it has none.
         label_source_counts: {`speech`, `image` or `source`: n}.
-        teacher_agreement: part of the `n_taught` rows judged by both teachers for which both find the same class most
-            probable.
+        teacher_agreement: part of the `n_taught` rows judged by both teachers that both name alike.
         threshold: smallest deciding probability that was kept.
         threshold_curve: (threshold, rows that would be kept, {class: n}); empty without teachers.
         tts: engine, version, voices {voice: n}.
@@ -124,7 +122,7 @@ class BuildReport:
         Raises:
             ManifestError: one is there and cannot be read.
         """
-        listed = {f"data/{shard['name']}": str(shard["sha256"]) for shard in self.shards}
+        listed = {f"data/{shard['name']}": shard["sha256"] for shard in self.shards}
         for name, sha256 in {**listed, "rejected.parquet": self.rejected_sha256}.items():
             if file_sha256(folder / name) != sha256:
                 yield name
@@ -172,7 +170,7 @@ def _check(report: BuildReport) -> None:
     if report.labels not in ("emotion", "sentiment"):
         raise ValueError(f"its labels are {report.labels[:40]!r}")
     for shard in report.shards:
-        whole = _SHARD.fullmatch(str(shard["name"])) and _SHA256.fullmatch(str(shard["sha256"]))
+        whole = _SHARD.fullmatch(str(shard["name"])) and re.fullmatch(r"[0-9a-f]{64}", str(shard["sha256"]))
         if not whole or not isinstance(shard["n"], int):
             raise ValueError(f"its shard {str(shard['name'])[:80]!r} is none that a build makes")
     names = {shard["name"] for shard in report.shards}
@@ -191,8 +189,7 @@ def refuse_damaged(folder: Path, names: Iterable[str]) -> None:
 
 def is_built(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is a folder that `build tweets` made, complete or not."""
-    folder = Path(path)
-    return (folder / DATASET_JSON).is_file() or (folder / WORK).is_dir()
+    return Path(path, DATASET_JSON).is_file() or Path(path, WORK).is_dir()
 
 
 def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
@@ -236,15 +233,10 @@ def _sample(example: Example, folder: Path) -> Sample:
     told = ("language", "label_source", "tts_engine", "tts_version", "tts_voice")
     probs = ("speech_probs", "image_probs") if example.speech_probs and example.image_probs else ()
     return Sample(
-        id=example.id,
         speech=str(speech),
         image=str(image),
         text=example.spoken_text,
-        label=example.label,
-        sentiment=example.sentiment,
-        group=example.group,
-        image_group=example.image_group,
-        word_times=example.word_times,
+        **{name: getattr(example, name) for name in ("id", "label", "sentiment", "group", "image_group", "word_times")},
         extra={
             "tweet": example.text,
             **{name: getattr(example, name) for name in told},
@@ -258,8 +250,8 @@ def _sample(example: Example, folder: Path) -> Sample:
 def _files(example: Example, folder: Path) -> tuple[Path, Path]:
     """Return where speech and picture of a row are unpacked, with names that only we choose."""
     suffix = PurePath(example.image_path).suffix.lower()
-    stem = f"{example.row:08d}"
-    return folder / f"{stem}.flac", folder / f"{stem}{suffix if suffix in IMAGE_SUFFIXES else '.image'}"
+    place = folder / f"{example.row:08d}"
+    return place.with_suffix(".flac"), place.with_suffix(suffix if suffix in IMAGE_SUFFIXES else ".image")
 
 
 def _unpack(source: Path, report: BuildReport, folder: Path) -> None:

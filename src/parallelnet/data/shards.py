@@ -29,16 +29,16 @@ _KINDS = {
     **{"word_times": "words", "speech_probs": "probs", "image_probs": "probs"},
 }
 _NAMES = (
-    *("row", "id", "text", "spoken_text", "language", "speech", "duration_s", "word_times", "image", "image_dhash"),
-    *("text_sha256", "label", "label_source", "confidence", "speech_probs", "image_probs", "sentiment", "group"),
-    *("image_group", "tts_engine", "tts_version", "tts_voice"),
+    "row id text spoken_text language speech duration_s word_times image image_dhash text_sha256 label label_source "
+    "confidence speech_probs image_probs sentiment group image_group tts_engine tts_version tts_voice"
 )
-_REJECTED_NAMES = ("row", "id", "text", "image", "reason", "detail", "speech_probs", "image_probs")
-
-COLUMNS: dict[str, str] = {name: _KINDS.get(name, "string") for name in _NAMES}
+COLUMNS: dict[str, str] = {name: _KINDS.get(name, "string") for name in _NAMES.split()}
 """Columns of a shard, in order, and what each holds. Probabilities are null where no teacher was asked."""
 
-REJECTED_COLUMNS: dict[str, str] = {**{name: _KINDS.get(name, "string") for name in _REJECTED_NAMES}, "image": "string"}
+REJECTED_COLUMNS: dict[str, str] = {
+    **{"row": "int64", "id": "string", "text": "string", "image": "string", "reason": "string", "detail": "string"},
+    **{"speech_probs": "probs", "image_probs": "probs"},
+}
 """Columns of `rejected.parquet`: of the picture its path. Probabilities are null where no teacher was reached."""
 
 _REPEATING = ("language", "label", "label_source", "sentiment", "tts_engine", "tts_version", "tts_voice", "reason")
@@ -80,7 +80,7 @@ class Example:
         speech: the utterance, FLAC, 16 kHz, mono, 16 bit; `duration_s` is its length in seconds.
         word_times: (word, start in s, end in s) of each word of `spoken_text`.
         tts_voice: voice, with rate and pitch where they are not the engine's own.
-        speech_probs: the speech teacher's probabilities, merged to our classes; `image_probs` the picture teacher's.
+        speech_probs: of `EMOTIONS`, as the speech teacher gives them; `image_probs` the picture teacher's.
         label: emotion, or "" with --labels sentiment.
         label_source: `speech` or `image`: which teacher decided; `source` for the source's own label.
         confidence: the deciding probability; 1 for the source's own label.
@@ -136,15 +136,13 @@ def pyarrow_parquet() -> tuple[Any, Any]:
 
 
 def _schema(columns: Mapping[str, str]) -> Any:
-    """Return the arrow schema, with the `huggingface` metadata from which `datasets` knows sound and pictures.
-
-    Its releases 2 to 5 read these forms.
-    """
+    """Return the arrow schema, with the metadata from which `datasets` (releases 2 to 5) knows sound and pictures."""
     pa, _ = pyarrow_parquet()
     text, number = pa.string(), pa.float64()
     blob = pa.struct([("bytes", pa.binary()), ("path", text)])
     plain = {name: {"dtype": name, "_type": "Value"} for name in ("string", "int64", "float64")}
     word = {"word": plain["string"], "start_s": plain["float64"], "end_s": plain["float64"]}
+    probs = {"feature": plain["float64"], "length": len(EMOTIONS), "_type": "Sequence"}
     kinds = {
         "string": (text, plain["string"]),
         "int64": (pa.int64(), plain["int64"]),
@@ -152,10 +150,7 @@ def _schema(columns: Mapping[str, str]) -> Any:
         "audio": (blob, {"sampling_rate": SAMPLE_RATE_HZ, "_type": "Audio"}),
         "image": (blob, {"_type": "Image"}),
         "words": (pa.list_(pa.struct([("word", text), ("start_s", number), ("end_s", number)])), [word]),
-        "probs": (
-            pa.list_(number, len(EMOTIONS)),
-            {"feature": plain["float64"], "length": len(EMOTIONS), "_type": "Sequence"},
-        ),
+        "probs": (pa.list_(number, len(EMOTIONS)), probs),
     }
     features = {name: kinds[kind][1] for name, kind in columns.items()}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
@@ -173,15 +168,9 @@ def write_shard(path: Path, examples: Iterable[Example]) -> Written:
 
 
 def write_rejected(path: Path, examples: Iterable[Example]) -> Written:
-    """Write the rejected ones of some rows, each with its reason."""
+    """Write the rejected ones of some rows, each with its reason, one row group in memory at a time."""
     rejected = (example for example in examples if example.reason)
     records = ({**_record(example, REJECTED_COLUMNS), "image": example.image_path} for example in rejected)
-    return _write(path, records, REJECTED_COLUMNS)
-
-
-def join_rejected(path: Path, parts: Iterable[Path]) -> Written:
-    """Write several files of rejected rows as one, in their order, one row group in memory at a time."""
-    records = (record for part in parts for record in read_rows(part, REJECTED_COLUMNS, REJECTED_COLUMNS))
     return _write(path, records, REJECTED_COLUMNS, rows_per_group=8192)
 
 
@@ -204,7 +193,10 @@ def _write(
 ) -> Written:
     pa, parquet = pyarrow_parquet()
     schema, rows, n = _schema(columns), iter(records), 0
-    leaves = _leaves(schema)
+    sink = pa.BufferOutputStream()
+    parquet.write_table(schema.empty_table(), sink)
+    names = parquet.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    leaves = [names.column(index).path for index in range(len(names))]  # `speech.bytes`, for instance
     # FLAC and pictures are compressed already, and no two are alike.
     compression = {name: "none" if name.endswith(".bytes") else "zstd" for name in leaves}
     dictionary = [name for name in leaves if name in _REPEATING]
@@ -220,15 +212,6 @@ def _write(
 
     digest, _ = write_whole(path, write)
     return Written(n, digest)
-
-
-def _leaves(schema: Any) -> list[str]:
-    """Return the names that Parquet gives the columns, `speech.bytes` for instance."""
-    pa, parquet = pyarrow_parquet()
-    sink = pa.BufferOutputStream()
-    parquet.write_table(schema.empty_table(), sink)
-    written = parquet.ParquetFile(pa.BufferReader(sink.getvalue())).schema
-    return [written.column(index).path for index in range(len(written))]
 
 
 def read_rows(

@@ -13,21 +13,21 @@ import platform
 import shutil
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
-from ..data.shards import REJECTED_COLUMNS, fingerprint, join_rejected, pyarrow_parquet, read_rows
-from ..errors import ParallelNetError
+from ..data.shards import REJECTED_COLUMNS, Example, fingerprint, pyarrow_parquet, read_rows, write_rejected
+from ..errors import ManifestError, ParallelNetError
 from ..options import TweetsOptions
-from ..records import is_disk_full, write_json, write_text
+from ..records import is_disk_full, sweep, write_json, write_text
 from . import jobs, recipe
 from .counts import Counts
 from .duplicates import find_duplicates, save
@@ -45,16 +45,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How far a build is.
-
-    Attributes:
-        n_rows: of the input.
-        n_read: rows of the ranges that are finished, by this run or an earlier one; `n_kept` of those.
-    """
+    """How far a build is: rows of the input, those of the ranges that are finished, and how many of these were kept."""
 
     n_rows: int
     n_read: int
     n_kept: int
+
+    def and_also(self, made: Mapping[str, Any]) -> Done:
+        """Return how far it is with one more range, by what was written down of that."""
+        return replace(self, n_read=self.n_read + made["counts"]["n_read"], n_kept=self.n_kept + made["shard"]["n"])
 
 
 Progress = Callable[[Done], object]
@@ -63,14 +62,7 @@ Progress = Callable[[Done], object]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a build would do (`--dry-run`).
-
-    Attributes:
-        n_rows: of the input that would be read, and become `n_shards`.
-        n_workers: that would work at the same time.
-        estimated_s: for all of it, from the rows of the trial.
-        folder: temporary, with the data set that the first rows became, `trial`.
-    """
+    """What a build would do (`--dry-run`): `trial` is what the first rows became, in a temporary folder."""
 
     n_rows: int
     n_shards: int
@@ -99,29 +91,26 @@ def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: No
         done = "what a run that was ended left in it was removed" if recipe.tidy(folder) else "nothing was done"
         _log.info("%s is complete already; %s.", folder, done)
         return read_report(folder)
-    jobs.check_input(options)
+    if next(jobs.read_input(options), None) is None:
+        raise ManifestError(f"--tweets {options.tweets} has no rows. Needed: at least one.")
     complete = replace(plain, tools=_tools(options))
     with (
         _disk_errors(folder),
         EXECUTORS[options.executor](options.workers, options.ray_address) as executor,
         recipe.claimed(folder, complete, overwrite=options.overwrite),
     ):
-        return _Build(options, complete, executor, progress).run(started)
+        return _run(options, complete, executor, progress, started)
 
 
 def plan_tweets(options: TweetsOptions) -> Plan:
-    """Build the first rows into a temporary folder and return what the whole build would do.
-
-    Raises:
-        ParallelNetError: as `build_tweets`.
-    """
+    """Build the first rows into a temporary folder and return what the whole build would do; raises the same."""
     whole = recipe.absolute(options)
     recipe.write_recipe(whole)  # refuses what cannot be read
     n_rows = sum(1 for _ in jobs.read_input(whole))
     folder = tempfile.mkdtemp(prefix="parallelnet-dry-run-")
     trial = replace(options, out=folder, limit=min(DRY_RUN_ROWS, n_rows), workers=1, executor="local", ray_address=None)
     report = build_tweets(trial)
-    log = json.loads((Path(folder) / BUILD_LOG_JSON).read_text(encoding="utf-8"))
+    log = _read(Path(folder, BUILD_LOG_JSON))
     with EXECUTORS[options.executor](options.workers, options.ray_address) as executor:
         n_workers = executor.n_workers
     n_shards = -(-n_rows // options.rows_per_shard)
@@ -157,131 +146,123 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-class _Build:
-    """One run of the phases over a folder that is ours."""
+def _run(
+    options: TweetsOptions, made_from: Recipe, executor: Executor, progress: Progress, started: float
+) -> BuildReport:
+    """Do the phases over a folder that is ours."""
+    began, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
+    folder, worker_peak_bytes = Path(options.out), 0
+    n_rows = jobs.split(options)
+    shards = range(-(-n_rows // options.rows_per_shard))
 
-    def __init__(self, options: TweetsOptions, made_from: Recipe, executor: Executor, progress: Progress) -> None:
-        self._options, self._recipe, self._executor, self._progress = options, made_from, executor, progress
-        self._folder = Path(options.out)
-        self._n_made = Counter[str]()
-        self._worker_peak_bytes = 0
+    def records(name: str) -> dict[int, Path]:  # of the ranges that are finished
+        return {index: path for index in shards if (path := jobs.work_file(options, name, index)).is_file()}
 
-    def run(self, started: float) -> BuildReport:
-        began, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
-        n_rows = jobs.split(self._options)
-        n_shards = -(-n_rows // self._options.rows_per_shard)
-        clock.lap("split")
-        for done in self._executor.run(jobs.LookOver(self._options), self._left("surveyed/.json", n_shards)):
-            self._worker_peak_bytes = max(self._worker_peak_bytes, done["peak_memory_bytes"])
-        clock.lap("look over")
-        found = jobs.work_file(self._options, "duplicates.npy")
-        if not found.is_file():
-            parts = [jobs.work_file(self._options, "surveyed/.npy", index) for index in range(n_shards)]
-            save(found, find_duplicates(parts, mode=self._options.duplicates, near_bits=self._options.near_bits))
-        clock.lap("find duplicates")
-        self._make_shards(n_shards, n_rows)
-        clock.lap("make shards")
-        report = self._finish(n_shards)
-        clock.lap("finish")
-        phases_s = {name: wall_s for name, (wall_s, _) in clock.spent.items()}
-        self._write_log(report, {"began": began, "wall_s": time.perf_counter() - started, "phases_s": phases_s})
-        write_text(self._folder / DATASET_JSON, report.to_json())
-        shutil.rmtree(self._folder / WORK, ignore_errors=True)
-        return report
-
-    def _left(self, name: str, n_shards: int) -> list[int]:
-        """Return the ranges that lack the file which says that they are finished."""
-        return [index for index in range(n_shards) if not jobs.work_file(self._options, name, index).is_file()]
-
-    def _records(self, name: str, n_shards: int) -> Iterator[dict[str, Any]]:
-        """Yield what was written down of each range that is finished."""
-        for path in (jobs.work_file(self._options, name, index) for index in range(n_shards)):
-            if path.is_file():
-                yield json.loads(path.read_text(encoding="utf-8"))
-
-    def _make_shards(self, n_shards: int, n_rows: int) -> None:
-        left, earlier = self._left("made/.json", n_shards), [(0, 0)]
-        earlier += [(made["counts"]["n_read"], made["shard"]["n"]) for made in self._records("made/.json", n_shards)]
-        n_read, n_kept = map(sum, zip(*earlier, strict=True))
-        self._progress(Done(n_rows, n_read, n_kept))
-        for made in self._executor.run(jobs.MakeShard(self._options, n_shards), left):
-            n_read, n_kept = n_read + made["counts"]["n_read"], n_kept + made["shard"]["n"]
-            self._n_made.update(shards=1, rows=made["counts"]["n_read"])
-            self._worker_peak_bytes = max(self._worker_peak_bytes, made["peak_memory_bytes"])
-            self._progress(Done(n_rows, n_read, n_kept))
-
-    def _finish(self, n_shards: int) -> BuildReport:
-        from .card import write_card
-        from .inspection import write_gallery
-
-        options, tools = self._options, self._recipe.tools
-        parts = (jobs.work_file(options, "rejected/.parquet", index) for index in range(n_shards))
-        rejected = join_rejected(self._folder / "rejected.parquet", parts)
-        counts, listed = Counts(), []
-        for made in self._records("made/.json", n_shards):
-            counts += Counts.from_record(made["counts"])
-            listed.append(made["shard"])
-        report = BuildReport(
-            made_by=MADE_BY,
-            **counts.facts(options.labels, options.rule),
-            **{name: getattr(options, name) for name in ("threshold", "rule", "labels")},
-            tts={**tools["tts"], "voices": counts.by("tts_voice")},
-            teachers=tools["teachers"],
-            **{name: getattr(self._recipe, name) for name in ("options", "files", "input")},
-            versions=tools["versions"],
-            shards=tuple(listed),
-            rejected_sha256=rejected.sha256,
-            fingerprint=fingerprint(listed),
-        )
-        assert report.n_rejected == rejected.n == counts.rejected.total()
-        if options.exclude:
-            self._warn_of_unknown(read_excluded(options.exclude))
-        try:
-            write_card(self._folder, report=report)
-            write_gallery(self._folder, report=report)
-        except OSError:  # a full disk: they are not written as one
-            recipe.remove(self._folder, recipe.PAGES)
-            raise
-        return report
-
-    def _warn_of_unknown(self, excluded: frozenset[str]) -> None:
-        """Tell how many of the ids to exclude no row has: every row that has one is among the rejected."""
-        excluded -= {row["id"] for row in read_rows(self._folder / "rejected.parquet", ("id",), REJECTED_COLUMNS)}
-        if excluded:
-            told = "%d of the ids in --exclude %s match no row (%s, ...): are they of another input?"
-            _log.warning(told, len(excluded), self._options.exclude, min(excluded))
-
-    def _write_log(self, report: BuildReport, run: dict[str, Any]) -> None:
-        spent: dict[str, Any] = {}
-        for prefix, name in (("look over: ", "surveyed/.json"), ("", "made/.json")):
-            for record in self._records(name, len(report.shards)):
-                for step, seconds in record["seconds"].items():
-                    spent[prefix + step] = np.add(spent.get(prefix + step, 0.0), seconds)
+    clock.lap("split")
+    for done in executor.run(jobs.LookOver(options), sorted(set(shards) - set(records("surveyed/.json")))):
+        worker_peak_bytes = max(worker_peak_bytes, done["peak_memory_bytes"])
+    clock.lap("look over")
+    if not (found := jobs.work_file(options, "duplicates.npy")).is_file():
+        parts = [jobs.work_file(options, "surveyed/.npy", index) for index in shards]
+        save(found, find_duplicates(parts, mode=options.duplicates, near_bits=options.near_bits))
+    clock.lap("find duplicates")
+    earlier = records("made/.json")
+    so_far = reduce(Done.and_also, map(_read, earlier.values()), Done(n_rows, 0, 0))
+    n_read_before = so_far.n_read
+    progress(so_far)
+    for made in executor.run(jobs.MakeShard(options, len(shards)), sorted(set(shards) - set(earlier))):
+        so_far = so_far.and_also(made)
+        worker_peak_bytes = max(worker_peak_bytes, made["peak_memory_bytes"])
+        progress(so_far)
+    sweep(folder)  # after workers that were killed
+    clock.lap("make shards")
+    finished = list(records("made/.json").values())
+    report = _assembled(options, made_from, finished)
+    clock.lap("finish")
+    spent = {**_spent(records("surveyed/.json").values(), "look over: "), **_spent(finished)}
+    wall_s, n_made = time.perf_counter() - started, so_far.n_read - n_read_before
+    log = {
+        "began": began,
+        "wall_s": wall_s,
+        "phases_s": {name: phase_s for name, (phase_s, _) in clock.spent.items()},
+        "executor": options.executor,
+        "workers": executor.n_workers,
+        "n_shards": len(shards),
+        "n_shards_made_in_this_run": len(shards) - len(earlier),
+        "n_rows_made_in_this_run": n_made,
+        "rows_per_s": n_made / wall_s,
+        "speech_s": report.duration_s,
         # Seconds of work a second of speech; of a whole build only.
-        is_whole = report.duration_s and self._n_made["shards"] == len(report.shards)
-        log = {
-            **run,
-            "executor": self._options.executor,
-            "workers": self._executor.n_workers,
-            "n_shards": len(report.shards),
-            "n_shards_made_in_this_run": self._n_made["shards"],
-            "n_rows_made_in_this_run": self._n_made["rows"],
-            "rows_per_s": self._n_made["rows"] / run["wall_s"],
-            "speech_s": report.duration_s,
-            "real_time_factor": run["wall_s"] / report.duration_s if is_whole else None,
-            "steps": {
-                name: {"wall_s": wall_s, "cpu_s": cpu_s, "wall_s_per_row": wall_s / report.n_read}
-                for name, (wall_s, cpu_s) in spent.items()
-            },
-            "step_wall_s_per_row": sum(wall_s for wall_s, _ in spent.values()) / report.n_read,
-            "peak_memory_bytes": {"coordinator": jobs.peak_memory_bytes(), "worker": self._worker_peak_bytes},
-            "machine": {"cpu": _cpu_name(), "n_cores": n_cores(), "platform": platform.platform()},
-        }
-        write_json(self._folder / BUILD_LOG_JSON, log)
+        "real_time_factor": wall_s / report.duration_s if report.duration_s and not earlier else None,
+        "steps": {
+            name: {"wall_s": step_s, "cpu_s": cpu_s, "wall_s_per_row": step_s / report.n_read}
+            for name, (step_s, cpu_s) in spent.items()
+        },
+        "step_wall_s_per_row": sum(step_s for step_s, _ in spent.values()) / report.n_read,
+        "peak_memory_bytes": {"coordinator": jobs.peak_memory_bytes(), "worker": worker_peak_bytes},
+        "machine": {"cpu": _cpu_name(), "n_cores": n_cores(), "platform": platform.platform()},
+    }
+    write_json(folder / BUILD_LOG_JSON, log)
+    write_text(folder / DATASET_JSON, report.to_json())
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    return report
+
+
+def _spent(paths: Iterable[Path], prefix: str = "") -> dict[str, Any]:
+    """Return {step: seconds by the clock and of the processor} of the ranges of these records together."""
+    total: dict[str, Any] = {}
+    for record in map(_read, paths):
+        for step, seconds in record["seconds"].items():
+            total[prefix + step] = np.add(total.get(prefix + step, 0.0), seconds)
+    return total
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Path]) -> BuildReport:
+    """Write all but `dataset.json` of a data set whose shards are made, and return what that will hold."""
+    from .card import write_card
+    from .inspection import write_gallery
+
+    folder, tools, counts, listed = Path(options.out), made_from.tools, Counts(), []
+    for made in map(_read, finished):
+        counts += Counts.from_record(made["counts"])
+        listed.append(made["shard"])
+    rejected = write_rejected(
+        folder / "rejected.parquet", (Example(**row) for made in map(_read, finished) for row in made["rejected"])
+    )
+    report = BuildReport(
+        made_by=MADE_BY,
+        **counts.facts(options.labels, options.rule),
+        **{name: getattr(options, name) for name in ("threshold", "rule", "labels")},
+        tts={**tools["tts"], "voices": counts.by("tts_voice")},
+        teachers=tools["teachers"],
+        **{name: getattr(made_from, name) for name in ("options", "files", "input")},
+        versions=tools["versions"],
+        shards=tuple(listed),
+        rejected_sha256=rejected.sha256,
+        fingerprint=fingerprint(listed),
+    )
+    assert report.n_rejected == rejected.n == counts.rejected.total()
+    if options.exclude:  # every row that has such an id is among the rejected
+        known = {row["id"] for row in read_rows(folder / "rejected.parquet", ("id",), REJECTED_COLUMNS)}
+        strange = read_excluded(options.exclude) - known
+        if strange:
+            told = "%d of the ids in --exclude %s match no row (%s, ...): are they of another input?"
+            _log.warning(told, len(strange), options.exclude, min(strange))
+    try:
+        write_card(folder, report=report)
+        write_gallery(folder, report=report)
+    except OSError:  # a full disk: they are not written as one
+        recipe.remove(folder, recipe.PAGES)
+        raise
+    return report
 
 
 def _cpu_name() -> str:
-    """Return the name of the processor, or "" where the system does not tell."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

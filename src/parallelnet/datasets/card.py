@@ -10,7 +10,7 @@ from typing import Any
 from ..data.built import BuildReport
 from ..data.shards import REASONS
 from ..report import drawing, numbers, plots
-from .inspection import Inspection, inspect
+from .inspection import inspect
 
 PAPER_COUNTS: dict[str, int] = {"anger": 19_913, "happy": 42_958, "hate": 4_401, "sad": 13_621}
 """Samples of each class in IIT-R SIER (paper section 3.1; 80,893 in all)."""
@@ -38,20 +38,19 @@ def write_card(out: Path, *, report: BuildReport | None = None) -> Path:
         ManifestError: no build, a build that did not finish, or shards that do not bear the record out.
     """
     found = inspect(out, examples=_EXAMPLES, report=report)
-    for name, figure in _figures(found.to_dict()).items():
+    for name, figure in _figures(found).items():
         drawing.save(figure, out / FIGURES / f"{name}.png")
     path = out / "README.md"
     path.write_text(card(found), encoding="utf-8", newline="\n")
     return path
 
 
-def card(inspection: Inspection) -> str:
+def card(found: Mapping[str, Any]) -> str:
     """Return the card as Markdown, with the front matter that the Hugging Face hub reads.
 
     Args:
-        inspection: what the data set holds; every figure comes from there.
+        found: what the data set holds (`inspect`); every figure comes from there.
     """
-    found = inspection.to_dict()
     tally = found["tally"]
     # Every second of the curve's points, and the threshold that was used.
     points = {round(at, 6): n for at, _, n in found["threshold_curve"] if round(20 * at) in range(6, 19, 2)}

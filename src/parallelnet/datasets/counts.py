@@ -25,9 +25,7 @@ THRESHOLDS: tuple[float, ...] = tuple(step / 20 for step in range(20))
 CLASSES = {"emotion": EMOTIONS, "sentiment": SENTIMENTS}
 """In index order, by what is learnt."""
 
-CONFIDENCE_BINS = 20
-"""Equal bins of the deciding probability, over [0, 1]."""
-
+_CONFIDENCE_BINS = 20  # equal ones of the deciding probability, over [0, 1]
 _BIN_S = 0.05  # of the durations, for their quantiles
 _LAST_BIN = round(3600 / _BIN_S) - 1
 _KEYS = ("label", "sentiment", "label_source", "tts_voice", "language")
@@ -39,16 +37,11 @@ class Counts:
     """Counts that grow row by row, in memory that does not grow with them; `+` gives those of two parts together.
 
     Attributes:
-        n_read: rows.
-        rejected: by reason.
         kept: kept rows by (label, sentiment, who decided, voice, language); "" where there is none.
         judged: rows that both teachers judged, kept or not, by (the class that the speech teacher finds most probable,
             the picture teacher's, the deciding one's, how many of `THRESHOLDS` its probability reaches).
         confidences: kept rows by (who decided, bin of the deciding probability).
-        lengths: kept rows by the length of their speech in steps of 0.05 s.
-        duration_s: of all speech that is kept.
-        shortest_s: shortest utterance; infinite while there is none.
-        longest_s: longest one.
+        lengths: kept rows by the length of their speech in steps of 0.05 s; `duration_s` is that of all together.
     """
 
     n_read: int = 0
@@ -74,7 +67,7 @@ class Counts:
             return
         self.kept[tuple(getattr(example, name) for name in _KEYS)] += 1
         # The tiny addition: 0.55 in 32 bits belongs into the bin that begins there.
-        place = min(int(example.confidence * CONFIDENCE_BINS + 1e-6), CONFIDENCE_BINS - 1)
+        place = min(int(example.confidence * _CONFIDENCE_BINS + 1e-6), _CONFIDENCE_BINS - 1)
         self.confidences[example.label_source, place] += 1
         self.lengths[min(int(example.duration_s / _BIN_S), _LAST_BIN)] += 1
         self.duration_s += example.duration_s
@@ -82,7 +75,6 @@ class Counts:
         self.longest_s = max(self.longest_s, example.duration_s)
 
     def __add__(self, other: Counts) -> Counts:
-        """Return the counts of both."""
         both = ((item.name, getattr(self, item.name), getattr(other, item.name)) for item in fields(self))
         return Counts(**{name: _JOINED_BY.get(name, add)(own, theirs) for name, own, theirs in both})
 
@@ -106,18 +98,17 @@ class Counts:
 
     def by(self, name: str) -> dict[str, int]:
         """Return {value: kept rows} of a column of `kept`, sorted."""
-        found: Counter[str] = Counter()
+        found, place = Counter[str](), _KEYS.index(name)
         for key, n in self.kept.items():
-            found[key[_KEYS.index(name)]] += n
+            found[key[place]] += n
         return dict(sorted(found.items()))
 
     def facts(self, labels: str, rule: str) -> dict[str, Any]:
-        """Return what `dataset.json` says of them.
-
-        Args:
-            labels: `emotion` or `sentiment`: what a class is.
-            rule: `max` or `agree`, by which the threshold curve decides.
-        """
+        """Return what `dataset.json` says of them; the threshold curve decides by the rule, `max` or `agree`."""
+        curve = {threshold: dict.fromkeys(EMOTIONS, 0) for threshold in THRESHOLDS if self.judged}
+        for (heard, seen, decided, n_reached), n in self.judged.items():
+            for threshold in THRESHOLDS[: n_reached if rule == "max" or heard == seen else 0]:
+                curve[threshold][decided] += n
         n_taught, agreed = self.judged.total(), sum(n for key, n in self.judged.items() if key[0] == key[1])
         counts = self.by("label" if labels == "emotion" else "sentiment")
         return {
@@ -130,66 +121,22 @@ class Counts:
             "label_source_counts": self.by("label_source"),
             "teacher_agreement": agreed / n_taught if n_taught else None,
             "n_taught": n_taught,
-            "threshold_curve": self._curve(rule) if n_taught else (),
+            "threshold_curve": tuple((at, sum(kept.values()), kept) for at, kept in curve.items()),
             "languages": self.by("language"),
             "duration_s": self.duration_s,
         }
 
-    def _curve(self, rule: str) -> tuple[tuple[float, int, dict[str, int]], ...]:
-        points = []
-        for place, threshold in enumerate(THRESHOLDS):
-            counts = dict.fromkeys(EMOTIONS, 0)
-            for (heard, seen, decided, n_reached), n in self.judged.items():
-                if n_reached > place and (rule == "max" or heard == seen):
-                    counts[decided] += n
-            points.append((threshold, sum(counts.values()), counts))
-        return tuple(points)
 
+def tally(counts: Counts, labels: str) -> dict[str, Any]:
+    """Return tables over the rows that were counted, which must be kept ones alone; `labels` says what a class is.
 
-@dataclass(frozen=True, slots=True)
-class Durations:
-    """Lengths of the utterances in seconds; percentiles to 0.05 s; `seconds`: how many last 0 to 1 s, 1 to 2 s, ..."""
-
-    total_s: float
-    shortest_s: float
-    p05_s: float
-    median_s: float
-    p95_s: float
-    longest_s: float
-    seconds: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Tables over the rows that were kept.
-
-    Attributes:
-        n: rows.
-        sources: {class: {teacher that decided: n}}.
-        voices: {voice: {class: n}}.
-        languages: {language: {class: n}}; "" where it is not clear.
-        sentiments: {sentiment of the source: {emotion: n}}, of the rows that have both.
-        named: {class that the speech teacher finds most probable: {the picture teacher's: n}}.
-        confidences: {teacher that decided: rows in each of `CONFIDENCE_BINS` bins of the deciding probability}.
-        durations: of the utterances.
-        voice_association: Cramer's V between voice and class: 0 none, 1 a voice is a class.
-        teacher_kappa: Cohen's kappa between the two teachers over the kept rows; None without teachers.
+    `sources` is {class: {teacher that decided: n}}; `voices` and `languages` {each: {class: n}}; `sentiments` {the
+    source's sentiment: {emotion: n}}; `named` {class that the speech teacher finds most probable: {the picture
+    teacher's: n}}; `confidences` {teacher that decided: rows in each of 20 bins of the deciding probability};
+    `durations` those of the utterances, percentiles to 0.05 s, and in `seconds` how many last 0 to 1 s, 1 to 2 s, ...;
+    `voice_association` Cramer's V between voice and class (0 none, 1 a voice is a class); `teacher_kappa` Cohen's kappa
+    between the two teachers, None without.
     """
-
-    n: int
-    sources: Table
-    voices: Table
-    languages: Table
-    sentiments: Table
-    named: Table
-    confidences: Mapping[str, tuple[int, ...]]
-    durations: Durations
-    voice_association: float | None
-    teacher_kappa: float | None
-
-
-def tally(counts: Counts, labels: str) -> Tally:
-    """Return the tables of what was counted of kept rows alone; `labels` is `emotion` or `sentiment`."""
     class_ = "label" if labels == "emotion" else "sentiment"
 
     def table(outer: str, inner: str, order: Sequence[str] = (), *, blank: bool = True) -> dict[str, dict[str, int]]:
@@ -207,29 +154,29 @@ def tally(counts: Counts, labels: str) -> Tally:
     for bin_, n in counts.lengths.items():
         seconds[bin_ // round(1 / _BIN_S)] += n
     voices, lengths = table("tts_voice", class_), counts.lengths
-    return Tally(
-        n=counts.n_kept,
-        sources=table(class_, "label_source", CLASSES[labels]),
-        voices=voices,
-        languages=table("language", class_),
-        sentiments=table("sentiment", "label", blank=False),
-        named=named,
-        confidences={
-            source: tuple(counts.confidences[source, place] for place in range(CONFIDENCE_BINS))
+    return {
+        "n": counts.n_kept,
+        "sources": table(class_, "label_source", CLASSES[labels]),
+        "voices": voices,
+        "languages": table("language", class_),
+        "sentiments": table("sentiment", "label", blank=False),
+        "named": named,
+        "confidences": {
+            source: [counts.confidences[source, place] for place in range(_CONFIDENCE_BINS)]
             for source in sorted({source for source, _ in counts.confidences})
         },
-        durations=Durations(
-            total_s=counts.duration_s,
-            shortest_s=counts.shortest_s if counts.n_kept else 0.0,
-            p05_s=_quantile(lengths, 0.05),
-            median_s=_quantile(lengths, 0.5),
-            p95_s=_quantile(lengths, 0.95),
-            longest_s=counts.longest_s,
-            seconds=tuple(seconds[second] for second in range(max(seconds, default=-1) + 1)),
-        ),
-        voice_association=cramers_v(voices),
-        teacher_kappa=_kappa(named),
-    )
+        "durations": {
+            "total_s": counts.duration_s,
+            "shortest_s": counts.shortest_s if counts.n_kept else 0.0,
+            "p05_s": _quantile(lengths, 0.05),
+            "median_s": _quantile(lengths, 0.5),
+            "p95_s": _quantile(lengths, 0.95),
+            "longest_s": counts.longest_s,
+            "seconds": [seconds[second] for second in range(max(seconds, default=-1) + 1)],
+        },
+        "voice_association": cramers_v(voices),
+        "teacher_kappa": _kappa(named),
+    }
 
 
 def _quantile(lengths: Counter[int], part: float) -> float:

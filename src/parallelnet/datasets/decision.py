@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 from ..data.corpora import EMOTION_WORDS
 from ..data.shards import Example
@@ -30,11 +30,7 @@ DROPPED_WORDS: frozenset[str] = frozenset((
 
 
 def read_label_map(path: str) -> dict[str, str | None]:
-    """Return {own class: our class, or None to drop it} from a JSON file.
-
-    Raises:
-        OptionError: no such file, no JSON object, or a class that is not ours.
-    """
+    """Return {own class: our class, or None to drop it} from a JSON file; `OptionError` where it is no such file."""
     needed = f'--label-map needs a JSON object {{"own class": one of {", ".join(EMOTIONS)}, or null}}.'
     found = read_json(Path(path), mend=needed)
     for own, ours in found.items():
@@ -49,8 +45,7 @@ def classes_to_emotions(
     """Return which of `EMOTIONS` each class of a teacher is merged into; None for one that is dropped.
 
     The user's map goes first, then `corpora.EMOTION_WORDS` (excitement is happy, disgust is hate), then
-    `DROPPED_WORDS`; capitals do not count. The map may name classes that this teacher does not have, for one map serves
-    both. `teacher` begins the error text.
+    `DROPPED_WORDS`; capitals do not count. The map may name classes of the other teacher. `teacher` begins errors.
 
     Raises:
         OptionError: a class that no table knows, or none that becomes one of ours.
@@ -96,21 +91,16 @@ def merge(own: Mapping[str, float], table: Mapping[str, str | None], *, renormal
     return tuple(p / scale for p in sums.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What two teachers come to.
+class Decision(NamedTuple):
+    """What two teachers come to: the class of `source` (`speech` or `image`) with its probability, kept or not.
 
-    Attributes:
-        label: the deciding teacher's most probable class, also where the sample is not kept.
-        source: `speech` or `image`: who decides.
-        confidence: the deciding probability.
-        reason: `low-confidence` or `teachers-disagree` where the sample is not kept, else "".
+    `reason` is `low-confidence` or `teachers-disagree` where the sample is not kept, else "".
     """
 
     label: str
-    source: Literal["speech", "image"]
+    source: str
     confidence: float
-    reason: Literal["", "low-confidence", "teachers-disagree"] = ""
+    reason: str = ""
 
 
 def decide(
@@ -142,15 +132,10 @@ def decide(
         raise unknown("rule", rule, RULES, "--rule")
     assert len(speech_probs) == len(image_probs) == len(EMOTIONS), (speech_probs, image_probs)
     max1, max2 = max(speech_probs), max(image_probs)
-    heard, seen = speech_probs.index(max1), image_probs.index(max2)
-    reason: Literal["", "low-confidence", "teachers-disagree"] = ""
-    if max(max1, max2) < threshold:
-        reason = "low-confidence"
-    elif rule == "agree" and heard != seen:
-        reason = "teachers-disagree"
-    if max1 >= max2:
-        return Decision(EMOTIONS[heard], "speech", max1, reason)
-    return Decision(EMOTIONS[seen], "image", max2, reason)
+    heard, seen = EMOTIONS[speech_probs.index(max1)], EMOTIONS[image_probs.index(max2)]
+    reason = "teachers-disagree" if rule == "agree" and heard != seen else ""
+    reason = "low-confidence" if max(max1, max2) < threshold else reason
+    return Decision(*((heard, "speech", max1) if max1 >= max2 else (seen, "image", max2)), reason)
 
 
 def decided(example: Example, *, threshold: float, rule: str) -> Example:

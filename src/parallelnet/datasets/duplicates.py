@@ -57,11 +57,9 @@ _HALF = np.uint64(32)  # bits of a pair of row numbers
 
 
 def signature(row: Example) -> tuple[int, int, int, int, bool]:
-    """Return what finding duplicates needs to know of a row whose text was cleaned and whose picture was checked.
+    """Return the fields of `SIGNATURE`, of a row whose text was cleaned and whose picture was checked.
 
-    Returns:
-        The fields of `SIGNATURE`: `id_key`, `text_key`, `picture_key` (heads of hashes, of 64 bits), `dhash`, and
-        `usable`: not rejected so far. 33 bytes in a file.
+    Keys are heads of hashes, of 64 bits; `usable` is what was not rejected so far. 33 bytes in a file.
     """
     known = (0, 0, 0) if row.reason else (text_key(row), head_of_hash(row.image), row.image_dhash)
     return head_of_hash(row.id.encode()), *known, not row.reason
@@ -79,13 +77,10 @@ def head_of_hash(content: bytes) -> int:
 
 def is_flat(dhash: Hashes) -> Flags:
     """Return which difference hashes say too little to go by: nearly no edges, or nearly none between rows."""
-    flat = np.empty(dhash.size, dtype=np.bool_)
-    for at in slices(dhash.size):
-        n_set = np.bitwise_count(dhash[at])
-        changed = (dhash[at] ^ (dhash[at] >> np.uint64(8))) & np.uint64((1 << 56) - 1)
-        few = (n_set <= FLAT_BITS) | (n_set >= 64 - FLAT_BITS)
-        flat[at] = few | (np.bitwise_count(changed) <= FLAT_CHANGES)
-    return flat
+    n_set = np.bitwise_count(dhash)
+    changed = np.bitwise_count((dhash ^ (dhash >> np.uint64(8))) & np.uint64((1 << 56) - 1))
+    few: Flags = (n_set <= FLAT_BITS) | (n_set >= BITS - FLAT_BITS) | (changed <= FLAT_CHANGES)
+    return few
 
 
 def save(path: Path, table: Table) -> None:
@@ -135,19 +130,27 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
         the row itself), `group`, `image_group` (lowest row of the component), `id_taken` (an earlier row has the id).
     """
 
-    def column(name: str, of: Literal["usable", "all"] = "usable") -> Table:
-        """Return one field of the rows, read part by part."""
+    def column(name: str, of: slice | str = "usable") -> Table:
+        """Return one field of the usable rows or of a slice, read part by part."""
         tables = (np.load(part, allow_pickle=False) for part in parts)
-        return np.concatenate([table[name][table["usable"]] if of == "usable" else table[name] for table in tables])
+        return np.concatenate([table[name][table[of] if isinstance(of, str) else of] for table in tables])
 
-    ids = column("id_key", "all")
-    rows: Rows = np.arange(ids.size, dtype=_row_type(ids.size))
-    usable, id_taken = rows[column("usable", "all")], _first_alike(ids) != rows
+    ids = column("id_key", slice(None))
+    rows: Rows = np.arange(ids.size, dtype=np.int32 if ids.size < 2**31 else np.int64)
+    usable, id_taken = rows[column("usable", slice(None))], _first_alike(ids) != rows
     del ids, rows
     texts, pictures = _first_alike(column("text_key")), _first_alike(column("picture_key"))
     samples = Components(_first_alike(_paired(texts, pictures)))
     images = Components(pictures)
-    _join_near(images, samples, texts, column("dhash"), near_bits)
+    dhash = column("dhash")
+    sound = np.flatnonzero(~is_flat(dhash)).astype(texts.dtype)
+    _join_near(images, sound, dhash[sound], near_bits)
+    sound = sound[np.argsort(texts[sound], kind="stable")]
+    edges = np.append(np.flatnonzero(_changes(texts[sound])), sound.size)
+    for at in np.flatnonzero(np.diff(edges) > 1):
+        same_text = sound[edges[at] : edges[at + 1]]
+        _join_near(samples, same_text, dhash[same_text], near_bits)
+    del dhash, sound, edges
     roots = {"survivor": samples.flatten(), "image_group": images.flatten().copy()}
     images.join(np.arange(texts.size, dtype=texts.dtype), texts)
     roots["group"] = images.flatten()
@@ -162,24 +165,17 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
     return found
 
 
-def _row_type(n_rows: int) -> type[np.int32] | type[np.int64]:
-    """Return the smallest type that numbers so many rows."""
-    return np.int32 if n_rows < 2**31 else np.int64
-
-
 def _first_alike(keys: Hashes) -> Rows:
     """Return for each row the first one that has the same key."""
-    order: Rows = np.argsort(keys, kind="stable").astype(_row_type(keys.size))
+    order: Rows = np.argsort(keys, kind="stable").astype(np.int32 if keys.size < 2**31 else np.int64)
     first, new = np.empty_like(order), _changes(keys[order])
     first[order] = order[new][np.cumsum(new, dtype=order.dtype) - 1]
     return first
 
 
-def _changes(ordered: Hashes) -> Flags:
+def _changes(ordered: Table) -> Flags:
     """Return which values differ from the one before."""
-    new = np.ones(ordered.size, dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
-    return new
+    return np.append(True, ordered[1:] != ordered[:-1])[: ordered.size]
 
 
 def _paired(one: Rows, two: Rows) -> Hashes:
@@ -190,62 +186,15 @@ def _paired(one: Rows, two: Rows) -> Hashes:
     return keys
 
 
-def _join_near(images: Components, samples: Components, texts: Rows, dhash: Hashes, near_bits: int) -> None:
-    """Join rows whose difference hashes are near: all of them in `images`, those with the same text in `samples`.
-
-    `texts` and `dhash` are the first row with its text, and the hash, of each row; flat ones take no part.
-    """
-    rows: Rows = np.flatnonzero(~is_flat(dhash)).astype(texts.dtype)
-    rows = rows[np.argsort(dhash[rows], kind="stable")]
-    dhash = dhash[rows]
-    new = _changes(dhash)
-    starts, dhash = np.flatnonzero(new).astype(texts.dtype), dhash[new]
-    number = np.cumsum(new, dtype=texts.dtype) - 1  # of the hash of each of `rows`
-    firsts = rows[starts]  # one row of each hash
-    images.join(firsts[number], rows)
-    # A row whose text no other has is near to none as a sample.
-    repeated = np.zeros(texts.size, dtype=np.bool_)
-    repeated[texts[texts != np.arange(texts.size, dtype=texts.dtype)]] = True
-    shared = repeated[texts[rows]]
-    rows, number = rows[shared], number[shared]
-    keys = _paired(number, texts[rows])
-    del new, starts, number, repeated, shared
-    order = np.argsort(keys).astype(rows.dtype)
-    keys, rows = keys[order], rows[order]
-    del order
-    new = _changes(keys)
-    samples.join(rows[:-1][~new[1:]], rows[1:][~new[1:]])
-    keys, rows = keys[new], rows[new]  # one row of each hash and text is enough
+def _join_near(components: Components, rows: Rows, dhash: Hashes, near_bits: int) -> None:
+    """Join rows whose difference hashes are near; `dhash[i]` is that of `rows[i]`."""
+    first = _first_alike(dhash)
+    components.join(rows[first], rows)
+    own = np.flatnonzero(first == np.arange(first.size, dtype=first.dtype))  # one row of each hash
+    rows, dhash = rows[own], dhash[own]
+    del first, own
     for left, right in near_pairs(dhash, near_bits):
-        images.join(firsts[left], firsts[right])
-        for found in _same_text(keys, left, right):
-            samples.join(rows[found[0]], rows[found[1]])
-
-
-def _same_text(keys: Hashes, left: Rows, right: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Yield places of rows with one text whose hashes have the numbers `left[i]` and `right[i]`, for every i.
-
-    `keys`, ascending, are number of its hash and text of each row. The rows of the hash that has fewer of them are
-    looked up among the others'.
-    """
-    (left_start, left_end), (right_start, right_end) = (
-        (np.searchsorted(keys, _paired(side, zeros)), np.searchsorted(keys, _paired(side + 1, zeros)))
-        for side in (left, right)
-        for zeros in (np.zeros_like(left),)
-    )
-    swapped = left_end - left_start > right_end - right_start
-    starts = np.where(swapped, right_start, left_start)
-    ends = np.cumsum(np.where(swapped, right_end, left_end) - starts)  # in one row after the other
-    others = np.where(swapped, left, right)
-    for at in slices(int(ends[-1])):
-        steps = np.arange(at.start, at.stop)
-        pair = np.searchsorted(ends, steps, side="right")
-        before = np.where(pair > 0, ends[pair - 1], 0)
-        places = starts[pair] + steps - before
-        wanted = _paired(others[pair], keys[places] & np.uint64((1 << 32) - 1))
-        there = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
-        same = keys[there] == wanted
-        yield places[same], there[same]
+        components.join(rows[left], rows[right])
 
 
 # --- components, and hashes that are near -----------------------------------------------------------------------------
@@ -265,13 +214,11 @@ class Components:
     def _roots(self, rows: Rows) -> Rows:
         """Return the root of each row, and let what was passed on the way point further up (path halving)."""
         parents, found = self.parents, self.parents[rows]
-        while True:
-            above = parents[parents[found]]
-            if np.array_equal(above, found):
-                parents[rows] = found
-                return found
+        while not np.array_equal(above := parents[parents[found]], found):
             parents[found] = above
             found = above
+        parents[rows] = found
+        return found
 
     def join(self, left: Rows, right: Rows) -> None:
         """Join the component of `left[i]` with that of `right[i]`, for every i.

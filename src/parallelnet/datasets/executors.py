@@ -19,13 +19,12 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol, Self, cast
+from typing import Any, NamedTuple, Protocol, Self, cast
 
-from ..errors import MissingExtraError, ParallelNetError
+from ..errors import MissingExtraError, ParallelNetError, brief
 
 THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes."""
@@ -54,63 +53,52 @@ class Job(Hashable, Protocol):
         """Return how errors name a task, for instance `rows 0 to 255`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class _Failure(NamedTuple):
     """Why a task failed, in a form that travels between processes: class and arguments of what is to be raised."""
 
     kind: type[Exception]
     arguments: tuple[Any, ...]
 
-    @classmethod
-    def of(cls, error: Exception) -> Failure:
-        """Return the failure that an exception is: as it is where a caller or the system can mend it, else a defect."""
-        if isinstance(error, ParallelNetError):
-            return cls(type(error), (str(error),))
-        if isinstance(error, OSError):
-            return cls(OSError, (error.errno, error.strerror or str(error), error.filename))
-        trace = "".join(traceback.format_exception(error))
-        return cls(RuntimeError, (f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}",))
 
-    def error(self) -> Exception:
-        """Return the exception again, to be raised where the outcomes are awaited."""
+def _failure(error: Exception) -> _Failure:
+    """Return an exception as it is where a caller or the system can mend it, else as a defect with its traceback."""
+    if isinstance(error, ParallelNetError):
+        return _Failure(type(error), (str(error),))
+    if isinstance(error, OSError):
+        return _Failure(OSError, (error.errno, error.strerror or str(error), error.filename))
+    trace = "".join(traceback.format_exception(error))
+    return _Failure(RuntimeError, (f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}",))
+
+
+def _raised(outcome: Any) -> Any:
+    """Return the outcome of a task, or raise what it ended in."""
+    if isinstance(outcome, _Failure):
         # Not through __init__: MissingExtraError's takes other arguments than its text.
-        return self.kind.__new__(self.kind, *self.arguments)
+        raise outcome.kind.__new__(outcome.kind, *outcome.arguments)
+    return outcome
 
 
 @functools.lru_cache(maxsize=1)
 def _opened(job: Job) -> Callable[[Any], Any]:
-    """Return the opened job; the next task of the same job in this process finds it open."""
     import threadpoolctl
 
-    threadpoolctl.threadpool_limits(1)  # for what was imported before the variables could be set
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    threadpoolctl.threadpool_limits(1)  # for what was imported already
     return job.open()
 
 
-def attempt(job: Job, task: Any) -> Any:
-    """Return the outcome of a task, or the `Failure` that it ended in."""
+def _attempt(job: Job, task: Any) -> Any:
+    """Return the outcome of a task, or the failure that it ended in; the next one of the same job finds it open."""
     try:
         return _opened(job)(task)
     except Exception as error:
-        return Failure.of(error)
-
-
-@contextmanager
-def _one_thread_in_children() -> Iterator[None]:
-    """Have processes that start meanwhile begin with one thread for each numerical library."""
-    before = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name in THREAD_VARIABLES:
-            del os.environ[name]
-        os.environ.update(before)
+        return _failure(error)
 
 
 # --- processes of this machine ----------------------------------------------------------------------------------------
 
 
-class LocalExecutor:
+class LocalExecutor(AbstractContextManager[Any]):
     """Processes of this machine, one task at a time in each.
 
     They are fresh interpreters (spawn): nothing of the caller, no thread and no lock, is copied into them. They stay
@@ -121,10 +109,6 @@ class LocalExecutor:
         """Set how many work at the same time; 0 takes one for each CPU core. There is no address."""
         self.n_workers = workers or n_cores()
         self._idle: list[_Worker] = []
-
-    def __enter__(self) -> Self:
-        """Start nothing yet."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Let the processes end by themselves: they have nothing to do any more."""
@@ -164,29 +148,29 @@ class LocalExecutor:
                         give(_Worker(), worker.task, worker.tries + 1)
                         continue
                     self._idle.append(worker)
-                    if isinstance(outcome, Failure):
-                        raise outcome.error()
+                    _raised(outcome)
                     for task in islice(waiting, 1):
                         give(self._idle.pop(), task)
                     yield outcome
         finally:
-            for worker in busy.values():
-                worker.stop()
+            for worker in busy.values():  # in the middle of their tasks
+                worker.process.terminate()
+                worker.process.join(5)
+                worker.process.kill()  # nothing where it has ended
+                worker.process.join()
+                worker.connection.close()
 
 
 class _Worker:
     """One process of the local executor, seen from outside, and the task that it has for the `tries`-th time."""
 
-    task: Any = None
-    tries = 0
-
     def __init__(self) -> None:
+        self.task, self.tries = None, 0
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         # Not a daemon: those may have no children, and speaking takes one an utterance.
         self.process = context.Process(target=_serve, args=(theirs,), name="parallelnet-worker")
-        with _one_thread_in_children():
-            self.process.start()
+        self.process.start()
         theirs.close()  # or its end would stay open here when the process dies
 
     def blame(self, task: str) -> None:
@@ -209,14 +193,6 @@ class _Worker:
             ) from None
         _log.warning("%s; that is tried once more.", told)
 
-    def stop(self) -> None:
-        """End the process now, in the middle of its task."""
-        self.process.terminate()
-        self.process.join(5)
-        self.process.kill()  # nothing where it has ended
-        self.process.join()
-        self.connection.close()
-
 
 def _serve(connection: Connection) -> None:
     """Be a worker process: take tasks until nobody gives any more."""
@@ -224,11 +200,11 @@ def _serve(connection: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, ConnectionResetError, BrokenPipeError):
         while True:
-            outcome = attempt(*connection.recv())
+            outcome = _attempt(*connection.recv())
             try:
                 connection.send(outcome)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
-                connection.send(Failure.of(error))
+                connection.send(_failure(error))
 
 
 def _end_with_parent() -> None:
@@ -262,55 +238,50 @@ class RayExecutor:
             import ray
         except ImportError:
             raise MissingExtraError("--executor ray", "ray") from None
-        self._ray, self._address, self.n_workers, self._ours = ray, address, workers, False
+        self._ray, self._address, self.n_workers = ray, address, workers
 
     def __enter__(self) -> Self:
-        """Join or start the cluster."""
-        ray = self._ray
-        if not ray.is_initialized():
-            started: dict[str, Any] = {"address": self._address}
-            if self._address is None:
-                cores = self.n_workers or n_cores()
-                started = {"num_cpus": cores, "include_dashboard": False, "address": "local"}
-            try:
-                _refuse_silence(self._address)
-                with _one_thread_in_children(), _without_usage_process(ray):
-                    ray.init(log_to_driver=False, logging_level="ERROR", **started)
-            except (OSError, RuntimeError, ValueError) as error:
-                raise ParallelNetError(
-                    f"No Ray cluster can be joined at --ray-address {self._address}: {_plain(error)} Mend: HOST:PORT "
-                    "as `ray start --head` prints it, or leave it out."
-                ) from None
-            self._ours = True
+        ray, address = self._ray, self._address
+        started: dict[str, Any] = {"address": address}
+        if address is None:
+            started = {"num_cpus": self.n_workers or n_cores(), "include_dashboard": False, "address": "local"}
+        try:
+            host, colon, port = (address or "").rpartition(":")
+            if colon and port.isdecimal() and "//" not in host:
+                # Where nobody answers, Ray itself would go on asking for ten minutes and more.
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+            with _without_usage_process(ray):
+                ray.init(log_to_driver=False, logging_level="ERROR", **started)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ParallelNetError(
+                f"No Ray cluster can be joined at --ray-address {address}: {_plain(error)} Mend: HOST:PORT as `ray "
+                "start --head` prints it, or leave it out."
+            ) from None
         self.n_workers = self.n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the cluster; one that we started stops."""
-        if self._ours:
-            self._ray.shutdown()
+        self._ray.shutdown()
 
     def run(self, job: Job, tasks: Iterable[Any]) -> Iterator[Any]:
         """Yield the outcome of every task, and raise, as `LocalExecutor.run` does."""
         ray = self._ray
         # Bytes are the same whoever does it, so a task that was lost with its node may be done again.
-        remote = ray.remote(num_cpus=1, max_retries=RAY_RETRIES)(attempt)
-        waiting = iter(tasks)
-        pending = [remote.remote(job, task) for task in islice(waiting, self.n_workers)]
+        remote = ray.remote(num_cpus=1, max_retries=RAY_RETRIES)(_attempt)
+        started = (remote.remote(job, task) for task in tasks)
+        pending = list(islice(started, self.n_workers))
         try:
             while pending:
                 (ready,), pending = ray.wait(pending, num_returns=1)
                 try:
-                    outcome = ray.get(ready)
+                    outcome = _raised(ray.get(ready))
                 except ray.exceptions.RayError as error:
                     raise ParallelNetError(
                         f"The Ray cluster could not do a task ({type(error).__name__}: {_plain(error)}). It is tried "
                         f"again {RAY_RETRIES} times where a worker or node died. What was finished is kept. Mend: see "
                         "that every node has the same packages and the same paths, and start the same line again."
                     ) from None
-                if isinstance(outcome, Failure):
-                    raise outcome.error()
-                pending += [remote.remote(job, task) for task in islice(waiting, 1)]
+                pending += islice(started, 1)
                 yield outcome
         finally:
             for reference in pending:
@@ -334,20 +305,12 @@ def _without_usage_process(ray: Any) -> Iterator[None]:
         services.start_api_server = original
 
 
-def _refuse_silence(address: str | None) -> None:
-    """Raise `OSError` where nobody answers at HOST:PORT; Ray itself would go on asking for ten minutes and more."""
-    host, colon, port = (address or "").rpartition(":")
-    if colon and port.isdecimal() and "//" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
 def _plain(error: Exception) -> str:
     """Return the gist of Ray's errors, which are pages long and in colour, on one line."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:400]
+    return brief(re.sub(r"\x1b\[[0-9;]*m", "", str(error)), 400)
 
 
 Executor = LocalExecutor | RayExecutor
-"""A place where tasks are worked on: used as a context manager, with `n_workers` at most at the same time."""
 
 EXECUTORS: dict[str, type[LocalExecutor] | type[RayExecutor]] = {"local": LocalExecutor, "ray": RayExecutor}
 """By the name of `--executor`; each is made with `(workers, address)`."""

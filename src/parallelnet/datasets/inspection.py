@@ -2,86 +2,57 @@
 
 The rule for what is shown: the smallest SHA-256 of their ids in each class, the classes taking turns. It looks like
 chance, needs no seed, and does not depend on shards, so the same data set always shows the same rows.
+
+The page, `gallery.html`, is for the paper's manual cleaning (section 3.1). It needs nothing else and connects to
+nothing. Marks are kept by the browser, under the data set's fingerprint, and leave it only as a csv that the reader
+saves.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import heapq
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import soundfile
 
 from .. import image
 from ..data.built import DATASET_JSON, BuildReport, read_report, refuse_damaged
 from ..data.shards import REJECTED_COLUMNS, Example, read_rows, read_shard
 from ..errors import InputError, ManifestError
 from ..options import LimitOptions
-from ..report import gallery
-from .counts import Counts, Tally, tally
+from ..report.html_page import jpeg, render_page, script_json, sound
+from .counts import Counts, tally
 
-GALLERY_ROWS = 60
-"""Rows of `gallery.html`, as long as they fit into it."""
+MARKS: dict[str, str] = {
+    "wrong-label": "wrong label",
+    "broken": "broken",
+    "duplicate": "duplicate",
+    "offensive": "offensive",
+    "other": "other",
+}
+"""Why a person leaves a row out: as the exported csv says it, and as the page does."""
 
-GALLERY_BYTES = 14_000_000
-"""Largest page: what a browser opens and a mail program sends without complaint."""
-
-_EXCLUDED = 20_000  # ids of earlier marks that a page carries along
-
-
-@dataclass(frozen=True, slots=True)
-class ShownExample:
-    """One row that was kept: its class, what is spoken by which voice, and who decided the class, how surely."""
-
-    id: str
-    label: str
-    spoken_text: str
-    source: str
-    confidence: float
-    voice: str
-    language: str
-    duration_s: float
+_MOST_ROWS = 60  # of the page, as long as they fit into it
+_MOST_BYTES = 14_000_000  # of the page: what a browser opens and a mail program sends without complaint
+_MOST_EXCLUDED = 20_000  # ids of earlier marks that a page carries along
+_PICTURE_SIDE = 480  # pixels: enough to judge a picture by, 30 to 40 kB
+_LOSSLESS_S = 30.0  # longer speech is written anew as MP3, a fifth of the size
+_MARGIN = 200_000  # bytes of style, script and frame
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What a built data set holds, as one record: for the terminal, for machines, and for its card.
+def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) -> dict[str, Any]:
+    """Return what a built data set holds, for the terminal, for JSON and for its card.
 
-    Attributes:
-        report: `dataset.json`.
-        tally: what was counted in the shards.
-        examples: of each class, by a fixed rule.
-    """
-
-    report: BuildReport
-    tally: Tally
-    examples: tuple[ShownExample, ...]
-
-    @property
-    def name(self) -> str:
-        """Name of the input without its ending."""
-        return self.report.name
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """In index order."""
-        return self.report.classes
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain dicts and lists, ready for JSON: `dataset.json`, and `name`, `classes`, `tally`, `examples`."""
-        own = {"name": self.name, "classes": list(self.classes), "tally": asdict(self.tally)}
-        return {**asdict(self.report), **own, "examples": [asdict(example) for example in self.examples]}
-
-    def to_json(self) -> str:
-        """Return the record as one JSON object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
-
-
-def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) -> Inspection:
-    """Return what a built data set holds; its files must be those that were built, and are counted anew.
+    That is `dataset.json`, and `name`, `classes` in index order, `tally` (see `counts.tally`) and `examples`. Its files
+    must be those that were built, and are counted anew.
 
     Args:
         out: folder that `build tweets` made.
@@ -103,39 +74,41 @@ def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) 
             f"The shards of {out} hold {counts.n_kept:,} rows, but {DATASET_JSON} says {report.n_kept:,}. "
             "Mend: copy the folder again, or build again with --overwrite."
         )
-    rows = load(shards, choose(shards, report, examples * len(report.classes)), with_bytes=False)
     shown = [
-        ShownExample(
-            id=row.id,
-            label=_class_of(row, report),
-            spoken_text=row.spoken_text,
-            source=row.label_source,
-            confidence=row.confidence,
-            voice=row.tts_voice,
-            language=row.language,
-            duration_s=row.duration_s,
-        )
-        for row in rows
+        {
+            "id": row.id,
+            "label": class_of(row, report.labels),
+            "spoken_text": row.spoken_text,
+            "source": row.label_source,
+            "confidence": row.confidence,
+            "voice": row.tts_voice,
+            "language": row.language,
+            "duration_s": row.duration_s,
+        }
+        for row in load(shards, choose(shards, report, examples * len(report.classes)), with_bytes=False)
     ]
-    shown.sort(key=lambda example: report.classes.index(example.label))
-    return Inspection(report, tally(counts, report.labels), tuple(shown))
+    shown.sort(key=lambda example: report.classes.index(str(example["label"])))
+    own = {"name": report.name, "classes": list(report.classes), "tally": tally(counts, report.labels)}
+    return {**asdict(report), **own, "examples": shown}
 
 
-def _class_of(row: Example, report: BuildReport) -> str:
-    return row.label if report.labels == "emotion" else row.sentiment
+def class_of(row: Example, labels: str) -> str:
+    """Return the class of a row, where `labels` (`emotion` or `sentiment`) are learnt."""
+    return row.label if labels == "emotion" else row.sentiment
 
 
 def choose(shards: Sequence[Path], report: BuildReport, n: int) -> tuple[str, ...]:
     """Return the ids of at most `n` rows to show, in the order of showing."""
-    # As a heap of the negated digest the largest is at hand, to be pushed out: memory for n ids a class.
-    best: dict[str, list[tuple[int, str]]] = {name: [] for name in report.classes}
-    for path in shards if n else ():
-        for record in read_rows(path, ("id", report.labels.replace("emotion", "label"))):
-            id_, name = record.values()
-            if name in best:  # rows of no class are never chosen
-                digest = -int.from_bytes(hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest()[:16])
-                (heapq.heappush if len(best[name]) < n else heapq.heappushpop)(best[name], (digest, id_))
-    ranked = [[id_ for _, id_ in sorted(heap, reverse=True)] for heap in best.values()]
+    column = "label" if report.labels == "emotion" else "sentiment"
+
+    def digest(id_: str) -> bytes:
+        return hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest()
+
+    def ids(name: str) -> Iterator[str]:
+        for path in shards:
+            yield from (row["id"] for row in read_rows(path, ("id", column)) if row[column] == name)
+
+    ranked = [heapq.nsmallest(n, ids(name), key=digest) for name in report.classes]  # memory for n ids a class
     return tuple(id_ for turn in zip_longest(*ranked) for id_ in turn if id_ is not None)[:n]
 
 
@@ -150,46 +123,115 @@ def load(shards: Sequence[Path], ids: Sequence[str], *, with_bytes: bool) -> Ite
     yield from (found[id_] for id_ in ids)
 
 
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+class Card(NamedTuple):
+    """A row as the page shows it: with its class, and as data URIs picture and sound, "" where they cannot be shown."""
+
+    row: Example
+    label: str
+    picture: str
+    sound: str
+
+    @property
+    def words(self) -> tuple[tuple[str, float, float], ...]:
+        """What is spoken: (word, start in s, end in s), all at 0 where no times are known."""
+        return self.row.word_times or tuple((word, 0.0, 0.0) for word in self.row.spoken_text.split())
+
+    @property
+    def agreed(self) -> bool | None:
+        """Whether both teachers find the same class most probable; None without both."""
+        speech, picture = self.row.speech_probs, self.row.image_probs
+        return speech.index(max(speech)) == picture.index(max(picture)) if speech and picture else None
+
+    @property
+    def n_bytes(self) -> int:
+        """About how many bytes of the page it takes."""
+        return len(self.picture) + len(self.sound) + 6 * len(self.row.text) + 120 * len(self.words) + 4000
+
+
 def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
-    """Write `gallery.html`, a page of rows to look at, listen to and mark, spread over the classes; return its path.
+    """Write `gallery.html` of a built data set, its rows spread over the classes, and return its path.
 
     Arguments and errors are those of `inspect`.
     """
     report = report or read_report(out)
-    shards = report.paths(out)
     limits = LimitOptions(max_pixels=int(report.options.get("max_pixels", LimitOptions().max_pixels)))
-    rows = load(shards, choose(shards, report, GALLERY_ROWS), with_bytes=True)
+    shards = report.paths(out)
+    rows = load(shards, choose(shards, report, _MOST_ROWS), with_bytes=True)
     rejected = read_rows(out / "rejected.parquet", ("id", "reason"), REJECTED_COLUMNS)
+    # Exported again, so that the new csv does for the next build what both did.
     excluded = [record["id"] for record in rejected if record["reason"] == "excluded"]
-    return gallery.write(
-        out / "gallery.html",
-        gallery.within((_card(row, report, limits) for row in rows), GALLERY_BYTES),
+    page = render(
+        within((_card(row, class_of(row, report.labels), limits) for row in rows), _MOST_BYTES),
         title=f"{report.name}: speech + picture {report.labels}",
         classes=report.classes,
         fingerprint=report.fingerprint,
         n_kept=report.n_kept,
-        excluded=tuple(excluded) if len(excluded) <= _EXCLUDED else (),
+        excluded=excluded if len(excluded) <= _MOST_EXCLUDED else (),
     )
+    path = out / "gallery.html"
+    path.write_text(page, encoding="utf-8", newline="\n")
+    return path
 
 
-def _card(row: Example, report: BuildReport, limits: LimitOptions) -> gallery.GalleryRow:
-    try:
-        picture = gallery.picture_uri(image.read(row.image, limits=limits))
-    except InputError:  # it was read when the set was built; a newer Pillow may think otherwise
-        picture = ""
-    return gallery.GalleryRow(
-        id=row.id,
-        label=_class_of(row, report),
-        text=row.text,
-        words=row.word_times or tuple((word, 0.0, 0.0) for word in row.spoken_text.split()),
-        picture=picture,
-        sound=gallery.sound_uri(row.speech, row.duration_s) if row.speech else "",
-        duration_s=row.duration_s,
-        voice=row.tts_voice,
-        language=row.language,
-        sentiment=row.sentiment,
-        speech_probs=row.speech_probs,
-        image_probs=row.image_probs,
-        source=row.label_source,
-        confidence=row.confidence,
+def _card(row: Example, label: str, limits: LimitOptions) -> Card:
+    picture = ""
+    with suppress(InputError):  # it was read when the set was built; a newer Pillow may think otherwise
+        picture = jpeg(image.read(row.image, limits=limits), _PICTURE_SIDE, quality=74)
+    return Card(row, label, picture, sound_uri(row.speech, row.duration_s) if row.speech else "")
+
+
+def sound_uri(flac: bytes, duration_s: float) -> str:
+    """Return FLAC as a data URI: its very bytes, or an MP3 of what lasts longer than 30 s."""
+    if duration_s > _LOSSLESS_S:
+        wave, _ = soundfile.read(io.BytesIO(flac), dtype="float32")
+        return sound(wave)
+    return f"data:audio/flac;base64,{base64.b64encode(flac).decode()}"
+
+
+def within(cards: Iterable[Card], most_bytes: int) -> list[Card]:
+    """Return the first cards, as many as one page of at most so many bytes holds; at least one."""
+    kept: list[Card] = []
+    for card in cards:
+        most_bytes -= card.n_bytes
+        if kept and most_bytes < _MARGIN:
+            break
+        kept.append(card)
+    return kept
+
+
+def render(
+    cards: Sequence[Card],
+    *,
+    title: str,
+    classes: Sequence[str],
+    fingerprint: str,
+    n_kept: int,
+    excluded: Sequence[str] = (),
+) -> str:
+    """Return the page.
+
+    Args:
+        cards: in the order in which they are shown.
+        title: heading.
+        classes: in index order; those of the teachers' probabilities.
+        fingerprint: of the data set; marks are kept under it.
+        n_kept: rows of the whole data set.
+        excluded: ids that this build left out already by marks.
+    """
+    return render_page(
+        "gallery.html.j2",
+        cards=cards,
+        title=title,
+        classes=[name for name in classes if any(card.label == name for card in cards)],
+        all_classes=list(classes),
+        sources=[name for name in ("speech", "image") if any(card.row.label_source == name for card in cards)],
+        judged=any(card.agreed is not None for card in cards),
+        languages=sorted({card.row.language for card in cards if card.row.language}),
+        marks=MARKS,
+        n_kept=n_kept,
+        fingerprint=fingerprint,
+        data=script_json({"fingerprint": fingerprint, "excluded": list(excluded), "marks": MARKS}),
     )

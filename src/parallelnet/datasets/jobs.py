@@ -11,8 +11,8 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..data.built import WORK
-from ..data.shards import Example, shard_name, write_rejected, write_shard
+from ..data.shards import Example, shard_name, write_shard
 from ..data.tables import storable
 from ..errors import ManifestError, MissingExtraError, ParallelNetError
 from ..options import TweetsOptions
@@ -36,12 +36,6 @@ from .recipe import relative, root_of
 from .steps import Clock, Step, advanced
 from .teachers import Teacher, open_teacher, taught
 
-# Of a row on its way, in a file: without sound and picture.
-_FIELDS = (
-    *("row", "id", "text", "image_path", "sentiment", "reason", "detail"),
-    *("spoken_text", "language", "image_dhash"),
-)
-
 
 def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Path:
     """Return a file below the work folder.
@@ -50,7 +44,7 @@ def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Pa
         options: of the build.
         name: of the file; of that of a range: its folder, and what it ends in.
         index: of the range: `rows/.jsonl` as cut; `surveyed/.jsonl` looked over, `surveyed/.npy` its signatures,
-            `surveyed/.json` says that they are there; `rejected/.parquet`; `made/.json` says that its shard is.
+            `surveyed/.json` says that they are there; `made/.json` says that its shard is, and which rows it lacks.
     """
     path = Path(options.out) / WORK / name
     return path if index is None else path.with_name(f"{index:05d}{path.name}")
@@ -74,20 +68,10 @@ def read_input(options: TweetsOptions) -> Iterator[Example]:
     return islice(rows, options.limit or None)
 
 
-def check_input(options: TweetsOptions) -> None:
-    """Read the first row, so that an input that is none stops a build before it touches a folder.
-
-    Raises:
-        ManifestError: the input cannot be read, or has no rows.
-    """
-    if next(read_input(options), None) is None:
-        raise ManifestError(f"--tweets {options.tweets} has no rows. Needed: at least one.")
-
-
 def split(options: TweetsOptions) -> int:
-    """Cut the input into files of `rows_per_shard` rows below the work folder, and return how many rows it has.
+    """Cut the input, once, into files of `rows_per_shard` rows, and return how many rows it has.
 
-    Done once: `rows.json`, written last, says so. Raises what `read_tweets` does.
+    `rows.json`, written last, says that it is done. Raises what `read_tweets` does.
     """
     finished = work_file(options, "rows.json")
     if finished.is_file():
@@ -100,14 +84,17 @@ def split(options: TweetsOptions) -> int:
     return n_rows
 
 
-def write_range(options: TweetsOptions, path: Path, rows: list[Example]) -> None:
-    """Write rows as files can hold them, the paths of their pictures relative to the input's folder."""
-    root, lines = root_of(options), []
-    for row in rows:
-        values = {name: getattr(row, name) for name in _FIELDS} | {"image_path": relative(row.image_path, root)}
-        values = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
-        lines.append(json.dumps(values) + "\n")
-    write_text(path, "".join(lines))
+def stored(row: Example, root: Path) -> dict[str, Any]:
+    """Return what is known of a row, but for sound and picture, for JSON; its path is relative to the input."""
+    row = replace(row, speech=b"", image=b"", image_path=relative(row.image_path, root))
+    values = {item.name: value for item in fields(row) if (value := getattr(row, item.name)) != item.default}
+    return {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+def write_range(options: TweetsOptions, path: Path, rows: Iterable[Example]) -> None:
+    """Write rows, a line each, for `read_range`."""
+    root = root_of(options)
+    write_text(path, "".join(f"{json.dumps(stored(row, root))}\n" for row in rows))
 
 
 def read_range(options: TweetsOptions, path: Path) -> Iterator[Example]:
@@ -125,7 +112,7 @@ def read_range(options: TweetsOptions, path: Path) -> Iterator[Example]:
     with path.open(encoding="ascii") as stream:
         for line in stream:
             values = json.loads(line)
-            if values["image_path"] and not values["reason"]:
+            if "image_path" in values and "reason" not in values:
                 values["image_path"] = str(root / values["image_path"])
             yield Example(**values)
 
@@ -181,11 +168,7 @@ def making_steps(options: TweetsOptions) -> dict[str, Step]:
 
 @dataclass(frozen=True)
 class LookOver:
-    """Job: the signatures of a range, by which duplicates are found across all ranges.
-
-    Attributes:
-        options: with absolute paths.
-    """
+    """Job: the signatures of a range, by which duplicates are found across all ranges."""
 
     options: TweetsOptions
 
@@ -216,21 +199,18 @@ class LookOver:
 
 @dataclass(frozen=True)
 class MakeShard(LookOver):
-    """Job: the shard of a range, its rejected rows, and the record of both.
-
-    Attributes:
-        n_shards: how many there are, for their names.
-    """
+    """Job: the shard of a range, and the record of it and of its rejected rows."""
 
     n_shards: int
 
     def open(self) -> Callable[[int], dict[str, Any]]:
         """Open the engine and the teachers, and return the function that makes the shard of an index."""
-        options, making = self.options, making_steps(self.options)
-        folder = os.path.realpath(root_of(options))
+        options, making, root = self.options, making_steps(self.options), root_of(self.options)
+        folder = os.path.realpath(root)
         found = np.load(work_file(options, "duplicates.npy"), mmap_mode="r", allow_pickle=False)
 
-        def made(index: int, clock: Clock) -> Iterator[Example]:
+        def made(index: int, clock: Clock, counts: Counts, rejected: list[dict[str, Any]]) -> Iterator[Example]:
+            """Yield the rows that are kept, and put the others aside."""
             signatures = np.load(work_file(options, "surveyed/.npy", index), allow_pickle=False)
             rows = read_range(options, work_file(options, "surveyed/.jsonl", index))
             for row, known in zip(rows, signatures, strict=True):
@@ -239,39 +219,27 @@ class MakeShard(LookOver):
                 clock.lap("check-picture")
                 settled = duplicates.settled(seen, found)
                 clock.lap("duplicates")
-                yield advanced(settled, making, clock)
+                done = advanced(settled, making, clock)
+                counts.add(done)
+                if not done.reason:
+                    yield done
+                else:  # as the input names it: where that lies on this machine is nobody's business
+                    rejected.append(stored(replace(done, detail=done.detail.replace(f"{root}/", "")), root))
+                clock.lap("write")
 
         def make(index: int) -> dict[str, Any]:
-            clock, name = Clock(), shard_name(index, self.n_shards)
-            counts, rejected = Counts(), list[Example]()
-            rows = _counted(made(index, clock), counts, rejected, clock)
+            clock, counts, rejected = Clock(), Counts(), list[dict[str, Any]]()
+            name = shard_name(index, self.n_shards)
             try:
-                written = write_shard(Path(options.out) / "data" / name, rows)
+                written = write_shard(Path(options.out) / "data" / name, made(index, clock, counts, rejected))
             except SynthesisError as error:
                 raise ParallelNetError(f"{error} What was finished is kept. Mend: start the same line again.") from None
-            placeless = (_placeless(row, root_of(options)) for row in rejected)
-            write_rejected(work_file(options, "rejected/.parquet", index), placeless)
             clock.lap("write")
             shard = {"name": name, "n": written.n, "sha256": written.sha256}
-            return _finished(work_file(options, "made/.json", index), clock, shard=shard, counts=counts.to_record())
+            record = {"shard": shard, "counts": counts.to_record(), "rejected": rejected}
+            return _finished(work_file(options, "made/.json", index), clock, **record)
 
         return make
-
-
-def _counted(rows: Iterator[Example], counts: Counts, rejected: list[Example], clock: Clock) -> Iterator[Example]:
-    """Yield the rows that are kept, and put the others aside."""
-    for row in rows:
-        counts.add(row)
-        if row.reason:
-            rejected.append(row)
-        else:
-            yield row
-        clock.lap("write")
-
-
-def _placeless(row: Example, root: Path) -> Example:
-    """Return a row as the input names it: where the input lies on this machine is nobody's business."""
-    return replace(row, image_path=relative(row.image_path, root), detail=row.detail.replace(f"{root}/", ""))
 
 
 def _finished(target: Path, clock: Clock, **record: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,17 @@ _log = logging.getLogger(__name__)
 PAGES: tuple[str, ...] = ("README.md", "figures", "gallery.html")
 """What people read of a data set; written last, and not gone on with."""
 
-PARTS: tuple[str, ...] = ("data", "rejected.parquet", *PAGES, "build-log.json")
-"""What a build makes, besides `dataset.json`; --overwrite removes nothing else."""
-
-FREE_OPTIONS: tuple[str, ...] = ("out", "workers", "executor", "ray_address", "dry_run", "overwrite")
-"""Options that do not change a byte."""
-
-TEACHER_OPTIONS: tuple[str, ...] = ("speech_teacher", "image_teacher", "label_map", "renormalise", "rule", "threshold")
-"""Options that change none where labels are the source's own."""
-
-PATH_OPTIONS: tuple[str, ...] = ("tweets", "out", "images", "exclude", "label_map", "tts_model", *TEACHER_OPTIONS[:2])
-
-VERSIONED: tuple[str, ...] = (
+# What a build makes, besides `dataset.json`; --overwrite removes nothing else.
+_PARTS = ("data", "rejected.parquet", *PAGES, "build-log.json")
+# Options that do not change a byte, and those that change none where labels are the source's own.
+_FREE_OPTIONS = ("out", "workers", "executor", "ray_address", "dry_run", "overwrite")
+_TEACHER_OPTIONS = ("speech_teacher", "image_teacher", "label_map", "renormalise", "rule", "threshold")
+_PATH_OPTIONS = ("tweets", "out", "images", "exclude", "label_map", "tts_model", *_TEACHER_OPTIONS[:2])
+# Packages whose release may change the bytes, where they are installed.
+_VERSIONED = (
     *("parallelnet", "numpy", "pyarrow", "pillow", "soundfile", "soxr", "onnxruntime", "scikit-image", "scipy"),
     *("ftfy", "emoji", "espeakng-loader", "piper-tts", "torch", "transformers"),
 )
-"""Packages whose release may change the bytes, where they are installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +62,31 @@ class Recipe:
 
     def differences(self, stored: Mapping[str, Any]) -> list[str]:
         """Return, a phrase each, where a stored recipe, perhaps without tools, says something else."""
-
-        def told(record: Mapping[str, Any]) -> dict[str, Any]:
-            flags = {f"--{name.replace('_', '-')}": value for name, value in record["options"].items()}
-            return flags | {part: record[part] for part in ("files", "input", "tools") if part in stored}
-
-        return differences(told(stored), told(json.loads(json.dumps(asdict(self)))))
+        now = json.loads(json.dumps(asdict(self)))
+        said = [
+            {f"--{name.replace('_', '-')}": value for name, value in record["options"].items()}
+            | {part: record[part] for part in ("files", "input", "tools") if part in stored}
+            for record in (stored, now)
+        ]
+        return differences(*said)
 
 
 def absolute(options: TweetsOptions) -> TweetsOptions:
     """Return the options with absolute paths, so that they mean the same in processes with another working folder."""
-    changed: dict[str, Any] = {}
-    for name in PATH_OPTIONS:
-        kind, path = _local(getattr(options, name) or "")
-        # A teacher or a voice may be a name instead.
-        if path and (name in ("tweets", "out", "images") or Path(path).exists()):
-            changed[name] = kind + os.path.abspath(path)  # noqa: PTH100  (not resolved: links may be meant)
+    # Not resolved: links may be meant. A teacher or a voice may be a name instead.
+    changed: dict[str, Any] = {
+        name: kind + os.path.abspath(path)  # noqa: PTH100
+        for name, (kind, path) in _paths(asdict(options)).items()
+        if name in ("tweets", "out", "images") or Path(path).exists()
+    }
     return replace(options, **changed)
 
 
-def _local(value: str) -> tuple[str, str]:
-    """Return what stands before the path of a teacher that is a Hugging Face model in a folder, and the path."""
-    return (HUB_PREFIX, value.removeprefix(HUB_PREFIX)) if value.startswith(HUB_PREFIX) else ("", value)
+def _paths(options: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return of the options that may name a path what stands before it, where it is a Hugging Face model's, and it."""
+    given = {name: str(options.get(name) or "") for name in _PATH_OPTIONS}
+    kinds = {name: HUB_PREFIX * value.startswith(HUB_PREFIX) for name, value in given.items()}
+    return {name: (kind, given[name].removeprefix(kind)) for name, kind in kinds.items() if given[name] != kind}
 
 
 def root_of(options: TweetsOptions) -> Path:
@@ -114,15 +113,14 @@ def write_recipe(options: TweetsOptions) -> Recipe:
             f"--images {options.images} is no folder. Needed: the folder that picture paths are relative to; left out, "
             "it is the folder of --tweets."
         )
-    free = FREE_OPTIONS if options.labels == "emotion" else FREE_OPTIONS + TEACHER_OPTIONS
+    free = _FREE_OPTIONS if options.labels == "emotion" else _FREE_OPTIONS + _TEACHER_OPTIONS
     listed = {name: value for name, value in asdict(options).items() if name not in free}
     listed["voices"] = list(options.voices)  # as it comes back from JSON
     files = {}
-    for name in PATH_OPTIONS:
-        kind, path = _local(listed.get(name) or "")
-        if path and Path(path).exists():
+    for name, (kind, path) in _paths(listed).items():
+        if Path(path).exists():
             listed[name] = kind + Path(path).name
-        if path and name in ("exclude", "label_map", "tts_model") and Path(path).is_file():
+        if name in ("exclude", "label_map", "tts_model") and Path(path).is_file():
             files[name] = file_sha256(Path(path))
     return Recipe(listed, files, _input(options))
 
@@ -133,8 +131,7 @@ def _input(options: TweetsOptions) -> dict[str, Any]:
     if source.is_file():
         return {"name": source.name, "format": given, "sha256": file_sha256(source)}
     # Of a folder: of the rows that are read from it.
-    total = hashlib.sha256()
-    root = root_of(options)
+    total, root = hashlib.sha256(), root_of(options)
     for row in tweets.read_tweets(source, given, images=root if options.images else None, labels=options.labels):
         said = [row.id, row.text, relative(row.image_path, root), row.sentiment, row.reason]
         total.update(json.dumps(said).encode() + b"\n")
@@ -142,9 +139,8 @@ def _input(options: TweetsOptions) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the releases of `VERSIONED` that are installed."""
-    found = {name: next(iter(metadata.distributions(name=name)), None) for name in VERSIONED}
-    return {name: installed.version for name, installed in found.items() if installed is not None}
+    """Return the releases of the packages that may change the bytes, as far as they are installed."""
+    return {name: found.version for name in _VERSIONED for found in islice(metadata.distributions(name=name), 1)}
 
 
 def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
@@ -235,7 +231,7 @@ def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
         _clear(folder)
         write_json(stored, {"made_by": MADE_BY, **asdict(recipe)})
         finished.unlink(missing_ok=True)
-    for path in (folder / "data", *(work / name for name in ("rows", "surveyed", "rejected", "made"))):
+    for path in (folder / "data", *(work / name for name in ("rows", "surveyed", "made"))):
         path.mkdir(exist_ok=True)
     sweep(folder)  # after runs that were killed
     return goes_on
@@ -258,7 +254,7 @@ def tidy(folder: Path) -> bool:
 def _clear(folder: Path) -> None:
     """Remove what a build made, but for what says that it did."""
     remove(folder / WORK, [path.name for path in (folder / WORK).iterdir() if path.name != "recipe.json"])
-    remove(folder, PARTS)
+    remove(folder, _PARTS)
 
 
 def remove(folder: Path, names: Iterable[str]) -> None:

@@ -37,7 +37,6 @@ MAX_BYTES = 64 << 20
 """Largest picture file that is read: posted photos have a hundredth of it, and every byte ends up in the data set."""
 
 _ANY_LENGTH = LimitOptions(max_duration_s=24 * 3600)  # --max-characters limits it, not this
-_HASH_SIDE = 8  # bits a row and rows of the difference hash
 # What spreadsheets make of a tweet's 18 digits; its last ones are lost for good.
 _REWRITTEN = re.compile(r"\d([.,]\d+)?E\+\d+")
 
@@ -46,11 +45,7 @@ Step = Callable[[Example], Example]
 
 
 class Clock:
-    """Seconds of each step.
-
-    Attributes:
-        spent: {name: seconds by the clock on the wall, and of the processor, children that have ended included}.
-    """
+    """Seconds of each step: `spent` is {name: (by the clock on the wall, of processors, ended children included)}."""
 
     def __init__(self) -> None:
         """Begin now."""
@@ -80,15 +75,25 @@ def clean_text(example: Example, *, emoji: Literal["name", "drop"], max_characte
         spoken = clean_for_speech(example.text, emoji=emoji)
         language = language_of(spoken) if spoken else ""
     except Exception as error:  # of ftfy, for instance: one stranger's text must not stop the build for ever
-        if is_disk_full(error):  # no fault of the row: it would be lost for ever
-            raise
-        return example.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
+        return _fallen(
+            example, "unreadable-row", error, f"its text cannot be cleaned ({type(error).__name__}: {error})"
+        )
     if not spoken:
         return example.reject("no-words")
     cleaned = replace(example, spoken_text=spoken, language=language)
     if len(spoken) > max_characters:
         return cleaned.reject("text-too-long", f"{len(spoken):,} characters; allowed: {max_characters:,}")
     return cleaned
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _fallen(example: Example, reason: str, error: Exception, detail: str) -> Example:
+    if is_disk_full(error):  # no fault of the row: it would be lost for ever
+        raise error
+    return example.reject(reason, detail)
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
@@ -104,14 +109,12 @@ def check_picture(example: Example, *, max_pixels: int, folder: str) -> Example:
         content = picture_bytes(example.image_path, folder)
         dhash = difference_hash(image.read(content, limits=LimitOptions(max_pixels=max_pixels)))
     except UnfitError as unfit:
-        return example.reject(unfit.reason, str(unfit))
+        return example.reject(*unfit.args)
     except image.TooLargeError as error:
         return example.reject("picture-too-large", str(error))
     except Exception as error:  # whatever it is, one stranger's file must not stop the build for ever
-        if is_disk_full(error):  # no fault of the row: it would be lost for ever
-            raise
-        told = str(error) if isinstance(error, ParallelNetError) else f"{type(error).__name__}: {error}"
-        return example.reject("picture-unreadable", told)
+        told = str(error) if isinstance(error, ParallelNetError) else _named(error)
+        return _fallen(example, "picture-unreadable", error, told)
     return replace(example, image=content, image_dhash=dhash)
 
 
@@ -130,7 +133,7 @@ def picture_bytes(name: str, folder: str) -> bytes:
         raise UnfitError("picture-missing", "the row names no picture")
     file = Path(name).name  # details end up in the data set: the folders of this machine do not belong there
     try:
-        if not is_inside(name, folder):
+        if not Path(os.path.realpath(name)).is_relative_to(folder):
             raise UnfitError("picture-outside", f"{file!r} is a link, or behind one, that leads out; see --images")
         state = Path(name).stat()
         if not stat.S_ISREG(state.st_mode):  # a named pipe would be waited for, for ever
@@ -147,17 +150,7 @@ def picture_bytes(name: str, folder: str) -> bytes:
 
 
 class UnfitError(Exception):
-    """A picture file that is not read, and the key of `REASONS` for it."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        """Take the reason and what exactly is wrong."""
-        super().__init__(detail)
-        self.reason = reason
-
-
-def is_inside(path: str | Path, folder: str) -> bool:
-    """Return whether a path stays in a folder (itself resolved) once its links are followed."""
-    return Path(os.path.realpath(path)).is_relative_to(folder)
+    """A picture file that is not read: the key of `REASONS` for it, and what exactly is wrong."""
 
 
 def difference_hash(rgb: image.Pixels) -> int:
@@ -172,10 +165,8 @@ def difference_hash(rgb: image.Pixels) -> int:
     Returns:
         0 to 2^64 - 1; the highest bit compares the first two pixels of the uppermost row.
     """
-    grey = Image.fromarray(rgb).convert("L")
-    small = np.asarray(grey.resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.LANCZOS))
-    brighter = small[:, 1:] > small[:, :-1]
-    return int.from_bytes(np.packbits(brighter).tobytes(), "big")
+    small = np.asarray(Image.fromarray(rgb).convert("L").resize((9, 8), Image.Resampling.LANCZOS))
+    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
 
 
 # --- rows that people marked ------------------------------------------------------------------------------------------
@@ -190,7 +181,6 @@ def read_excluded(path: str | Path) -> frozenset[str]:
     ids = set()
     for where, row in read_table(path, "id", known=("id",)):
         said = "" if row.get("id") is None else original(str(row["id"]).strip())
-        ids.add(said)
         if not said:
             raise ManifestError(f"{where} has no id. Mend: delete the row, or name the row to exclude.")
         if isinstance(row["id"], str) and _REWRITTEN.fullmatch(said):
@@ -198,6 +188,7 @@ def read_excluded(path: str | Path) -> frozenset[str]:
                 f"{where} has id {shown(said)}: a spreadsheet rewrote it and lost digits. "
                 "Mend: export it from gallery.html again and do not save it in a spreadsheet."
             )
+        ids.add(said)
     return frozenset(ids)
 
 
@@ -240,18 +231,13 @@ def check_sound(example: Example) -> Example:
     if audio.is_silent(waveform):
         return example.reject("speech-silent", "nothing but zeros")
     loudest = float(np.abs(waveform).max())
-    if loudest < AUDIBLE:
-        detail = f"the loudest sample is {20 * np.log10(loudest):.0f} dB of full scale"
-        return example.reject("speech-silent", detail)
-    return example
+    if loudest >= AUDIBLE:
+        return example
+    return example.reject("speech-silent", f"the loudest sample is {20 * np.log10(loudest):.0f} dB of full scale")
 
 
 def flac(waveform: npt.NDArray[np.float32]) -> bytes:
-    """Return mono speech at 16 kHz as FLAC of 16 bits: the same bytes for the same samples.
-
-    Args:
-        waveform: `[n_samples]`; what lies beyond [-1, 1] is clipped.
-    """
+    """Return mono speech `[n_samples]` at 16 kHz, clipped to [-1, 1], as FLAC of 16 bits: the same bytes each time."""
     samples = np.clip(np.rint(waveform * 32_768), -32_768, 32_767).astype(np.int16)
     file = io.BytesIO()
     soundfile.write(file, samples, audio.SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")

@@ -14,8 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import soxr
 
 from .. import audio, checkpoint, image
 from ..data.shards import Example, file_sha256
-from ..errors import CheckpointError, InputError, MissingExtraError, OptionError, ParallelNetError
+from ..errors import CheckpointError, InputError, MissingExtraError, OptionError, ParallelNetError, brief
 from ..options import MAX_PIXELS, LimitOptions
 from ..predictor import Predictor
 from ..types import EMOTIONS, Modality
@@ -47,8 +46,6 @@ class Teacher:
     """A classifier whose probabilities are merged to `EMOTIONS`; `open_teacher` makes one.
 
     Attributes:
-        modality: what it is asked about.
-        classifier: what looks at a file, with a name without folders of this machine, and classes of its own.
         table: own class to ours; None for one that is dropped.
         renormalise: scale what is left to sum to 1.
     """
@@ -111,9 +108,8 @@ def open_teacher(
     """
     flag, limits = f"--{modality}-teacher", LimitOptions(max_duration_s=_ANY_LENGTH_S, max_pixels=max_pixels)
     given = read_label_map(label_map) if label_map is not None else {}
-    kind: type[_HubClassifier] | type[_OurClassifier]
     kind = _HubClassifier if spec.startswith(HUB_PREFIX) else _OurClassifier
-    classifier = kind(spec, modality, flag, limits)
+    classifier: _HubClassifier | _OurClassifier = kind(spec, modality, flag, limits)
     table = classes_to_emotions(classifier.classes, given, teacher=f"{flag} {spec}")
     return Teacher(modality, classifier, table, renormalise)
 
@@ -162,19 +158,14 @@ class _OurClassifier:
 
 
 def files_sha256(folder: Path, names: Iterable[str]) -> str:
-    """Return one SHA-256 of several files, their names and lengths included.
-
-    Raises:
-        CheckpointError: one of them cannot be read.
-    """
+    """Return one SHA-256 of several files, names and lengths included; `CheckpointError` where one cannot be read."""
     total = hashlib.sha256()
     for name in names:
         try:
             content = (folder / name).read_bytes()
         except OSError as error:
             raise CheckpointError(f"{folder / name} cannot be read: {error.strerror}.") from None
-        total.update(f"{name}\0{len(content)}\0".encode())
-        total.update(content)
+        total.update(f"{name}\0{len(content)}\0".encode() + content)
     return total.hexdigest()
 
 
@@ -189,7 +180,15 @@ class _HubClassifier:
             raise MissingExtraError(f"{flag} {spec}", "hf")
         source = Path(spec.removeprefix(HUB_PREFIX))
         self.name = source.resolve().name if source.is_dir() else spec.removeprefix(HUB_PREFIX)
-        self._folder = source if source.is_dir() else _fetched(spec, flag)
+        self._folder = source
+        if not source.is_dir():  # only on the explicit `hf-model:` prefix: nothing here calls out unless asked to
+            from huggingface_hub import snapshot_download
+
+            try:
+                self._folder = Path(snapshot_download(self.name, allow_patterns=_HUB_FILES))
+            except (OSError, ValueError) as error:  # the hub's own errors derive from these
+                told = f"{flag} {spec} is no folder and could not be fetched: {brief(str(error))}"
+                raise CheckpointError(told) from None
         self._modality, self._limits = modality, limits
         self._network, self._prepare = _opened(self._folder, spec, modality, flag)
         names = self._network.config.id2label
@@ -198,25 +197,24 @@ class _HubClassifier:
             raise CheckpointError(f"{self.name} names the same class twice: {', '.join(self.classes)}.")
 
     def probs(self, file: bytes) -> Sequence[float]:
+        import threadpoolctl
         import torch
 
-        inputs = self._inputs(file)
-        with _one_thread(), torch.inference_mode():
+        if self._modality == "image":
+            inputs = self._prepare(images=image.read(file, limits=self._limits), return_tensors="pt")
+        else:
+            waveform, rate_hz = audio.read(file, limits=self._limits), int(self._prepare.sampling_rate)
+            if rate_hz != audio.SAMPLE_RATE_HZ:
+                waveform = soxr.resample(waveform, audio.SAMPLE_RATE_HZ, rate_hz)
+            inputs = self._prepare(waveform, sampling_rate=rate_hz, return_tensors="pt")
+        # The sums, and so the last digits, depend on the number of threads.
+        with threadpoolctl.threadpool_limits(1), torch.inference_mode():
             try:
                 logits = self._network(**inputs).logits
             except (RuntimeError, ValueError, IndexError) as error:  # a signal shorter than a kernel, for instance
-                raise InputError(f"{type(self._network).__name__} cannot take it: {_first_line(error)}") from None
+                raise InputError(f"{type(self._network).__name__} cannot take it: {brief(str(error))}") from None
             found: list[float] = logits[0].double().softmax(-1).tolist()
         return found
-
-    def _inputs(self, file: bytes) -> Any:
-        if self._modality == "image":
-            return self._prepare(images=image.read(file, limits=self._limits), return_tensors="pt")
-        waveform = audio.read(file, limits=self._limits)
-        rate_hz = int(self._prepare.sampling_rate)
-        if rate_hz != audio.SAMPLE_RATE_HZ:
-            waveform = soxr.resample(waveform, audio.SAMPLE_RATE_HZ, rate_hz)
-        return self._prepare(waveform, sampling_rate=rate_hz, return_tensors="pt")
 
     def facts(self) -> dict[str, Any]:
         total = hashlib.sha256()  # of weights and configuration
@@ -225,41 +223,27 @@ class _HubClassifier:
         return {"kind": "transformers", "network": type(self._network).__name__, "sha256": total.hexdigest()}
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _fetched(spec: str, flag: str) -> Path:
-    # Only on the explicit `hf-model:` prefix: nothing here calls out unless it was asked to.
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(spec.removeprefix(HUB_PREFIX), allow_patterns=_HUB_FILES))
-    except (OSError, ValueError) as error:  # the hub's own errors derive from these
-        told = f"{flag} {spec} is no folder and could not be fetched: {_first_line(error)}"
-        raise CheckpointError(told) from None
-
-
 def _opened(folder: Path, spec: str, modality: Modality, flag: str) -> tuple[Any, Any]:
     """Return a network of transformers, and what prepares its input."""
     transformers: Any = importlib.import_module("transformers")
     task, *names = _HUB_KINDS[modality]
     kind, reader = (getattr(transformers, name) for name in names)
     safe = {"local_files_only": True, "trust_remote_code": False}
+    # No progress and load reports on standard error: what matters becomes an error.
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     try:
-        with _quiet(transformers):
-            config = transformers.AutoConfig.from_pretrained(folder, **safe)
-            if type(config) not in kind._model_mapping:
-                raise OptionError(f"{flag} {spec} is a {config.model_type} network, which is not for {task}.")
-            prepare = reader.from_pretrained(folder, **safe)
-            network, loaded = kind.from_pretrained(
-                folder, config=config, use_safetensors=True, output_loading_info=True, **safe
-            )
+        config = transformers.AutoConfig.from_pretrained(folder, **safe)
+        if type(config) not in kind._model_mapping:
+            raise OptionError(f"{flag} {spec} is a {config.model_type} network, which is not for {task}.")
+        prepare = reader.from_pretrained(folder, **safe)
+        network, loaded = kind.from_pretrained(
+            folder, config=config, use_safetensors=True, output_loading_info=True, **safe
+        )
     except OptionError:
         raise
     except Exception as error:  # transformers raises OSError, ValueError, KeyError, SafetensorError, RuntimeError...
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{flag} {spec} cannot be loaded: {reason}") from None
+        raise CheckpointError(f"{flag} {spec} cannot be loaded: {brief(str(error), 300)}") from None
     missing = sorted(map(str, (*loaded["missing_keys"], *loaded["mismatched_keys"])))
     if missing:
         raise CheckpointError(
@@ -267,31 +251,3 @@ def _opened(folder: Path, spec: str, modality: Modality, flag: str) -> tuple[Any
             f"for {task}, not one that is to be trained for it."
         )
     return network.eval(), prepare
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Keep transformers from writing progress and load reports on standard error; what matters becomes an error."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: the sums, and so the last digits, depend on their number."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

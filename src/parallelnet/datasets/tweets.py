@@ -11,11 +11,12 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..data.image_corpora import (
     B_T4SA_SENTIMENTS,
@@ -31,7 +32,6 @@ from ..data.shards import Example
 from ..data.tables import format_of, inside, listed, open_table
 from ..errors import ManifestError
 from ..types import SENTIMENTS
-from .steps import is_inside
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "id": ("id", "tweet_id", "id_str", "status_id", "post_id"),
@@ -92,8 +92,7 @@ def read_tweets(source: Path, format: str = "auto", *, images: Path | None = Non
         labels: what will be learnt; `sentiment` needs a source that has them.
 
     Raises:
-        ManifestError: no row of the source could be used: it is missing, empty, of no known kind, or has no column
-            for the text, for the picture or, where it is needed, for the sentiment.
+        ManifestError: no row of the source could be used: it is missing, empty, of no known kind, or lacks a column.
         MissingExtraError: Parquet without pyarrow.
     """
     given = detect_format(source) if format == "auto" else format
@@ -103,44 +102,50 @@ def read_tweets(source: Path, format: str = "auto", *, images: Path | None = Non
     if source.is_file() and source.stat().st_size == 0:
         raise ManifestError(f"{source} is empty. Needed: at least one tweet.")
     folder = images or (source if source.is_dir() else source.parent)
-    if given == "mvsa":
-        yield from _read_mvsa(source, folder, labels)
-    elif given == "b-t4sa":
-        yield from _read_b_t4sa(source, folder, labels)
-    else:
-        yield from _read_table(source, given, folder, labels)
+    rows = {"mvsa": _mvsa_rows, "b-t4sa": _b_t4sa_rows}.get(given, partial(_table_rows, format=given, labels=labels))
+    for row, said in enumerate(rows(source)):
+        if said.problem:  # its id is as no other row's
+            yield Example(row, f"#{row}").reject("unreadable-row", f"{said.where}: {said.problem}")
+        else:
+            yield _tweet(row, said, folder, labels)
 
 
-def _unreadable(row: int, detail: str) -> Example:
-    """Return a row of which nothing can be used; its id is `#` and its number, as no other row's."""
-    return Example(row, f"#{row}").reject("unreadable-row", detail)
+class _Said(NamedTuple):
+    """What a source says of a tweet: details name the row by `where`; `problem` is why nothing of it can be used."""
+
+    where: str
+    problem: str = ""
+    id: str = ""
+    text: str = ""
+    picture: str = ""
+    sentiment: str = ""
+    why_none: str = ""
 
 
-def _tweet(tweet: Example, picture: str, folder: Path, where: str, why_none: str) -> Example:
-    """Return a row with the path of its picture, or rejected where that or the sentiment cannot be used.
-
-    Args:
-        tweet: what else is known of it.
-        picture: path as the source gives it, relative to `folder`.
-        folder: that paths must not leave.
-        where: how the detail names the row.
-        why_none: why there is no sentiment though one is needed, or "".
-    """
+def _tweet(row: int, said: _Said, folder: Path, labels: Labels) -> Example:
+    """Return a row with the path of its picture, or rejected where that or the sentiment cannot be used."""
+    tweet, picture = Example(row, said.id, said.text, sentiment=said.sentiment), said.picture
     if not picture:
-        return tweet.reject("picture-missing", f"{where}: no picture")
+        return tweet.reject("picture-missing", f"{said.where}: no picture")
     if _ADDRESS.match(picture):
-        return tweet.reject("picture-missing", f"{where}: {picture[:200]!r} is an address; nothing is fetched")
+        return tweet.reject("picture-missing", f"{said.where}: {picture[:200]!r} is an address; nothing is fetched")
     try:
         # `inside` takes 50 microseconds, which is hours for a hundred million rows: it is asked where there is doubt.
-        path = f"{folder}{os.sep}{picture}" if _PLAIN_PATH.fullmatch(picture) else inside(folder, picture, where)
+        path = f"{folder}{os.sep}{picture}" if _PLAIN_PATH.fullmatch(picture) else inside(folder, picture, said.where)
     except ManifestError:
-        return tweet.reject("picture-outside", f"{where}: {picture[:200]!r} leaves the folder of the pictures")
+        return tweet.reject("picture-outside", f"{said.where}: {picture[:200]!r} leaves the folder of the pictures")
     found = replace(tweet, image_path=path)
-    return found.reject("no-sentiment", f"{where}: {why_none}") if why_none else found
+    if said.why_none and labels == "sentiment":
+        return found.reject("no-sentiment", f"{said.where}: {said.why_none}")
+    return found
 
 
-def _read_table(source: Path, given: str, folder: Path, labels: Labels) -> Iterator[Example]:
-    table = open_table(source, known=KNOWN, format=given)
+def _why_none(said: str, allowed: Iterable[str]) -> str:
+    return f"sentiment {said[:40]!r}; allowed: {', '.join(allowed)}"
+
+
+def _table_rows(source: Path, format: str, labels: Labels) -> Iterator[_Said]:
+    table = open_table(source, known=KNOWN, format=format)
     names = {kind: [name for name in allowed if name in table.columns] for kind, allowed in COLUMNS.items()}
     used = [name for of_kind in names.values() for name in of_kind]
     table.refuse_twice(used)
@@ -161,30 +166,22 @@ def _read_table(source: Path, given: str, folder: Path, labels: Labels) -> Itera
         try:
             if found.problem:
                 raise ValueError(found.problem)
-            said = {kind: _value(kind, names[kind], found.values) for kind in COLUMNS}
+            id_, text, picture, word = (_value(kind, names[kind], found.values) for kind in COLUMNS)
         except ValueError as error:
-            yield _unreadable(row, f"{where}: {error}")
+            yield _Said(where, str(error))
             continue
         # By its number; where others have ids, in a form that none of theirs keeps (see `duplicates.settled`).
-        name = " ".join(said["id"].split()) or (f"#{row}" if names["id"] else str(row))
-        sentiment, why_none = _SENTIMENT_WORDS.get(said["sentiment"].lower(), ""), ""
-        if labels == "sentiment" and said["sentiment"] and not sentiment:
-            why_none = f"sentiment {said['sentiment'][:40]!r}; allowed: {', '.join(SENTIMENTS)}"
-        tweet = Example(row, name, said["text"], sentiment=sentiment)
-        yield _tweet(tweet, said["image"], folder, where, why_none)
+        name = " ".join(id_.split()) or (f"#{row}" if names["id"] else str(row))
+        sentiment = _SENTIMENT_WORDS.get(word.lower(), "")
+        why_none = _why_none(word, SENTIMENTS) if word and not sentiment else ""
+        yield _Said(where, "", name, text, picture, sentiment, why_none)
 
 
 def _value(kind: str, names: Sequence[str], values: Mapping[str, Any]) -> str:
-    """Return the first value of a kind that is not empty; text as it is, all else without space around it.
-
-    Raises:
-        ValueError: it is no string, or several.
-    """
-    for name in names:
-        value = _string(values.get(name), kind)
-        if value.strip():
-            return value if kind == "text" else value.strip()
-    return ""
+    """Return the first value of a kind that is not empty; text as it is, all else without space around it."""
+    found = (_string(values.get(name), kind) for name in names)
+    value = next((each for each in found if each.strip()), "")
+    return value if kind == "text" else value.strip()
 
 
 def _string(value: object, kind: str) -> str:
@@ -201,33 +198,26 @@ def _string(value: object, kind: str) -> str:
     raise ValueError(f"the {kind} is {type(value).__name__}; allowed: a string")
 
 
-def _read_mvsa(source: Path, folder: Path, labels: Labels) -> Iterator[Example]:
-    """MVSA, in the order of its label file; where annotators disagree there is no sentiment (see `read_mvsa`)."""
+def _mvsa_rows(source: Path) -> Iterator[_Said]:
+    """Yield MVSA in the order of its label file; where annotators disagree there is no sentiment (see `read_mvsa`)."""
     root = os.path.realpath(source)
     for row, (number, *votes) in enumerate(mvsa_lines(source)):
-        where = f"line {row + 2}"
-        words = source / "data" / f"{number}.txt"
+        where, words, problem, text = f"line {row + 2}", source / "data" / f"{number}.txt", "", ""
         if not number.isdigit():
-            yield _unreadable(row, f"{where}: {number[:40]!r} is no number of a tweet")
-            continue
-        if words.is_symlink() and not is_inside(words, root):
-            yield _unreadable(row, f"{where}: data/{words.name} is a link that leads out")
-            continue
-        try:
-            text = any_text(words.read_bytes()).strip()
-        except OSError as error:
-            yield _unreadable(row, f"{where}: no text data/{words.name} ({error.strerror})")
-            continue
-        sentiment, why_none = mvsa_sentiment(votes[0], votes[1])
-        why_none = why_none if labels == "sentiment" else ""
-        tweet = Example(row, number, text, sentiment=sentiment)
-        yield _tweet(tweet, f"data/{number}.jpg", folder, where, why_none)
+            problem = f"{number[:40]!r} is no number of a tweet"
+        elif words.is_symlink() and not words.resolve().is_relative_to(root):
+            problem = f"data/{words.name} is a link that leads out"
+        else:
+            try:
+                text = any_text(words.read_bytes()).strip()
+            except OSError as error:
+                problem = f"no text data/{words.name} ({error.strerror})"
+        yield _Said(where, problem, number, text, f"data/{number}.jpg", *mvsa_sentiment(*votes))
 
 
-def _read_b_t4sa(source: Path, folder: Path, labels: Labels) -> Iterator[Example]:
-    """B-T4SA, a row a picture: train, then validation, then test."""
+def _b_t4sa_rows(source: Path) -> Iterator[_Said]:
+    """Yield B-T4SA, a row a picture: train, then validation, then test."""
     texts_file = b_t4sa_texts(source)
-    lines = b_t4sa_lines(source)
     if texts_file is None:
         raise ManifestError(
             f"{source} has the pictures of B-T4SA but no raw_tweets_text.csv, there or one folder above."
@@ -236,20 +226,18 @@ def _read_b_t4sa(source: Path, folder: Path, labels: Labels) -> Iterator[Example
         tempfile.TemporaryDirectory(prefix="parallelnet-") as scratch,
         closing(_texts_by_tweet(texts_file, scratch)) as texts,
     ):
-        for row, (_, where, name, number) in enumerate(lines):
+        for _, where, name, number in b_t4sa_lines(source):
             where = where.rpartition(os.sep)[2]  # the folders of this machine do not belong into a data set
             stem = name.rpartition("/")[2].partition(".")[0]
             tweet = stem.partition("-")[0]
             if not (tweet.isdecimal() and tweet.isascii() and len(tweet) < _N_DIGITS):
-                yield _unreadable(row, f"{where}: {name[:200]!r} is no picture of a tweet")
+                yield _Said(where, f"{name[:200]!r} is no picture of a tweet")
                 continue
-            sentiment, why_none = B_T4SA_SENTIMENTS.get(number, ""), ""
-            if labels == "sentiment" and not sentiment:
-                why_none = f"sentiment {number[:40]!r}; allowed: {', '.join(B_T4SA_SENTIMENTS)}"
+            sentiment = B_T4SA_SENTIMENTS.get(number, "")
             # Of the last line that has the tweet.
             found = texts.execute("SELECT text FROM texts WHERE id = ? ORDER BY rowid DESC LIMIT 1", (int(tweet),))
-            text = next(found, ("",))[0]
-            yield _tweet(Example(row, stem, text, sentiment=sentiment), name, folder, where, why_none)
+            why_none = "" if sentiment else _why_none(number, B_T4SA_SENTIMENTS)
+            yield _Said(where, "", stem, next(found, ("",))[0], name, sentiment, why_none)
 
 
 def _texts_by_tweet(source: Path, scratch: str) -> sqlite3.Connection:

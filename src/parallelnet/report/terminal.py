@@ -34,18 +34,9 @@ def show_explanation(explanation: Explanation) -> None:
 
 
 def show_inspection(found: Mapping[str, Any], reasons: Mapping[str, str], paper: Mapping[str, int]) -> None:
-    """Print what a built data set holds.
-
-    Args:
-        found: `Inspection.to_dict()`: this part of the package does not know `data`.
-        reasons: {reason for which rows fall out: what it means}.
-        paper: {class: samples in the paper's data set}.
-    """
-    seconds = found["duration_s"]
-    duration = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-    duration = f"{seconds / 3600:,.1f} h" if seconds >= 5400 else duration
+    """Print what `datasets.inspection.inspect` found; `reasons` {reason: its meaning}, `paper` {class: samples}."""
     theirs = paper if found["labels"] == "emotion" else {}
-    print(_text("inspection.txt.j2", found=found, reasons=reasons, paper=theirs, duration=duration))
+    print(_text("inspection.txt.j2", found=found, reasons=reasons, paper=theirs))
 
 
 def table(rows: Sequence[Sequence[str]]) -> None:
@@ -75,7 +66,9 @@ def _cell(text: str) -> str:
 def _text(template: str, **content: Any) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from .numbers import hours
+
     loader = PackageLoader("parallelnet", "report/templates")
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"columns": _columns, "cell": _cell}
+    environment.filters |= {"columns": _columns, "cell": _cell, "hours": hours}
     return environment.get_template(template).render(content).rstrip()

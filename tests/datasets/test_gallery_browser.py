@@ -188,7 +188,7 @@ def test_keys_do_not_disturb_typing(visit):
 def test_marks_belong_to_the_data_set(visit):
     page = visit(render(ROWS[:2]), "first.html")
     page.locator("[data-mark=other]").first.click()
-    second = visit(render(ROWS[2:], first=2), "second.html", page.context)
+    second = visit(render(ROWS[2:]), "second.html", page.context)
     assert second.locator("#marked").text_content() == "1 marked, 1 of them on other pages"
     third = visit(render(ROWS, fingerprint="cd" * 32), "third.html", page.context)
     assert third.locator("#marked").text_content() == "nothing marked"
@@ -219,7 +219,7 @@ AUDIO = "document.querySelectorAll('audio')"
 
 
 def test_sound_plays_and_its_words_light_up(visit):
-    page = visit(render([row(0, seconds=2.0, words=(("one", 0, 1), ("two", 1, 2))), row(1, seconds=2.0)]))
+    page = visit(render([row(0, seconds=2.0, word_times=(("one", 0, 1), ("two", 1, 2))), row(1, seconds=2.0)]))
     page.keyboard.press("j")
     page.keyboard.press(" ")
     until(page, "document.querySelector('.now')?.textContent === 'one'")
@@ -268,7 +268,7 @@ def test_it_fits(visit, width, scheme):
 
 @pytest.mark.parametrize("nasty", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_texts_run_nothing(visit, nasty, tmp_path):
-    rows = [row(id=nasty, label="happy", text=nasty, words=((nasty, 0, 1),), voice=nasty, language=nasty)]
+    rows = [row(id=nasty, label="happy", text=nasty, word_times=((nasty, 0, 1),), tts_voice=nasty, language=nasty)]
     page = visit(render(rows, title=nasty), viewport={"width": 390, "height": 844})
     page.locator("[data-mark=other]").first.click()
     page.locator(".note").first.fill(nasty)

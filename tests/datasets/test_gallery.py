@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parallelnet.data.shards import Example
+from parallelnet.datasets import inspection as gallery
 from parallelnet.datasets.inspection import write_gallery
-from parallelnet.report import gallery
+from parallelnet.report.html_page import jpeg
 
 TESTS = Path(__file__).parents[1]
 
@@ -33,27 +35,26 @@ def row(k=0, *, source="image", label="happy", seconds=1.0, **changes):
     """A row whose picture teacher finds its label most probable, and whose speech teacher finds `sad` so."""
     probs = tuple(0.7 if name == label else 0.1 for name in CLASSES)
     facts = {
+        "row": k,
         "id": f"t{k}",
-        "label": label,
         "text": f"good day! #{k}",
-        "words": (("good", 0.0, 0.3), ("day", 0.3, 0.9)),
-        "picture": gallery.picture_uri(np.full((30, 40, 3), 40 * k % 255, np.uint8)),
-        "sound": gallery.sound_uri(built.flac(seconds), seconds),
+        "word_times": (("good", 0.0, 0.3), ("day", 0.3, 0.9)),
         "duration_s": seconds,
-        "voice": "en-us",
+        "tts_voice": "en-us",
         "language": "en",
         "sentiment": "positive",
         "speech_probs": (0.1, 0.2, 0.1, 0.6),
         "image_probs": probs,
-        "source": source,
+        "label_source": source,
         "confidence": 0.7 - 0.01 * k,
     }
-    return gallery.GalleryRow(**(facts | changes))
+    picture = jpeg(np.full((30, 40, 3), 40 * k % 255, np.uint8), 480, quality=74)
+    return gallery.Card(Example(**(facts | changes)), label, picture, gallery.sound_uri(built.flac(seconds), seconds))
 
 
-def render(rows, **changes):
+def render(cards, **changes):
     facts = {"title": "posts", "classes": CLASSES, "fingerprint": "ab" * 32, "n_kept": 100} | changes
-    return gallery.render(rows, **facts)
+    return gallery.render(cards, **facts)
 
 
 def test_every_row_has_its_parts():
@@ -89,7 +90,15 @@ def test_the_page_stands_alone_and_runs_its_own_script_only():
 def test_hostile_texts_stay_texts(nasty):
     plain = Page(render([row()]))
     rows = [
-        row(id=nasty, label=nasty, text=nasty, words=((nasty, 0, 1),), voice=nasty, language=nasty, sentiment=nasty)
+        row(
+            id=nasty,
+            label=nasty,
+            text=nasty,
+            word_times=((nasty, 0, 1),),
+            tts_voice=nasty,
+            language=nasty,
+            sentiment=nasty,
+        )
     ]
     text = render(rows, title=nasty, classes=(*CLASSES[:3], nasty), excluded=(nasty,))
     page = Page(text)
@@ -109,16 +118,16 @@ def test_long_speech_is_written_smaller():
 def test_a_page_keeps_its_limit():
     rows = [row(k) for k in range(10)]
     some = gallery.within(rows, gallery._MARGIN + 4 * rows[0].n_bytes)
-    assert [each.id for each in some] == ["t0", "t1", "t2", "t3"]
+    assert [each.row.id for each in some] == ["t0", "t1", "t2", "t3"]
     assert len(render(some)) <= gallery._MARGIN + 4 * rows[0].n_bytes
     assert len(gallery.within(rows, 0)) == 1
-    assert gallery.within([], 1_000_000) == ()
+    assert gallery.within([], 1_000_000) == []
 
 
 def test_what_takes_space_is_counted():
     """`within` must never be too hopeful, whatever a row holds."""
     empty = len(render([]).encode())
-    for each in (row(), row(text="\u202e" * 3000), row(text='"<&' * 3000), row(words=(("a", 0.0, 1.0),) * 800)):
+    for each in (row(), row(text="\u202e" * 3000), row(text='"<&' * 3000), row(word_times=(("a", 0.0, 1.0),) * 800)):
         assert len(render([each]).encode()) - empty <= each.n_bytes
 
 
