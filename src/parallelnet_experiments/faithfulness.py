@@ -34,7 +34,7 @@ from .evidence import Baselines, Case, Stage, read_cases
 from .explainers import GRADIENTS, Networks
 from .material import PLANT_JSON, held
 from .tables import pages
-from .tables.statistics import circumstances
+from .tables.statistics import Draws, circumstances
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _measure(options: FaithfulnessOptions, out: Path) -> Path:
         seconds = time.perf_counter() - started
         log.info("%s %d of %d: %s, %.1f s", study.task, number + 1, len(chosen), case.sample.id, seconds)
     result = faithfulness_summary.summarise(
-        study.task, cases, chosen, journal.records, n_bootstrap=options.n_bootstrap, seed=options.seed
+        study.task, cases, chosen, journal.records, Draws(options.n_bootstrap, options.seed)
     )
     result["counts"]["skipped_first"] = options.skip
     record = {

@@ -11,7 +11,7 @@ import numpy as np
 from parallelnet.explanation import faithfulness
 
 from .evidence import Case
-from .tables.statistics import mean
+from .tables.statistics import Draws, mean
 
 Records = Mapping[tuple[str, str], Mapping[str, Any]]
 Value = Callable[[Case], float | None]
@@ -24,7 +24,7 @@ those on which it is right: between two classes, a model that has lost the cue s
 
 
 def summarise(
-    task: str, cases: Sequence[Case], chosen: Sequence[Case], records: Records, *, n_bootstrap: int, seed: int
+    task: str, cases: Sequence[Case], chosen: Sequence[Case], records: Records, draws: Draws
 ) -> dict[str, Any]:
     """Return every figure of a study as plain dicts.
 
@@ -33,8 +33,7 @@ def summarise(
         cases: all samples, for what the model is worth.
         chosen: those that were explained.
         records: by (sample, what), as the journal has them.
-        n_bootstrap: rounds; each draws groups of samples that share files.
-        seed: of the bootstrap.
+        draws: of groups of samples that share files.
     """
 
     def figure(members: Sequence[Case], value: Value) -> dict[str, Any] | None:
@@ -42,7 +41,7 @@ def summarise(
         if not found:
             return None
         groups, values = zip(*found, strict=True)
-        return mean(np.array(values, np.float64), groups, n_bootstrap=n_bootstrap, seed=seed)
+        return mean(values, groups, draws)
 
     primary = PRIMARY[task]
     kept = [case for case in chosen if case.right and (case.changed or primary == "right")]

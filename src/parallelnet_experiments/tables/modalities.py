@@ -9,7 +9,6 @@ see it, and intervals draw whole components of samples that share a speaker or a
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from parallelnet import bootstrap, records
+from parallelnet import bootstrap
 from parallelnet.calibration import Floats
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.evaluation import MIN_PROB
@@ -25,12 +24,11 @@ from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
 from parallelnet.options import ModalitiesOptions, Recipe
 
-from . import pages, prepared, result_plots, study
+from . import prepared, result_plots, study
 from .rows import TABLE1, Row
-from .statistics import Pooled, circumstances, difference, gaps, intervals, join, mean
+from .statistics import Draws, Pooled, circumstances, difference, gaps, intervals, join, mean
 from .statistics import figures as pooled_figures
 
-RESULT = "modalities.json"
 PRIVATE = ("data", "out", "work", "init_from")
 """Options that name places of one machine."""
 CALIBRATED = ("ece", "nll", "brier")
@@ -138,15 +136,10 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
                 "init_from": prepared.start_names(options.init_from),
                 "recipe": asdict(recipe),
             },
-            **result(answers, missing, options.n_bootstrap, options.seed),
+            **result(answers, missing, Draws(options.n_bootstrap, options.seed)),
             **circumstances(options.threads),
         }
-        out = Path(options.out)
-        records.write_json(out / RESULT, record)
-        for name, text in pages.files("modalities", json.loads((out / RESULT).read_text(encoding="utf-8"))).items():
-            records.write_text(out / name, text)
-        result_plots.save("modalities", record, out)
-    return out / RESULT
+        return result_plots.write("modalities", record, Path(options.out))
 
 
 def _read(
@@ -187,17 +180,15 @@ def read_answers(folder: Path, setting: str, material: prepared.Material) -> Ans
     )
 
 
-def result(answers: Mapping[str, Answers], missing: Mapping[str, str], n_bootstrap: int, seed: int) -> dict[str, Any]:
+def result(answers: Mapping[str, Answers], missing: Mapping[str, str], draws: Draws) -> dict[str, Any]:
     """Return `rows`, `differences` and `best_single`: all that is measured, ready for strict JSON.
 
     Args:
         answers: of each setting that was run.
         missing: why each of the others was not.
-        n_bootstrap: rounds of every interval.
-        seed: of the bootstrap.
+        draws: of every interval.
     """
-    given = {"n_bootstrap": n_bootstrap, "seed": seed}
-    found = {key: figures(each, **given) for key, each in answers.items()}
+    found = {key: figures(each, draws) for key, each in answers.items()}
     title = {setting.key: setting.title for setting in (*SETTINGS, *DROPPED)}
     rows: list[dict[str, Any]] = []
     for each in (*SETTINGS, *DROPPED):
@@ -208,7 +199,7 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], n_bootstr
         pair = {"first": first, "second": second, "first_title": title[first], "second_title": title[second]}
         without = next((key for key in (first, second) if key not in answers), None)
         known = (
-            {"found": difference(answers[first].pooled, answers[second].pooled, **given)}
+            {"found": difference(answers[first].pooled, answers[second].pooled, draws)}
             if without is None
             else {"missing": f"{title[without]}: {missing[without]}"}
         )
@@ -222,33 +213,25 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], n_bootstr
 # --- figures of one setting -------------------------------------------------------------------------------------------
 
 
-def figures(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
-    """Return everything that is told of one setting, ready for strict JSON: classes, calibration, conformal sets.
-
-    Args:
-        answers: pooled over the folds.
-        n_bootstrap: rounds of each interval.
-        seed: of the bootstrap.
-    """
-    row, given = answers.pooled, {"n_bootstrap": n_bootstrap, "seed": seed}
-    before, after = (
-        pooled_figures(replace(row, probs=probs), answers.classes, **given) for probs in (row.raw, row.probs)
-    )
+def figures(answers: Answers, draws: Draws) -> dict[str, Any]:
+    """Return everything that is told of one setting, ready for strict JSON: classes, calibration, conformal sets."""
+    row = answers.pooled
+    before, after = (pooled_figures(replace(row, probs=each), answers.classes, draws) for each in (row.raw, row.probs))
     return {
         "n": len(row.labels),
         "metrics": after,
         "raw_metrics": before,
-        "per_class": per_class(answers, **given),
+        "per_class": per_class(answers, draws),
         "calibration": {
             "temperatures": list(answers.temperatures),
-            "change": gaps((row.probs, row.raw), row, CALIBRATED, **given),  # scaled minus raw
+            "change": gaps((row.probs, row.raw), row, CALIBRATED, draws),  # scaled minus raw
         },
-        "conformal": conformal(answers, **given),
+        "conformal": conformal(answers, draws),
         "fold_accuracy": [float(row.right[row.folds == k].mean()) for k in np.unique(row.folds)],
     }
 
 
-def per_class(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+def per_class(answers: Answers, draws: Draws) -> dict[str, Any]:
     """Return for each class its samples, precision, recall and F1 with intervals; null where one is not defined."""
     n_classes, row = len(answers.classes), answers.pooled
 
@@ -260,7 +243,7 @@ def per_class(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any
             return {f"{kind} {k}": (a / b)[:, k] for kind, (a, b) in parts.items() for k in range(n_classes)}
 
     rows = bootstrap.rows(row.labels, row.probs, MIN_PROB)
-    found = intervals(rows, row.groups, of, n_bootstrap=n_bootstrap, seed=seed, called="value")
+    found = intervals(rows, row.groups, of, draws, "value")
     return {
         name: {
             "n": int(np.count_nonzero(row.labels == k)),
@@ -270,7 +253,7 @@ def per_class(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any
     }
 
 
-def conformal(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any] | str:
+def conformal(answers: Answers, draws: Draws) -> dict[str, Any] | str:
     """Return how often the conformal set holds the truth and how large it is, or why there are no sets.
 
     A set holds every class c with 1 - p(c) at most the threshold of the fold, and always the most probable one, as
@@ -293,8 +276,5 @@ def conformal(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any
         "wanted_coverage": COVERAGE,
         "thresholds": list(answers.thresholds),
         "n": len(labels),
-        **{
-            name: mean(column.astype(np.float64), groups, n_bootstrap=n_bootstrap, seed=seed)
-            for name, column in columns.items()
-        },
+        **{name: mean(column, groups, draws) for name, column in columns.items()},
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from parallelnet import records
 from parallelnet.errors import ParallelNetError
 from parallelnet.evaluation import Metrics
 from parallelnet.explanation.explaining import explain
@@ -19,7 +21,7 @@ from parallelnet.report import drawing, plots, sample_plots
 from parallelnet.report.drawing import DARK, Shown, heading, panels
 from parallelnet.types import Sample
 
-from . import findings
+from . import findings, pages
 from .prepared import Material
 from .study import Outcome
 
@@ -35,6 +37,29 @@ N_ACROSS = 3
 ROW = "parallelnet"
 """The row whose network is explained in Fig. 4."""
 N_WORDS = 3
+
+
+def write(kind: str, record: Mapping[str, Any], out: Path) -> Path:
+    """Write `KIND.json`, its tables and its pictures into a folder, and return the JSON's path.
+
+    The same record gives the same bytes (pictures: with the same matplotlib).
+    """
+    path = out / f"{kind}.json"
+    out.mkdir(parents=True, exist_ok=True)
+    records.write_text(path, dump(record))
+    again = json.loads(path.read_text(encoding="utf-8"))
+    for name, text in pages.files(kind, again).items():
+        records.write_text(out / name, text)
+    save(kind, again, out)
+    return path
+
+
+def dump(record: Mapping[str, Any]) -> str:
+    """Return a result as strict JSON, lists of bare values on one line."""
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    # A raw newline is never inside a JSON string, so "[\n" begins a list and nothing else.
+    bare = re.compile(r"\[\n\s+([^\[\]{}]*?)\n\s+\]")
+    return bare.sub(lambda found: "[" + re.sub(r",\n\s+", ", ", found[1]) + "]", text) + "\n"
 
 
 def save(kind: str, record: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:

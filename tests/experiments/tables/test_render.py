@@ -18,14 +18,14 @@ from parallelnet.evaluation import evaluate
 from parallelnet.options import PRESETS, RenderOptions, Table1Options
 from parallelnet.training.parts import Parts
 from parallelnet.types import SENTIMENTS, Sample
-from parallelnet_experiments.tables import findings, modalities, pages, table1, table2
+from parallelnet_experiments.tables import findings, modalities, pages, result_plots, table1, table2
 from parallelnet_experiments.tables.findings import rank_agreement
 from parallelnet_experiments.tables.modalities import Answers
 from parallelnet_experiments.tables.prepared import Material
 from parallelnet_experiments.tables.render import render, unknown_figures
 from parallelnet_experiments.tables.rows import TABLE1
 from parallelnet_experiments.tables.sentiment_methods import ROWS as SENTIMENT_ROWS
-from parallelnet_experiments.tables.statistics import Pooled
+from parallelnet_experiments.tables.statistics import Draws, Pooled
 from parallelnet_experiments.tables.study import Fold, Outcome
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,7 +102,7 @@ def record1(tmp_path_factory: pytest.TempPathFactory) -> dict:
     work = tmp_path_factory.mktemp("runs")
     outcomes = [write_row(work / key, key) for key in SKILL]
     options = Table1Options(data="toy", out="out", folds=N_FOLDS, size="small", n_bootstrap=200)
-    return json.loads(table1.dump(table1.summarise(outcomes, options, RECIPE, material())))
+    return json.loads(result_plots.dump(table1.summarise(outcomes, options, RECIPE, material())))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def record2(record1: dict) -> dict:
         pooled = Pooled(IDS, FOLDS, labels, probs, probs, GROUPS)
         test = evaluate(labels, probs, SENTIMENTS, n_bootstrap=1).to_dict()
         answers[key] = (Fold(0, Path(), "both", {"test": {"both": test}, "facts": {}}, pooled),), ""
-    found = table2.result(answers, 200, 0)
+    found = table2.result(answers, Draws(200, 0))
     data = record1["data"] | {"counts": {"negative": 20, "neutral": 20, "positive": 20}, "n_unlabelled": 0}
     options = record1["options"] | {"recipe": record1["recipe"]}
     head = {name: record1[name] for name in ("date", "machine", "versions")}
@@ -136,7 +136,7 @@ def record3(record1: dict) -> dict:
         pooled = Pooled(IDS, FOLDS, labels, probs, raw, GROUPS)
         answers[key] = Answers(CLASSES, pooled, (3.0, 3.0), (0.6, 0.6))
     missing = {each.key: "not run: no --with-dropout" for each in modalities.DROPPED}
-    found = modalities.result(answers, missing, 200, 0)
+    found = modalities.result(answers, missing, Draws(200, 0))
     head = {name: record1[name] for name in ("data", "date", "machine", "versions")}
     return json.loads(json.dumps({**found, "options": record1["options"] | {"recipe": record1["recipe"]}, **head}))
 
@@ -249,7 +249,7 @@ def test_pages_of_results_that_are_gone_go_and_others_stay(results):
 
 def test_a_json_that_is_cut_is_named(results):
     (results / "table1" / "table1.json").write_text('{"rows": ')
-    with pytest.raises(ManifestError, match=r"table1\.json cannot be read"):
+    with pytest.raises(OptionError, match=r"table1\.json is damaged"):
         render(options(results))
 
 
