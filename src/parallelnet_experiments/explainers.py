@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +53,8 @@ class Said:
         values: of the players, speech first; None where it only tells interactions.
         together: of each speech unit with each picture cell, [m, k]; None where it does not tell.
         passes: inputs through one modality's branches; a whole-model pass of a pair counts as two, a backward pass as
-            one more. None where explainers share what is computed.
-        seconds: wall time; None likewise.
+            one more. None where explainers share what is computed, and so are both times.
+        seconds: wall time.
         cpu_seconds: of all threads; what to compare where other programs share the machine.
     """
 
@@ -65,21 +65,13 @@ class Said:
     cpu_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Networks:
-    """The model in the forms that explainers ask for, beside the predictor's.
+class Networks(NamedTuple):
+    """The model in the forms that explainers ask for, beside the predictor's."""
 
-    Attributes:
-        network: for gradients; None without torch.
-        temperature: divisor of its logits.
-        n_samplings: pairs of random orders of `sampled`.
-        other: for games, in place of the predictor's model.
-    """
-
-    network: Any
-    temperature: float
-    n_samplings: int
-    other: runtime.Model | None = None
+    network: Any  # for gradients; None without torch
+    temperature: float  # divisor of its logits
+    n_samplings: int  # pairs of random orders of `sampled`
+    other: runtime.Model | None = None  # for games, in place of the predictor's model
 
 
 def score_of(game: NetworkGame, column: int) -> tuple[peers.Score, Counter[str]]:
@@ -98,14 +90,7 @@ def score_of(game: NetworkGame, column: int) -> tuple[peers.Score, Counter[str]]
 
 
 def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Said:
-    """Return what an explainer says of a sample.
-
-    Args:
-        name: one of `NAMES`.
-        stage: the sample.
-        baselines: what absent parts are replaced by, and what integrated gradients start from.
-        networks: the model, in both forms.
-    """
+    """Return what an explainer of `NAMES` says of a sample; integrated gradients start from the baselines."""
     started, cpu_started = time.perf_counter(), time.process_time()
     values = together = None
     m, n_sides = stage.n_speech, len(stage.sides)
@@ -114,9 +99,7 @@ def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Sa
         values, passes = rng.random(stage.n), 0
         together = rng.random((m, stage.n - m)) if n_sides == 2 else None
     elif name in GRADIENTS:
-        of = Gradients(
-            networks.network, *stage.signals(baselines), column=stage.column, temperature=networks.temperature
-        )
+        of = Gradients(networks.network, *stage.signals(baselines), stage.column, networks.temperature)
         values, steps = (of.grad_cam(), n_sides) if name == "grad-cam" else (of.integrated(), STEPS)
         passes = 2 * n_sides * steps
     elif name in EXPLAINERS:
@@ -199,19 +182,10 @@ class Gradients:
         network: ParallelNet,
         speech: SpeechSignal | None,
         image: ImageSignal | None,
-        *,
         column: int,
         temperature: float,
     ) -> None:
-        """Take what is explained.
-
-        Args:
-            network: in evaluation mode.
-            speech: the sample's, with the baseline that integrated gradients start from; None without speech.
-            image: likewise.
-            column: class that is explained.
-            temperature: divisor of the logits.
-        """
+        """Take a network in evaluation mode, both sides with their baselines, the class, and the logits' divisor."""
         self._captum, self._torch = peers.captum()
         self._network, self._column, self._temperature = network, column, temperature
         self._starts = (0,) if speech is None else speech.starts

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def _measure(options: FaithfulnessOptions, out: Path) -> Path:
     asked = {name: value for name, value in asdict(options).items() if name not in FREE}
     head = {**asked, "material": fingerprint, "checkpoint": _model_hash(opened)}
     journal = Journal(out / f"{plant['task']}.journal.jsonl", head)
-    study, left_out = _study(options, plant["task"], opened, predictor, journal, chosen[0])
+    study = _Study(options, plant["task"], opened, predictor, journal, chosen[0])
     for number, case in enumerate(chosen):
         started = time.perf_counter()
         study.explain(case, checked=number < options.n_checks)
@@ -127,7 +127,7 @@ def _measure(options: FaithfulnessOptions, out: Path) -> Path:
     record = {
         **result,
         "dropped": dict(dropped),
-        "left_out": left_out,
+        "left_out": study.left_out,
         "failed": study.failed,
         "options": asked,
         "material": {"fingerprint": fingerprint, "split": options.split, "options": _published(plant)},
@@ -155,18 +155,38 @@ def drawn(cases: Sequence[Case], options: FaithfulnessOptions) -> list[Case]:
     return [found[k] for k in taken]
 
 
-@dataclass(frozen=True, slots=True)
 class _Study:
     """Computes what is missing for one sample after the other."""
 
-    options: FaithfulnessOptions
-    task: str
-    opened: checkpoint.Checkpoint
-    predictor: Predictor
-    networks: Networks
-    journal: Journal
-    names: Sequence[str]
-    failed: dict[str, dict[str, str]] = field(default_factory=dict)
+    def __init__(
+        self,
+        options: FaithfulnessOptions,
+        task: str,
+        opened: checkpoint.Checkpoint,
+        predictor: Predictor,
+        journal: Journal,
+        first: Case,
+    ) -> None:
+        """Choose the explainers that can be asked; the players are those of the `first` case."""
+        self.options, self.task, self.opened, self.predictor, self.journal = options, task, opened, predictor, journal
+        self.failed: dict[str, dict[str, str]] = {}
+        n_players = {name: len(side) for name, side in first.place().items()}
+        self.names, self.left_out = explainers.allowed(options.explainers, task, n_players)
+        temperature = opened.facts.temperatures.get("both" if len(n_players) == 2 else next(iter(n_players)), 1.0)
+        network = reason = None
+        if find_spec("torch") is None or find_spec("captum") is None:
+            reason = "torch or captum is not installed"
+        elif not opened.weights.is_file():
+            reason = f"the checkpoint has no {opened.weights.name}"
+        else:
+            from parallelnet.models import weights
+
+            network = weights.open_network(opened).eval()
+        if reason:
+            self.left_out |= {"random weights": reason}
+            self.left_out |= {name: reason for name in self.names if name in GRADIENTS}
+            self.names = [name for name in self.names if name not in GRADIENTS]
+        self.networks = Networks(network, temperature, options.n_samplings)
 
     def explain(self, case: Case, *, checked: bool) -> None:
         """Explain one sample by every explainer; where `checked` also its curves, baselines and random weights."""
@@ -217,7 +237,7 @@ class _Study:
             return
         # A network of its own for each sample, so that the average is over networks, too.
         network, model = explainers.random_model(self.opened, stage.seed % 2**31)
-        networks = replace(self.networks, other=model, network=network)
+        networks = self.networks._replace(other=model, network=network)
         for name in wanted:
             trained = known.get((id_, f"values:{name}@{'+'.join(baselines)}"))
             if trained is not None and trained["values"] is not None:
@@ -225,34 +245,6 @@ class _Study:
                 assert found is not None
                 rho = faithfulness.rank_correlation(trained["values"], found)
                 self.journal.add(id_, f"random:{name}", rank_correlation=None if math.isnan(rho) else rho)
-
-
-def _study(
-    options: FaithfulnessOptions,
-    task: str,
-    opened: checkpoint.Checkpoint,
-    predictor: Predictor,
-    journal: Journal,
-    first: Case,
-) -> tuple[_Study, dict[str, str]]:
-    """Return the study, and which explainers are left out of it and why; its players are those of the `first` case."""
-    n_players = {name: len(side) for name, side in first.place().items()}
-    names, left_out = explainers.allowed(options.explainers, task, n_players)
-    temperature = opened.facts.temperatures.get("both" if len(n_players) == 2 else next(iter(n_players)), 1.0)
-    network = reason = None
-    if find_spec("torch") is None or find_spec("captum") is None:
-        reason = "torch or captum is not installed"
-    elif not opened.weights.is_file():
-        reason = f"the checkpoint has no {opened.weights.name}"
-    else:
-        from parallelnet.models import weights
-
-        network = weights.open_network(opened).eval()
-    if reason:
-        left_out |= {"random weights": reason, **{name: reason for name in names if name in GRADIENTS}}
-        names = [name for name in names if name not in GRADIENTS]
-    networks = Networks(network, temperature, options.n_samplings)
-    return _Study(options, task, opened, predictor, networks, journal, names), left_out
 
 
 def _published(plant: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,19 +15,17 @@ from .evidence import Case
 from .tables.statistics import Draws, mean
 
 Records = Mapping[tuple[str, str], Mapping[str, Any]]
-Value = Callable[[Case], float | None]
-Figure = Callable[[Sequence[Case], Value], dict[str, Any] | None]
-"""From samples and a value of each, None where it has none, to their mean with interval and n."""
 
 PRIMARY = {"speech": "changed", "image": "changed", "pair": "right"}
 """Whose figures the table shows: samples on which the model is right and changes its mind without the cue. Of pairs
 those on which it is right: between two classes, a model that has lost the cue still says one of them."""
+CURVES = ("deletion", "insertion")
 
 
 def summarise(
     task: str, cases: Sequence[Case], chosen: Sequence[Case], records: Records, draws: Draws
 ) -> dict[str, Any]:
-    """Return every figure of a study as plain dicts.
+    """Return every figure of a study with its interval and its n, as plain dicts.
 
     Args:
         task: `speech`, `image` or `pair`.
@@ -35,16 +34,9 @@ def summarise(
         records: by (sample, what), as the journal has them.
         draws: of groups of samples that share files.
     """
-
-    def figure(members: Sequence[Case], value: Value) -> dict[str, Any] | None:
-        found = [(case.group, x) for case in members if (x := value(case)) is not None]
-        if not found:
-            return None
-        groups, values = zip(*found, strict=True)
-        return mean(values, groups, draws)
-
     primary = PRIMARY[task]
     kept = [case for case in chosen if case.right and (case.changed or primary == "right")]
+    found = _Figures(chosen, kept, records, draws)
     explained = list(dict.fromkeys(what for _, what in records if what.startswith("values:")))
     default = next((what.partition("@")[2] for what in explained if what.startswith("values:random@")), "")
     result: dict[str, Any] = {
@@ -60,143 +52,129 @@ def summarise(
             "explained_primary": len(kept),
             "explained_needs_each": sum(case.right and case.needs_each for case in chosen),
         },
-        "model": _model(cases, figure),
+        "model": found.model(cases),
         "explainers": {},
     }
     for what in explained:
         name, _, baselines = what.removeprefix("values:").partition("@")
-        found = _costs(what, chosen, records) | _places(what, chosen, kept, records, figure)
-        found |= _areas(what, kept, records, figure)
-        rho = figure(kept, partial(_correlation, records, name)) if baselines == default else None
+        result["explainers"].setdefault(name, {})[baselines] = each = found.explainer(what)
+        rho = found.mean(kept, partial(found.correlation, name, float)) if baselines == default else None
         if rho is not None:
-            absolute = figure(kept, partial(_correlation, records, name, change=abs))
-            found["random_weights"] = {"rank_correlation": rho, "absolute": absolute}
-        result["explainers"].setdefault(name, {})[baselines] = found
-    result["random_orders"] = _bands(kept, records)
+            absolute = found.mean(kept, partial(found.correlation, name, abs))
+            each["random_weights"] = {"rank_correlation": rho, "absolute": absolute}
+    result["random_orders"] = found.bands()
     if task == "pair":
         shares = [np.prod([side.mean() for side in case.place().values()]) for case in kept]
-        result["chance_first"] = (
-            float(np.mean(shares)) if shares else None
-        )  # how often a random pair is the planted one
-        result["product_of_values"] = figure(kept, partial(_product, records, f"values:exact@{default}"))
+        result["chance_first"] = float(np.mean(shares)) if shares else None  # that a random pair is the planted one
+        result["product_of_values"] = found.mean(kept, partial(found.product, f"values:exact@{default}"))
     return result
 
 
-def _model(cases: Sequence[Case], figure: Figure) -> dict[str, Any]:
-    """Return how right the model is, and what it says without the cues."""
-    cues = [case for case in cases if case.cue]
-    right = [case for case in cues if case.right]
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    chosen: Sequence[Case]
+    kept: Sequence[Case]
+    records: Records
+    draws: Draws
 
-    def is_right(case: Case) -> float:
-        return float(case.right)
+    def mean(self, members: Sequence[Case], value: Callable[[Case], float | None]) -> dict[str, Any] | None:
+        """Return the mean with interval and n of a value of samples, None where a sample has none."""
+        found = [(x, case.group) for case in members if (x := value(case)) is not None]
+        return mean(*zip(*found, strict=True), self.draws) if found else None
 
-    found: dict[str, Any] = {
-        "accuracy": figure(cases, is_right),
-        "accuracy_with_cue": figure(cues, is_right),
-        "accuracy_without_any": figure([case for case in cases if not case.cue], is_right),
-        "changes_its_mind": figure(right, lambda case: float(case.changed)),
-        "prob_with_cue": figure(right, lambda case: case.probs[case.sample.label]),
-        "without": {},
-    }
-    for name in right[0].said if right else ():
-        of: dict[str, tuple[Sequence[Case], Callable[[str, Case], float]]] = {
-            "changes_its_mind": (right, lambda k, case: float(case.said[k] != case.emotion)),
-            "prob": (right, lambda k, case: case.without[k]),
-            "accuracy": (cues, lambda k, case: float(case.said[k] == case.sample.label)),
+    def read(self, case: Case, what: str, name: str) -> Any:
+        return self.records.get((case.sample.id, what), {}).get(name)
+
+    def scored(self) -> dict[str, str]:
+        """Return each baseline that curves were scored with, and what their records are called."""
+        found = sorted({what for _, what in self.records if what.startswith("curves@")})
+        return {what.removeprefix("curves@"): what for what in found}
+
+    def model(self, cases: Sequence[Case]) -> dict[str, Any]:
+        """Return how right the model is, and what it says without the cues."""
+        cues = [case for case in cases if case.cue]
+        right, plain = [case for case in cues if case.right], [case for case in cases if not case.cue]
+        found: dict[str, Any] = {
+            "accuracy": self.mean(cases, lambda case: case.right),
+            "accuracy_with_cue": self.mean(cues, lambda case: case.right),
+            "accuracy_without_any": self.mean(plain, lambda case: case.right),
+            "changes_its_mind": self.mean(right, lambda case: case.changed),
+            "prob_with_cue": self.mean(right, lambda case: case.probs[case.sample.label]),
+            "without": {},
         }
-        found["without"][name] = {key: figure(members, partial(value, name)) for key, (members, value) in of.items()}
-    return found
-
-
-def _costs(what: str, chosen: Sequence[Case], records: Records) -> dict[str, Any]:
-    there = [records[case.sample.id, what] for case in chosen if (case.sample.id, what) in records]
-    known = {name: [r[name] for r in there if r[name] is not None] for name in ("passes", "seconds", "cpu_seconds")}
-    return {name: float(np.median(values)) if values else None for name, values in known.items()}
-
-
-def _places(
-    what: str, chosen: Sequence[Case], kept: Sequence[Case], records: Records, figure: Figure
-) -> dict[str, Any]:
-    """Return how well an explainer finds the places of the cues, of several populations."""
-    populations = {"primary": kept, "right": [case for case in chosen if case.right], "all": chosen}
-    populations["needs_each"] = [case for case in chosen if case.right and case.needs_each]
-    found: dict[str, Any] = {}
-    for population, members in populations.items():
-        sides = chosen[0].place() if chosen else {}
-        figures = {side: figure(members, partial(_auc, records, what, side)) for side in sides}
-        found.setdefault("auc", {})[population] = {side: each for side, each in figures.items() if each is not None}
-        pair = figure(members, partial(_first, records, what))
-        if pair is not None:
-            found.setdefault("pair_first", {})[population] = pair
-    return found
-
-
-def _areas(what: str, kept: Sequence[Case], records: Records, figure: Figure) -> dict[str, Any]:
-    """Return the areas under the curves of an explainer's orders, by the baseline that they were scored with."""
-    found: dict[str, Any] = {}
-    for scored in sorted({other for _, other in records if other.startswith("curves@")}):
-        each = {
-            name: figure(kept, partial(_area, records, what.removeprefix("values:"), scored, which))
-            for which, name in enumerate(("deletion", "insertion"))
-        }
-        if each["deletion"] is not None:
-            found[scored.removeprefix("curves@")] = each
-    return {"curves": found} if found else {}
-
-
-def _bands(kept: Sequence[Case], records: Records) -> dict[str, Any]:
-    """Return for each score-baseline what random orders get: mean over samples, of the lowest and the highest order."""
-    found = {}
-    for scored in sorted({what for _, what in records if what.startswith("curves@")}):
-        areas = [records[case.sample.id, scored]["random"] for case in kept if (case.sample.id, scored) in records]
-        if areas:
-            means = np.mean(areas, axis=0)  # [orders, 2]
-            figures = {"mean": means.mean(axis=0), "low": means.min(axis=0), "high": means.max(axis=0)}
-            found[scored.removeprefix("curves@")] = {
-                name: {key: float(values[k]) for key, values in figures.items()}
-                | {"orders": len(means), "n": len(areas)}
-                for k, name in enumerate(("deletion", "insertion"))
+        for name in right[0].said if right else ():
+            found["without"][name] = {
+                "changes_its_mind": self.mean(right, lambda case, name=name: case.said[name] != case.emotion),
+                "prob": self.mean(right, lambda case, name=name: case.without[name]),
+                "accuracy": self.mean(cues, lambda case, name=name: case.said[name] == case.sample.label),
             }
-    return found
+        return found
 
+    def explainer(self, what: str) -> dict[str, Any]:
+        """Return what an explainer costs, how well it finds the cues of several populations, and its curves' areas."""
+        found: dict[str, Any] = {}
+        for cost in ("passes", "seconds", "cpu_seconds"):
+            known = [value for case in self.chosen if (value := self.read(case, what, cost)) is not None]
+            found[cost] = float(np.median(known)) if known else None
+        right = [case for case in self.chosen if case.right]
+        populations = {"primary": self.kept, "right": right, "all": self.chosen}
+        populations["needs_each"] = [case for case in right if case.needs_each]
+        found["auc"], first = {}, {}
+        for population, members in populations.items():
+            sides = {side: self.mean(members, partial(self.auc, what, side)) for side in self.chosen[0].place()}
+            found["auc"][population] = {side: each for side, each in sides.items() if each is not None}
+            pair = self.mean(members, partial(self.first, what))
+            first |= {population: pair} if pair is not None else {}
+        found |= {"pair_first": first} if first else {}
+        curves = {}
+        for baselines, scored in self.scored().items():
+            key = what.removeprefix("values:")
+            each = {name: self.mean(self.kept, partial(self.area, key, scored, k)) for k, name in enumerate(CURVES)}
+            curves |= {baselines: each} if each["deletion"] is not None else {}
+        return found | ({"curves": curves} if curves else {})
 
-# --- values of one sample ---------------------------------------------------------------------------------------------
+    def bands(self) -> dict[str, Any]:
+        """Return for each score-baseline what random orders get: their mean, the lowest and the highest order."""
+        found = {}
+        for baselines, scored in self.scored().items():
+            areas = [each for case in self.kept if (each := self.read(case, scored, "random")) is not None]
+            if areas:
+                means = np.mean(areas, axis=0)  # [orders, 2]
+                figures = {"mean": means.mean(axis=0), "low": means.min(axis=0), "high": means.max(axis=0)}
+                counts = {"orders": len(means), "n": len(areas)}
+                found[baselines] = {
+                    name: {key: float(values[k]) for key, values in figures.items()} | counts
+                    for k, name in enumerate(CURVES)
+                }
+        return found
 
+    # Values of one sample.
 
-def _auc(records: Records, what: str, side: str, case: Case) -> float | None:
-    """Return how well the values of one modality tell the planted parts from the others."""
-    values, place = records.get((case.sample.id, what), {}).get("values"), case.place()
-    if values is None:
-        return None
-    first = len(place["speech"]) if side == "image" and "speech" in place else 0
-    return faithfulness.auc(values[first : first + len(place[side])], place[side])
+    def auc(self, what: str, side: str, case: Case) -> float | None:
+        """Return how well the values of one modality tell the planted parts from the others."""
+        values, place = self.read(case, what, "values"), case.place()
+        first = len(place["speech"]) if side == "image" and "speech" in place else 0
+        return None if values is None else faithfulness.auc(values[first : first + len(place[side])], place[side])
 
+    def first(self, what: str, case: Case) -> float | None:
+        """Return whether the planted pair has the largest interaction."""
+        together, place = self.read(case, what, "together"), case.place()
+        if together is None:
+            return None
+        return faithfulness.first(np.abs(together), np.outer(place["speech"], place["image"]))
 
-def _first(records: Records, what: str, case: Case) -> float | None:
-    """Return whether the planted pair has the largest interaction."""
-    together = records.get((case.sample.id, what), {}).get("together")
-    return None if together is None else _largest(np.abs(together), case)
+    def product(self, what: str, case: Case) -> float | None:
+        """Return whether the planted pair has the largest product of its parts' own values: the pair without pairs."""
+        values, place = self.read(case, what, "values"), case.place()
+        if values is None:
+            return None
+        speech, image = np.split(np.abs(values), [len(place["speech"])])
+        return faithfulness.first(np.outer(speech, image), np.outer(place["speech"], place["image"]))
 
+    def area(self, key: str, scored: str, which: int, case: Case) -> float | None:
+        areas = self.read(case, scored, "areas") or {}
+        return areas[key][which] if key in areas else None
 
-def _product(records: Records, what: str, case: Case) -> float | None:
-    """Return whether the planted pair has the largest product of its two parts' own values: the pair without pairs."""
-    values = records.get((case.sample.id, what), {}).get("values")
-    if values is None:
-        return None
-    m = len(case.place()["speech"])
-    return _largest(np.outer(np.abs(values[:m]), np.abs(values[m:])), case)
-
-
-def _largest(pairs: Any, case: Case) -> float:
-    place = case.place()
-    return faithfulness.first(pairs, np.outer(place["speech"], place["image"]))
-
-
-def _area(records: Records, key: str, scored: str, which: int, case: Case) -> float | None:
-    areas = records.get((case.sample.id, scored), {}).get("areas", {})
-    return areas[key][which] if key in areas else None
-
-
-def _correlation(records: Records, name: str, case: Case, change: Callable[[float], float] = float) -> float | None:
-    value = records.get((case.sample.id, f"random:{name}"), {}).get("rank_correlation")
-    return None if value is None else change(value)
+    def correlation(self, name: str, change: Callable[[float], float], case: Case) -> float | None:
+        value = self.read(case, f"random:{name}", "rank_correlation")
+        return None if value is None else change(value)

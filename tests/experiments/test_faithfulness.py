@@ -379,13 +379,15 @@ def test_shap_finds_our_owen_values(name, stage, networks):
 @pytest.mark.slow
 def test_exact_peers_find_our_exact_values(stage, networks):
     pytest.importorskip("shap")
-    pytest.importorskip("shapiq")
+    shapiq = pytest.importorskip("shapiq")
     ours = explainers.say("exact", stage, ("silence", "black"), networks)
     score, _ = explainers.score_of(stage.game(("silence", "black")), stage.column)
     question = peers.Question(score, 16, np.zeros((0, 4)), 0)
-    np.testing.assert_allclose(peers.shap_exact(question), ours.values, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(peers.shap_values(question, "Exact"), ours.values, rtol=0, atol=1e-5)
     small = peers.Question(lambda masks: score(np.pad(masks, ((0, 0), (0, 8)))), 8, np.zeros((0, 4)), 0)
-    np.testing.assert_allclose(peers.shapiq_exact(small), peers.shap_exact(small), rtol=0, atol=1e-5)
+    exact = shapiq.ExactComputer(game=small.score, n_players=8)("SV", order=1).dict_values
+    theirs = [exact[k,] for k in range(8)]
+    np.testing.assert_allclose(theirs, peers.shap_values(small, "Exact"), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from parallelnet.models.variants import SMALL_SIDE
 from parallelnet.options import ModalitiesOptions, Recipe
 
 from . import prepared, result_plots, study
-from .rows import TABLE1, Row
+from .prepared import TABLE1, Row
 from .statistics import Draws, Pooled, circumstances, difference, gaps, intervals, join, mean
 from .statistics import figures as pooled_figures
 

@@ -15,7 +15,7 @@ from parallelnet.report.numbers import cells, fill, latex_table, plain, tables_o
 from parallelnet.types import EMOTIONS, SENTIMENTS
 
 from . import findings
-from .rows import STUDIES, TABLE1
+from .prepared import STUDIES, TABLE1
 
 Record = Mapping[str, Any]
 

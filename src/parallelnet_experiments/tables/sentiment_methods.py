@@ -37,7 +37,7 @@ from parallelnet.types import SENTIMENTS, Sample
 
 from . import picture_network
 from .picture_network import labels_of, pictures
-from .rows import Row, index
+from .prepared import Row, index
 from .study import FoldTask
 
 ClassWeight = Literal["none", "balanced"]

@@ -31,8 +31,7 @@ from parallelnet.training.parts import Parts
 from parallelnet.training.run import METRICS, TEST, is_first, read_finished, train
 from parallelnet.training.watching import in_one_line
 
-from .prepared import Material, identity, starts_of, train_options
-from .rows import Row
+from .prepared import Material, Row, identity, starts_of, train_options
 from .statistics import Pooled
 
 log = logging.getLogger(__name__)

@@ -25,8 +25,7 @@ from parallelnet.training.fit import read_log
 from parallelnet.types import EMOTIONS
 
 from . import result_plots
-from .prepared import Material, prepare, start_names
-from .rows import PAIRS_OF_INTEREST, ROWS, TABLE1, chosen
+from .prepared import PAIRS_OF_INTEREST, ROWS, TABLE1, Material, chosen, prepare, start_names
 from .statistics import (
     Draws,
     Pooled,

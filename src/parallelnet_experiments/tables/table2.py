@@ -21,7 +21,7 @@ from parallelnet.options import Recipe, Table2Options
 from parallelnet.types import SENTIMENTS, Sample
 
 from . import picture_network, prepared, result_plots, sentiment_methods, statistics, study
-from .rows import chosen
+from .prepared import chosen
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from parallelnet.training.parts import Parts
 from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import picture_network
 from parallelnet_experiments.tables.picture_network import picture_network as build_network
-from parallelnet_experiments.tables.rows import Row
+from parallelnet_experiments.tables.prepared import Row
 from parallelnet_experiments.tables.study import FoldTask
 
 RECIPE = Recipe(epochs=12, batch_size=8, learning_rate=2e-2, early_stopping=0, keep="last", class_weights="balanced")

@@ -21,9 +21,8 @@ from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import findings, modalities, pages, result_plots, table1, table2
 from parallelnet_experiments.tables.findings import rank_agreement
 from parallelnet_experiments.tables.modalities import Answers
-from parallelnet_experiments.tables.prepared import Material
+from parallelnet_experiments.tables.prepared import TABLE1, Material
 from parallelnet_experiments.tables.render import render, unknown_figures
-from parallelnet_experiments.tables.rows import TABLE1
 from parallelnet_experiments.tables.sentiment_methods import ROWS as SENTIMENT_ROWS
 from parallelnet_experiments.tables.statistics import Draws, Pooled
 from parallelnet_experiments.tables.study import Fold, Outcome

@@ -19,7 +19,7 @@ from parallelnet.datasets import teachers
 from parallelnet.errors import CheckpointError, OptionError
 from parallelnet.explanation.explaining import explain
 from parallelnet.options import PRESETS
-from parallelnet_experiments.tables import findings, pages, prepared, result_plots, rows, study, table1
+from parallelnet_experiments.tables import findings, pages, prepared, result_plots, study, table1
 
 _spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
 made = importlib.util.module_from_spec(_spec)
@@ -55,7 +55,7 @@ def outcomes(asked, material):
     found = [
         made.write_runs(work, key, material, skill=skill, seed=seed) for seed, (key, skill) in enumerate(SKILLS.items())
     ]
-    failed = study.Outcome(rows.Row("baseline-1", "", "baseline-1", ""), work / "baseline-1", 1, "failed: a | b")
+    failed = study.Outcome(prepared.Row("baseline-1", "", "baseline-1", ""), work / "baseline-1", 1, "failed: a | b")
     return [*found, failed]
 
 
