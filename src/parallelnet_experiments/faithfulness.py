@@ -29,9 +29,8 @@ from parallelnet.explanation import faithfulness
 from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 
-from . import explainers, faithfulness_summary
-from .evidence import Baselines, Case, Stage, read_cases
-from .explainers import GRADIENTS, Networks
+from . import explainers, faithfulness_summary, peers
+from .explainers import GRADIENTS, Baselines, Case, Networks, Stage, read_cases
 from .material import PLANT_JSON, held
 from .tables import pages
 from .tables.statistics import Draws, circumstances
@@ -236,7 +235,7 @@ class _Study:
         if not wanted or self.networks.network is None:
             return
         # A network of its own for each sample, so that the average is over networks, too.
-        network, model = explainers.random_model(self.opened, stage.seed % 2**31)
+        network, model = peers.random_model(self.opened, stage.seed % 2**31)
         networks = self.networks._replace(other=model, network=network)
         for name in wanted:
             trained = known.get((id_, f"values:{name}@{'+'.join(baselines)}"))

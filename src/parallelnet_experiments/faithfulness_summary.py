@@ -11,7 +11,7 @@ import numpy as np
 
 from parallelnet.explanation import faithfulness
 
-from .evidence import Case
+from .explainers import Case
 from .tables.statistics import Draws, mean
 
 Records = Mapping[tuple[str, str], Mapping[str, Any]]

@@ -1,5 +1,9 @@
 """shap, shapiq and captum on the games that we play: the same players, the same masks, the same baseline.
 
+Gradients come from captum, on the torch network (the `train` extra). What a gradient says of each cell is brought to
+the players that the other methods have. A network is asked about the probability that `predict` says, at its
+temperature and over all windows.
+
 Each peer is given its best: it hears of players, not of pixels, so that no time goes into masking one by one; masks
 arrive together, as many as it can use at once; limits that would cut it short are raised. What a mask costs is the
 business of the `Score` behind it.
@@ -12,15 +16,21 @@ import importlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from parallelnet.errors import MissingExtraError
+from parallelnet import runtime
+from parallelnet.checkpoint import Checkpoint
+from parallelnet.errors import InputError, MissingExtraError
+from parallelnet.explanation.faithfulness import Floats
 from parallelnet.explanation.parts import DivisionNode
+from parallelnet.explanation.players import ImageSignal, Players, SpeechSignal
 
-Floats = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from parallelnet.models.network import ParallelNet
+
 Bools = npt.NDArray[np.bool_]
 Score = Callable[[Bools], Floats]
 """Masks [rows, players], True for present, to the score of the explained class [rows]."""
@@ -29,6 +39,7 @@ NO_LIMIT = 10_000_000
 CAPTUM_ORDERS = 25  # its default
 KERNEL_BUDGET = 2048  # beside two for each player: shap's own default
 SHAP_PERMUTATIONS = 10  # its default
+STEPS = 50  # of integrated gradients: captum's default
 
 
 class Question(NamedTuple):
@@ -175,3 +186,116 @@ INTERACTIONS: dict[str, Peer] = {
     "shapiq-sampled": shapiq_sampled,
 }
 """Peers that give each pair of players an interaction, and cost little enough to be asked of many samples."""
+
+
+# --- gradients and random weights -------------------------------------------------------------------------------------
+
+
+class _Random(runtime._TorchBackend):  # the same passes, but of a network that is in no checkpoint
+    def __init__(self, network: ParallelNet) -> None:
+        self._torch, self._network, self._device = captum()[1], network, "cpu"
+
+
+def random_model(opened: Checkpoint, seed: int) -> tuple[ParallelNet, runtime.Model]:
+    """Return a checkpoint's network with all weights drawn anew, and the same ready to be played with.
+
+    A model without what it learnt must not be explained alike (Adebayo et al., arXiv 1810.03292).
+    """
+    _, torch = captum()
+    from parallelnet.models import network, variants
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        made = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes).eval()
+    return made, runtime.Model(opened, _Random(made), "cpu")
+
+
+class Gradients:
+    """Gradient methods on one sample."""
+
+    def __init__(
+        self,
+        network: ParallelNet,
+        speech: SpeechSignal | None,
+        image: ImageSignal | None,
+        column: int,
+        temperature: float,
+    ) -> None:
+        """Take a network in evaluation mode, both sides with their baselines, the class, and the logits' divisor."""
+        self._captum, self._torch = captum()
+        self._network, self._column, self._temperature = network, column, temperature
+        self._starts = (0,) if speech is None else speech.starts
+        found = [("speech", speech.players, speech.mel, speech.baseline)] if speech is not None else []
+        found += [("image", image.players, image.pixels, image.baseline)] if image is not None else []
+        self._players: dict[str, Players] = {name: side for name, side, *_ in found}
+        self._inputs, self._baselines = (
+            tuple(self._torch.from_numpy(np.array(x)).reshape(1, -1, *x.shape[-2:]) for x in cells)
+            for cells in zip(*((signal, absent) for *_, signal, absent in found), strict=True)
+        )
+
+    def integrated(self) -> Floats:
+        """Return integrated gradients from the baseline (Sundararajan et al. 2017), summed over each player, [n].
+
+        Sums, for they add up to the whole change of the score, like the values of the other methods.
+        """
+        method = self._captum.IntegratedGradients(self._probability)
+        found = method.attribute(self._inputs, baselines=self._baselines, n_steps=STEPS)
+        sides = zip(found, self._players.values(), strict=True)
+        return np.concatenate([_by_player(cells[0].sum(0), side)[0] for cells, side in sides])
+
+    def grad_cam(self) -> Floats:
+        """Return Grad-CAM (Selvaraju et al. 2017) on the last map of each N2, averaged over each player, [n].
+
+        Without its final ReLU, which would only make equal what is below zero. It sees nothing of N1.
+
+        Raises:
+            InputError: more than one window: captum keeps the map of one pass.
+        """
+        if len(self._starts) > 1:
+            raise InputError(f"Grad-CAM takes one window; the speech has {len(self._starts)}.")
+        parts = []
+        for name, side in self._players.items():
+            branches = getattr(self._network, name)
+            layer = self._last_map(branches.n2.backbone)
+            found = self._captum.LayerGradCam(self._probability, layer).attribute(self._inputs).detach()
+            if branches.mirror:  # the map of the picture, and of its mirror image
+                found = (found[:1] + found[1:].flip(3)) / 2
+            resized = self._torch.nn.functional.interpolate
+            cells = resized(found, side.owners.shape, mode="bilinear", align_corners=False)[0, 0]
+            parts.append(np.divide(*_by_player(cells, side)))
+        return np.concatenate(parts)
+
+    def _probability(self, *signals: Any) -> Any:
+        given = dict(zip(self._players, signals, strict=True))
+        probs = []
+        for start in self._starts:
+            speech = given["speech"][..., start : start + 128] if "speech" in given else None
+            logits = self._network.logits(speech, given.get("image")) / self._temperature
+            probs.append(logits.softmax(1)[:, self._column])
+        return self._torch.stack(probs).mean(0)
+
+    def _last_map(self, backbone: Any) -> Any:
+        """Return the module whose output is the last one in the backbone to tell places apart."""
+        seen: list[Any] = []
+
+        def watch(module: Any, _: Any, output: Any) -> None:
+            if isinstance(output, self._torch.Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+                seen.append(module)
+
+        hooks = [module.register_forward_hook(watch) for module in backbone.modules()]
+        try:
+            with self._torch.no_grad():
+                self._probability(*self._inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        assert seen, "no map of the backbone tells places apart"
+        return seen[-1]
+
+
+def _by_player(cells: Any, players: Players) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return the sum of a tensor's cells over each player, and how many cells each has."""
+    owned = players.owners >= 0
+    owners = players.owners[owned].astype(np.int64)
+    sums = np.bincount(owners, cells.double().numpy()[owned], players.n)
+    return sums.astype(np.float64), np.bincount(owners, minlength=players.n)

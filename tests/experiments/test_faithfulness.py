@@ -21,7 +21,7 @@ from parallelnet.explanation.parts import DivisionNode
 from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
-from parallelnet_experiments import evidence, explainers, faithfulness, faithfulness_summary, peers
+from parallelnet_experiments import explainers, faithfulness, faithfulness_summary, peers
 from parallelnet_experiments.tables import pages
 from parallelnet_experiments.tables.statistics import Draws
 
@@ -87,8 +87,8 @@ def options(opened, material, tmp_path):
 @pytest.fixture
 def stage(opened, material):
     predictor = Predictor(opened, face="off", n_threads=1)
-    cases, _ = evidence.read_cases(material, "test", predictor)
-    return evidence.Stage(predictor, cases[0])
+    cases, _ = explainers.read_cases(material, "test", predictor)
+    return explainers.Stage(predictor, cases[0])
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_places_of_the_cue(stage):
 
 def test_a_removed_cue_is_another_file(material):
     sample = next(iter(dataset.open_data(material)))
-    without = evidence._without(sample, ("speech",), material)
+    without = explainers._without(sample, ("speech",), material)
     assert without.speech.endswith("-without.flac")
     assert without.image == sample.image
 
@@ -211,10 +211,10 @@ def test_a_removed_cue_is_another_file(material):
 def test_samples_that_share_a_file_are_drawn_together(monkeypatch, tmp_path):
     files = {"a": ("1", "x"), "b": ("1", "y"), "c": ("2", "y"), "d": ("3", "z")}
     rows = [Sample(k, *paths, label="sad", split="test", extra={"planted": "cue"}) for k, paths in files.items()]
-    monkeypatch.setattr(evidence.dataset, "open_data", lambda folder: rows)
+    monkeypatch.setattr(explainers.dataset, "open_data", lambda folder: rows)
     said = SimpleNamespace(probs={"sad": 1.0}, emotion="sad")
     predictor = SimpleNamespace(classes=("sad",), predict_each=lambda samples: [said] * len(samples))
-    groups = [case.group for case in evidence.read_cases(tmp_path, "test", predictor)[0]]
+    groups = [case.group for case in explainers.read_cases(tmp_path, "test", predictor)[0]]
     assert groups[0] == groups[1] == groups[2] != groups[3]
 
 
@@ -233,7 +233,7 @@ def test_cues_are_needed_where_half_of_the_probability_above_chance_goes_with_ea
 
 
 def test_samples_that_were_looked_at_are_left_out(options, stage, material, opened):
-    cases, _ = evidence.read_cases(material, "test", Predictor(opened, face="off", n_threads=1))
+    cases, _ = explainers.read_cases(material, "test", Predictor(opened, face="off", n_threads=1))
     first, rest = (
         {case.sample.id for case in faithfulness.drawn(cases, replace(options, n_samples=n, skip=skip))}
         for n, skip in ((2, 0), (0, 2))
@@ -358,8 +358,8 @@ def test_occlusion_is_what_is_lost_without_a_player(stage, networks):
 
 
 def test_a_shared_game_says_the_same_and_keeps_quiet_about_cost(opened, material):
-    cases, _ = evidence.read_cases(material, "test", Predictor(opened, face="off", n_threads=1))
-    stages = [evidence.Stage(Predictor(opened, n_threads=1), cases[0], shared=shared) for shared in (False, True)]
+    cases, _ = explainers.read_cases(material, "test", Predictor(opened, face="off", n_threads=1))
+    stages = [explainers.Stage(Predictor(opened, n_threads=1), cases[0], shared=shared) for shared in (False, True)]
     networks = explainers.Networks(None, 1.0, 4)
     for name in ("owen", "exact"):
         alone, shared = (explainers.say(name, each, ("silence", "black"), networks) for each in stages)
@@ -425,7 +425,7 @@ def tiny():
 
 
 def gradients_of(network, speech, image):
-    return explainers.Gradients(network, speech, image, column=1, temperature=1.5)
+    return peers.Gradients(network, speech, image, column=1, temperature=1.5)
 
 
 def test_integrated_gradients_add_up(tiny, stage):
@@ -456,7 +456,7 @@ def test_random_networks_differ_by_seed_and_play(tiny, stage):
     _, opened = tiny
     tables = []
     for seed in (1, 1, 2):
-        network, model = explainers.random_model(opened, seed)
+        network, model = peers.random_model(opened, seed)
         assert not network.training
         tables.append(NetworkGame(
             model, *stage.signals(("silence", "black")), columns=[0, 1, 2]
