@@ -22,7 +22,7 @@ from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.options import RenderOptions
 from parallelnet.report.numbers import cells
 
-from . import findings, pages
+from . import pages
 from .pages import MARK, Result, same_data
 
 TASKS = ("speech", "image", "pair")
@@ -108,7 +108,7 @@ def files(results: Path, out: Path) -> dict[Path, str]:
             title += f" ({result.name})" if len(tries) > 1 else ""
             tries = tries if result.kind == "table1" else []
             wanted[out / f"{result.name}.md"] = pages.page(result, title, tries, to)
-            said = findings.headline(result.kind, result.record)
+            said = pages.headline(result.kind, result.record)
             headlines.append({"name": result.name, "record": result.record, "headline": said})
     builds = {name: record for name, record in others.items() if set(record) >= BUILD}
     for name, record in builds.items():

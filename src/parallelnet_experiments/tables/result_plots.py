@@ -21,7 +21,7 @@ from parallelnet.report import drawing, plots, sample_plots
 from parallelnet.report.drawing import DARK, Shown, heading, panels
 from parallelnet.types import Sample
 
-from . import findings, pages
+from . import pages
 from .prepared import Material
 from .study import Outcome
 
@@ -71,7 +71,7 @@ def save(kind: str, record: Mapping[str, Any], folder: Path) -> tuple[Path, ...]
         record: the JSON.
         folder: exists.
     """
-    rows = findings.run(record)
+    rows = pages.run(record)
     figures: dict[str, Figure] = {}
     confusion: tuple[Path, ...] = ()
     how: dict[str, Any] = {"dpi": 130}
@@ -107,7 +107,7 @@ def curves(record: Mapping[str, Any]) -> Figure:
     """
     from matplotlib.lines import Line2D
 
-    rows = list(findings.run(record).values())
+    rows = list(pages.run(record).values())
     n_down = -(-len(rows) // N_ACROSS)
     figure = _figure(3.7 * N_ACROSS, 2.6 * n_down + 0.5)
     grid = figure.subplots(n_down, N_ACROSS, squeeze=False, sharey=True).ravel()
@@ -192,7 +192,7 @@ def reliability_pair(row: Mapping[str, Any]) -> Figure:
 
 def per_class_bars(record: Mapping[str, Any]) -> Figure:
     """Return the recall of each class in each setting of the study of the modalities, with 95 % intervals."""
-    rows = findings.run(record)
+    rows = pages.run(record)
     classes = list(rows[0]["found"]["per_class"])
     figure = _figure(2.4 + 0.34 * len(rows) * len(classes), 4.4)
     ax = figure.subplots()

@@ -19,7 +19,7 @@ from parallelnet.datasets import teachers
 from parallelnet.errors import CheckpointError, OptionError
 from parallelnet.explanation.explaining import explain
 from parallelnet.options import PRESETS
-from parallelnet_experiments.tables import findings, pages, prepared, result_plots, study, table1
+from parallelnet_experiments.tables import pages, prepared, result_plots, study, table1
 
 _spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
 made = importlib.util.module_from_spec(_spec)
@@ -200,7 +200,7 @@ def test_an_unfinished_row_says_so_and_is_compared_with_nothing(outcomes, asked,
     assert reason in pages.latex("table1", record)
     assert not [each for each in record["differences"] if "ier-only" in (each["first"], each["second"])]
     assert record["fusion"]["reason"].startswith("not told")
-    assert "ier-only" not in findings.orders(record)["here"]
+    assert "ier-only" not in pages.orders(record)["here"]
 
 
 def test_latex_is_escaped_and_balanced(record):
