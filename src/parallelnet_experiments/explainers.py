@@ -40,8 +40,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 """What has to be installed for each explainer that is not ours."""
 MOST_EXACT = 10  # players of a modality: 2^16 passes, at 4 ms each, are too many for a study of many samples
-Baselines = tuple[str, str]
-"""What absent speech and absent picture parts are replaced by."""
+Baselines = tuple[str, str]  # what absent speech and absent picture parts are replaced by
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from parallelnet.models.network import ParallelNet
 
 Bools = npt.NDArray[np.bool_]
-Score = Callable[[Bools], Floats]
-"""Masks [rows, players], True for present, to the score of the explained class [rows]."""
+Score = Callable[[Bools], Floats]  # masks [rows, players], True for present, to the score of the explained class [rows]
 
 NO_LIMIT = 10_000_000
 CAPTUM_ORDERS = 25  # its default

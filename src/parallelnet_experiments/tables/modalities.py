@@ -29,12 +29,10 @@ from .prepared import TABLE1, Row
 from .statistics import Draws, Pooled, circumstances, difference, gaps, intervals, join, mean
 from .statistics import figures as pooled_figures
 
-PRIVATE = ("data", "out", "work", "init_from")
-"""Options that name places of one machine."""
+PRIVATE = ("data", "out", "work", "init_from")  # options that name places of one machine
 CALIBRATED = ("ece", "nll", "brier")
 """The figures that temperature scaling is there to lower; it leaves the winning class of a window as it is."""
-COVERAGE = 0.9
-"""What conformal sets promise (design section 6)."""
+COVERAGE = 0.9  # what conformal sets promise (design section 6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,9 @@ from parallelnet.report.numbers import cells
 from . import pages
 from .pages import MARK, Result, same_data
 
-TASKS = ("speech", "image", "pair")
-"""Of the studies of faithfulness, in the order of their table."""
+TASKS = ("speech", "image", "pair")  # of the studies of faithfulness, in the order of their table
 NOTES = "notes.md"
-TITLES = {"table1": "Table 1", "table2": "Table 2", "modalities": "Modalities"}
-"""Of the pages, by kind of result."""
+TITLES = {"table1": "Table 1", "table2": "Table 2", "modalities": "Modalities"}  # of the pages, by kind of result
 BUILD = {"n_read", "n_kept", "rejected", "class_counts", "threshold_curve"}
 """What the `dataset.json` of `build tweets` holds, with `build-log.json` as its `log` where that is there."""
 FIGURE = re.compile(r"(?<![\w.])(\d+\.\d+)(?![\w.]*\d)")

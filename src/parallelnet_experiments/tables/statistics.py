@@ -25,19 +25,14 @@ from parallelnet import bootstrap
 from parallelnet.calibration import Floats, Ints
 from parallelnet.evaluation import MIN_PROB, evaluate
 
-COMPARED = ("accuracy", "macro_f1", "cohen_kappa", "uar")
-"""Figures of which the difference of two rows is told."""
-MAX_EXACT = 14
-"""Components up to which all 2**n ways of swapping are counted; beyond, `N_SWAPS` of them are drawn."""
+COMPARED = ("accuracy", "macro_f1", "cohen_kappa", "uar")  # figures of which the difference of two rows is told
+MAX_EXACT = 14  # components up to which all 2**n ways of swapping are counted; beyond, `N_SWAPS` of them are drawn
 N_SWAPS = 10_000
-SWAPS_AT_ONCE = 500
-"""Of some thousand components: 16 MB of signs."""
-CONVERGED = 0.01
-"""A validation loss is as good as the lowest when it is at most this part above it."""
+SWAPS_AT_ONCE = 500  # of some thousand components: 16 MB of signs
+CONVERGED = 0.01  # A validation loss is as good as the lowest when it is at most this part above it
 PACKAGES = ("parallelnet", "numpy", "onnxruntime", "torch", "captum", "shap", "shapiq")
 
-Figures = Callable[[Floats], Mapping[str, Floats]]
-"""From summed rows [n, columns] to figures of each of them, [n]."""
+Figures = Callable[[Floats], Mapping[str, Floats]]  # from summed rows [n, columns] to figures of each of them, [n]
 
 
 class Draws(NamedTuple):

@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from parallelnet.training.parts import Parts
 from parallelnet.training.run import METRICS, TEST, is_first, read_finished, train
 from parallelnet.training.watching import in_one_line
 
+from ..material import held as hold
 from .prepared import Material, Row, identity, starts_of, train_options
 from .statistics import Pooled
 
@@ -241,14 +242,10 @@ def held(options: TablesOptions) -> Iterator[None]:
         FullDiskError: the disk is full; finished folds are kept.
         ParallelNetError: another process writes there, memory is used up, or a data worker died.
     """
-    out, work = Path(options.out), work_folder(options)
     if not is_first(options.devices):  # the first process holds them
         yield
         return
-    with records.full_disk_told(out, "the same line goes on"), in_one_line(), ExitStack() as stack:
-        for folder in dict.fromkeys((out.absolute(), work.absolute())):  # one where they are the same
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(records.held(folder))
+    with in_one_line(), hold(Path(options.out), work_folder(options)):
         yield
 
 

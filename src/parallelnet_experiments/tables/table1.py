@@ -48,8 +48,7 @@ REFERENCES = {
     "speech-teacher": "the teacher that heard, alone",
     "image-teacher": "the teacher that saw, alone",
 }
-PRIVATE = ("data", "out", "work")
-"""Options that name places of one machine."""
+PRIVATE = ("data", "out", "work")  # options that name places of one machine
 CURVES = (
     "train_loss",
     "validation_loss",
