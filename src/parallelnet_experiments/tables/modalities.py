@@ -37,19 +37,12 @@ COVERAGE = 0.9  # what conformal sets promise (design section 6)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One line of the study: which network, and what of each sample it gets at test time.
+    """One line of the study: which network, and what of each sample it gets at test time."""
 
-    Attributes:
-        key: names the line in the JSON and its plots.
-        title: names it in the tables.
-        row: key of the row that is trained.
-        setting: `both`, `speech` or `image`: the rest is zero.
-    """
-
-    key: str
+    key: str  # names the line in the JSON and its plots
     title: str
-    row: str
-    setting: str
+    row: str  # key of the row that is trained
+    setting: str  # `both`, `speech` or `image`: the rest is zero
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -95,11 +88,6 @@ class Answers:
 
 def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -> Path:
     """Train what is missing, write `modalities.json`, its tables and plots, and return the JSON's path.
-
-    Args:
-        options: data, folds, size, and the rest that all rows share.
-        recipe: how all rows learn.
-        quiet: no progress bars.
 
     Raises:
         ManifestError: the data cannot be used, or no network is finished.
@@ -160,11 +148,6 @@ def _read(
 def read_answers(folder: Path, setting: str, material: prepared.Material) -> Answers:
     """Return what the networks of a run folder said in one setting, all folds together.
 
-    Args:
-        folder: of `train`, whole.
-        setting: `both`, `speech` or `image`.
-        material: says what bootstraps draw whole.
-
     Raises:
         ManifestError: a fold was not tested in this setting.
     """
@@ -179,13 +162,7 @@ def read_answers(folder: Path, setting: str, material: prepared.Material) -> Ans
 
 
 def result(answers: Mapping[str, Answers], missing: Mapping[str, str], draws: Draws) -> dict[str, Any]:
-    """Return `rows`, `differences` and `best_single`: all that is measured, ready for strict JSON.
-
-    Args:
-        answers: of each setting that was run.
-        missing: why each of the others was not.
-        draws: of every interval.
-    """
+    """Return `rows`, `differences` and `best_single`: all that is measured, and why each `missing` setting was not."""
     found = {key: figures(each, draws) for key, each in answers.items()}
     title = {setting.key: setting.title for setting in (*SETTINGS, *DROPPED)}
     rows: list[dict[str, Any]] = []
@@ -195,12 +172,11 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], draws: Dr
     differences: list[dict[str, Any]] = []
     for first, second in QUESTIONS:
         pair = {"first": first, "second": second, "first_title": title[first], "second_title": title[second]}
-        without = next((key for key in (first, second) if key not in answers), None)
-        known = (
-            {"found": difference(answers[first].pooled, answers[second].pooled, draws)}
-            if without is None
-            else {"missing": f"{title[without]}: {missing[without]}"}
-        )
+        without = [key for key in (first, second) if key not in answers]
+        if without:
+            known = {"missing": f"{title[without[0]]}: {missing[without[0]]}"}
+        else:
+            known = {"found": difference(answers[first].pooled, answers[second].pooled, draws)}
         differences.append({**pair, **known})
     singles = [key for key in ("speech", "image") if key in found]
     best = max(singles, key=lambda key: found[key]["metrics"]["accuracy"], default=None)

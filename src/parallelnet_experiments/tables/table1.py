@@ -61,11 +61,6 @@ DECIMALS = 4
 def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool = True) -> Path:
     """Train what is missing, measure, write `table1.json`, tables and pictures, and return the JSON's path.
 
-    Args:
-        options: which rows, on what, for how long.
-        recipe: how every row learns; the preset's without it.
-        quiet: no progress bars.
-
     Raises:
         ManifestError: the data cannot be used, or its folds are too small for a class.
         OptionError: an unknown row, a teacher as a start, or a folder of another table.

@@ -35,11 +35,6 @@ PER_FOLD = ("n", "accuracy", "macro_f1", "cohen_kappa", "uar", "per_class_recall
 def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Path:
     """Run what is missing, write `table2.json` and its tables, and return the JSON's path.
 
-    Args:
-        options: data, folds, size, and what the methods of the table need.
-        recipe: how all networks learn.
-        quiet: no progress bars.
-
     Raises:
         ManifestError: the data have no sentiment or no texts, a fold lacks a class, or the files of a finished one are
             damaged.
