@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -83,6 +83,15 @@ def _rows(options: PlantOptions, out: Path) -> Iterator[Sample]:
         rng = np.random.default_rng((options.seed, number))
         work = _Work(options, out, split, getattr(options, f"n_{split}"), rng)
         yield from make[options.task](work, *(found[split] for found in (voices, pictures) if found))
+
+
+def published(plant: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the material's options without the places of one machine: a corpus' name, or a path's last part."""
+    kept = {name: value for name, value in plant.items() if name != "out"}
+    for name in ("speech", "image", "backgrounds"):
+        corpus, colon, path = str(kept.get(name, "")).partition(":")
+        kept[name] = corpus if colon else Path(corpus or path).name
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

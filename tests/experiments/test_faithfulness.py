@@ -21,7 +21,7 @@ from parallelnet.explanation.parts import DivisionNode
 from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
-from parallelnet_experiments import explainers, faithfulness, faithfulness_summary, peers
+from parallelnet_experiments import explainers, faithfulness, peers
 from parallelnet_experiments.tables import pages
 from parallelnet_experiments.tables.statistics import Draws
 
@@ -297,7 +297,7 @@ def test_a_perfect_explanation_has_an_auc_of_one_and_a_random_one_of_a_half():
         # deviation of 0.0215; four of them.
         (rng.random((300, 4)).tolist(), 0.5, 0.086),
     ):
-        found = faithfulness_summary.summarise("speech", cases, cases, records(values), Draws(200, 0))
+        found = faithfulness.summarise("speech", cases, cases, records(values), Draws(200, 0))
         figure = found["explainers"]["owen"]["silence+black"]["auc"]["primary"]["speech"]
         assert figure["mean"] == pytest.approx(expected, abs=band)
         assert figure["ci95"][0] <= figure["mean"] <= figure["ci95"][1]
@@ -307,7 +307,7 @@ def test_a_perfect_explanation_has_an_auc_of_one_and_a_random_one_of_a_half():
 def test_the_figures_are_of_samples_where_there_is_something_to_explain():
     cases = [Known(0), Known(1, right=False), Known(2, changed=False)]
     values = [[0, 0, 0, 1], [1, 1, 1, 0], [1, 1, 1, 0]]
-    found = faithfulness_summary.summarise("speech", cases, cases, records(values), Draws(50, 0))
+    found = faithfulness.summarise("speech", cases, cases, records(values), Draws(50, 0))
     auc = found["explainers"]["owen"]["silence+black"]["auc"]
     assert {name: (each["speech"]["mean"], each["speech"]["n"]) for name, each in auc.items()} == {
         "primary": (1.0, 1), "right": (0.5, 2), "all": (pytest.approx(1 / 3), 3), "needs_each": (1.0, 1),
@@ -318,7 +318,7 @@ def test_the_figures_are_of_samples_where_there_is_something_to_explain():
 
 def test_a_study_of_nothing_explained_has_no_figures():
     cases = [Known(0, right=False)]
-    found = faithfulness_summary.summarise("speech", cases, cases, records([[0, 0, 0, 1]]), Draws(50, 0))
+    found = faithfulness.summarise("speech", cases, cases, records([[0, 0, 0, 1]]), Draws(50, 0))
     assert found["explainers"]["owen"]["silence+black"]["auc"]["primary"] == {}
 
 

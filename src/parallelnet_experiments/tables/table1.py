@@ -275,5 +275,5 @@ def _disagreement(pooled: Mapping[str, Pooled], rows: Mapping[str, Any], draws: 
     missing = [key for key in needed if key not in pooled]
     if missing:
         return {"reason": f"not told: needs {missing[0]} ({rows[missing[0]]['reason']})"}
-    found = where_modalities_disagree(*(pooled[key] for key in needed), draws)
-    return {"reason": "", **found}
+    speech, image, multiply, add = (pooled[key] for key in needed)
+    return {"reason": "", **where_modalities_disagree(speech, image, multiply, add, draws)}
