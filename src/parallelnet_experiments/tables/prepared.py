@@ -11,6 +11,7 @@ that fit no row. Who starts from a teacher that made the labels would be rewarde
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -267,16 +268,13 @@ def _check_classes(data: str, parts: Sequence[Parts], labels: Mapping[str, str],
     if len(classes) < 2:
         raise ManifestError(f"{data} has one class only: {classes[0]!r}. A table needs two at least. See --data.")
     totals = Counter(labels.values())
-    for fold, part in enumerate(parts):
-        for where in ("test", "train", "validation"):
-            there = {labels[s.id] for s in getattr(part, where)}
-            missing = [name for name in classes if name not in there]
-            if missing:
-                raise ManifestError(
-                    f"{data}: fold {fold}, {where} part has no sample of class {missing[0]!r}, of which there are "
-                    f"{totals[missing[0]]} in all. Mend: more samples of it, fewer --folds, or other folds in the "
-                    "manifest."
-                )
+    for (fold, part), where in itertools.product(enumerate(parts), ("test", "train", "validation")):
+        missing = [name for name in classes if name not in {labels[s.id] for s in getattr(part, where)}]
+        if missing:
+            raise ManifestError(
+                f"{data}: fold {fold}, {where} part has no sample of class {missing[0]!r}, of which there are "
+                f"{totals[missing[0]]} in all. Mend: more samples of it, fewer --folds, or other folds in the manifest."
+            )
 
 
 # --- where rows start -------------------------------------------------------------------------------------------------
@@ -318,8 +316,7 @@ def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOpti
 
 def _shares_branch(network: NetworkOptions, source: NetworkOptions) -> bool:
     shared = set(network.modalities) & set(source.modalities)
-    same = any(getattr(network, name) == getattr(source, name) for name in shared)
-    return same and network.embed_dim == source.embed_dim
+    return network.embed_dim == source.embed_dim and any(getattr(network, k) == getattr(source, k) for k in shared)
 
 
 def start_names(init_from: Sequence[str]) -> list[str]:

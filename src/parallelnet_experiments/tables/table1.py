@@ -98,6 +98,7 @@ def summarise(
         pooled[row.key] = join([fold.said for fold in folds])
         rows[row.key] |= _measured(folds, row.recipe(recipe))
         rows[row.key]["pooled"] = figures(pooled[row.key], material.classes, draws)
+    differences = _differences(pooled, draws)
     published = {name: value for name, value in asdict(options).items() if name not in PRIVATE}
     return {
         "table": "table1",
@@ -106,8 +107,8 @@ def summarise(
         "classes": list(material.classes),
         "rows": rows,
         "references": references(material, options),
-        "differences": _differences(pooled, draws),
-        "fusion": _fusion(pooled, draws),
+        "differences": differences,
+        "fusion": _fusion(pooled, differences),
         "disagreement": _disagreement(pooled, rows, draws),
         "options": published | {"init_from": start_names(options.init_from)},
         "recipe": json.loads(json.dumps(asdict(recipe))),
@@ -144,7 +145,10 @@ def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
         },
         "seconds": round(sum(found["seconds"] for found in each), 1),
         "seconds_are_of_last_start": any(found["n_starts"] > 1 for found in each),
-        "curves": [{name: [_rounded(epoch.get(name)) for epoch in log] for name in CURVES} for log in logs],
+        "curves": [
+            {name: [null(round(epoch.get(name, math.nan), DECIMALS)) for epoch in log] for name in CURVES}
+            for log in logs
+        ],
     }
 
 
@@ -172,10 +176,6 @@ def _network(fold: Fold) -> dict[str, Any]:
         "started_from": list(facts.training.get("started_from", ())),
         "versions": dict(facts.versions),
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(value, DECIMALS)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -260,13 +260,13 @@ def _differences(pooled: Mapping[str, Pooled], draws: Draws) -> list[dict[str, A
     return found
 
 
-def _fusion(pooled: Mapping[str, Pooled], draws: Draws) -> dict[str, Any]:
+def _fusion(pooled: Mapping[str, Pooled], differences: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return whether `parallelnet` beats the better single modality with an interval that excludes zero."""
     single = [key for key in ("ser-only", "ier-only") if key in pooled]
     if "parallelnet" not in pooled or len(single) < 2:
         return {"reason": "not told: parallelnet, ser-only and ier-only are needed, and not all of them were run"}
     best = max(single, key=lambda key: float(pooled[key].right.mean()))
-    found = difference(pooled["parallelnet"], pooled[best], draws)["accuracy"]
+    found = next(each["accuracy"] for each in differences if (each["first"], each["second"]) == ("parallelnet", best))
     return {"reason": "", "best_single": best, **found, "earned": found["ci95"][0] > 0}
 
 
