@@ -290,7 +290,7 @@ def test_a_build_killed_in_each_phase_goes_on_to_the_same_bytes(world: World, tm
         assert not (out / DATASET_JSON).exists(), "too late: it was complete"
     made = {path: path.stat().st_mtime_ns for path in out.glob("data/*.parquet")}
     assert len(made) >= 2
-    (out / "data" / "train-00000-of-00005.parquet.x.partial").write_bytes(b"half")
+    (out / "data" / "train-00000-of-00005.parquet").with_suffix(f".parquet.{'0' * 32}.partial").write_bytes(b"half")
 
     report = build_tweets(options)
 

@@ -163,7 +163,7 @@ def class_shares(counts: Counts, paper: Counts | None = None) -> Figure:
     ax.set(xlim=(0, max(ax.get_xlim()[1], 0.01)), xlabel="share of the samples")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     if paper:
-        ax.legend(frameon=False, fontsize=8.5, loc="lower right")
+        ax.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
     return _told(figure, ax, "Classes", "x")
 
 
