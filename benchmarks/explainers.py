@@ -181,6 +181,29 @@ def through(game: NetworkGame, bench: Bench) -> peers.Score:
     return score
 
 
+def shap_exact(asked: peers.Question) -> Any:
+    """Return Shapley values by `shap.ExactExplainer`: all 2^n masks."""
+    return peers.shap_values(asked, "Exact")
+
+
+def shapiq_exact(asked: peers.Question, index: str = "SV") -> Any:
+    """Return exact values by `shapiq.ExactComputer`: Shapley values [n] (`SV`) or interactions [n, n] (`SII`)."""
+    import shapiq
+
+    order = 1 if index == "SV" else 2
+    found = shapiq.ExactComputer(game=asked.score, n_players=asked.n)(index, order=order)
+    values = np.zeros((asked.n,) * order)
+    for group, value in found.dict_values.items():
+        if len(group) == order:
+            values[group] = values[group[::-1]] = value
+    return values
+
+
+def shapiq_pairs(asked: peers.Question) -> Any:
+    """Return exact interactions of all pairs."""
+    return shapiq_exact(asked, "SII")
+
+
 def compared(row: dict[str, Any], first: dict[str, Any], difference: Any | None) -> dict[str, Any]:
     """Return a row with its ratio to ours, and the largest difference where both compute the same."""
     row["times_our_seconds"] = round(row["seconds"] / first["seconds"], 2)
@@ -194,13 +217,13 @@ def part_owen(model: parallelnet.Predictor) -> list[dict[str, Any]]:
     """Return 16 segments x 4x4: `owen` beside what can be asked of 32 players."""
     bench = Bench(model, 16, (4, 4))
     (values, _), first = ours(bench, "owen")
-    found, row = theirs(bench, "shap PartitionExplainer, our division", peers.shap_partition)
+    found, row = theirs(bench, "shap PartitionExplainer, our division", peers.VALUES["shap-partition"])
     rows = [first, compared(row, first, found - values)]
-    found, row = theirs(bench, "shap PartitionExplainer, our division", peers.shap_partition, table=True)
+    found, row = theirs(bench, "shap PartitionExplainer, our division", peers.VALUES["shap-partition"], table=True)
     rows.append(compared(row, first, found - values))
     for name, peer in (
-        ("shap PermutationExplainer, 10 orders both ways", peers.shap_permutation),
-        ("captum ShapleyValueSampling, 25 orders", peers.captum_sampling),
+        ("shap PermutationExplainer, 10 orders both ways", peers.VALUES["shap-permutation"]),
+        ("captum ShapleyValueSampling, 25 orders", peers.VALUES["captum-sampling"]),
         ("shap KernelExplainer, 2,048 + 2 n masks", peers.shap_kernel),
     ):
         rows.append(compared(theirs(bench, name, peer)[1], first, None))
@@ -212,11 +235,11 @@ def part_exact(model: parallelnet.Predictor) -> list[dict[str, Any]]:
     bench = Bench(model, 8, (2, 4))
     (values, together), first = ours(bench, "exact")
     rows = [first]
-    found, row = theirs(bench, "shap ExactExplainer", peers.shap_exact, table=True)
+    found, row = theirs(bench, "shap ExactExplainer", shap_exact, table=True)
     rows.append(compared(row, first, found - values))
-    found, row = theirs(bench, "shapiq ExactComputer, SV", peers.shapiq_exact, table=True)
+    found, row = theirs(bench, "shapiq ExactComputer, SV", shapiq_exact, table=True)
     rows.append(compared(row, first, found - values))
-    found, row = theirs(bench, "shapiq ExactComputer, SII order 2", lambda q: peers.shapiq_exact(q, "SII"), table=True)
+    found, row = theirs(bench, "shapiq ExactComputer, SII order 2", shapiq_pairs, table=True)
     rows.append(compared(row, first, found[:8, 8:] - together))
     return rows
 
@@ -226,9 +249,9 @@ def part_small(model: parallelnet.Predictor) -> list[dict[str, Any]]:
     bench = Bench(model, 4, (2, 2))
     (values, together), first = ours(bench, "exact")
     rows = [first]
-    found, row = theirs(bench, "shap ExactExplainer", peers.shap_exact)
+    found, row = theirs(bench, "shap ExactExplainer", shap_exact)
     rows.append(compared(row, first, found - values))
-    found, row = theirs(bench, "shapiq ExactComputer, SII order 2", lambda q: peers.shapiq_exact(q, "SII"))
+    found, row = theirs(bench, "shapiq ExactComputer, SII order 2", shapiq_pairs)
     rows.append(compared(row, first, found[:4, 4:] - together))
     return rows
 
@@ -268,7 +291,7 @@ def warm() -> None:
     """Let imports and compilers run before the clock does."""
     nodes = players.grid_division(2, 2)
     question = peers.Question(lambda masks: np.asarray(masks, float).sum(1), 8, peers.linkage(nodes, nodes), 0)
-    for peer in (*peers.VALUES.values(), peers.shap_exact, peers.shapiq_exact, lambda q: peers.shapiq_exact(q, "SII")):
+    for peer in (*peers.VALUES.values(), shap_exact, shapiq_exact, shapiq_pairs):
         peer(question)
 
 

@@ -1,36 +1,34 @@
-"""Every explainer of the study behind one function: ours, the peers', gradients, and a random one.
+"""Planted samples ready to be explained, and every explainer behind one function: ours, the peers', gradients, random.
 
-Gradients come from captum, on the torch network (the `train` extra). What a gradient says of each cell is brought to
-the players that the other methods have. A network is asked about the probability that `predict` says, at its
-temperature and over all windows.
+A sample knows where its cue is, and what the model says with and without it. All explainers are asked about the same
+players, of which absent ones are replaced by the same baselines.
 """
 
 from __future__ import annotations
 
 import time
+import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from parallelnet import runtime
-from parallelnet.checkpoint import Checkpoint
-from parallelnet.errors import InputError, MissingExtraError, unknown
-from parallelnet.explanation import faithfulness
+from parallelnet import audio, image, runtime
+from parallelnet.data import dataset, splits
+from parallelnet.errors import ManifestError, MissingExtraError, OptionError, unknown
+from parallelnet.explanation import faithfulness, players, units
 from parallelnet.explanation.estimators import EXPLAINERS
 from parallelnet.explanation.faithfulness import Floats
-from parallelnet.explanation.game import NetworkGame
-from parallelnet.explanation.players import ImageSignal, Players, SpeechSignal
+from parallelnet.explanation.game import NetworkGame, Score
+from parallelnet.predictor import Predictor
+from parallelnet.types import Sample
 
 from . import peers
-from .evidence import Baselines, Stage
-
-if TYPE_CHECKING:
-    from parallelnet.models.network import ParallelNet
 
 GRADIENTS = ("integrated-gradients", "grad-cam")
 RANDOM = "random"
@@ -42,7 +40,169 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 """What has to be installed for each explainer that is not ours."""
 MOST_EXACT = 10  # players of a modality: 2^16 passes, at 4 ms each, are too many for a study of many samples
-STEPS = 50  # of integrated gradients: captum's default
+Baselines = tuple[str, str]  # what absent speech and absent picture parts are replaced by
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One sample with its planted columns, and what the model makes of it.
+
+    Attributes:
+        sample: with `cue_units`, `n_units`, `cue_cell`, `grid` among its extra columns, where it has them.
+        probs: of each class.
+        without: probability of the label without the cues of `speech`, of `image`, of `speech+image`.
+        said: what the model says without them.
+        group: samples of one group share a clip or a picture.
+    """
+
+    sample: Sample
+    probs: Mapping[str, float]
+    without: Mapping[str, float]
+    said: Mapping[str, str]
+    group: str
+
+    @property
+    def emotion(self) -> str:
+        """What the model says."""
+        return max(self.probs, key=lambda name: self.probs[name])
+
+    @property
+    def right(self) -> bool:
+        """True where it says what was planted."""
+        return self.emotion == self.sample.label
+
+    @property
+    def needs_each(self) -> bool:
+        """Without any one of its cues the label loses at least half of what it has above chance (1 / classes)."""
+        half = (self.probs[self.sample.label] + 1 / len(self.probs)) / 2
+        return all(p <= half for name, p in self.without.items() if "+" not in name)
+
+    @property
+    def changed(self) -> bool:
+        """True where it says something else without a cue."""
+        return any(name != self.emotion for name in self.said.values())
+
+    @property
+    def cue(self) -> bool:
+        """True where a cue was planted."""
+        return self.sample.extra["planted"] == "cue"
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the picture."""
+        rows, columns = self.sample.extra["grid"].split("x")
+        return int(rows), int(columns)
+
+    def place(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """Return which speech units and which picture cells, row by row, hold the cue."""
+        extra, found = self.sample.extra, {}
+        if self.sample.speech is not None:
+            found["speech"] = np.isin(np.arange(int(extra["n_units"])), [int(k) for k in extra["cue_units"].split()])
+        if self.sample.image is not None:
+            row, column = (int(k) for k in extra["cue_cell"].split())
+            found["image"] = np.arange(self.grid[0] * self.grid[1]) == row * self.grid[1] + column
+        return found
+
+
+def read_cases(folder: Path, split: str, predictor: Predictor) -> tuple[list[Case], Counter[str]]:
+    """Return the samples of a split with what the model says of them, with and without their cues; and what is dropped.
+
+    Raises:
+        ManifestError: it is no planted material, or its split is empty.
+        OptionError: the model does not know its classes.
+    """
+    samples = [s for s in dataset.open_data(folder) if s.split == split]
+    if not samples or "planted" not in samples[0].extra:
+        raise ManifestError(f"{folder} has no planted samples in its {split} split. See --data, --split.")
+    missing = {s.label for s in samples} - set(predictor.classes)
+    if missing:
+        raise OptionError(
+            f"The model does not know {', '.join(sorted(missing))}. Mend: the --checkpoint trained on it."
+        )
+    parts = [name for name in ("speech", "image") if getattr(samples[0], name) is not None]
+    removals = ["", *parts, *(["+".join(parts)] if len(parts) == 2 else [])]
+    outcomes = [predictor.predict_each([_without(s, names.split("+"), folder) for s in samples]) for names in removals]
+    # Samples that share a file, over however many steps, are drawn together.
+    groups = splits.components([replace(s, group=s.speech or "", image_group=s.image or "") for s in samples])
+    cases, dropped = [], Counter[str]()
+    for sample, group, said in zip(samples, groups, zip(*outcomes, strict=True), strict=True):
+        failed = next((each for each in said if isinstance(each, Exception)), None)
+        if failed is not None:
+            dropped[f"cannot be read: {type(failed).__name__}"] += 1
+            continue
+        found = {name: each for name, each in zip(removals, said, strict=True) if not isinstance(each, Exception)}
+        probs = found.pop("").probs
+        without = {name: each.probs[sample.label] for name, each in found.items()}
+        cases.append(Case(sample, probs, without, {name: each.emotion for name, each in found.items()}, str(group)))
+    return cases, dropped
+
+
+def _without(sample: Sample, names: Iterable[str], folder: Path) -> Sample:
+    """Return the sample without the cues of some modalities; what has no counterpart has no cue there."""
+    paths = {name: sample.extra.get(f"without_{name}") for name in names}
+    return replace(sample, **{name: str(folder / path) for name, path in paths.items() if path})  # type: ignore[arg-type]
+
+
+class Stage:
+    """One sample ready to be played with, under any baselines and on any network of the same checkpoint."""
+
+    def __init__(
+        self, predictor: Predictor, case: Case, score: Score = "probability", seed: int = 0, *, shared: bool = False
+    ) -> None:
+        """Decode the sample.
+
+        Args:
+            predictor: the model.
+            case: the sample.
+            score: what is explained.
+            seed: of the study; the sample's own depends on it and on its id.
+            shared: explainers share what a game has computed: quicker, and what each of them costs is not known.
+
+        Raises:
+            InputError: it cannot be read or divided as its material says.
+        """
+        self.case, self.shared = case, shared
+        self._predictor, self._score = predictor, score
+        self._games: dict[Baselines, NetworkGame] = {}
+        sample = case.sample
+        self.column = predictor.classes.index(sample.label)
+        self.sides = case.place()
+        self.n = sum(len(side) for side in self.sides.values())  # players
+        self.n_speech = len(self.sides.get("speech", ()))
+        self.seed = zlib.crc32(f"{seed} {sample.id}".encode())
+        self._heard = self._pixels = None
+        if sample.speech is not None:
+            self._heard = audio.read(sample.speech, limits=predictor.limits)
+            if predictor.signals.trim:
+                raise OptionError(
+                    "The checkpoint trims its speech: units of the material would shift. Mend: no --trim."
+                )
+        if sample.image is not None:
+            self._pixels, _ = image.signal(sample.image, predictor.signals, predictor.limits)
+
+    def signals(self, baselines: Baselines) -> tuple[players.SpeechSignal | None, players.ImageSignal | None]:
+        """Return both sides of a game."""
+        speech = picture = None
+        if self._heard is not None:
+            parts = units.segments(len(self._heard) / audio.SAMPLE_RATE_HZ, self.n_speech)
+            speech = players.speech_signal(self._heard, self._predictor.signals, parts, baseline=baselines[0])
+        if self._pixels is not None:
+            owners, halved = players.grid_owners(*self.case.grid), players.grid_division(*self.case.grid)
+            picture = players.image_signal(self._pixels, owners, halved, baseline=baselines[1])
+        return speech, picture
+
+    def game(self, baselines: Baselines, model: runtime.Model | None = None) -> NetworkGame:
+        """Return a game that has computed nothing, or the `shared` one; games of another `model` are never shared."""
+        if model is None and baselines in self._games:
+            return self._games[baselines]
+        columns, score = self._predictor.columns, self._score
+        game = NetworkGame(model or self._predictor.model, *self.signals(baselines), columns=columns, score=score)
+        if model is None and self.shared:
+            self._games[baselines] = game
+        return game
+
+
+# --- explainers -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +213,8 @@ class Said:
         values: of the players, speech first; None where it only tells interactions.
         together: of each speech unit with each picture cell, [m, k]; None where it does not tell.
         passes: inputs through one modality's branches; a whole-model pass of a pair counts as two, a backward pass as
-            one more. None where explainers share what is computed.
-        seconds: wall time; None likewise.
+            one more. None where explainers share what is computed, and so are both times.
+        seconds: wall time.
         cpu_seconds: of all threads; what to compare where other programs share the machine.
     """
 
@@ -65,21 +225,13 @@ class Said:
     cpu_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Networks:
-    """The model in the forms that explainers ask for, beside the predictor's.
+class Networks(NamedTuple):
+    """The model in the forms that explainers ask for, beside the predictor's."""
 
-    Attributes:
-        network: for gradients; None without torch.
-        temperature: divisor of its logits.
-        n_samplings: pairs of random orders of `sampled`.
-        other: for games, in place of the predictor's model.
-    """
-
-    network: Any
-    temperature: float
-    n_samplings: int
-    other: runtime.Model | None = None
+    network: Any  # for gradients; None without torch
+    temperature: float  # divisor of its logits
+    n_samplings: int  # pairs of random orders of `sampled`
+    other: runtime.Model | None = None  # for games, in place of the predictor's model
 
 
 def score_of(game: NetworkGame, column: int) -> tuple[peers.Score, Counter[str]]:
@@ -98,14 +250,7 @@ def score_of(game: NetworkGame, column: int) -> tuple[peers.Score, Counter[str]]
 
 
 def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Said:
-    """Return what an explainer says of a sample.
-
-    Args:
-        name: one of `NAMES`.
-        stage: the sample.
-        baselines: what absent parts are replaced by, and what integrated gradients start from.
-        networks: the model, in both forms.
-    """
+    """Return what an explainer of `NAMES` says of a sample; integrated gradients start from the baselines."""
     started, cpu_started = time.perf_counter(), time.process_time()
     values = together = None
     m, n_sides = stage.n_speech, len(stage.sides)
@@ -114,10 +259,8 @@ def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Sa
         values, passes = rng.random(stage.n), 0
         together = rng.random((m, stage.n - m)) if n_sides == 2 else None
     elif name in GRADIENTS:
-        of = Gradients(
-            networks.network, *stage.signals(baselines), column=stage.column, temperature=networks.temperature
-        )
-        values, steps = (of.grad_cam(), n_sides) if name == "grad-cam" else (of.integrated(), STEPS)
+        of = peers.Gradients(networks.network, *stage.signals(baselines), stage.column, networks.temperature)
+        values, steps = (of.grad_cam(), n_sides) if name == "grad-cam" else (of.integrated(), peers.STEPS)
         passes = 2 * n_sides * steps
     elif name in EXPLAINERS:
         game = stage.game(baselines, networks.other)
@@ -166,126 +309,3 @@ def allowed(names: Sequence[str], task: str, n_players: Mapping[str, int]) -> tu
         else:
             chosen.append(name)
     return chosen, left_out
-
-
-# --- torch networks ---------------------------------------------------------------------------------------------------
-
-
-class _Random(runtime._TorchBackend):  # the same passes, but of a network that is in no checkpoint
-    def __init__(self, network: ParallelNet) -> None:
-        _, self._torch = peers.captum()
-        self._network, self._device = network, "cpu"
-
-
-def random_model(opened: Checkpoint, seed: int) -> tuple[ParallelNet, runtime.Model]:
-    """Return a checkpoint's network with all weights drawn anew, and the same ready to be played with.
-
-    A model without what it learnt must not be explained alike (Adebayo et al., arXiv 1810.03292).
-    """
-    _, torch = peers.captum()
-    from parallelnet.models import network, variants
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        made = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes).eval()
-    return made, runtime.Model(opened, _Random(made), "cpu")
-
-
-class Gradients:
-    """Gradient methods on one sample."""
-
-    def __init__(
-        self,
-        network: ParallelNet,
-        speech: SpeechSignal | None,
-        image: ImageSignal | None,
-        *,
-        column: int,
-        temperature: float,
-    ) -> None:
-        """Take what is explained.
-
-        Args:
-            network: in evaluation mode.
-            speech: the sample's, with the baseline that integrated gradients start from; None without speech.
-            image: likewise.
-            column: class that is explained.
-            temperature: divisor of the logits.
-        """
-        self._captum, self._torch = peers.captum()
-        self._network, self._column, self._temperature = network, column, temperature
-        self._starts = (0,) if speech is None else speech.starts
-        found = [("speech", speech.players, speech.mel, speech.baseline)] if speech is not None else []
-        found += [("image", image.players, image.pixels, image.baseline)] if image is not None else []
-        self._players: dict[str, Players] = {name: side for name, side, *_ in found}
-        self._inputs, self._baselines = (
-            tuple(self._torch.from_numpy(np.array(x)).reshape(1, -1, *x.shape[-2:]) for x in cells)
-            for cells in zip(*((signal, absent) for *_, signal, absent in found), strict=True)
-        )
-
-    def integrated(self) -> Floats:
-        """Return integrated gradients from the baseline (Sundararajan et al. 2017), summed over each player, [n].
-
-        Sums, for they add up to the whole change of the score, like the values of the other methods.
-        """
-        method = self._captum.IntegratedGradients(self._probability)
-        found = method.attribute(self._inputs, baselines=self._baselines, n_steps=STEPS)
-        sides = zip(found, self._players.values(), strict=True)
-        return np.concatenate([_by_player(cells[0].sum(0), side)[0] for cells, side in sides])
-
-    def grad_cam(self) -> Floats:
-        """Return Grad-CAM (Selvaraju et al. 2017) on the last map of each N2, averaged over each player, [n].
-
-        Without its final ReLU, which would only make equal what is below zero. It sees nothing of N1.
-
-        Raises:
-            InputError: more than one window: captum keeps the map of one pass.
-        """
-        if len(self._starts) > 1:
-            raise InputError(f"Grad-CAM takes one window; the speech has {len(self._starts)}.")
-        parts = []
-        for name, side in self._players.items():
-            branches = getattr(self._network, name)
-            layer = self._last_map(branches.n2.backbone)
-            found = self._captum.LayerGradCam(self._probability, layer).attribute(self._inputs).detach()
-            if branches.mirror:  # the map of the picture, and of its mirror image
-                found = (found[:1] + found[1:].flip(3)) / 2
-            resized = self._torch.nn.functional.interpolate
-            cells = resized(found, side.owners.shape, mode="bilinear", align_corners=False)[0, 0]
-            parts.append(np.divide(*_by_player(cells, side)))
-        return np.concatenate(parts)
-
-    def _probability(self, *signals: Any) -> Any:
-        given = dict(zip(self._players, signals, strict=True))
-        probs = []
-        for start in self._starts:
-            speech = given["speech"][..., start : start + 128] if "speech" in given else None
-            logits = self._network.logits(speech, given.get("image")) / self._temperature
-            probs.append(logits.softmax(1)[:, self._column])
-        return self._torch.stack(probs).mean(0)
-
-    def _last_map(self, backbone: Any) -> Any:
-        """Return the module whose output is the last one in the backbone to tell places apart."""
-        seen: list[Any] = []
-
-        def watch(module: Any, _: Any, output: Any) -> None:
-            if isinstance(output, self._torch.Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
-                seen.append(module)
-
-        hooks = [module.register_forward_hook(watch) for module in backbone.modules()]
-        try:
-            with self._torch.no_grad():
-                self._probability(*self._inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        assert seen, "no map of the backbone tells places apart"
-        return seen[-1]
-
-
-def _by_player(cells: Any, players: Players) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return the sum of a tensor's cells over each player, and how many cells each has."""
-    owned = players.owners >= 0
-    owners = players.owners[owned].astype(np.int64)
-    sums = np.bincount(owners, cells.double().numpy()[owned], players.n)
-    return sums.astype(np.float64), np.bincount(owners, minlength=players.n)

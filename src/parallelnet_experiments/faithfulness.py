@@ -9,13 +9,14 @@ Nothing is tuned here. What is computed for a sample is written down at once, an
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,13 @@ from parallelnet.explanation import faithfulness
 from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 
-from . import explainers, faithfulness_summary
-from .evidence import Baselines, Case, Stage, read_cases
-from .explainers import GRADIENTS, Networks
-from .material import PLANT_JSON, held
+from . import explainers, peers
+from .explainers import GRADIENTS, Baselines, Case, Networks, Stage, read_cases
+from .material import PLANT_JSON, held, published
 from .tables import pages
-from .tables.statistics import circumstances
+from .tables.statistics import Draws, circumstances, mean
+
+Records = Mapping[tuple[str, str], Mapping[str, Any]]
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +46,11 @@ BASELINES: dict[str, tuple[Baselines, ...]] = {
     "pair": (("silence", "black"), ("mean", "mean"), ("blur", "blur")),
 }
 """For each task, under which baselines values are computed and curves scored; the first one is the default."""
-CROSSED = ("owen", "exact", "occlusion", "integrated-gradients")
-"""Explainers whose values are computed under every baseline."""
+CROSSED = ("owen", "exact", "occlusion", "integrated-gradients")  # their values are computed under every baseline
+# Explainers that are asked about random weights, too; the other peers estimate what these compute.
 RANDOMISED = ("owen", "paper", "sampled", "exact", "occlusion", *GRADIENTS)
-"""Explainers that are asked about random weights, too; the other peers estimate what these compute."""
+# Options that what is computed for a sample does not depend on: a journal of others is not gone on with.
 FREE = ("data", "checkpoint", "out", "n_samples", "skip", "n_checks", "explainers", "n_bootstrap", "threads")
-"""Options that what is computed for a sample does not depend on: a journal of others is not gone on with."""
 
 
 class Journal:
@@ -61,13 +62,12 @@ class Journal:
         Raises:
             OptionError: it belongs to other options, another model or other material.
         """
-        self._path = path
-        self.records: dict[tuple[str, str], dict[str, Any]] = {}
-        text = json.dumps(head)
-        whole = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-        whole = [line for line in whole if line.endswith("\n")]
+        self._path, text = path, json.dumps(head)
+        there = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        whole = [line for line in there if line.endswith("\n")]
         if whole and whole[0].strip() != text:
             raise OptionError(f"{path} was computed with other options, model or material. Mend: another --out.")
+        self.records: dict[tuple[str, str], dict[str, Any]] = {}
         kept = [f"{text}\n"]
         for line in whole[1:]:
             with suppress(ValueError, TypeError, KeyError):
@@ -95,52 +95,45 @@ def measure(options: FaithfulnessOptions) -> Path:
         MissingExtraError: a peer is not installed.
         ParallelNetError: see `material.held`; what is computed is kept.
     """
-    with held(Path(options.out)):
-        return _measure(options, Path(options.out))
-
-
-def _measure(options: FaithfulnessOptions, out: Path) -> Path:
-    folder = Path(options.data)
-    if not (folder / PLANT_JSON).is_file():
-        raise ManifestError(f"{folder} is no planted material: it has no {PLANT_JSON}. See --data.")
-    plant = records.read_json(folder / PLANT_JSON, mend="another --data.", needed=("task",))
-    opened = checkpoint.read(checkpoint.resolve(options.checkpoint))
-    # A planted picture is seen whole: its cells are those of the file.
-    predictor = Predictor(opened, face="off", n_threads=options.threads or None)
-    cases, dropped = read_cases(folder, options.split, predictor)
-    log.info("%s: %d samples, %.3f right", plant["task"], len(cases), np.mean([case.right for case in cases]))
-    chosen = drawn(cases, options)
-    fingerprint = dataset.fingerprint([case.sample for case in cases])
-    asked = {name: value for name, value in asdict(options).items() if name not in FREE}
-    head = {**asked, "material": fingerprint, "checkpoint": _model_hash(opened)}
-    journal = Journal(out / f"{plant['task']}.journal.jsonl", head)
-    study, left_out = _study(options, plant["task"], opened, predictor, journal, chosen[0])
-    for number, case in enumerate(chosen):
-        started = time.perf_counter()
-        study.explain(case, checked=number < options.n_checks)
-        seconds = time.perf_counter() - started
-        log.info("%s %d of %d: %s, %.1f s", study.task, number + 1, len(chosen), case.sample.id, seconds)
-    result = faithfulness_summary.summarise(
-        study.task, cases, chosen, journal.records, n_bootstrap=options.n_bootstrap, seed=options.seed
-    )
-    result["counts"]["skipped_first"] = options.skip
-    record = {
-        **result,
-        "dropped": dict(dropped),
-        "left_out": left_out,
-        "failed": study.failed,
-        "options": asked,
-        "material": {"fingerprint": fingerprint, "split": options.split, "options": _published(plant)},
-        "checkpoint": {"name": opened.facts.name, "sha256": head["checkpoint"], "variant": opened.facts.variant},
-        **circumstances(options.threads),
-    }
-    path = out / f"{study.task}.json"
-    records.write_json(path, record)
-    there = [out / f"{name}.json" for name in BASELINES if (out / f"{name}.json").is_file()]
-    mend = "remove it, and the same line of that task writes it again."
-    tables = [pages.faithfulness(records.read_json(each, mend=mend)) for each in there]
-    records.write_text(out / "table.md", "\n".join(tables))
-    return path
+    out = Path(options.out)
+    with held(out):
+        folder = Path(options.data)
+        if not (folder / PLANT_JSON).is_file():
+            raise ManifestError(f"{folder} is no planted material: it has no {PLANT_JSON}. See --data.")
+        plant = records.read_json(folder / PLANT_JSON, mend="another --data.", needed=("task",))
+        opened = checkpoint.read(checkpoint.resolve(options.checkpoint))
+        # A planted picture is seen whole: its cells are those of the file.
+        predictor = Predictor(opened, face="off", n_threads=options.threads or None)
+        cases, dropped = read_cases(folder, options.split, predictor)
+        log.info("%s: %d samples, %.3f right", plant["task"], len(cases), np.mean([case.right for case in cases]))
+        chosen = drawn(cases, options)
+        fingerprint = dataset.fingerprint([case.sample for case in cases])
+        asked = {name: value for name, value in asdict(options).items() if name not in FREE}
+        head = {**asked, "material": fingerprint, "checkpoint": opened.digest()}
+        journal = Journal(out / f"{plant['task']}.journal.jsonl", head)
+        study = _Study(options, plant["task"], opened, predictor, journal, chosen[0])
+        for number, case in enumerate(chosen):
+            study.explain(case, checked=number < options.n_checks)
+            log.info("%s %d of %d: %s", study.task, number + 1, len(chosen), case.sample.id)
+        result = summarise(study.task, cases, chosen, journal.records, Draws(options.n_bootstrap, options.seed))
+        result["counts"]["skipped_first"] = options.skip
+        record = {
+            **result,
+            "dropped": dict(dropped),
+            "left_out": study.left_out,
+            "failed": study.failed,
+            "options": asked,
+            "material": {"fingerprint": fingerprint, "split": options.split, "options": published(plant)},
+            "checkpoint": {"name": opened.facts.name, "sha256": head["checkpoint"], "variant": opened.facts.variant},
+            **circumstances(options.threads),
+        }
+        path = out / f"{study.task}.json"
+        records.write_json(path, record)
+        there = filter(Path.is_file, (out / f"{name}.json" for name in BASELINES))
+        mend = "remove it, and the same line of that task writes it again."
+        tables = [pages.faithfulness(records.read_json(each, mend=mend)) for each in there]
+        records.write_text(out / "table.md", "\n".join(tables))
+        return path
 
 
 def drawn(cases: Sequence[Case], options: FaithfulnessOptions) -> list[Case]:
@@ -155,34 +148,51 @@ def drawn(cases: Sequence[Case], options: FaithfulnessOptions) -> list[Case]:
     return [found[k] for k in taken]
 
 
-@dataclass(frozen=True, slots=True)
 class _Study:
     """Computes what is missing for one sample after the other."""
 
-    options: FaithfulnessOptions
-    task: str
-    opened: checkpoint.Checkpoint
-    predictor: Predictor
-    networks: Networks
-    journal: Journal
-    names: Sequence[str]
-    failed: dict[str, dict[str, str]] = field(default_factory=dict)
+    def __init__(
+        self,
+        options: FaithfulnessOptions,
+        task: str,
+        opened: checkpoint.Checkpoint,
+        predictor: Predictor,
+        journal: Journal,
+        first: Case,
+    ) -> None:
+        """Choose the explainers that can be asked; the players are those of the `first` case."""
+        self.options, self.task, self.opened, self.predictor, self.journal = options, task, opened, predictor, journal
+        self.failed: dict[str, dict[str, str]] = {}
+        n_players = {name: len(side) for name, side in first.place().items()}
+        self.names, self.left_out = explainers.allowed(options.explainers, task, n_players)
+        temperature = opened.facts.temperatures.get("both" if len(n_players) == 2 else next(iter(n_players)), 1.0)
+        network = reason = None
+        if find_spec("torch") is None or find_spec("captum") is None:
+            reason = "torch or captum is not installed"
+        elif not opened.weights.is_file():
+            reason = f"the checkpoint has no {opened.weights.name}"
+        else:
+            from parallelnet.models import weights
+
+            network = weights.open_network(opened).eval()
+        if reason:
+            without = [name for name in self.names if name in GRADIENTS]
+            self.left_out |= dict.fromkeys(("random weights", *without), reason)
+            self.names = [name for name in self.names if name not in GRADIENTS]
+        self.networks = Networks(network, temperature, options.n_samplings)
 
     def explain(self, case: Case, *, checked: bool) -> None:
         """Explain one sample by every explainer; where `checked` also its curves, baselines and random weights."""
         stage = Stage(self.predictor, case, score=self.options.score, seed=self.options.seed, shared=not checked)
         default, *others = BASELINES[self.task]
-        for name in self.names:
-            self._said(name, stage, default)
-        if not checked:
-            return
-        for baselines in others:
-            for name in self.names:
-                if name in CROSSED:
-                    self._said(name, stage, baselines)
-        for baselines in (default, *others):
-            self._curves(stage, baselines)
-        self._randomised(stage, default)
+        asked = [(name, default) for name in self.names]
+        asked += itertools.product([name for name in self.names if name in CROSSED], others if checked else ())
+        for name, baselines in asked:
+            self._said(name, stage, baselines)
+        if checked:
+            for baselines in (default, *others):
+                self._curves(stage, baselines)
+            self._randomised(stage, default)
 
     def _said(self, name: str, stage: Stage, baselines: Baselines) -> None:
         key = stage.case.sample.id, f"values:{name}@{'+'.join(baselines)}"
@@ -216,55 +226,175 @@ class _Study:
         if not wanted or self.networks.network is None:
             return
         # A network of its own for each sample, so that the average is over networks, too.
-        network, model = explainers.random_model(self.opened, stage.seed % 2**31)
-        networks = replace(self.networks, other=model, network=network)
+        network, model = peers.random_model(self.opened, stage.seed % 2**31)
+        networks = self.networks._replace(other=model, network=network)
         for name in wanted:
             trained = known.get((id_, f"values:{name}@{'+'.join(baselines)}"))
             if trained is not None and trained["values"] is not None:
-                found = explainers.say(name, stage, baselines, networks).values
-                assert found is not None
+                found = np.asarray(explainers.say(name, stage, baselines, networks).values)
                 rho = faithfulness.rank_correlation(trained["values"], found)
                 self.journal.add(id_, f"random:{name}", rank_correlation=None if math.isnan(rho) else rho)
 
 
-def _study(
-    options: FaithfulnessOptions,
-    task: str,
-    opened: checkpoint.Checkpoint,
-    predictor: Predictor,
-    journal: Journal,
-    first: Case,
-) -> tuple[_Study, dict[str, str]]:
-    """Return the study, and which explainers are left out of it and why; its players are those of the `first` case."""
-    n_players = {name: len(side) for name, side in first.place().items()}
-    names, left_out = explainers.allowed(options.explainers, task, n_players)
-    temperature = opened.facts.temperatures.get("both" if len(n_players) == 2 else next(iter(n_players)), 1.0)
-    network = reason = None
-    if find_spec("torch") is None or find_spec("captum") is None:
-        reason = "torch or captum is not installed"
-    elif not opened.weights.is_file():
-        reason = f"the checkpoint has no {opened.weights.name}"
-    else:
-        from parallelnet.models import weights
+# --- figures of all samples -------------------------------------------------------------------------------------------
 
-        network = weights.open_network(opened).eval()
-    if reason:
-        left_out |= {"random weights": reason, **{name: reason for name in names if name in GRADIENTS}}
-        names = [name for name in names if name not in GRADIENTS]
-    networks = Networks(network, temperature, options.n_samplings)
-    return _Study(options, task, opened, predictor, networks, journal, names), left_out
+PRIMARY = {"speech": "changed", "image": "changed", "pair": "right"}
+"""Whose figures the table shows: samples on which the model is right and changes its mind without the cue. Of pairs
+those on which it is right: between two classes, a model that has lost the cue still says one of them."""
+CURVES = ("deletion", "insertion")
 
 
-def _published(plant: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the material's options without the places of one machine: a corpus' name, or a path's last part."""
-    kept = {name: value for name, value in plant.items() if name != "out"}
-    for name in ("speech", "image", "backgrounds"):
-        corpus, colon, path = str(kept.get(name, "")).partition(":")
-        kept[name] = corpus if colon else Path(corpus or path).name
-    return kept
+def summarise(
+    task: str, cases: Sequence[Case], chosen: Sequence[Case], records: Records, draws: Draws
+) -> dict[str, Any]:
+    """Return every figure of a study with its interval and its n, as plain dicts.
+
+    All `cases` say what the model is worth; `chosen` were explained. Records are by (sample, what), as the journal has
+    them. Bootstraps draw groups of samples that share files.
+    """
+    primary = PRIMARY[task]
+    kept = [case for case in chosen if case.right and (case.changed or primary == "right")]
+    found = _Figures(chosen, kept, records, draws)
+    explained = dict.fromkeys(what for _, what in records if what.startswith("values:"))
+    default = next((what.partition("@")[2] for what in explained if what.startswith("values:random@")), "")
+    result: dict[str, Any] = {
+        "what": "faithfulness of explanations to planted evidence",
+        "task": task,
+        "primary": primary,
+        "default_baseline": default,
+        "counts": {
+            "samples": len(cases),
+            "with_cue": sum(case.cue for case in cases),
+            "explained": len(chosen),
+            "explained_right": sum(case.right for case in chosen),
+            "explained_primary": len(kept),
+            "explained_needs_each": sum(case.right and case.needs_each for case in chosen),
+        },
+        "model": found.model(cases),
+        "explainers": {},
+    }
+    for what in explained:
+        name, _, baselines = what.removeprefix("values:").partition("@")
+        result["explainers"].setdefault(name, {})[baselines] = each = found.explainer(what)
+        rho = found.mean(kept, partial(found.correlation, name, float)) if baselines == default else None
+        if rho is not None:
+            absolute = found.mean(kept, partial(found.correlation, name, abs))
+            each["random_weights"] = {"rank_correlation": rho, "absolute": absolute}
+    result["random_orders"] = found.bands()
+    if task == "pair":
+        shares = [np.prod([side.mean() for side in case.place().values()]) for case in kept]
+        result["chance_first"] = float(np.mean(shares)) if shares else None  # that a random pair is the planted one
+        result["product_of_values"] = found.mean(kept, partial(found.product, f"values:exact@{default}"))
+    return result
 
 
-def _model_hash(opened: checkpoint.Checkpoint) -> str:
-    paths = [str(opened.graph(name)) for name in opened.facts.graphs]
-    hashes = dataset.file_hashes(paths)
-    return " ".join(hashes[path][:16] for path in paths)
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    chosen: Sequence[Case]
+    kept: Sequence[Case]
+    records: Records
+    draws: Draws
+
+    def mean(self, members: Sequence[Case], value: Callable[[Case], float | None]) -> dict[str, Any] | None:
+        """Return the mean with interval and n of a value of samples, None where a sample has none."""
+        found = [(x, case.group) for case in members if (x := value(case)) is not None]
+        return mean([x for x, _ in found], [group for _, group in found], self.draws) if found else None
+
+    def read(self, case: Case, what: str, name: str) -> Any:
+        return self.records.get((case.sample.id, what), {}).get(name)
+
+    def scored(self) -> dict[str, str]:
+        """Return each baseline that curves were scored with, and what their records are called."""
+        found = {what for _, what in self.records if what.startswith("curves@")}
+        return {what.removeprefix("curves@"): what for what in sorted(found)}
+
+    def model(self, cases: Sequence[Case]) -> dict[str, Any]:
+        """Return how right the model is, and what it says without the cues."""
+        cues = [case for case in cases if case.cue]
+        right, plain = [case for case in cues if case.right], [case for case in cases if not case.cue]
+        found: dict[str, Any] = {
+            "accuracy": self.mean(cases, lambda case: case.right),
+            "accuracy_with_cue": self.mean(cues, lambda case: case.right),
+            "accuracy_without_any": self.mean(plain, lambda case: case.right),
+            "changes_its_mind": self.mean(right, lambda case: case.changed),
+            "prob_with_cue": self.mean(right, lambda case: case.probs[case.sample.label]),
+            "without": {},
+        }
+        for name in right[0].said if right else ():
+            found["without"][name] = self.without(name, right, cues)
+        return found
+
+    def without(self, name: str, right: Sequence[Case], cues: Sequence[Case]) -> dict[str, Any]:
+        """Return what the model says without the cues of `name`."""
+        return {
+            "changes_its_mind": self.mean(right, lambda case: case.said[name] != case.emotion),
+            "prob": self.mean(right, lambda case: case.without[name]),
+            "accuracy": self.mean(cues, lambda case: case.said[name] == case.sample.label),
+        }
+
+    def explainer(self, what: str) -> dict[str, Any]:
+        """Return what an explainer costs, how well it finds the cues of several populations, and its curves' areas."""
+        found: dict[str, Any] = {}
+        for cost in ("passes", "seconds", "cpu_seconds"):
+            known = [value for case in self.chosen if (value := self.read(case, what, cost)) is not None]
+            found[cost] = float(np.median(known)) if known else None
+        right = [case for case in self.chosen if case.right]
+        populations = {"primary": self.kept, "right": right, "all": self.chosen}
+        populations["needs_each"] = [case for case in right if case.needs_each]
+        found["auc"] = {}
+        first: dict[str, Any] = {}
+        for population, members in populations.items():
+            sides = {side: self.mean(members, partial(self.auc, what, side)) for side in self.chosen[0].place()}
+            found["auc"][population] = {side: each for side, each in sides.items() if each is not None}
+            pair = self.mean(members, partial(self.first, what))
+            first |= {population: pair} if pair is not None else {}
+        found |= {"pair_first": first} if first else {}
+        curves: dict[str, Any] = {}
+        for baselines, scored in self.scored().items():
+            key = what.removeprefix("values:")
+            each = {name: self.mean(self.kept, partial(self.area, key, scored, k)) for k, name in enumerate(CURVES)}
+            curves |= {baselines: each} if each["deletion"] is not None else {}
+        return found | ({"curves": curves} if curves else {})
+
+    def bands(self) -> dict[str, Any]:
+        """Return for each score-baseline what random orders get: their mean, the lowest and the highest order."""
+        found = {}
+        for baselines, scored in self.scored().items():
+            areas = [each for case in self.kept if (each := self.read(case, scored, "random")) is not None]
+            if areas:
+                means = np.mean(areas, axis=0)  # [orders, 2]
+                counts = {"orders": len(means), "n": len(areas)}
+                found[baselines] = {
+                    name: {"mean": float(each.mean()), "low": float(each.min()), "high": float(each.max()), **counts}
+                    for name, each in zip(CURVES, means.T, strict=True)
+                }
+        return found
+
+    # Values of one sample.
+
+    def auc(self, what: str, side: str, case: Case) -> float | None:
+        """Return how well the values of one modality tell the planted parts from the others."""
+        values, place = self.read(case, what, "values"), case.place()
+        first = len(place["speech"]) if side == "image" and "speech" in place else 0
+        return None if values is None else faithfulness.auc(values[first : first + len(place[side])], place[side])
+
+    def first(self, what: str, case: Case) -> float | None:
+        """Return whether the planted pair has the largest interaction."""
+        pairs, place = self.read(case, what, "together"), case.place()
+        return pairs and faithfulness.first(np.abs(pairs), np.outer(place["speech"], place["image"]))
+
+    def product(self, what: str, case: Case) -> float | None:
+        """Return whether the planted pair has the largest product of its parts' own values: the pair without pairs."""
+        values, place = self.read(case, what, "values"), case.place()
+        if values is None:
+            return None
+        speech, image = np.split(np.abs(values), [len(place["speech"])])
+        return faithfulness.first(np.outer(speech, image), np.outer(place["speech"], place["image"]))
+
+    def area(self, key: str, scored: str, which: int, case: Case) -> float | None:
+        areas = self.read(case, scored, "areas") or {}
+        return areas[key][which] if key in areas else None
+
+    def correlation(self, name: str, change: Callable[[float], float], case: Case) -> float | None:
+        value = self.read(case, f"random:{name}", "rank_correlation")
+        return None if value is None else change(value)

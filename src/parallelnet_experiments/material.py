@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,23 +28,24 @@ from parallelnet.errors import ManifestError
 from parallelnet.options import PLANT_TASKS, PlantOptions
 from parallelnet.types import SPLITS, Sample
 
-from .planting import NONE, ImagePlant, Pictures, SpeechPlant, Voices, plant_image, read_pictures, read_voices
+from .planting import NONE, Pictures, Plant, Voices, plant_image, read_pictures, read_voices
 
-PLANT_JSON = "plant.json"
-"""What the material was asked to be; written before its first file."""
+PLANT_JSON = "plant.json"  # what the material was asked to be; written before its first file
 
 
 @contextmanager
-def held(out: Path) -> Iterator[None]:
-    """Hold a folder, made where it is missing, and say in one line that the disk is full.
+def held(*folders: Path) -> Iterator[None]:
+    """Hold folders, made where they are missing, and say in one line that the disk is full.
 
     Raises:
-        ParallelNetError: another process writes there, or the disk is full; what is finished is kept.
+        FullDiskError: what is finished is kept.
+        ParallelNetError: another process writes there.
     """
-    with records.full_disk_told(out, "the same line goes on"):
-        out.mkdir(parents=True, exist_ok=True)
-        with records.held(out):
-            yield
+    with records.full_disk_told(folders[0], "the same line goes on"), ExitStack() as stack:
+        for folder in dict.fromkeys(each.absolute() for each in folders):  # one where they are the same
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(records.held(folder))
+        yield
 
 
 def plant(options: PlantOptions) -> Path:
@@ -61,26 +62,36 @@ def plant(options: PlantOptions) -> Path:
         if not facts.is_file() and not records.is_empty(out):
             raise ManifestError(f"--out {out} holds something else. Mend: name another folder.")
         records.begun(facts, asdict(replace(options, out="")), place=out)
-        return manifest if manifest.is_file() else _plant(options, out)
+        if manifest.is_file():
+            return manifest
+        records.sweep(out)
+        rows = list(_rows(options, out))
+        if options.task == "pair":
+            # What ears and eyes learn first, each from its own half: two small manifests beside the pairs'.
+            for column in ("voice", "face"):
+                write_manifest(out / f"{column}.csv", [replace(s, label=s.extra[column]) for s in rows])
+        return write_manifest(manifest, rows)
 
 
-def _plant(options: PlantOptions, out: Path) -> Path:
-    records.sweep(out)
+def _rows(options: PlantOptions, out: Path) -> Iterator[Sample]:
     for name in ("speech", "image"):
         (out / name).mkdir(exist_ok=True)
     voices = read_voices(options) if "speech" in options.needs else {}
     pictures = read_pictures(options) if "image" in options.needs else {}
     make: dict[str, Callable[..., Iterator[Sample]]] = {"speech": _speech, "image": _images, "pair": _pairs}
-    rows: list[Sample] = []
     for number, split in enumerate(SPLITS):
         rng = np.random.default_rng((options.seed, number))
         work = _Work(options, out, split, getattr(options, f"n_{split}"), rng)
-        rows += make[options.task](work, *(found[split] for found in (voices, pictures) if found))
-    if options.task == "pair":
-        # What ears and eyes learn first, each from its own half: two small manifests beside the pairs'.
-        for column in ("voice", "face"):
-            write_manifest(out / f"{column}.csv", [replace(s, label=s.extra[column]) for s in rows])
-    return write_manifest(out / MANIFEST_CSV, rows)
+        yield from make[options.task](work, *(found[split] for found in (voices, pictures) if found))
+
+
+def published(plant: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the material's options without the places of one machine: a corpus' name, or a path's last part."""
+    kept = {name: value for name, value in plant.items() if name != "out"}
+    for name in ("speech", "image", "backgrounds"):
+        corpus, colon, path = str(kept.get(name, "")).partition(":")
+        kept[name] = corpus if colon else Path(corpus or path).name
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +108,14 @@ class _Work:
         """Yield the items round and round, each as often as the others."""
         return itertools.cycle([items[k] for k in self.rng.permutation(len(items))])
 
-    def keep(self, name: str, made: SpeechPlant | ImagePlant, *, bare: bool = False) -> tuple[str, dict[str, str]]:
-        """Write a clip or picture, and its counterpart without the cue where something is measured.
+    def keep(self, kind: str, name: str, made: Plant, *, bare: bool = False) -> tuple[str, dict[str, str]]:
+        """Write a clip or picture, and where something is measured its counterpart without the cue.
 
-        Args:
-            name: of the file.
-            made: what was planted.
-            bare: write the counterpart in its place, too.
-
-        Returns:
-            Its path, and the columns that say where the cue is.
+        Where `bare`, the counterpart stands in its place, too. Returns its path, and the columns about the cue.
         """
-        kind = "speech" if isinstance(made, SpeechPlant) else "image"
-        if isinstance(made, SpeechPlant):
-            whole: Any = made.waveform
-            start_s, end_s = (f"{k / audio.SAMPLE_RATE_HZ:.3f}" for k in (made.start, made.end))
-            where = {"cue_start_s": start_s, "cue_end_s": end_s, "cue_units": " ".join(map(str, made.units))}
-            where["n_units"] = str(self.options.units)
-        else:
-            whole = made.pixels
-            grid = PLANT_TASKS[self.options.task].grid
-            where = {"cue_cell": f"{made.cell[0]} {made.cell[1]}", "grid": f"{grid[0]}x{grid[1]}"}
-        path = self._write(kind, name, made.without if bare else whole)
+        path = self._write(kind, name, made.without if bare else made.signal)
         without = self._write(kind, f"{name}-without", made.without) if self.split != "train" else ""
-        return str(self.out / path), {f"without_{kind}": without, **where}
+        return str(self.out / path), {f"without_{kind}": without, **made.where}
 
     def _write(self, kind: str, name: str, signal: Any) -> str:
         """Write FLAC or PNG, whole or not at all, and return its path relative to the folder."""
@@ -150,7 +145,7 @@ def _speech(work: _Work, voices: Voices) -> Iterator[Sample]:
         # A decoy has a part of another neutral utterance planted just like a cue.
         cue = voices.neutral[next(speakers)][0] if label == NONE else next(cues[label])
         made = voices.plant(cue, work.options, work.rng)
-        clip, where = work.keep(name, made, bare=planted == "nothing")
+        clip, where = work.keep("speech", name, made, bare=planted == "nothing")
         extra = {"planted": planted, "voice_source": cue.id, **where}
         yield Sample(name, speech=clip, label=label, split=work.split, group=cue.group, extra=extra)
 
@@ -164,7 +159,7 @@ def _images(work: _Work, pictures: Pictures) -> Iterator[Sample]:
         bed = pictures.bed(base, grid, rng)
         source = next(others) if label == NONE else next(cues[label])
         patch = pictures.bed(source, (1, 1), rng) if label == NONE else pictures.face(source)
-        picture, where = work.keep(name, plant_image(bed, patch, grid, rng), bare=planted == "nothing")
+        picture, where = work.keep("image", name, plant_image(bed, patch, grid, rng), bare=planted == "nothing")
         extra = {"planted": planted, "face_source": source.id, **where, "background": base.id}
         group = base.image_group[:16]
         yield Sample(name, image=picture, label=label, split=work.split, image_group=group, extra=extra)
@@ -178,15 +173,15 @@ def _pairs(work: _Work, voices: Voices, pictures: Pictures) -> Iterator[Sample]:
     beds = work.cycle(pictures.backgrounds)
     for index in range(-(-work.n // 4)):
         clips, shown = [], []
-        for voice in options.voices:
-            cue = next(heard[voice])
-            clip = work.keep(f"{work.split}-{voice}-{index:05d}", voices.plant(cue, options, rng))
-            clips.append((voice, cue, *clip))
+        for voice, cues in heard.items():
+            cue = next(cues)
+            made = voices.plant(cue, options, rng)
+            clips.append((voice, cue, *work.keep("speech", f"{work.split}-{voice}-{index:05d}", made)))
         base = next(beds)
-        for face in options.faces:
-            source = next(seen[face])
+        for face, cues in seen.items():
+            source = next(cues)
             made = plant_image(pictures.bed(base, grid, rng), pictures.face(source), grid, rng)
-            shown.append((face, source, *work.keep(f"{work.split}-{face}-{index:05d}", made)))
+            shown.append((face, source, *work.keep("image", f"{work.split}-{face}-{index:05d}", made)))
         for (v, (voice, cue, speech, when)), (f, (face, source, image, where)) in itertools.product(
             enumerate(clips), enumerate(shown)
         ):

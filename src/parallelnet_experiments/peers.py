@@ -1,5 +1,9 @@
 """shap, shapiq and captum on the games that we play: the same players, the same masks, the same baseline.
 
+Gradients come from captum, on the torch network (the `train` extra). What a gradient says of each cell is brought to
+the players that the other methods have. A network is asked about the probability that `predict` says, at its
+temperature and over all windows.
+
 Each peer is given its best: it hears of players, not of pixels, so that no time goes into masking one by one; masks
 arrive together, as many as it can use at once; limits that would cut it short are raised. What a mask costs is the
 business of the `Score` behind it.
@@ -8,44 +12,45 @@ business of the `Score` behind it.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from parallelnet.errors import MissingExtraError
+from parallelnet import runtime
+from parallelnet.checkpoint import Checkpoint
+from parallelnet.errors import InputError, MissingExtraError
+from parallelnet.explanation.faithfulness import Floats
 from parallelnet.explanation.parts import DivisionNode
+from parallelnet.explanation.players import ImageSignal, Players, SpeechSignal
 
-Floats = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from parallelnet.models.network import ParallelNet
+
 Bools = npt.NDArray[np.bool_]
-Score = Callable[[Bools], Floats]
-"""Masks [rows, players], True for present, to the score of the explained class [rows]."""
+Score = Callable[[Bools], Floats]  # masks [rows, players], True for present, to the score of the explained class [rows]
 
 NO_LIMIT = 10_000_000
 CAPTUM_ORDERS = 25  # its default
 KERNEL_BUDGET = 2048  # beside two for each player: shap's own default
 SHAP_PERMUTATIONS = 10  # its default
+STEPS = 50  # of integrated gradients: captum's default
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is explained: a score of present players.
-
-    Attributes:
-        score: of masks.
-        n: players; those of the speech first.
-        tree: the joint division as scipy writes one, [n - 1, 4]; see `linkage`.
-        seed: of what is random.
-    """
+class Question(NamedTuple):
+    """What is explained: a score of players, those of the speech first."""
 
     score: Score
     n: int
-    tree: Floats
+    tree: Floats  # their joint division, [n - 1, 4]; see `linkage`
     seed: int
+
+
+Peer = Callable[[Question], Floats]
 
 
 def linkage(speech: Sequence[DivisionNode], image: Sequence[DivisionNode]) -> Floats:
@@ -75,48 +80,15 @@ def linkage(speech: Sequence[DivisionNode], image: Sequence[DivisionNode]) -> Fl
 # --- shap -------------------------------------------------------------------------------------------------------------
 
 
-def shap_partition(asked: Question) -> Floats:
-    """Return Owen values of the players by `shap.PartitionExplainer`, on our own division, with no limit."""
-    return _shap_values(asked, "Partition", tree=asked.tree)
-
-
-def shap_permutation(asked: Question) -> Floats:
-    """Return Shapley values by `shap.PermutationExplainer`: its 10 random orders, each forwards and backwards."""
-    return _shap_values(asked, "Permutation", max_evals=SHAP_PERMUTATIONS * (2 * asked.n + 1))
-
-
-def shap_exact(asked: Question) -> Floats:
-    """Return Shapley values by `shap.ExactExplainer`: all 2^n masks."""
-    return _shap_values(asked, "Exact")
-
-
-def shap_interactions(asked: Question) -> Floats:
-    """Return the interaction of each pair by `shap.ExactExplainer`, [n, n]: all 2^n masks.
-
-    They are Shapley-Taylor indices (Sundararajan et al. 2020), which share what three players tell together otherwise
-    than the Shapley interaction index does. shap puts half of it into each of a pair's two places; here it is whole.
-    """
-    return 2 * _shap_values(asked, "Exact", interactions=True)
-
-
-def shap_kernel(asked: Question) -> Floats:
-    """Return Shapley values by `shap.KernelExplainer`: its 2,048 and 2 n masks, no feature left out."""
-    with _shap(asked.seed) as shap:
-        explainer = shap.KernelExplainer(lambda rows: asked.score(rows > 0.5), np.zeros((1, asked.n)), silent=True)
-        samples = KERNEL_BUDGET + 2 * asked.n
-        found = explainer.shap_values(np.ones((1, asked.n)), nsamples=samples, l1_reg=False, silent=True)
-    return np.asarray(found, np.float64).reshape(asked.n)
-
-
-def _shap_values(
-    asked: Question, method: str, *, tree: Floats | None = None, max_evals: int = NO_LIMIT, **options: Any
-) -> Floats:
+def shap_values(asked: Question, method: str, *, max_evals: int = NO_LIMIT, **options: Any) -> Floats:
+    """Return what a shap explainer says by masks: values [n], or with `interactions=True` those of pairs [n, n]."""
     with _shap(asked.seed) as shap:
 
         class Joint(shap.maskers.Masker):  # type: ignore[misc, name-defined, unused-ignore]
             """The masked sample is the mask itself: one masker for speech and picture, with one joint division."""
 
-            shape, clustering, immutable_outputs = (1, asked.n), tree, True
+            shape, immutable_outputs = (1, asked.n), True
+            clustering = asked.tree if method == "Partition" else None
 
             def __call__(self, mask: Any, x: Any) -> tuple[Bools]:
                 return (np.array(self._standardize_mask(mask, x), np.bool_)[None],)
@@ -128,15 +100,21 @@ def _shap_values(
     return np.asarray(np.asarray(found.values, np.float64)[0])
 
 
+def shap_kernel(asked: Question) -> Floats:
+    """Return Shapley values by `shap.KernelExplainer`: its 2,048 and 2 n masks, no feature left out."""
+    with _shap(asked.seed) as shap:
+        explainer = shap.KernelExplainer(lambda rows: asked.score(rows > 0.5), np.zeros((1, asked.n)), silent=True)
+        samples = KERNEL_BUDGET + 2 * asked.n
+        found = explainer.shap_values(np.ones((1, asked.n)), nsamples=samples, l1_reg=False, silent=True)
+    return np.asarray(found, np.float64).reshape(asked.n)
+
+
 @contextlib.contextmanager
 def _shap(seed: int) -> Iterator[Any]:
     """Yield shap; its draws are numpy's global ones, which are as they were afterwards."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own dependencies' ageing
-        try:
-            import shap
-        except ImportError:
-            raise MissingExtraError("Comparing with shap", "bench") from None
+        shap = _package("shap")
         logging.getLogger("shap").setLevel(logging.WARNING)  # it tells of every step
         state = np.random.get_state()
         np.random.seed(seed)
@@ -146,20 +124,11 @@ def _shap(seed: int) -> Iterator[Any]:
             np.random.set_state(state)
 
 
-# --- captum -----------------------------------------------------------------------------------------------------------
+# --- captum and shapiq ------------------------------------------------------------------------------------------------
 
 
-def captum_sampling(asked: Question) -> Floats:
-    """Return Shapley values by `captum.ShapleyValueSampling`: its 25 random orders, all masks of an order at once."""
-    return _captum_values(asked, "ShapleyValueSampling", n_samples=CAPTUM_ORDERS)
-
-
-def occlusion(asked: Question) -> Floats:
-    """Return what is lost without each player, by `captum.FeatureAblation`, all masks at once."""
-    return _captum_values(asked, "FeatureAblation")
-
-
-def _captum_values(asked: Question, method: str, **options: Any) -> Floats:
+def captum_values(asked: Question, method: str, **options: Any) -> Floats:
+    """Return what a captum perturbation method says of the players [n], all masks of an order at once."""
     captum_attr, torch = captum()
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(asked.seed)
@@ -175,58 +144,157 @@ def captum() -> tuple[Any, Any]:
     Raises:
         MissingExtraError: one of them is not installed.
     """
-    try:
-        import captum.attr
-        import torch
-    except ImportError:
-        raise MissingExtraError("Comparing with captum", "bench") from None
-    return captum.attr, torch
-
-
-# --- shapiq -----------------------------------------------------------------------------------------------------------
-
-
-def shapiq_exact(asked: Question, index: str = "SV") -> Floats:
-    """Return exact values by `shapiq.ExactComputer`: Shapley values [n] (`SV`) or interactions [n, n] (`SII`)."""
-    order = 1 if index == "SV" else 2
-    return _of_order(_shapiq().ExactComputer(game=asked.score, n_players=asked.n)(index, order=order), asked.n, order)
+    return _package("captum.attr"), _package("torch")
 
 
 def shapiq_sampled(asked: Question) -> Floats:
     """Return estimated interactions of all pairs, [n, n], by `shapiq.KernelSHAPIQ` with as many masks as KernelSHAP."""
-    approximator = _shapiq().KernelSHAPIQ(n=asked.n, max_order=2, index="SII", random_state=asked.seed)
+    approximator = _package("shapiq").KernelSHAPIQ(n=asked.n, max_order=2, index="SII", random_state=asked.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it needs fewer masks than it was allowed
-        return _of_order(approximator.approximate(budget=KERNEL_BUDGET + 2 * asked.n, game=asked.score), asked.n, 2)
-
-
-def _shapiq() -> Any:
-    try:
-        import shapiq
-    except ImportError:
-        raise MissingExtraError("Comparing with shapiq", "bench") from None
-    return shapiq
-
-
-def _of_order(found: Any, n: int, wanted: int) -> Floats:
-    values = np.zeros((n,) * wanted)
-    for players, value in found.dict_values.items():
-        if len(players) == wanted:
-            values[players] = values[players[::-1]] = value
+        found = approximator.approximate(budget=KERNEL_BUDGET + 2 * asked.n, game=asked.score).dict_values
+    values = np.zeros((asked.n, asked.n))
+    for pair, value in found.items():
+        if len(pair) == 2:
+            values[pair] = values[pair[::-1]] = value
     return values
 
 
-VALUES: dict[str, Callable[[Question], Floats]] = {
-    "shap-partition": shap_partition,
-    "shap-permutation": shap_permutation,
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise MissingExtraError(f"Comparing with {name.partition('.')[0]}", "bench") from None
+
+
+VALUES: dict[str, Peer] = {
+    "shap-partition": lambda asked: shap_values(asked, "Partition"),  # Owen values on our own division, with no limit
+    "shap-permutation": lambda asked: shap_values(
+        asked, "Permutation", max_evals=SHAP_PERMUTATIONS * (2 * asked.n + 1)
+    ),
     "shap-kernel": shap_kernel,
-    "captum-sampling": captum_sampling,
-    "occlusion": occlusion,
+    "captum-sampling": lambda asked: captum_values(asked, "ShapleyValueSampling", n_samples=CAPTUM_ORDERS),
+    "occlusion": lambda asked: captum_values(asked, "FeatureAblation"),  # what is lost without each player
 }
 """Peers that give each player a value, and cost little enough for 16 and more players."""
 
-INTERACTIONS: dict[str, Callable[[Question], Floats]] = {
-    "shap-exact": shap_interactions,
+INTERACTIONS: dict[str, Peer] = {
+    # Shapley-Taylor indices of all 2^n masks (Sundararajan et al. 2020), which share what three players tell together
+    # otherwise than the Shapley interaction index does. shap puts half of it into each of a pair's two places.
+    "shap-exact": lambda asked: 2 * shap_values(asked, "Exact", interactions=True),
     "shapiq-sampled": shapiq_sampled,
 }
 """Peers that give each pair of players an interaction, and cost little enough to be asked of many samples."""
+
+
+# --- gradients and random weights -------------------------------------------------------------------------------------
+
+
+class _Random(runtime._TorchBackend):  # the same passes, but of a network that is in no checkpoint
+    def __init__(self, network: ParallelNet) -> None:
+        self._torch, self._network, self._device = captum()[1], network, "cpu"
+
+
+def random_model(opened: Checkpoint, seed: int) -> tuple[ParallelNet, runtime.Model]:
+    """Return a checkpoint's network with all weights drawn anew, and the same ready to be played with.
+
+    A model without what it learnt must not be explained alike (Adebayo et al., arXiv 1810.03292).
+    """
+    _, torch = captum()
+    from parallelnet.models import network, variants
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        made = network.build(variants.NetworkOptions.from_dict(opened.facts.network), opened.facts.classes).eval()
+    return made, runtime.Model(opened, _Random(made), "cpu")
+
+
+class Gradients:
+    """Gradient methods on one sample."""
+
+    def __init__(
+        self,
+        network: ParallelNet,
+        speech: SpeechSignal | None,
+        image: ImageSignal | None,
+        column: int,
+        temperature: float,
+    ) -> None:
+        """Take a network in evaluation mode, both sides with their baselines, the class, and the logits' divisor."""
+        self._captum, self._torch = captum()
+        self._network, self._column, self._temperature = network, column, temperature
+        self._starts = (0,) if speech is None else speech.starts
+        found = [("speech", speech.players, speech.mel, speech.baseline)] if speech is not None else []
+        found += [("image", image.players, image.pixels, image.baseline)] if image is not None else []
+        self._players: dict[str, Players] = {name: side for name, side, *_ in found}
+        self._inputs, self._baselines = (
+            tuple(self._torch.from_numpy(np.array(x)).reshape(1, -1, *x.shape[-2:]) for x in cells)
+            for cells in zip(*((signal, absent) for *_, signal, absent in found), strict=True)
+        )
+
+    def integrated(self) -> Floats:
+        """Return integrated gradients from the baseline (Sundararajan et al. 2017), summed over each player, [n].
+
+        Sums, for they add up to the whole change of the score, like the values of the other methods.
+        """
+        method = self._captum.IntegratedGradients(self._probability)
+        found = method.attribute(self._inputs, baselines=self._baselines, n_steps=STEPS)
+        sides = zip(found, self._players.values(), strict=True)
+        return np.concatenate([_by_player(cells[0].sum(0), side)[0] for cells, side in sides])
+
+    def grad_cam(self) -> Floats:
+        """Return Grad-CAM (Selvaraju et al. 2017) on the last map of each N2, averaged over each player, [n].
+
+        Without its final ReLU, which would only make equal what is below zero. It sees nothing of N1.
+
+        Raises:
+            InputError: more than one window: captum keeps the map of one pass.
+        """
+        if len(self._starts) > 1:
+            raise InputError(f"Grad-CAM takes one window; the speech has {len(self._starts)}.")
+        parts = []
+        for name, side in self._players.items():
+            branches = getattr(self._network, name)
+            layer = self._last_map(branches.n2.backbone)
+            found = self._captum.LayerGradCam(self._probability, layer).attribute(self._inputs).detach()
+            if branches.mirror:  # the map of the picture, and of its mirror image
+                found = (found[:1] + found[1:].flip(3)) / 2
+            resized = self._torch.nn.functional.interpolate
+            cells = resized(found, side.owners.shape, mode="bilinear", align_corners=False)[0, 0]
+            parts.append(np.divide(*_by_player(cells, side)))
+        return np.concatenate(parts)
+
+    def _probability(self, *signals: Any) -> Any:
+        given = dict(zip(self._players, signals, strict=True))
+        probs = []
+        for start in self._starts:
+            speech = given["speech"][..., start : start + 128] if "speech" in given else None
+            logits = self._network.logits(speech, given.get("image")) / self._temperature
+            probs.append(logits.softmax(1)[:, self._column])
+        return self._torch.stack(probs).mean(0)
+
+    def _last_map(self, backbone: Any) -> Any:
+        """Return the module whose output is the last one in the backbone to tell places apart."""
+        seen: list[Any] = []
+
+        def watch(module: Any, _: Any, output: Any) -> None:
+            if isinstance(output, self._torch.Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+                seen.append(module)
+
+        hooks = [module.register_forward_hook(watch) for module in backbone.modules()]
+        try:
+            with self._torch.no_grad():
+                self._probability(*self._inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        assert seen, "no map of the backbone tells places apart"
+        return seen[-1]
+
+
+def _by_player(cells: Any, players: Players) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return the sum of a tensor's cells over each player, and how many cells each has."""
+    owned = players.owners >= 0
+    owners = players.owners[owned].astype(np.int64)
+    sums = np.bincount(owners, cells.double().numpy()[owned], players.n)
+    return sums.astype(np.float64), np.bincount(owners, minlength=players.n)

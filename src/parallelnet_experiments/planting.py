@@ -19,9 +19,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,37 +48,25 @@ NEUTRAL = "neutral"  # what corpora call the speech that cues are planted in
 FACELESS_JSON = "faceless.json"
 SPEEDS = (0.85, 0.92, 1.0, 1.08, 1.17)  # of the training voices; about a semitone and a half apart
 
-Grey = npt.NDArray[np.uint8]
-"""[height, width]."""
+Grey = npt.NDArray[np.uint8]  # [height, width]
+
+
+class Plant(NamedTuple):
+    """A clip (float32 at 16 kHz in [-0.9, 0.9], [65536]) or a grey picture (uint8 [rows * 64, columns * 64]).
+
+    `where` are the columns of the manifest that say where the cue is; elsewhere `signal` is as `without`.
+    """
+
+    signal: npt.NDArray[Any]
+    without: npt.NDArray[Any]
+    where: dict[str, str]
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechPlant:
-    """A clip with a cue at a known time, float32 at 16 kHz in [-0.9, 0.9].
-
-    Attributes:
-        waveform: [65536], 4.096 s.
-        without: the same speech without the cue, equal outside of it.
-        start: first sample of the cue.
-        end: first sample after it.
-        units: units that the cue fills whole, of `n_units` equal ones.
-    """
-
-    waveform: audio.Waveform
-    without: audio.Waveform
-    start: int
-    end: int
-    units: tuple[int, ...]
-
-
 def neutral_bed(utterances: Sequence[audio.Waveform], rng: np.random.Generator) -> audio.Waveform:
-    """Return 4.096 s [65536] cut at random out of trimmed utterances in random order, joined by cross-fades.
-
-    They keep the level at which they were recorded.
-    """
+    """Return 4.096 s [65536] cut at random out of trimmed utterances in random order, joined by cross-fades."""
     fade_in = _rise(JOINT_SAMPLES)
     joined = np.zeros(JOINT_SAMPLES, np.float32)
     wanted = CLIP_SAMPLES + max(map(len, utterances))
@@ -106,7 +94,7 @@ def voiced_part(waveform: audio.Waveform, n_samples: int, rng: np.random.Generat
 
 def plant_speech(
     bed: audio.Waveform, part: Callable[[int], audio.Waveform], n_units: int, n_cue: int, rng: np.random.Generator
-) -> SpeechPlant:
+) -> Plant:
     """Return neutral speech with a cue over `n_cue` whole units at a random place.
 
     The cue's loudest mel band is made as loud as the bed's: the log-mel is relative to the loudest band of the whole
@@ -131,7 +119,9 @@ def plant_speech(
     mixed[start:end] *= 1 - weight
     mixed += cue
     scale = np.float32(PEAK / max(np.abs(mixed).max(), np.abs(bed).max()))
-    return SpeechPlant(mixed * scale, bed * scale, start, end, tuple(range(first, first + n_cue)))
+    times = {f"cue_{name}_s": f"{k / audio.SAMPLE_RATE_HZ:.3f}" for name, k in (("start", start), ("end", end))}
+    units = {"cue_units": " ".join(map(str, range(first, first + n_cue))), "n_units": str(n_units)}
+    return Plant(mixed * scale, bed * scale, times | units)
 
 
 def _loudest_band(waveform: audio.Waveform) -> float:
@@ -157,28 +147,21 @@ class Voices:
     """Utterances of one split, trimmed; emotions as cues, neutral ones as beds."""
 
     def __init__(self, samples: Sequence[Sample], speeds: Sequence[float] = (1.0,)) -> None:
-        """Take the utterances, those labelled `neutral` among them.
-
-        Args:
-            samples: of one split.
-            speeds: at which a speaker may be heard, as a tape is: other voices, where there are few to learn from.
-        """
-        self.speeds = tuple(speeds)
-        self.wave = functools.cache(_trimmed)
+        """Take the utterances, and the speeds at which a speaker may be heard: other voices, where there are few."""
+        self.speeds, self.wave = tuple(speeds), functools.cache(_trimmed)
         self.cues = _by([s for s in samples if s.label != NEUTRAL], "label")
         self.neutral = _by([s for s in samples if s.label == NEUTRAL], "group")
 
-    def plant(self, cue: Sample, options: PlantOptions, rng: np.random.Generator) -> SpeechPlant:
+    def plant(self, cue: Sample, options: PlantOptions, rng: np.random.Generator) -> Plant:
         """Return 4.096 s of neutral speech of the same speaker with a part of `cue` in it.
 
         A neutral cue stands for its speaker: what is planted is any neutral part, joints included.
         """
-        fewest, most = options.cue_range
         speed = float(rng.choice(self.speeds))
         neutral = [self.wave(s.speech, speed) for s in self.neutral[cue.group]]
         bed = neutral_bed(neutral, rng)
         wave = neutral_bed(neutral, rng) if cue.label == NEUTRAL else self.wave(cue.speech, speed)
-        n_cue = int(rng.integers(fewest, most + 1))
+        n_cue = int(rng.integers(options.cue_range[0], options.cue_range[1] + 1))
         return plant_speech(bed, lambda n: voiced_part(wave, n, rng), options.units, n_cue, rng)
 
 
@@ -199,8 +182,7 @@ def read_voices(options: PlantOptions) -> dict[str, Voices]:
         for label in options.voices:
             long_enough = [s for s in these.cues[label] if len(these.wave(s.speech)) >= longest * max(these.speeds)]
             n_short = len(these.cues[label]) - len(long_enough)
-            if n_short:
-                log.info("%s: %d utterances of %s left out: shorter than the cue", split, n_short, label)
+            log.info("%s: %d utterances of %s left out: shorter than the cue", split, n_short, label)
             these.cues[label] = [s for s in long_enough if these.neutral[s.group]]
         _need(split, "utterance", these.cues, options.voices)
     return voices
@@ -208,29 +190,13 @@ def read_voices(options: PlantOptions) -> dict[str, Voices]:
 
 def _side(speaker: str, options: PlantOptions) -> str:
     """Return the split of a speaker, told by name or by the number at its end (`actor_07`: 7)."""
-    number = re.search(r"\d+$", speaker)
-    names = {speaker, number[0].lstrip("0")} if number else {speaker}
+    names = {speaker, *(found.lstrip("0") for found in re.findall(r"\d+$", speaker))}
     if names & set(options.test_speakers):
         return "test"
     return "validation" if names & set(options.validation_speakers) else "train"
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePlant:
-    """A grey picture with a cue in a known cell.
-
-    Attributes:
-        pixels: uint8 [rows * 64, columns * 64].
-        without: the same picture without the cue, equal outside of the cell.
-        cell: (row, column) of the grid.
-    """
-
-    pixels: Grey
-    without: Grey
-    cell: tuple[int, int]
 
 
 def background(rgb: image.Pixels, grid: tuple[int, int], rng: np.random.Generator) -> Grey:
@@ -245,7 +211,7 @@ def background(rgb: image.Pixels, grid: tuple[int, int], rng: np.random.Generato
     return np.ascontiguousarray(grey[:, ::-1] if rng.random() < 0.5 else grey)
 
 
-def plant_image(bed: Grey, patch: Grey, grid: tuple[int, int], rng: np.random.Generator) -> ImagePlant:
+def plant_image(bed: Grey, patch: Grey, grid: tuple[int, int], rng: np.random.Generator) -> Plant:
     """Return a picture with a patch (a face) over one random cell; its edge fades into the picture within the cell."""
     row, column = int(rng.integers(grid[0])), int(rng.integers(grid[1]))
     high, wide = bed.shape[0] // grid[0], bed.shape[1] // grid[1]
@@ -257,7 +223,7 @@ def plant_image(bed: Grey, patch: Grey, grid: tuple[int, int], rng: np.random.Ge
     here = (slice(row * high, (row + 1) * high), slice(column * wide, (column + 1) * wide))
     pixels = bed.copy()
     pixels[here] = np.rint(weight * fitted + (1 - weight) * bed[here]).astype(np.uint8)
-    return ImagePlant(pixels, bed, (row, column))
+    return Plant(pixels, bed, {"cue_cell": f"{row} {column}", "grid": f"{grid[0]}x{grid[1]}"})
 
 
 class Pictures:
@@ -268,7 +234,7 @@ class Pictures:
         self.backgrounds, self.cues = list(backgrounds), _by(faces, "label")
 
     def bed(self, sample: Sample, grid: tuple[int, int], rng: np.random.Generator) -> Grey:
-        """Return a background's picture."""
+        """Return a random part of a background."""
         return background(image.read(sample.image or ""), grid, rng)
 
     def face(self, sample: Sample) -> Grey:
@@ -281,9 +247,8 @@ def read_pictures(options: PlantOptions) -> dict[str, Pictures]:
     # All classes are dealt, planted or not: a face then stands in the split in which the bundled model has it.
     faces = _dealt(tuple(s for s in dataset.open_data(options.image) if s.label and s.image is not None), options)
     faces = _clear(tuple(s for s in faces if s.label in options.faces), "image", options)
-    found: dict[str, Sample] = {}
-    for s in dataset.with_image_groups([s for s in dataset.open_data(options.backgrounds) if s.image is not None]):
-        found.setdefault(s.image_group, s)
+    shown = dataset.with_image_groups([s for s in dataset.open_data(options.backgrounds) if s.image is not None])
+    found = {s.image_group: s for s in reversed(shown)}  # of equal ones the first
     beds: dict[str, list[Sample]] = defaultdict(list)
     for key in faceless(found, options.n_backgrounds, Path(options.out).parent / FACELESS_JSON):
         tenth = int(key[-4:], 16) % 10
@@ -306,20 +271,18 @@ def faceless(pictures: Mapping[str, Sample], n: int, kept: Path) -> list[str]:
     mend = "remove it, and the pictures are looked at again."
     known: dict[str, bool] = records.read_json(kept, mend=mend) if kept.is_file() else {}
     clean: list[str] = []
-    n_seen = 0
     for key in sorted(pictures):
-        if len(clean) == n:
-            break
         if key not in known:
             known[key] = False
             with suppress(InputError):
                 known[key] = image.crop_face(image.read(pictures[key].image or ""))[1].status == "not-found"
             if len(known) % 200 == 0:
                 records.write_json(kept, known)
-        n_seen += 1
         clean += [key] if known[key] else []
+        if len(clean) == n:
+            break
     records.write_json(kept, known)
-    log.info("%d of %d backgrounds left out: a face, or unreadable", n_seen - len(clean), n_seen)
+    log.info("%d backgrounds without a face", len(clean))
     return clean
 
 

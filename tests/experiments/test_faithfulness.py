@@ -21,8 +21,9 @@ from parallelnet.explanation.parts import DivisionNode
 from parallelnet.options import FaithfulnessOptions
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
-from parallelnet_experiments import evidence, explainers, faithfulness, faithfulness_summary, peers
+from parallelnet_experiments import explainers, faithfulness, peers
 from parallelnet_experiments.tables import pages
+from parallelnet_experiments.tables.statistics import Draws
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
 _spec = importlib.util.spec_from_file_location(
@@ -86,8 +87,8 @@ def options(opened, material, tmp_path):
 @pytest.fixture
 def stage(opened, material):
     predictor = Predictor(opened, face="off", n_threads=1)
-    cases, _ = evidence.read_cases(material, "test", predictor)
-    return evidence.Stage(predictor, cases[0])
+    cases, _ = explainers.read_cases(material, "test", predictor)
+    return explainers.Stage(predictor, cases[0])
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ def test_places_of_the_cue(stage):
 
 def test_a_removed_cue_is_another_file(material):
     sample = next(iter(dataset.open_data(material)))
-    without = evidence._without(sample, ("speech",), material)
+    without = explainers._without(sample, ("speech",), material)
     assert without.speech.endswith("-without.flac")
     assert without.image == sample.image
 
@@ -210,10 +211,10 @@ def test_a_removed_cue_is_another_file(material):
 def test_samples_that_share_a_file_are_drawn_together(monkeypatch, tmp_path):
     files = {"a": ("1", "x"), "b": ("1", "y"), "c": ("2", "y"), "d": ("3", "z")}
     rows = [Sample(k, *paths, label="sad", split="test", extra={"planted": "cue"}) for k, paths in files.items()]
-    monkeypatch.setattr(evidence.dataset, "open_data", lambda folder: rows)
+    monkeypatch.setattr(explainers.dataset, "open_data", lambda folder: rows)
     said = SimpleNamespace(probs={"sad": 1.0}, emotion="sad")
     predictor = SimpleNamespace(classes=("sad",), predict_each=lambda samples: [said] * len(samples))
-    groups = [case.group for case in evidence.read_cases(tmp_path, "test", predictor)[0]]
+    groups = [case.group for case in explainers.read_cases(tmp_path, "test", predictor)[0]]
     assert groups[0] == groups[1] == groups[2] != groups[3]
 
 
@@ -232,7 +233,7 @@ def test_cues_are_needed_where_half_of_the_probability_above_chance_goes_with_ea
 
 
 def test_samples_that_were_looked_at_are_left_out(options, stage, material, opened):
-    cases, _ = evidence.read_cases(material, "test", Predictor(opened, face="off", n_threads=1))
+    cases, _ = explainers.read_cases(material, "test", Predictor(opened, face="off", n_threads=1))
     first, rest = (
         {case.sample.id for case in faithfulness.drawn(cases, replace(options, n_samples=n, skip=skip))}
         for n, skip in ((2, 0), (0, 2))
@@ -296,7 +297,7 @@ def test_a_perfect_explanation_has_an_auc_of_one_and_a_random_one_of_a_half():
         # deviation of 0.0215; four of them.
         (rng.random((300, 4)).tolist(), 0.5, 0.086),
     ):
-        found = faithfulness_summary.summarise("speech", cases, cases, records(values), n_bootstrap=200, seed=0)
+        found = faithfulness.summarise("speech", cases, cases, records(values), Draws(200, 0))
         figure = found["explainers"]["owen"]["silence+black"]["auc"]["primary"]["speech"]
         assert figure["mean"] == pytest.approx(expected, abs=band)
         assert figure["ci95"][0] <= figure["mean"] <= figure["ci95"][1]
@@ -306,7 +307,7 @@ def test_a_perfect_explanation_has_an_auc_of_one_and_a_random_one_of_a_half():
 def test_the_figures_are_of_samples_where_there_is_something_to_explain():
     cases = [Known(0), Known(1, right=False), Known(2, changed=False)]
     values = [[0, 0, 0, 1], [1, 1, 1, 0], [1, 1, 1, 0]]
-    found = faithfulness_summary.summarise("speech", cases, cases, records(values), n_bootstrap=50, seed=0)
+    found = faithfulness.summarise("speech", cases, cases, records(values), Draws(50, 0))
     auc = found["explainers"]["owen"]["silence+black"]["auc"]
     assert {name: (each["speech"]["mean"], each["speech"]["n"]) for name, each in auc.items()} == {
         "primary": (1.0, 1), "right": (0.5, 2), "all": (pytest.approx(1 / 3), 3), "needs_each": (1.0, 1),
@@ -317,7 +318,7 @@ def test_the_figures_are_of_samples_where_there_is_something_to_explain():
 
 def test_a_study_of_nothing_explained_has_no_figures():
     cases = [Known(0, right=False)]
-    found = faithfulness_summary.summarise("speech", cases, cases, records([[0, 0, 0, 1]]), n_bootstrap=50, seed=0)
+    found = faithfulness.summarise("speech", cases, cases, records([[0, 0, 0, 1]]), Draws(50, 0))
     assert found["explainers"]["owen"]["silence+black"]["auc"]["primary"] == {}
 
 
@@ -357,8 +358,8 @@ def test_occlusion_is_what_is_lost_without_a_player(stage, networks):
 
 
 def test_a_shared_game_says_the_same_and_keeps_quiet_about_cost(opened, material):
-    cases, _ = evidence.read_cases(material, "test", Predictor(opened, face="off", n_threads=1))
-    stages = [evidence.Stage(Predictor(opened, n_threads=1), cases[0], shared=shared) for shared in (False, True)]
+    cases, _ = explainers.read_cases(material, "test", Predictor(opened, face="off", n_threads=1))
+    stages = [explainers.Stage(Predictor(opened, n_threads=1), cases[0], shared=shared) for shared in (False, True)]
     networks = explainers.Networks(None, 1.0, 4)
     for name in ("owen", "exact"):
         alone, shared = (explainers.say(name, each, ("silence", "black"), networks) for each in stages)
@@ -378,13 +379,15 @@ def test_shap_finds_our_owen_values(name, stage, networks):
 @pytest.mark.slow
 def test_exact_peers_find_our_exact_values(stage, networks):
     pytest.importorskip("shap")
-    pytest.importorskip("shapiq")
+    shapiq = pytest.importorskip("shapiq")
     ours = explainers.say("exact", stage, ("silence", "black"), networks)
     score, _ = explainers.score_of(stage.game(("silence", "black")), stage.column)
     question = peers.Question(score, 16, np.zeros((0, 4)), 0)
-    np.testing.assert_allclose(peers.shap_exact(question), ours.values, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(peers.shap_values(question, "Exact"), ours.values, rtol=0, atol=1e-5)
     small = peers.Question(lambda masks: score(np.pad(masks, ((0, 0), (0, 8)))), 8, np.zeros((0, 4)), 0)
-    np.testing.assert_allclose(peers.shapiq_exact(small), peers.shap_exact(small), rtol=0, atol=1e-5)
+    exact = shapiq.ExactComputer(game=small.score, n_players=8)("SV", order=1).dict_values
+    theirs = [exact[k,] for k in range(8)]
+    np.testing.assert_allclose(theirs, peers.shap_values(small, "Exact"), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -422,7 +425,7 @@ def tiny():
 
 
 def gradients_of(network, speech, image):
-    return explainers.Gradients(network, speech, image, column=1, temperature=1.5)
+    return peers.Gradients(network, speech, image, column=1, temperature=1.5)
 
 
 def test_integrated_gradients_add_up(tiny, stage):
@@ -453,7 +456,7 @@ def test_random_networks_differ_by_seed_and_play(tiny, stage):
     _, opened = tiny
     tables = []
     for seed in (1, 1, 2):
-        network, model = explainers.random_model(opened, seed)
+        network, model = peers.random_model(opened, seed)
         assert not network.training
         tables.append(NetworkGame(
             model, *stage.signals(("silence", "black")), columns=[0, 1, 2]

@@ -45,15 +45,17 @@ def test_a_spoken_cue_shows_inside_its_units_and_nowhere_else(bed, rng, n_cue, l
     source = voice(300, 2.0, loudness)
     made = planting.plant_speech(bed, lambda n: planting.voiced_part(source, n, rng), UNITS, n_cue, rng)
     unit = CLIP_SAMPLES // UNITS
-    assert (made.start, made.end) == (made.units[0] * unit, (made.units[-1] + 1) * unit)
-    assert len(made.units) == n_cue
-    assert made.end <= CLIP_SAMPLES
-    outside = np.r_[0 : made.start, made.end : CLIP_SAMPLES]
-    np.testing.assert_array_equal(made.waveform[outside], made.without[outside])
-    assert np.abs(made.waveform).max() <= planting.PEAK + 1e-6
-    with_cue, without = (audio.cut(w)[:][0, 0] for w in (made.waveform, made.without))
+    units = [int(k) for k in made.where["cue_units"].split()]
+    start, end = (round(16_000 * float(made.where[f"cue_{name}_s"])) for name in ("start", "end"))
+    assert (start, end) == (units[0] * unit, (units[-1] + 1) * unit)
+    assert len(units) == n_cue
+    assert end <= CLIP_SAMPLES
+    outside = np.r_[0:start, end:CLIP_SAMPLES]
+    np.testing.assert_array_equal(made.signal[outside], made.without[outside])
+    assert np.abs(made.signal).max() <= planting.PEAK + 1e-6
+    with_cue, without = (audio.cut(w)[:][0, 0] for w in (made.signal, made.without))
     difference = np.abs(with_cue - without).max(0)
-    first, last = made.start // 512, made.end // 512
+    first, last = start // 512, end // 512
     # Frames of 64 ms every 32 ms: one frame on either side still sees the cue. Elsewhere the levels, relative to the
     # loudest band of the clip, may move by what border frames add to it: 0.4 dB of 80.
     far = np.r_[0 : max(0, first - 1), last + 1 : 128]
@@ -63,10 +65,10 @@ def test_a_spoken_cue_shows_inside_its_units_and_nowhere_else(bed, rng, n_cue, l
 
 def test_a_cue_comes_to_every_place(bed):
     places = {
-        planting.plant_speech(bed, lambda n: voice(300, 2)[:n], UNITS, 4, np.random.default_rng(k)).units
+        planting.plant_speech(bed, lambda n: voice(300, 2)[:n], UNITS, 4, np.random.default_rng(k)).where["cue_units"]
         for k in range(200)
     }
-    assert places == {tuple(range(k, k + 4)) for k in range(13)}
+    assert places == {f"{k} {k + 1} {k + 2} {k + 3}" for k in range(13)}
 
 
 def test_a_cue_is_taken_from_where_the_voice_is(rng):
@@ -91,13 +93,13 @@ def test_a_face_lies_inside_its_cell_and_nowhere_else(rng, grid):
         bed = planting.background(picture, grid, rng)
         assert bed.shape == (grid[0] * 64, grid[1] * 64)
         made = planting.plant_image(bed, face, grid, rng)
-        row, column = made.cell
-        cells.add(made.cell)
+        row, column = cell = tuple(int(k) for k in made.where["cue_cell"].split())
+        cells.add(cell)
         inside = np.zeros(bed.shape, bool)
         inside[row * 64 : row * 64 + 64, column * 64 : column * 64 + 64] = True
         np.testing.assert_array_equal(made.without, bed)
-        np.testing.assert_array_equal(made.pixels[~inside], bed[~inside])
-        assert (made.pixels[inside] == 250).mean() > 0.7
+        np.testing.assert_array_equal(made.signal[~inside], bed[~inside])
+        assert (made.signal[inside] == 250).mean() > 0.7
     assert len(cells) == grid[0] * grid[1]
 
 

@@ -77,7 +77,7 @@ def reliability_diagram(metrics: Metrics, ax: Axes) -> None:
     ax.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="confidence", ylabel="accuracy")
     ax.set_title(f"calibration error {metrics.ece:.3f}, n = {metrics.n:,}")
     ax.legend(loc="upper left", frameon=False)
-    _tidy(ax, "both")
+    tidy(ax, "both")
 
 
 def training_curves(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
@@ -114,7 +114,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figur
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if ax.lines:
             ax.legend(frameon=False, fontsize=8, ncols=1 + (len(ax.lines) > 4))
-        _tidy(ax, "both")
+        tidy(ax, "both")
     figure.suptitle(title)
     return figure
 
@@ -272,11 +272,12 @@ def _told(figure: Figure, ax: Axes, title: str, lines: Literal["x", "y"] = "y") 
         ax.set_ylabel("samples")
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     ax.set_title(title, **_TITLE)
-    _tidy(ax, lines)
+    tidy(ax, lines)
     return figure
 
 
-def _tidy(ax: Axes, lines: Literal["both", "x", "y"]) -> None:
+def tidy(ax: Axes, lines: Literal["both", "x", "y"] = "both") -> None:
+    """Take away what nobody reads, and draw pale lines along the axes that are read."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis=lines, color=PALE, linewidth=0.6)
     ax.set_axisbelow(True)

@@ -9,7 +9,6 @@ see it, and intervals draw whole components of samples that share a speaker or a
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from parallelnet import bootstrap, records
+from parallelnet import bootstrap
 from parallelnet.calibration import Floats
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.evaluation import MIN_PROB
@@ -25,35 +24,25 @@ from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
 from parallelnet.options import ModalitiesOptions, Recipe
 
-from . import pages, prepared, result_plots, study
-from .rows import TABLE1, Row
-from .statistics import Pooled, circumstances, difference, gaps, intervals, join, mean
+from . import prepared, result_plots, study
+from .prepared import TABLE1, Row
+from .statistics import Draws, Pooled, circumstances, difference, gaps, intervals, join, mean
 from .statistics import figures as pooled_figures
 
-RESULT = "modalities.json"
-PRIVATE = ("data", "out", "work", "init_from")
-"""Options that name places of one machine."""
+PRIVATE = ("data", "out", "work", "init_from")  # options that name places of one machine
 CALIBRATED = ("ece", "nll", "brier")
 """The figures that temperature scaling is there to lower; it leaves the winning class of a window as it is."""
-COVERAGE = 0.9
-"""What conformal sets promise (design section 6)."""
+COVERAGE = 0.9  # what conformal sets promise (design section 6)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One line of the study: which network, and what of each sample it gets at test time.
+    """One line of the study: which network, and what of each sample it gets at test time."""
 
-    Attributes:
-        key: names the line in the JSON and its plots.
-        title: names it in the tables.
-        row: key of the row that is trained.
-        setting: `both`, `speech` or `image`: the rest is zero.
-    """
-
-    key: str
+    key: str  # names the line in the JSON and its plots
     title: str
-    row: str
-    setting: str
+    row: str  # key of the row that is trained
+    setting: str  # `both`, `speech` or `image`: the rest is zero
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -100,11 +89,6 @@ class Answers:
 def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -> Path:
     """Train what is missing, write `modalities.json`, its tables and plots, and return the JSON's path.
 
-    Args:
-        options: data, folds, size, and the rest that all rows share.
-        recipe: how all rows learn.
-        quiet: no progress bars.
-
     Raises:
         ManifestError: the data cannot be used, or no network is finished.
         OptionError: the work folder holds other runs, a dropout that the recipe has already, or a start from a
@@ -138,15 +122,10 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
                 "init_from": prepared.start_names(options.init_from),
                 "recipe": asdict(recipe),
             },
-            **result(answers, missing, options.n_bootstrap, options.seed),
+            **result(answers, missing, Draws(options.n_bootstrap, options.seed)),
             **circumstances(options.threads),
         }
-        out = Path(options.out)
-        records.write_json(out / RESULT, record)
-        for name, text in pages.files("modalities", json.loads((out / RESULT).read_text(encoding="utf-8"))).items():
-            records.write_text(out / name, text)
-        result_plots.save("modalities", record, out)
-    return out / RESULT
+        return result_plots.write("modalities", record, Path(options.out))
 
 
 def _read(
@@ -169,11 +148,6 @@ def _read(
 def read_answers(folder: Path, setting: str, material: prepared.Material) -> Answers:
     """Return what the networks of a run folder said in one setting, all folds together.
 
-    Args:
-        folder: of `train`, whole.
-        setting: `both`, `speech` or `image`.
-        material: says what bootstraps draw whole.
-
     Raises:
         ManifestError: a fold was not tested in this setting.
     """
@@ -187,17 +161,9 @@ def read_answers(folder: Path, setting: str, material: prepared.Material) -> Ans
     )
 
 
-def result(answers: Mapping[str, Answers], missing: Mapping[str, str], n_bootstrap: int, seed: int) -> dict[str, Any]:
-    """Return `rows`, `differences` and `best_single`: all that is measured, ready for strict JSON.
-
-    Args:
-        answers: of each setting that was run.
-        missing: why each of the others was not.
-        n_bootstrap: rounds of every interval.
-        seed: of the bootstrap.
-    """
-    given = {"n_bootstrap": n_bootstrap, "seed": seed}
-    found = {key: figures(each, **given) for key, each in answers.items()}
+def result(answers: Mapping[str, Answers], missing: Mapping[str, str], draws: Draws) -> dict[str, Any]:
+    """Return `rows`, `differences` and `best_single`: all that is measured, and why each `missing` setting was not."""
+    found = {key: figures(each, draws) for key, each in answers.items()}
     title = {setting.key: setting.title for setting in (*SETTINGS, *DROPPED)}
     rows: list[dict[str, Any]] = []
     for each in (*SETTINGS, *DROPPED):
@@ -206,12 +172,11 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], n_bootstr
     differences: list[dict[str, Any]] = []
     for first, second in QUESTIONS:
         pair = {"first": first, "second": second, "first_title": title[first], "second_title": title[second]}
-        without = next((key for key in (first, second) if key not in answers), None)
-        known = (
-            {"found": difference(answers[first].pooled, answers[second].pooled, **given)}
-            if without is None
-            else {"missing": f"{title[without]}: {missing[without]}"}
-        )
+        without = [key for key in (first, second) if key not in answers]
+        if without:
+            known = {"missing": f"{title[without[0]]}: {missing[without[0]]}"}
+        else:
+            known = {"found": difference(answers[first].pooled, answers[second].pooled, draws)}
         differences.append({**pair, **known})
     singles = [key for key in ("speech", "image") if key in found]
     best = max(singles, key=lambda key: found[key]["metrics"]["accuracy"], default=None)
@@ -222,33 +187,25 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], n_bootstr
 # --- figures of one setting -------------------------------------------------------------------------------------------
 
 
-def figures(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
-    """Return everything that is told of one setting, ready for strict JSON: classes, calibration, conformal sets.
-
-    Args:
-        answers: pooled over the folds.
-        n_bootstrap: rounds of each interval.
-        seed: of the bootstrap.
-    """
-    row, given = answers.pooled, {"n_bootstrap": n_bootstrap, "seed": seed}
-    before, after = (
-        pooled_figures(replace(row, probs=probs), answers.classes, **given) for probs in (row.raw, row.probs)
-    )
+def figures(answers: Answers, draws: Draws) -> dict[str, Any]:
+    """Return everything that is told of one setting, ready for strict JSON: classes, calibration, conformal sets."""
+    row = answers.pooled
+    before, after = (pooled_figures(replace(row, probs=each), answers.classes, draws) for each in (row.raw, row.probs))
     return {
         "n": len(row.labels),
         "metrics": after,
         "raw_metrics": before,
-        "per_class": per_class(answers, **given),
+        "per_class": per_class(answers, draws),
         "calibration": {
             "temperatures": list(answers.temperatures),
-            "change": gaps((row.probs, row.raw), row, CALIBRATED, **given),  # scaled minus raw
+            "change": gaps((row.probs, row.raw), row, CALIBRATED, draws),  # scaled minus raw
         },
-        "conformal": conformal(answers, **given),
+        "conformal": conformal(answers, draws),
         "fold_accuracy": [float(row.right[row.folds == k].mean()) for k in np.unique(row.folds)],
     }
 
 
-def per_class(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+def per_class(answers: Answers, draws: Draws) -> dict[str, Any]:
     """Return for each class its samples, precision, recall and F1 with intervals; null where one is not defined."""
     n_classes, row = len(answers.classes), answers.pooled
 
@@ -260,7 +217,7 @@ def per_class(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any
             return {f"{kind} {k}": (a / b)[:, k] for kind, (a, b) in parts.items() for k in range(n_classes)}
 
     rows = bootstrap.rows(row.labels, row.probs, MIN_PROB)
-    found = intervals(rows, row.groups, of, n_bootstrap=n_bootstrap, seed=seed, called="value")
+    found = intervals(rows, row.groups, of, draws, "value")
     return {
         name: {
             "n": int(np.count_nonzero(row.labels == k)),
@@ -270,7 +227,7 @@ def per_class(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any
     }
 
 
-def conformal(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any] | str:
+def conformal(answers: Answers, draws: Draws) -> dict[str, Any] | str:
     """Return how often the conformal set holds the truth and how large it is, or why there are no sets.
 
     A set holds every class c with 1 - p(c) at most the threshold of the fold, and always the most probable one, as
@@ -293,8 +250,5 @@ def conformal(answers: Answers, *, n_bootstrap: int, seed: int) -> dict[str, Any
         "wanted_coverage": COVERAGE,
         "thresholds": list(answers.thresholds),
         "n": len(labels),
-        **{
-            name: mean(column.astype(np.float64), groups, n_bootstrap=n_bootstrap, seed=seed)
-            for name, column in columns.items()
-        },
+        **{name: mean(column, groups, draws) for name, column in columns.items()},
     }

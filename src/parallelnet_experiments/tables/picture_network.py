@@ -10,29 +10,27 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from parallelnet.calibration import Floats, Ints
 from parallelnet.data.loading import SignalStore
 from parallelnet.models import backbones, features
 from parallelnet.models.layers import N1, N2, ModalityBranches, SingleHead
 from parallelnet.models.network import SIDE, ParallelNet
 from parallelnet.models.variants import SMALL_SIDE, network_options
-from parallelnet.options import Recipe
 from parallelnet.training.finish import Judge, calibrate
 from parallelnet.training.fit import Hardware, Part, fit
-from parallelnet.types import Sample
+from parallelnet.types import SENTIMENTS, Sample
 
-from .text_reference import Ints, Probs
+from .study import FoldTask
 
 VGG_SIDE = 224
 """Side that VGG19's dense layers were trained for. Signals are 128 x 128 (design section 4) and enlarged to it."""
-SMALL_WIDTH = 128
-"""Width of fc6 and fc7 at the small size; VGG19's own have 4096."""
+SMALL_WIDTH = 128  # width of fc6 and fc7 at the small size; VGG19's own have 4096
 CONTENT_BATCH = 16
 
 Start = Literal["none", "imagenet"]
@@ -112,60 +110,57 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
     return ParallelNet(classes, None, image, SingleHead(nn.Linear(width, len(classes))), embed_dim=width)
 
 
-def pictures(samples: Sequence[Sample], labels: Ints) -> Part:
-    """Return samples with a class each as the training takes them; speech is left out, it would be decoded in vain."""
-    return Part(tuple(replace(s, speech=None) for s in samples), tuple(int(label) for label in labels))
+def labels_of(samples: Sequence[Sample]) -> Ints:
+    """Return the human labels as indices of `SENTIMENTS`, [n]."""
+    return np.array([SENTIMENTS.index(s.sentiment) for s in samples], dtype=np.int64)
 
 
-def train_pictures(
-    train: Part,
-    validation: Part,
-    test: Sequence[Sample],
-    classes: Sequence[str],
-    *,
-    size: Literal["paper", "small"],
-    start: Start,
-    fine_tune: Literal["fc6", "all"],
-    recipe: Recipe,
-    store: SignalStore,
-    folder: Path,
-    seed: int,
-    hardware: Hardware,
-) -> tuple[tuple[Probs, Probs], dict[str, Any]]:
-    """Train a picture network; a state found in the folder is where training goes on.
+def pictures(samples: Sequence[Sample], labels: Ints | None = None) -> Part:
+    """Return samples with a class each (people's without `labels`) as the training takes them.
+
+    Speech is left out: it would be decoded in vain.
+    """
+    chosen = labels_of(samples) if labels is None else labels
+    return Part(tuple(replace(s, speech=None) for s in samples), tuple(int(label) for label in chosen))
+
+
+def train_pictures(task: FoldTask, train: Part) -> tuple[tuple[Floats, Floats], dict[str, Any]]:
+    """Train the picture network of a fold; a state found in its folder is where training goes on.
 
     Args:
-        train: what it learns from.
-        validation: what stops it, and what its temperature is fitted on.
-        test: samples that it is asked about; their labels are not looked at.
-        classes: names of the classes.
-        size: see `picture_network`.
-        start: see `picture_network`.
-        fine_tune: `fc6` lets fc6, fc7 and the new layer learn, `all` all layers.
-        recipe: how.
-        store: decodes pictures and keeps them.
-        folder: for logs and the state.
-        seed: of everything random.
-        hardware: where to train.
+        task: the fold: its validation part stops the training and fits the temperature.
+        train: what is learnt.
 
     Returns:
-        What it says of the validation part, on which it is calibrated, and of the test part, each [n, n_classes]; and
-        epochs, seconds, parameters, network.
+        What it says of the validation part, on which it is calibrated, and of the test part, each [n, 3]; and epochs,
+        seconds, parameters, network.
     """
-    started = time.monotonic()
-    torch.manual_seed(seed)
-    network = picture_network(classes, size, start)
-    frozen: Literal["backbones", "none"] = "backbones" if fine_tune == "fc6" else "none"
-    history = fit(network, train, validation, store, recipe, folder, seed=seed, hardware=hardware, frozen=frozen)
+    options, start, started = task.study.options, task.row.start, time.monotonic()
+    validation = pictures(task.parts.validation)
+    torch.manual_seed(options.seed)
+    network = picture_network(SENTIMENTS, options.size, start)
+    # From random weights everything learns: features that nobody trained are no features.
+    fine_tune = options.fine_tune if start == "imagenet" else "all"
+    history = fit(
+        network,
+        train,
+        validation,
+        task.store,
+        task.study.recipe,
+        task.folder,
+        seed=options.seed,
+        # One device: with more, each process would write the same files.
+        hardware=Hardware(options.accelerator, 1, options.workers, task.study.quiet),
+        frozen="backbones" if fine_tune == "fc6" else "none",
+    )
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    judge = Judge(network, store)
+    judge = Judge(network, task.store)
     temperature = calibrate(judge, validation).temperatures["image"]
-    asked = pictures(test, np.zeros(len(test), dtype=np.int64))
-    outputs = [judge.outputs(each, "image") for each in (validation, asked)]
+    outputs = [judge.outputs(each, "image") for each in (validation, pictures(task.parts.test))]
     said, answers = (each.probs(temperature) for each in outputs if each is not None)
-    shutil.rmtree(folder / "state", ignore_errors=True)
-    small = f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures, random weights"
-    name = {"imagenet": "VGG19, ImageNet weights"}.get(start) or ("VGG19, random weights" if size == "paper" else small)
+    shutil.rmtree(task.folder / "state", ignore_errors=True)
+    paper, small = "VGG19, random weights", f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures, random weights"
+    name = "VGG19, ImageNet weights" if start == "imagenet" else paper if options.size == "paper" else small
     facts = {
         "network": name,
         "fine_tuned": fine_tune,
@@ -177,25 +172,16 @@ def train_pictures(
     return (said, answers), facts
 
 
-def content_probs(samples: Sequence[Sample], store: SignalStore, classifier: nn.Module, side: int = VGG_SIDE) -> Probs:
-    """Return what an ImageNet classifier says that each picture shows, [n, n_content].
-
-    Args:
-        samples: with pictures.
-        store: decodes them.
-        classifier: pictures normalised as ImageNet's, `[n, 3, side, side]`, to logits `[n, n_content]`.
-        side: that it takes.
-    """
+def content_probs(samples: Sequence[Sample], store: SignalStore, classifier: nn.Module) -> Floats:
+    """Return what an ImageNet classifier (logits of normalised pictures) says that each shows, [n, n_content]."""
     prepare = nn.Sequential(
-        nn.Upsample(side, mode="bilinear", align_corners=False),
+        nn.Upsample(VGG_SIDE, mode="bilinear", align_corners=False),
         features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD),
     )
-    found, training = [], classifier.training
-    classifier.eval()
+    found = []
     with torch.no_grad():
         for first in range(0, len(samples), CONTENT_BATCH):
             batch = [store.picture(s.image) for s in samples[first : first + CONTENT_BATCH] if s.image is not None]
-            logits = classifier(prepare(torch.from_numpy(np.stack(batch))))
+            logits = classifier.eval()(prepare(torch.from_numpy(np.stack(batch))))
             found.append(logits.double().softmax(-1).numpy())
-    classifier.train(training)
     return np.concatenate(found)

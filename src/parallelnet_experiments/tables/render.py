@@ -10,10 +10,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from os.path import relpath
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import UndefinedError
 
@@ -23,21 +22,12 @@ from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.options import RenderOptions
 from parallelnet.report.numbers import cells
 
-from . import findings, pages
+from . import pages
 from .pages import MARK, Result, same_data
 
-TASKS = ("speech", "image", "pair")
-"""Of the studies of faithfulness, in the order of their table."""
+TASKS = ("speech", "image", "pair")  # of the studies of faithfulness, in the order of their table
 NOTES = "notes.md"
-TITLES = {"table1": "Table 1", "table2": "Table 2", "modalities": "Modalities"}
-"""Of the pages, by kind of result."""
-NEEDED = ("data", "options", "rows", "classes", "date", "machine")
-"""What every table's JSON holds; without it the file is something else."""
-NEEDED_OF = {
-    "table1": ("references", "differences", "fusion", "disagreement", "recipe", "paper"),
-    "table2": (),
-    "modalities": ("differences", "best_single"),
-}
+TITLES = {"table1": "Table 1", "table2": "Table 2", "modalities": "Modalities"}  # of the pages, by kind of result
 BUILD = {"n_read", "n_kept", "rejected", "class_counts", "threshold_curve"}
 """What the `dataset.json` of `build tweets` holds, with `build-log.json` as its `log` where that is there."""
 FIGURE = re.compile(r"(?<![\w.])(\d+\.\d+)(?![\w.]*\d)")
@@ -45,15 +35,8 @@ REFERENCE = re.compile(r"(?:sections?|Eq\.|Fig\.|Table|version)\s+[\d.]+(?:(?:,|
 """Numbers that name a place, not a result."""
 
 
-@dataclass(frozen=True, slots=True)
-class RenderReport:
-    """What was done.
-
-    Attributes:
-        written: files that were new or other than before.
-        unchanged: files that were as they should be.
-        removed: pages that no JSON makes any more.
-    """
+class RenderReport(NamedTuple):
+    """Which files were new or other than before, which as they should be, and which pages no JSON makes any more."""
 
     written: tuple[Path, ...]
     unchanged: tuple[Path, ...]
@@ -61,15 +44,15 @@ class RenderReport:
 
     def to_json(self) -> str:
         """Return the report as one JSON object."""
-        return json.dumps(asdict(self), default=Path.as_posix)
+        return json.dumps(self._asdict(), default=Path.as_posix)
 
 
 def render(options: RenderOptions) -> RenderReport:
     """Rewrite tables and pages, or with `check` say which are not what they should be.
 
     Raises:
-        OptionError: no results there.
-        ManifestError: a JSON that cannot be read, or notes with a figure that stands in none.
+        OptionError: no results there, or a JSON that is damaged.
+        ManifestError: a JSON of something else, or notes with a figure that stands in none.
         ParallelNetError: with `check`: a file is missing, other than it should be, or made by no JSON.
     """
     results, out = Path(options.results), Path(options.out)
@@ -89,24 +72,26 @@ def render(options: RenderOptions) -> RenderReport:
         records.write_text(path, wanted[path])
     for path in left:
         path.unlink()
-    drawn = _plots(results) if options.plots else ()
+    drawn: list[Path] = []
+    if options.plots:
+        from . import result_plots
+
+        for each in read_results(results):
+            drawn += result_plots.save(each.kind, each.record, results / each.name)
     unchanged = tuple(path for path in wanted if path not in set(other))
     return RenderReport((*other, *drawn), unchanged, tuple(left))
 
 
 def files(results: Path, out: Path) -> dict[Path, str]:
-    """Return every file that is made from the results, and its text.
-
-    Raises:
-        OptionError: no results there.
-        ManifestError: a JSON that cannot be read, or notes with a figure that stands in none.
-    """
+    """Return every file that is made from the results, and its text; errors as of `render`."""
     found = read_results(results)
     others = _others(results)
     studies: dict[Path, list[str]] = {}
     for folder in sorted(path for path in results.glob("faithfulness*") if path.is_dir()):
-        there = (folder / f"{task}.json" for task in TASKS)
-        studies[folder] = [_faithfulness(path) for path in there if path.is_file()]
+        studies[folder] = []
+        for path in filter(Path.is_file, (folder / f"{task}.json" for task in TASKS)):
+            with _read_from(path):
+                studies[folder].append(pages.faithfulness(_read(path)))
     if not (found or others or studies):
         raise OptionError(f"--results {results} holds no results; needed: for instance {results}/table1/table1.json.")
     to = Path(relpath(results, out)).as_posix()
@@ -121,7 +106,7 @@ def files(results: Path, out: Path) -> dict[Path, str]:
             title += f" ({result.name})" if len(tries) > 1 else ""
             tries = tries if result.kind == "table1" else []
             wanted[out / f"{result.name}.md"] = pages.page(result, title, tries, to)
-            said = findings.headline(result.kind, result.record)
+            said = pages.headline(result.kind, result.record)
             headlines.append({"name": result.name, "record": result.record, "headline": said})
     builds = {name: record for name, record in others.items() if set(record) >= BUILD}
     for name, record in builds.items():
@@ -147,26 +132,18 @@ def _measured(found: Any, where: tuple[str, ...]) -> Iterator[tuple[str, Mapping
 
 
 def read_results(results: Path) -> list[Result]:
-    """Return the tables of the paper and the studies of the modalities below a folder, by kind and name.
-
-    Raises:
-        ManifestError: a JSON that cannot be read, or notes with a figure that stands in none.
-    """
+    """Return the tables of the paper and the studies of the modalities below a folder, by kind; errors as `render`."""
     found = []
     for kind in TITLES:
         for source in sorted(results.glob(f"*/{kind}.json")):
             notes, record = source.with_name(NOTES), _read(source)
             text = notes.read_text(encoding="utf-8") if notes.is_file() else ""
             plots = tuple(path.name for path in sorted(source.parent.glob("*.png")))
-            lacking = [name for name in (*NEEDED, *NEEDED_OF[kind]) if name not in record]
-            if lacking:
-                raise _no_result(source, f"it lacks {', '.join(map(repr, lacking))}")
             with _read_from(source):
-                _ = record["data"]["fingerprint"], record["data"]["name"]  # which other results' pages ask for, too
+                _ = record["data"]["fingerprint"], record["date"], record["rows"]  # other results' pages ask for them
             found.append(Result(source.parent.name, kind, record, text, plots))
-    records = [result.record for result in found]
     for result in found:
-        unknown = unknown_figures(result.notes, records)
+        unknown = unknown_figures(result.notes, [each.record for each in found])
         if unknown:
             raise ManifestError(
                 f"{results / result.name / NOTES} has {', '.join(unknown)}, which stands in no JSON of the results. "
@@ -186,41 +163,20 @@ def _others(results: Path) -> dict[str, Any]:
     return {name: cells(_read(path)) for name, path in named.items()}
 
 
-def _faithfulness(path: Path) -> str:
-    with _read_from(path):
-        return pages.faithfulness(_read(path))
-
-
 @contextmanager
 def _read_from(path: Path) -> Iterator[None]:
     """Say of a JSON that its figures are not where they should be, instead of a defect of the program."""
     try:
         yield
     except (LookupError, TypeError, AttributeError, UndefinedError) as error:
-        raise _no_result(path, f"{type(error).__name__}: {error}") from error
-
-
-def _no_result(path: Path, why: str) -> ManifestError:
-    return ManifestError(
-        f"{path} is no result of this program's experiments: {why}. Mend: make it again, or take it away."
-    )
+        raise ManifestError(
+            f"{path} is no result of this program's experiments: {type(error).__name__}: {error}. Mend: make it again, "
+            "or take it away."
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"{path} cannot be read: {error}. Mend: make it again, or take it away.") from None
-    if not isinstance(record, dict):
-        raise ManifestError(f"{path} holds no JSON object, so it is no result. Mend: make it again, or take it away.")
-    return record
-
-
-def _plots(results: Path) -> tuple[Path, ...]:
-    from . import result_plots
-
-    saved = (result_plots.save(each.kind, each.record, results / each.name) for each in read_results(results))
-    return tuple(path for paths in saved for path in paths)
+    return records.read_json(path, mend="make it again, or take it away.")
 
 
 def unknown_figures(notes: str, records: Sequence[Any]) -> list[str]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from parallelnet import records
 from parallelnet.errors import ParallelNetError
 from parallelnet.evaluation import Metrics
 from parallelnet.explanation.explaining import explain
-from parallelnet.explanation.parts import SpeechUnit
 from parallelnet.explanation.result import Explanation
 from parallelnet.predictor import load
 from parallelnet.report import drawing, plots, sample_plots
 from parallelnet.report.drawing import DARK, Shown, heading, panels
 from parallelnet.types import Sample
 
-from . import findings
+from . import pages
 from .prepared import Material
 from .study import Outcome
 
@@ -32,21 +35,40 @@ _STYLES: dict[str, Literal["-", "--"]] = {"validation": "-", "train": "--"}
 COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.PURPLE, "#E69F00", "#56B4E9", "#F0E442", plots.GREY)
 """Okabe and Ito 2008: told apart with any colour vision."""
 N_ACROSS = 3
-ROW = "parallelnet"
-"""The row whose network is explained in Fig. 4."""
+ROW = "parallelnet"  # the row whose network is explained in Fig. 4
 N_WORDS = 3
+
+
+def write(kind: str, record: Mapping[str, Any], out: Path) -> Path:
+    """Write `KIND.json`, its tables and its pictures into a folder, and return the JSON's path.
+
+    The same record gives the same bytes (pictures: with the same matplotlib).
+    """
+    path = out / f"{kind}.json"
+    out.mkdir(parents=True, exist_ok=True)
+    records.write_text(path, dump(record))
+    again = json.loads(path.read_text(encoding="utf-8"))
+    for name, text in pages.files(kind, again).items():
+        records.write_text(out / name, text)
+    save(kind, again, out)
+    return path
+
+
+def dump(record: Mapping[str, Any]) -> str:
+    """Return a result as strict JSON, lists of bare values on one line."""
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    # A raw newline is never inside a JSON string, so "[\n" begins a list and nothing else.
+    bare = re.compile(r"\[\n\s+([^\[\]{}]*?)\n\s+\]")
+    return bare.sub(lambda found: "[" + re.sub(r",\n\s+", ", ", found[1]) + "]", text) + "\n"
 
 
 def save(kind: str, record: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
     """Write what a result has figures for, and return the paths; the same result is the same file.
 
-    Args:
-        kind: `table1` (curves.png, differences.png, confusion.png, confusion.csv), `modalities` (reliability-KEY.png of
-            each setting, per-class.png) or `table2` (none).
-        record: the JSON.
-        folder: exists.
+    `table1` has curves.png, differences.png, confusion.png, confusion.csv; `modalities` reliability-KEY.png of each
+    setting and per-class.png; `table2` none.
     """
-    rows = findings.run(record)
+    rows = pages.run(record)
     figures: dict[str, Figure] = {}
     confusion: tuple[Path, ...] = ()
     how: dict[str, Any] = {"dpi": 130}
@@ -82,7 +104,7 @@ def curves(record: Mapping[str, Any]) -> Figure:
     """
     from matplotlib.lines import Line2D
 
-    rows = list(findings.run(record).values())
+    rows = list(pages.run(record).values())
     n_down = -(-len(rows) // N_ACROSS)
     figure = _figure(3.7 * N_ACROSS, 2.6 * n_down + 0.5)
     grid = figure.subplots(n_down, N_ACROSS, squeeze=False, sharey=True).ravel()
@@ -99,25 +121,18 @@ def curves(record: Mapping[str, Any]) -> Figure:
 def _draw_curves(ax: Axes, row: Mapping[str, Any]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    longest = max(len(fold["validation_loss"]) for fold in row["curves"])
-    for name, colour in _SCORES.items():
-        for part, style in _STYLES.items():
-            by_epoch = {k + 1: _values(row["curves"], f"{part}_{name}", k) for k in range(longest)}
-            known = {epoch: values for epoch, values in by_epoch.items() if values}
-            if not known:
-                continue
-            ax.plot(list(known), [sum(v) / len(v) for v in known.values()], style, color=colour, linewidth=1.3)
-            if part == "validation":
-                lows, highs = ([edge(v) for v in known.values()] for edge in (min, max))
-                ax.fill_between(list(known), lows, highs, color=colour, alpha=0.12, linewidth=0)
+    for (name, colour), (part, style) in itertools.product(_SCORES.items(), _STYLES.items()):
+        folds = itertools.zip_longest(*(fold[f"{part}_{name}"] for fold in row["curves"]))
+        by_epoch = {epoch: [v for v in values if v is not None] for epoch, values in enumerate(folds, 1)}
+        known = {epoch: values for epoch, values in by_epoch.items() if values}
+        ax.plot(list(known), [sum(v) / len(v) for v in known.values()], style, color=colour, linewidth=1.3)
+        if part == "validation":
+            lows, highs = ([edge(v) for v in known.values()] for edge in (min, max))
+            ax.fill_between(list(known), lows, highs, color=colour, alpha=0.12, linewidth=0)
     ax.set_title(row["title"], fontsize=9, loc="left")
     ax.set(xlabel="epoch", ylim=(min(0.0, ax.get_ylim()[0]), 1.0))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _tidy(ax)
-
-
-def _values(folds: Sequence[Mapping[str, Any]], name: str, epoch: int) -> list[float]:
-    return [fold[name][epoch] for fold in folds if epoch < len(fold[name]) and fold[name][epoch] is not None]
+    plots.tidy(ax)
 
 
 def differences(record: Mapping[str, Any]) -> Figure:
@@ -134,22 +149,12 @@ def differences(record: Mapping[str, Any]) -> Figure:
     ax.set_yticks(range(len(found)), [f"{each['first']} minus {each['second']}" for each in found])
     ax.invert_yaxis()
     ax.set_xlabel("difference in accuracy, points (95 % interval)")
-    _tidy(ax)
+    plots.tidy(ax)
     return figure
 
 
-def _tidy(ax: Axes, axis: Literal["both", "y"] = "both") -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis=axis, color="#DDDDDD", linewidth=0.6)
-    ax.set_axisbelow(True)
-
-
 def reliability_pair(row: Mapping[str, Any]) -> Figure:
-    """Return two reliability diagrams side by side: at temperature 1, and scaled by each fold's temperature.
-
-    Args:
-        row: of the study of the modalities, with `found`.
-    """
+    """Return two reliability diagrams side by side: at temperature 1, and scaled by each fold's temperature."""
     figure = _figure(8.4, 4.6)
     before, after = figure.subplots(1, 2, sharey=True)
     found = row["found"]
@@ -167,7 +172,7 @@ def reliability_pair(row: Mapping[str, Any]) -> Figure:
 
 def per_class_bars(record: Mapping[str, Any]) -> Figure:
     """Return the recall of each class in each setting of the study of the modalities, with 95 % intervals."""
-    rows = findings.run(record)
+    rows = pages.run(record)
     classes = list(rows[0]["found"]["per_class"])
     figure = _figure(2.4 + 0.34 * len(rows) * len(classes), 4.4)
     ax = figure.subplots()
@@ -186,7 +191,7 @@ def per_class_bars(record: Mapping[str, Any]) -> Figure:
     told = (" to ".join(f"{n:,}" for n in dict.fromkeys((each[0], each[-1]))) for each in sizes.values())
     ax.set_xticks(range(len(classes)), [f"{name}\nn = {n}" for name, n in zip(classes, told, strict=True)])
     ax.set(ylim=(0, 1), ylabel="recall, 95 % interval", xlabel="true class")
-    _tidy(ax, "y")
+    plots.tidy(ax, "y")
     ax.tick_params(axis="x", length=0)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
@@ -199,29 +204,18 @@ def figure4(outcomes: Sequence[Outcome], material: Material, per_class: int, see
     """Explain examples of each class, write `figure4.png`, and return what it shows or the reason why it is not there.
 
     The paper shows four that it chose (Fig. 4). These are drawn at random from each class, right or wrong alike, and
-    each is explained by the network of the fold that never saw it.
-
-    Args:
-        outcomes: of the table; `parallelnet` must be whole.
-        material: where the examples come from.
-        per_class: examples of each class.
-        seed: of the draw.
-        out: folder of the figure.
+    each is explained by the network of the fold that never saw it; `parallelnet` must be whole.
     """
     outcome = next((each for each in outcomes if each.row.key == ROW), None)
     if outcome is None or outcome.reason:
         return {"reason": f"not drawn: needs {ROW} ({outcome.reason if outcome else 'not asked for'})"}
-    examples = drawn(material, per_class, seed)
     found: list[dict[str, Any]] = []
     explanations: list[Explanation] = []
-    models: dict[int, Any] = {}
-    for fold, sample in examples:
-        if fold not in models:
-            models[fold] = load(outcome.folder / f"fold-{fold}" / "checkpoint", device="cpu")
+    opened = cache(lambda fold: load(outcome.folder / f"fold-{fold}" / "checkpoint", device="cpu"))
+    for fold, sample in drawn(material, per_class, seed):
+        words, model = sample.word_times, opened(fold)
         try:
-            explanation = explain(
-                sample.speech, sample.image, model=models[fold], word_times=sample.word_times, seed=seed
-            )
+            explanation = explain(sample.speech, sample.image, model=model, word_times=words, seed=seed)
         except ParallelNetError as error:  # the table that was trained for shall not be lost for a picture
             return {"reason": f"failed: {sample.id}: {error}"}
         explanations.append(explanation)
@@ -237,8 +231,7 @@ def drawn(material: Material, per_class: int, seed: int) -> list[tuple[int, Samp
     found = []
     for name in material.classes:
         of_class = [each for each in tested if material.labels[each[1].id] == name]
-        chosen = rng.permutation(len(of_class))[:per_class]
-        found += [of_class[k] for k in sorted(chosen)]
+        found += [of_class[k] for k in sorted(rng.permutation(len(of_class))[:per_class])]
     return found
 
 
@@ -246,10 +239,9 @@ def strongest_words(explanation: Explanation) -> list[str]:
     """Return the words that count most for the prediction, strongest first; empty where words are not known."""
     if explanation.units != "words":
         return []
-    values = explanation.values[explanation.target].speech_units
-    pairs: list[tuple[float, SpeechUnit]] = list(zip(values, explanation.speech_units, strict=True))
-    by_value = sorted(pairs, key=lambda each: -each[0])
-    return [unit.word for value, unit in by_value[:N_WORDS] if value > 0]
+    values = np.array(explanation.values[explanation.target].speech_units)
+    strongest = np.argsort(-values, kind="stable")[:N_WORDS]
+    return [explanation.speech_units[k].word for k in strongest if values[k] > 0]
 
 
 def _said(explanation: Explanation, truth: str) -> dict[str, Any]:
@@ -265,18 +257,11 @@ def _said(explanation: Explanation, truth: str) -> dict[str, Any]:
 
 
 def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> Figure:
-    """Return the examples below one another: P, GT, Score, waveform, words, picture; each with its scale of shades.
-
-    Args:
-        explanations: with their material.
-        truths: ground truth of each.
-    """
-    from matplotlib.figure import Figure
-
+    """Return the examples below one another: P, GT, Score, waveform, words, picture; each with its scale of shades."""
     examples = [Shown(explanation) for explanation in explanations]
     parts = [("speech", "words", "picture")[:: 1 if each.of.units == "words" else 2] for each in examples]
     heights = [0.5 + sample_plots.heights(each, shown)[0] for each, shown in zip(examples, parts, strict=True)]
-    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
+    figure = _figure(11, sum(heights))
     for panel, each, shown, truth in zip(panels(figure, heights=heights), examples, parts, truths, strict=True):
         said = each.of.prediction.emotion
         line = f"P: {said}, GT: {truth}, Score: {each.of.prediction.probs[said]:.2f}"

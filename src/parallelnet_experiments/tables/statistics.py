@@ -16,28 +16,30 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from parallelnet import bootstrap
 from parallelnet.calibration import Floats, Ints
 from parallelnet.evaluation import MIN_PROB, evaluate
 
-COMPARED = ("accuracy", "macro_f1", "cohen_kappa", "uar")
-"""Figures of which the difference of two rows is told."""
-MAX_EXACT = 14
-"""Components up to which all 2**n ways of swapping are counted; beyond, `N_SWAPS` of them are drawn."""
+COMPARED = ("accuracy", "macro_f1", "cohen_kappa", "uar")  # figures of which the difference of two rows is told
+MAX_EXACT = 14  # components up to which all 2**n ways of swapping are counted; beyond, `N_SWAPS` of them are drawn
 N_SWAPS = 10_000
-SWAPS_AT_ONCE = 500
-"""Of some thousand components: 16 MB of signs."""
-CONVERGED = 0.01
-"""A validation loss is as good as the lowest when it is at most this part above it."""
+SWAPS_AT_ONCE = 500  # of some thousand components: 16 MB of signs
+CONVERGED = 0.01  # A validation loss is as good as the lowest when it is at most this part above it
 PACKAGES = ("parallelnet", "numpy", "onnxruntime", "torch", "captum", "shap", "shapiq")
 
-Figures = Callable[[Floats], Mapping[str, Floats]]
-"""From summed rows [n, columns] to figures of each of them, [n]."""
+Figures = Callable[[Floats], Mapping[str, Floats]]  # from summed rows [n, columns] to figures of each of them, [n]
+
+
+class Draws(NamedTuple):
+    """Rounds of a bootstrap, and its seed."""
+
+    n: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,9 @@ class Pooled:
 
     Attributes:
         ids: of the samples, fold after fold.
-        folds: fold of each sample, [n].
+        folds: of each sample, [n].
         labels: true class, [n].
-        probs: calibrated probabilities, [n, n_classes].
+        probs: calibrated, [n, n_classes].
         raw: the network's own softmax, [n, n_classes].
         groups: component of each sample, drawn whole.
     """
@@ -66,7 +68,7 @@ class Pooled:
         return np.asarray(self.probs.argmax(axis=1))
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def right(self) -> npt.NDArray[np.bool_]:
         """Whether it is the true one."""
         return np.asarray(self.said == self.labels)
 
@@ -80,14 +82,14 @@ def join(parts: Sequence[Pooled]) -> Pooled:
     return Pooled(**joined)
 
 
-def figures(row: Pooled, classes: Sequence[str], *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+def figures(row: Pooled, classes: Sequence[str], draws: Draws) -> dict[str, Any]:
     """Return every metric of the pooled predictions with its interval, as `evaluation.Metrics` writes it."""
-    metrics = evaluate(row.labels, row.probs, classes, n_bootstrap=n_bootstrap, seed=seed, groups=row.groups)
-    return metrics.to_dict()
+    given = {"n_bootstrap": draws.n, "seed": draws.seed, "groups": row.groups}
+    return evaluate(row.labels, row.probs, classes, **given).to_dict()  # type: ignore[arg-type]
 
 
 def intervals(
-    rows: Floats, groups: Sequence[str], of: Figures, *, n_bootstrap: int, seed: int, called: str = "difference"
+    rows: Floats, groups: Sequence[str], of: Figures, draws: Draws, called: str = "difference"
 ) -> dict[str, dict[str, Any]]:
     """Return each figure of summed rows, under the name `called`, with its interval; groups are drawn whole.
 
@@ -95,13 +97,12 @@ def intervals(
         rows: what each sample adds, [n, columns].
         groups: component of each sample.
         of: the figures.
-        n_bootstrap: rounds.
-        seed: of the draws.
+        draws: rounds and seed.
         called: name of the figure itself beside its `ci95`.
     """
     units = bootstrap.sum_groups(rows, groups)
     whole = of(units.sum(axis=0, keepdims=True))
-    drawn = [of(total) for total in bootstrap.rounds(units, n_bootstrap, seed)]
+    drawn = [of(total) for total in bootstrap.rounds(units, *draws)]
     return {
         name: {
             called: null(value[0]),
@@ -111,9 +112,7 @@ def intervals(
     }
 
 
-def gaps(
-    probs: Sequence[Floats], row: Pooled, names: Sequence[str], *, n_bootstrap: int, seed: int
-) -> dict[str, dict[str, Any]]:
+def gaps(probs: Sequence[Floats], row: Pooled, names: Sequence[str], draws: Draws) -> dict[str, dict[str, Any]]:
     """Return first minus second probabilities of the same samples: each named figure, with intervals of same draws."""
     both = np.hstack([bootstrap.rows(row.labels, each, MIN_PROB) for each in probs])
 
@@ -121,10 +120,10 @@ def gaps(
         ours, theirs = (bootstrap.figures(half, row.probs.shape[1])[0] for half in np.hsplit(total, 2))
         return {name: ours[name] - theirs[name] for name in names}
 
-    return intervals(both, row.groups, of, n_bootstrap=n_bootstrap, seed=seed)
+    return intervals(both, row.groups, of, draws)
 
 
-def difference(first: Pooled, second: Pooled, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+def difference(first: Pooled, second: Pooled, draws: Draws) -> dict[str, Any]:
     """Return first minus second: each figure of `COMPARED` with its interval, and two p values.
 
     The interval draws components, the same for both rows. `p_mcnemar` is McNemar's exact test over samples,
@@ -137,13 +136,13 @@ def difference(first: Pooled, second: Pooled, *, n_bootstrap: int, seed: int) ->
     only_second = int(np.count_nonzero(second.right & ~first.right))
     n_apart = only_first + only_second
     return {
-        **gaps((first.probs, second.probs), first, COMPARED, n_bootstrap=n_bootstrap, seed=seed),
+        **gaps((first.probs, second.probs), first, COMPARED, draws),
         "n": len(first.ids),
         "n_components": len(set(first.groups)),
         "only_first": only_first,
         "only_second": only_second,
         "p_mcnemar": float(binomtest(only_second, n_apart).pvalue) if n_apart else 1.0,  # exact, two-sided
-        "p_components": swap_test(first.right.astype(float) - second.right, first.groups, seed=seed),
+        "p_components": swap_test(first.right.astype(float) - second.right, first.groups, seed=draws.seed),
     }
 
 
@@ -179,18 +178,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()  # type: ignore[no-any-return]
 
 
-def mean(values: Floats, groups: Sequence[str], *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+def mean(values: npt.ArrayLike, groups: Sequence[str], draws: Draws) -> dict[str, Any]:
     """Return a mean over samples with its interval, components drawn whole."""
-    rows = np.column_stack([values, np.ones(len(values))])
-
-    def of(total: Floats) -> dict[str, Floats]:
-        return {"": total[:, 0] / total[:, 1]}
-
-    return {**intervals(rows, groups, of, n_bootstrap=n_bootstrap, seed=seed, called="mean")[""], "n": len(values)}
+    rows = np.column_stack([np.asarray(values, np.float64), np.ones(len(groups))])
+    found = intervals(rows, groups, lambda total: {"": total[:, 0] / total[:, 1]}, draws, "mean")
+    return {**found[""], "n": len(groups)}
 
 
 def where_modalities_disagree(
-    speech: Pooled, image: Pooled, multiply: Pooled, add: Pooled, *, n_bootstrap: int, seed: int
+    speech: Pooled, image: Pooled, multiply: Pooled, add: Pooled, draws: Draws
 ) -> dict[str, Any]:
     """Return how multiplication and addition do where speech alone and picture alone name different classes.
 
@@ -218,9 +214,7 @@ def where_modalities_disagree(
         groups = list(itertools.compress(multiply.groups, where))
         found[name] = {"n": len(groups)}
         for row_name, each in by_row.items() if groups else ():
-            found[name][row_name] = {
-                key: mean(value[where], groups, n_bootstrap=n_bootstrap, seed=seed) for key, value in each.items()
-            }
+            found[name][row_name] = {key: mean(value[where], groups, draws) for key, value in each.items()}
     return found
 
 

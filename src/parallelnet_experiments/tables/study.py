@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,8 +31,8 @@ from parallelnet.training.parts import Parts
 from parallelnet.training.run import METRICS, TEST, is_first, read_finished, train
 from parallelnet.training.watching import in_one_line
 
-from .prepared import Material, identity, starts_of, train_options
-from .rows import Row
+from ..material import held as hold
+from .prepared import Material, Row, identity, starts_of, train_options
 from .statistics import Pooled
 
 log = logging.getLogger(__name__)
@@ -57,48 +57,28 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class FoldTask:
-    """What a method answers: one fold.
-
-    Attributes:
-        row: whose method is asked.
-        number: of the fold.
-        parts: who is learnt from, chosen on, tested on.
-        folder: for logs and resumable states.
-        study: what all rows and folds have in common.
-        store: decodes signals and keeps them.
-    """
+    """What a method answers: one fold."""
 
     row: Row
     number: int
     parts: Parts
-    folder: Path
+    folder: Path  # for logs and resumable states
     study: Study
     store: SignalStore
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Rows on the same samples, folds, budget and seed.
-
-    Attributes:
-        options: on what, at which size, for how long.
-        recipe: how all networks learn.
-        material: what `prepare` gave.
-        target_column: `label` or `sentiment`.
-        init_from: checkpoints from which each row takes over the branches that it has, too: see `starts_of`.
-        depends: values of what methods name as `Row.depends`.
-        shared: what methods have in common, computed once.
-        quiet: no progress bars.
-    """
+    """Rows on the same samples, folds, budget and seed."""
 
     options: Any
-    recipe: Recipe
+    recipe: Recipe  # how all networks learn
     material: Material
     target_column: str = "label"
-    init_from: tuple[str, ...] = ()
-    depends: Mapping[str, Any] = field(default_factory=dict)
-    shared: Any = None
-    quiet: bool = True
+    init_from: tuple[str, ...] = ()  # checkpoints that rows take branches from: see `starts_of`
+    depends: Mapping[str, Any] = field(default_factory=dict)  # values of what methods name as `Row.depends`
+    shared: Any = None  # what methods have in common, computed once
+    quiet: bool = True  # no progress bars
 
     def run(self, rows: Sequence[Row]) -> tuple[Outcome, ...]:
         """Compute what is missing of the rows, one after the other, and return what became of each.
@@ -113,8 +93,7 @@ class Study:
         starts = starts_of(rows, self.init_from, options)
         leads = is_first(options.devices)
         if leads:
-            asked = {
-                **{name: getattr(options, name) for name in SHARED},
+            asked = {name: getattr(options, name) for name in SHARED} | {
                 "target_column": self.target_column,
                 "init_from": [identity(source) for source in self.init_from],
                 "fingerprint": self.material.fingerprint,
@@ -126,8 +105,7 @@ class Study:
         for row in rows:  # now, not after hours of training
             read(work / row.key, self.material)
         store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
-        clock = _clock(options.max_minutes)
-        outcomes = []
+        clock, outcomes = _clock(options.max_minutes), []
         first: dict[tuple[NetworkOptions, Recipe], Row] = {}
         for row in rows:
             folder = work / row.key
@@ -160,7 +138,6 @@ class Study:
         return ""
 
     def _train(self, row: Row, folder: Path, init_from: tuple[str, ...], store: SignalStore, clock: BeforeFold) -> None:
-        log.info("%s: %s", row.key, folder)
         asked = train_options(
             self.options,
             self.target_column,
@@ -188,10 +165,9 @@ class Study:
             labels = [classes.index(labels_of[s.id]) for s in parts.test]
             said = {"ids": [s.id for s in parts.test], "labels": labels, "probs": probs.tolist()}
             records.write_json(fold / TEST, {"classes": list(classes), "settings": {"both": said}})
-            seconds = round(time.monotonic() - started, 1)
+            spent = {"seconds": (seconds := round(time.monotonic() - started, 1))}
             test = {"both": evaluate(labels, probs, classes, n_bootstrap=1).to_dict()}
-            facts = {**facts, "seconds": seconds}
-            records.write_json(fold / METRICS, {"test": test, "validation": {}, "seconds": seconds, "facts": facts})
+            records.write_json(fold / METRICS, {"test": test, "validation": {}, **spent, "facts": facts | spent})
             log.info("%s, fold %d of %d: %.0f s", row.key, number + 1, self.options.folds, seconds)
 
 
@@ -242,14 +218,10 @@ def held(options: TablesOptions) -> Iterator[None]:
         FullDiskError: the disk is full; finished folds are kept.
         ParallelNetError: another process writes there, memory is used up, or a data worker died.
     """
-    out, work = Path(options.out), work_folder(options)
     if not is_first(options.devices):  # the first process holds them
         yield
         return
-    with records.full_disk_told(out, "the same line goes on"), in_one_line(), ExitStack() as stack:
-        for folder in dict.fromkeys((out.absolute(), work.absolute())):  # one where they are the same
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(records.held(folder))
+    with in_one_line(), hold(Path(options.out), work_folder(options)):
         yield
 
 
@@ -268,20 +240,12 @@ def _claim(folder: Path, asked: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One finished fold of a row.
-
-    Attributes:
-        number: of the fold.
-        folder: of its run.
-        setting: `both`, or the only modality of a network that takes one.
-        record: `metrics.json`.
-        said: what was said of each sample of its test part.
-    """
+    """One finished fold of a row, and what was said of each sample of its test part."""
 
     number: int
     folder: Path
-    setting: str
-    record: dict[str, Any]
+    setting: str  # `both`, or the only modality of a network that takes one
+    record: dict[str, Any]  # `metrics.json`
     said: Pooled
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from parallelnet import records
 from parallelnet.data.shards import read_shard
 from parallelnet.datasets.decision import decide
 from parallelnet.evaluation import Metrics, summarise_folds
@@ -26,10 +24,10 @@ from parallelnet.options import PRESETS, Recipe, Table1Options
 from parallelnet.training.fit import read_log
 from parallelnet.types import EMOTIONS
 
-from . import pages, result_plots
-from .prepared import Material, prepare, start_names
-from .rows import PAIRS_OF_INTEREST, ROWS, TABLE1, chosen
+from . import result_plots
+from .prepared import PAIRS_OF_INTEREST, ROWS, TABLE1, Material, chosen, prepare, start_names
 from .statistics import (
+    Draws,
     Pooled,
     circumstances,
     convergence,
@@ -50,8 +48,7 @@ REFERENCES = {
     "speech-teacher": "the teacher that heard, alone",
     "image-teacher": "the teacher that saw, alone",
 }
-PRIVATE = ("data", "out", "work")
-"""Options that name places of one machine."""
+PRIVATE = ("data", "out", "work")  # options that name places of one machine
 CURVES = (
     "train_loss",
     "validation_loss",
@@ -63,11 +60,6 @@ DECIMALS = 4
 
 def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool = True) -> Path:
     """Train what is missing, measure, write `table1.json`, tables and pictures, and return the JSON's path.
-
-    Args:
-        options: which rows, on what, for how long.
-        recipe: how every row learns; the preset's without it.
-        quiet: no progress bars.
 
     Raises:
         ManifestError: the data cannot be used, or its folds are too small for a class.
@@ -85,29 +77,14 @@ def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool
         out = Path(options.out)
         if options.figure4:
             record["figure4"] = result_plots.figure4(outcomes, material, options.figure4, options.seed, out)
-        path = out / "table1.json"
-        records.write_text(path, dump(record))
-        render(json.loads(path.read_text(encoding="utf-8")), out)
-    return path
-
-
-def render(record: Mapping[str, Any], out: Path) -> tuple[Path, ...]:
-    """Write `table1.md`, `table1.tex` and the pictures of a result into a folder, and return their paths.
-
-    The same record gives the same bytes (pictures: with the same matplotlib).
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    texts = pages.files("table1", record)
-    for name, text in texts.items():
-        records.write_text(out / name, text)
-    return (*(out / name for name in texts), *result_plots.save("table1", record, out))
+        return result_plots.write("table1", record, out)
 
 
 def summarise(
     outcomes: Sequence[Outcome], options: Table1Options, recipe: Recipe, material: Material
 ) -> dict[str, Any]:
     """Return everything that is known of the rows, ready for JSON."""
-    shared = {"n_bootstrap": options.n_bootstrap, "seed": options.seed}
+    draws = Draws(options.n_bootstrap, options.seed)
     reasons = dict.fromkeys(ROWS, f"not run: not asked for ({'--rows' if options.rows else '--studies'})")
     reasons |= {outcome.row.key: outcome.reason for outcome in outcomes}
     rows: dict[str, Any] = {
@@ -120,7 +97,8 @@ def summarise(
         folds = read(folder, material)
         pooled[row.key] = join([fold.said for fold in folds])
         rows[row.key] |= _measured(folds, row.recipe(recipe))
-        rows[row.key]["pooled"] = figures(pooled[row.key], material.classes, **shared)
+        rows[row.key]["pooled"] = figures(pooled[row.key], material.classes, draws)
+    differences = _differences(pooled, draws)
     published = {name: value for name, value in asdict(options).items() if name not in PRIVATE}
     return {
         "table": "table1",
@@ -129,9 +107,9 @@ def summarise(
         "classes": list(material.classes),
         "rows": rows,
         "references": references(material, options),
-        "differences": _differences(pooled, **shared),
-        "fusion": _fusion(pooled, **shared),
-        "disagreement": _disagreement(pooled, rows, **shared),
+        "differences": differences,
+        "fusion": _fusion(pooled, differences),
+        "disagreement": _disagreement(pooled, rows, draws),
         "options": published | {"init_from": start_names(options.init_from)},
         "recipe": json.loads(json.dumps(asdict(recipe))),
         **circumstances(options.threads),
@@ -167,7 +145,10 @@ def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
         },
         "seconds": round(sum(found["seconds"] for found in each), 1),
         "seconds_are_of_last_start": any(found["n_starts"] > 1 for found in each),
-        "curves": [{name: [_rounded(epoch.get(name)) for epoch in log] for name in CURVES} for log in logs],
+        "curves": [
+            {name: [null(round(epoch.get(name, math.nan), DECIMALS)) for epoch in log] for name in CURVES}
+            for log in logs
+        ],
     }
 
 
@@ -197,10 +178,6 @@ def _network(fold: Fold) -> dict[str, Any]:
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(value, DECIMALS)
-
-
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
@@ -214,7 +191,7 @@ def references(material: Material, options: Table1Options) -> dict[str, dict[str
 
     The rule's answers are computed from the teachers' probabilities, not looked up in the labels.
     """
-    shared = {"n_bootstrap": options.n_bootstrap, "seed": options.seed}
+    draws = Draws(options.n_bootstrap, options.seed)
     found: dict[str, dict[str, Any]] = {name: {"title": title, "reason": ""} for name, title in REFERENCES.items()}
     said = {"majority": _majority(material)}
     if material.built is None or material.built["labels"] == "sentiment":
@@ -224,7 +201,7 @@ def references(material: Material, options: Table1Options) -> dict[str, dict[str
     else:
         said |= _teachers(material, material.built, Path(options.data))
     for name, answers in said.items():
-        found[name]["pooled"] = _guessed(answers, material, **shared)
+        found[name]["pooled"] = _guessed(answers, material, draws)
     return found
 
 
@@ -249,7 +226,7 @@ def _teachers(material: Material, built: Mapping[str, Any], folder: Path) -> dic
     return said
 
 
-def _guessed(said: Mapping[str, str], material: Material, *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+def _guessed(said: Mapping[str, str], material: Material, draws: Draws) -> dict[str, Any]:
     """Return the figures of bare answers: those that need no probabilities. An answer that is no class is wrong."""
     ids = [s.id for part in material.parts for s in part.test]
     index = {name: number for number, name in enumerate(material.classes)}
@@ -259,7 +236,7 @@ def _guessed(said: Mapping[str, str], material: Material, *, n_bootstrap: int, s
     classes = (*material.classes, "other") if (answers < 0).any() else material.classes
     probs = np.eye(len(classes))[answers]
     row = Pooled(tuple(ids), np.zeros(len(ids), int), labels, probs, probs, tuple(material.components[k] for k in ids))
-    found = figures(row, classes, n_bootstrap=n_bootstrap, seed=seed)
+    found = figures(row, classes, draws)
     for name in ("ece", "nll", "brier", "reliability"):
         del found[name]
         found["ci95"].pop(name, None)
@@ -269,11 +246,11 @@ def _guessed(said: Mapping[str, str], material: Material, *, n_bootstrap: int, s
 # --- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def _differences(pooled: Mapping[str, Pooled], *, n_bootstrap: int, seed: int) -> list[dict[str, Any]]:
+def _differences(pooled: Mapping[str, Pooled], draws: Draws) -> list[dict[str, Any]]:
     """Return `parallelnet` minus each other row and the pairs that the text speaks of, Holm's adjustment over all."""
     pairs = [*(("parallelnet", key) for key in ROWS if key != "parallelnet"), *PAIRS_OF_INTEREST]
     found = [
-        {"first": a, "second": b} | difference(pooled[a], pooled[b], n_bootstrap=n_bootstrap, seed=seed)
+        {"first": a, "second": b} | difference(pooled[a], pooled[b], draws)
         for a, b in pairs
         if a in pooled and b in pooled
     ]
@@ -283,30 +260,20 @@ def _differences(pooled: Mapping[str, Pooled], *, n_bootstrap: int, seed: int) -
     return found
 
 
-def _fusion(pooled: Mapping[str, Pooled], *, n_bootstrap: int, seed: int) -> dict[str, Any]:
+def _fusion(pooled: Mapping[str, Pooled], differences: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return whether `parallelnet` beats the better single modality with an interval that excludes zero."""
     single = [key for key in ("ser-only", "ier-only") if key in pooled]
     if "parallelnet" not in pooled or len(single) < 2:
         return {"reason": "not told: parallelnet, ser-only and ier-only are needed, and not all of them were run"}
     best = max(single, key=lambda key: float(pooled[key].right.mean()))
-    found = difference(pooled["parallelnet"], pooled[best], n_bootstrap=n_bootstrap, seed=seed)["accuracy"]
+    found = next(each["accuracy"] for each in differences if (each["first"], each["second"]) == ("parallelnet", best))
     return {"reason": "", "best_single": best, **found, "earned": found["ci95"][0] > 0}
 
 
-def _disagreement(
-    pooled: Mapping[str, Pooled], rows: Mapping[str, Any], *, n_bootstrap: int, seed: int
-) -> dict[str, Any]:
+def _disagreement(pooled: Mapping[str, Pooled], rows: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
     needed = ("ser-only", "ier-only", "parallelnet", "additive")
     missing = [key for key in needed if key not in pooled]
     if missing:
         return {"reason": f"not told: needs {missing[0]} ({rows[missing[0]]['reason']})"}
-    found = where_modalities_disagree(*(pooled[key] for key in needed), n_bootstrap=n_bootstrap, seed=seed)
-    return {"reason": "", **found}
-
-
-def dump(record: Mapping[str, Any]) -> str:
-    """Return a result as strict JSON, lists of bare values on one line."""
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    # A raw newline is never inside a JSON string, so "[\n" begins a list and nothing else.
-    bare = re.compile(r"\[\n\s+([^\[\]{}]*?)\n\s+\]")
-    return bare.sub(lambda found: "[" + re.sub(r",\n\s+", ", ", found[1]) + "]", text) + "\n"
+    speech, image, multiply, add = (pooled[key] for key in needed)
+    return {"reason": "", **where_modalities_disagree(speech, image, multiply, add, draws)}

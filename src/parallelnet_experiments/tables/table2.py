@@ -6,7 +6,6 @@ tables beside it are made from it alone.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from parallelnet import records
 from parallelnet.data.dataset import file_hashes, fingerprint, open_data
 from parallelnet.errors import ManifestError
 from parallelnet.models.network import SIDE
@@ -22,12 +20,11 @@ from parallelnet.models.variants import SMALL_SIDE
 from parallelnet.options import Recipe, Table2Options
 from parallelnet.types import SENTIMENTS, Sample
 
-from . import pages, picture_network, prepared, sentiment_methods, statistics, study
-from .rows import chosen
+from . import picture_network, prepared, result_plots, sentiment_methods, statistics, study
+from .prepared import chosen
 
 log = logging.getLogger(__name__)
 
-RESULT = "table2.json"
 OURS = "parallelnet"
 PRIVATE = ("data", "out", "work", "unlabelled", "rows", "max_minutes", "threads", "workers")
 """Options that name places of one machine, or do not change a number."""
@@ -37,11 +34,6 @@ PER_FOLD = ("n", "accuracy", "macro_f1", "cohen_kappa", "uar", "per_class_recall
 
 def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Path:
     """Run what is missing, write `table2.json` and its tables, and return the JSON's path.
-
-    Args:
-        options: data, folds, size, and what the methods of the table need.
-        recipe: how all networks learn.
-        quiet: no progress bars.
 
     Raises:
         ManifestError: the data have no sentiment or no texts, a fold lacks a class, or the files of a finished one are
@@ -75,23 +67,14 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
                 **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
                 "recipe": asdict(recipe),
             },
-            **result(answers, options.n_bootstrap, options.seed, options.weights),
+            **result(answers, statistics.Draws(options.n_bootstrap, options.seed), options.weights),
             **statistics.circumstances(options.threads),
         }
-        out = Path(options.out)
-        records.write_json(out / RESULT, record)
-        for name, text in tables(json.loads((out / RESULT).read_text(encoding="utf-8"))).items():
-            records.write_text(out / name, text)
-    return out / RESULT
-
-
-def tables(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return file name to text of every table that is made from the JSON."""
-    return pages.files("table2", record)
+        return result_plots.write("table2", record, Path(options.out))
 
 
 def result(
-    answers: Mapping[str, tuple[Sequence[study.Fold], str]], n_bootstrap: int, seed: int, weights: str = "none"
+    answers: Mapping[str, tuple[Sequence[study.Fold], str]], draws: statistics.Draws, weights: str = "none"
 ) -> dict[str, Any]:
     """Return `classes` and `rows`: all that is measured, ready for strict JSON.
 
@@ -100,16 +83,14 @@ def result(
 
     Args:
         answers: of the rows that were asked for, by key: the finished folds, and why not all are; "" where they are.
-        n_bootstrap: rounds of every interval.
-        seed: of the bootstrap.
+        draws: of every interval.
         weights: starting weights of the trained network.
     """
-    given = {"n_bootstrap": n_bootstrap, "seed": seed}
     pooled = {
         key: statistics.join([fold.said for fold in folds]) for key, (folds, reason) in answers.items() if not reason
     }
     differences = {
-        key: statistics.difference(pooled[OURS], each, **given)
+        key: statistics.difference(pooled[OURS], each, draws)
         for key, each in pooled.items()
         if OURS in pooled and key != OURS
     }
@@ -121,7 +102,7 @@ def result(
         folds, reason = answers.get(key, ((), "not run: not among --rows"))
         known: dict[str, Any] = {"missing": reason}
         if key in pooled:
-            figures = statistics.figures(pooled[key], SENTIMENTS, **given)
+            figures = statistics.figures(pooled[key], SENTIMENTS, draws)
             known = {"found": figures, "parallelnet_minus": differences.get(key)}
         facts = {name: getattr(row, name) for name in ("key", "title", "source", "uses", "start", "printed")}
         rows.append({**facts, "folds": [_fold(each, weights) for each in folds], **known})

@@ -14,8 +14,7 @@ from parallelnet.data.manifest import read_manifest, write_manifest
 from parallelnet.evaluation import evaluate
 from parallelnet.models.variants import network_options
 from parallelnet.options import Table1Options
-from parallelnet_experiments.tables.prepared import Material, prepare
-from parallelnet_experiments.tables.rows import ROWS
+from parallelnet_experiments.tables.prepared import ROWS, Material, prepare
 from parallelnet_experiments.tables.study import Outcome
 
 _spec = importlib.util.spec_from_file_location(

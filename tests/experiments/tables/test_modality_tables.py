@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss, precision_recall_fscore_support
 from parallelnet.report import numbers
 from parallelnet_experiments.tables import modalities, pages, result_plots
 from parallelnet_experiments.tables.modalities import Answers
-from parallelnet_experiments.tables.statistics import Pooled, difference
+from parallelnet_experiments.tables.statistics import Draws, Pooled, difference
 
 CLASSES = ("anger", "happy", "sad")
 
@@ -64,7 +64,7 @@ def test_both_files_tell_the_budget():
 
 
 def measured(seed: int = 0, **given):
-    return modalities.figures(answers(seed, **given), n_bootstrap=50, seed=0)
+    return modalities.figures(answers(seed, **given), Draws(50, 0))
 
 
 def test_classes_have_scikit_learns_figures():
@@ -83,7 +83,7 @@ def test_a_class_that_nobody_says_has_no_precision():
     given = answers()
     given.pooled.probs[:, 2] = 0
     given.pooled.probs[:, :] /= given.pooled.probs.sum(axis=1, keepdims=True)
-    each = modalities.figures(given, n_bootstrap=20, seed=0)["per_class"]["sad"]
+    each = modalities.figures(given, Draws(20, 0))["per_class"]["sad"]
     assert each["precision"] == {"value": None, "ci95": [None, None]}
     assert each["recall"]["value"] == each["f1"]["value"] == 0
 
@@ -94,7 +94,7 @@ def test_scaling_is_judged_on_the_same_draws():
     expected = log_loss(given.labels, given.probs) - log_loss(given.labels, given.raw)
     assert change["difference"] == pytest.approx(expected, abs=1e-12)
     assert change["difference"] < 0  # the raw ones are too sure
-    same = modalities.figures(answers(sure=1.0), n_bootstrap=20, seed=0)["calibration"]["change"]
+    same = modalities.figures(answers(sure=1.0), Draws(20, 0))["calibration"]["change"]
     for each in same.values():
         # Equal columns of one matrix product, which a BLAS may sum in different orders: of 120 float64 values of up to
         # 10, so 120 roundings of 1e-15, over 120.
@@ -114,7 +114,7 @@ def test_conformal_sets_are_those_of_predict(thresholds, coverage, mean_size, n)
     given = replace(answers(n=8), thresholds=thresholds)
     given.pooled.probs[:] = [0.5, 0.3, 0.2]
     given.pooled.labels[:] = [0, 0, 1, 2, 1, 1, 2, 2]
-    found = modalities.conformal(given, n_bootstrap=20, seed=0)
+    found = modalities.conformal(given, Draws(20, 0))
     assert found["coverage"]["mean"] == coverage
     assert found["mean_size"]["mean"] == mean_size
     assert found["one_class"]["mean"] == (mean_size == 1)
@@ -122,7 +122,7 @@ def test_conformal_sets_are_those_of_predict(thresholds, coverage, mean_size, n)
 
 
 def test_without_thresholds_it_says_why():
-    found = modalities.conformal(replace(answers(), thresholds=(None,) * 5), n_bootstrap=20, seed=0)
+    found = modalities.conformal(replace(answers(), thresholds=(None,) * 5), Draws(20, 0))
     assert found == "no fold had enough validation samples for a threshold"
 
 
@@ -132,7 +132,7 @@ def test_tables_say_everything_and_nothing_twice():
         {
             "first_title": "title of both",
             "second_title": "title of speech",
-            "found": difference(answers(0, skill=3.0).pooled, answers(1).pooled, n_bootstrap=50, seed=0),
+            "found": difference(answers(0, skill=3.0).pooled, answers(1).pooled, Draws(50, 0)),
         },
         {"second_title": "x", "first_title": "with dropout", "missing": "not run: none asked"},
     ]
@@ -181,7 +181,7 @@ def test_plots_show_the_bins_and_the_recalls(tmp_path):
 def test_a_class_without_samples_is_no_recall_of_zero():
     given = answers()
     given.pooled.labels[given.pooled.labels == 2] = 1
-    found = modalities.figures(given, n_bootstrap=20, seed=0)
+    found = modalities.figures(given, Draws(20, 0))
     assert found["per_class"]["sad"]["recall"]["value"] is None
     json.dumps(found, allow_nan=False)
     ax = result_plots.per_class_bars(record(both=found)).axes[0]

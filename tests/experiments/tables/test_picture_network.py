@@ -18,10 +18,12 @@ from parallelnet.errors import CheckpointError
 from parallelnet.models import backbones, features
 from parallelnet.models.network import freeze
 from parallelnet.options import PRESETS, AugmentOptions, Recipe, SignalOptions
-from parallelnet.training.fit import Hardware
+from parallelnet.training.parts import Parts
 from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import picture_network
 from parallelnet_experiments.tables.picture_network import picture_network as build_network
+from parallelnet_experiments.tables.prepared import Row
+from parallelnet_experiments.tables.study import FoldTask
 
 RECIPE = Recipe(epochs=12, batch_size=8, learning_rate=2e-2, early_stopping=0, keep="last", class_weights="balanced")
 
@@ -48,18 +50,13 @@ def write_pictures(folder: Path, n_per_class: int) -> list[Sample]:
 
 def train(samples: list[Sample], labels: np.ndarray, folder: Path, **changes: Any) -> SimpleNamespace:
     given = picture_network.pictures(samples, labels)
-    settings = {"size": "small", "start": "none", "fine_tune": "all", "recipe": RECIPE} | changes
-    (validation_probs, test_probs), facts = picture_network.train_pictures(
-        given,
-        given,
-        samples,
-        SENTIMENTS,
-        store=SignalStore(SignalOptions()),
-        folder=folder,
-        seed=0,
-        hardware=Hardware("cpu", quiet=True),
-        **settings,
-    )
+    asked = {"size": "small", "fine_tune": "all", "start": "none", "recipe": RECIPE} | changes
+    options = SimpleNamespace(**asked, seed=0, accelerator="cpu", workers=0)
+    study = SimpleNamespace(options=options, recipe=asked["recipe"], quiet=True)
+    store, parts = SignalStore(SignalOptions()), Parts((), tuple(samples), tuple(samples))
+    row = Row("", "", "", "", start=asked["start"])
+    task = FoldTask(row, 0, parts, folder, study, store)  # type: ignore[arg-type]
+    (validation_probs, test_probs), facts = picture_network.train_pictures(task, given)
     return SimpleNamespace(validation_probs=validation_probs, test_probs=test_probs, facts=facts)
 
 
@@ -144,17 +141,17 @@ def test_fine_tuning_changes_what_it_says(fine_tune: str, tmp_path: Path, monkey
     assert trained.facts["fine_tuned"] == fine_tune
 
 
-def test_content_is_what_the_whole_classifier_says(tmp_path: Path) -> None:
+def test_content_is_what_the_whole_classifier_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_network, "VGG_SIDE", 64)
     torch.manual_seed(0)
     model = TinyVgg()
     samples = write_pictures(tmp_path / "pictures", 6)  # more than one batch
     store = SignalStore(SignalOptions())
-    found = picture_network.content_probs(samples, store, model, 64)
+    found = picture_network.content_probs(samples, store, model)
     assert found.shape == (18, 10)
-    assert model.training  # as it was
     picture = torch.from_numpy(store.picture(samples[17].image or ""))[None]
     small = nn.functional.interpolate(picture, size=(64, 64), mode="bilinear", align_corners=False)
-    logits = model.eval()(features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD)(small))
+    logits = model(features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD)(small))
     np.testing.assert_allclose(found[17], logits.softmax(-1)[0].detach().numpy(), rtol=1e-4)
 
 

@@ -18,14 +18,13 @@ from parallelnet.evaluation import evaluate
 from parallelnet.options import PRESETS, RenderOptions, Table1Options
 from parallelnet.training.parts import Parts
 from parallelnet.types import SENTIMENTS, Sample
-from parallelnet_experiments.tables import findings, modalities, pages, table1, table2
-from parallelnet_experiments.tables.findings import rank_agreement
+from parallelnet_experiments.tables import modalities, pages, result_plots, table1, table2
 from parallelnet_experiments.tables.modalities import Answers
-from parallelnet_experiments.tables.prepared import Material
+from parallelnet_experiments.tables.pages import rank_agreement
+from parallelnet_experiments.tables.prepared import TABLE1, Material
 from parallelnet_experiments.tables.render import render, unknown_figures
-from parallelnet_experiments.tables.rows import TABLE1
 from parallelnet_experiments.tables.sentiment_methods import ROWS as SENTIMENT_ROWS
-from parallelnet_experiments.tables.statistics import Pooled
+from parallelnet_experiments.tables.statistics import Draws, Pooled
 from parallelnet_experiments.tables.study import Fold, Outcome
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,7 +101,7 @@ def record1(tmp_path_factory: pytest.TempPathFactory) -> dict:
     work = tmp_path_factory.mktemp("runs")
     outcomes = [write_row(work / key, key) for key in SKILL]
     options = Table1Options(data="toy", out="out", folds=N_FOLDS, size="small", n_bootstrap=200)
-    return json.loads(table1.dump(table1.summarise(outcomes, options, RECIPE, material())))
+    return json.loads(result_plots.dump(table1.summarise(outcomes, options, RECIPE, material())))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +117,7 @@ def record2(record1: dict) -> dict:
         pooled = Pooled(IDS, FOLDS, labels, probs, probs, GROUPS)
         test = evaluate(labels, probs, SENTIMENTS, n_bootstrap=1).to_dict()
         answers[key] = (Fold(0, Path(), "both", {"test": {"both": test}, "facts": {}}, pooled),), ""
-    found = table2.result(answers, 200, 0)
+    found = table2.result(answers, Draws(200, 0))
     data = record1["data"] | {"counts": {"negative": 20, "neutral": 20, "positive": 20}, "n_unlabelled": 0}
     options = record1["options"] | {"recipe": record1["recipe"]}
     head = {name: record1[name] for name in ("date", "machine", "versions")}
@@ -136,7 +135,7 @@ def record3(record1: dict) -> dict:
         pooled = Pooled(IDS, FOLDS, labels, probs, raw, GROUPS)
         answers[key] = Answers(CLASSES, pooled, (3.0, 3.0), (0.6, 0.6))
     missing = {each.key: "not run: no --with-dropout" for each in modalities.DROPPED}
-    found = modalities.result(answers, missing, 200, 0)
+    found = modalities.result(answers, missing, Draws(200, 0))
     head = {name: record1[name] for name in ("data", "date", "machine", "versions")}
     return json.loads(json.dumps({**found, "options": record1["options"] | {"recipe": record1["recipe"]}, **head}))
 
@@ -249,7 +248,7 @@ def test_pages_of_results_that_are_gone_go_and_others_stay(results):
 
 def test_a_json_that_is_cut_is_named(results):
     (results / "table1" / "table1.json").write_text('{"rows": ')
-    with pytest.raises(ManifestError, match=r"table1\.json cannot be read"):
+    with pytest.raises(OptionError, match=r"table1\.json is damaged"):
         render(options(results))
 
 
@@ -300,7 +299,7 @@ def test_figures_are_found_as_parts_and_as_percent():
 
 
 def test_table1_says_what_follows(record1):
-    text = findings.said("table1", record1)
+    text = pages.said("table1", record1)
     assert "Fusion earns its place" in text
     ours = {key: row["pooled"]["accuracy"] for key, row in record1["rows"].items() if not row["reason"]}
     assert ours["ser-only"] > ours["ier-only"]
@@ -333,16 +332,16 @@ def test_table1_says_what_follows(record1):
 def test_fusion_is_judged_by_its_interval(record1, interval, said):
     fusion = {"reason": "", "best_single": "ser-only", "difference": sum(interval) / 2, "ci95": interval}
     changed = record1 | {"fusion": fusion | {"earned": interval[0] > 0}}
-    assert findings.headline("table1", changed).startswith(said)
+    assert pages.headline("table1", changed).startswith(said)
 
 
 def test_table1_without_its_rows(record1):
     rows = {key: row | {"reason": "stopped"} for key, row in record1["rows"].items()}
-    assert findings.said("table1", record1 | {"rows": rows}) == f"- {findings.NO_RUN}\n"
+    assert pages.said("table1", record1 | {"rows": rows}) == f"- {pages.NO_RUN}\n"
 
 
 def test_table2_says_what_follows(record2):
-    text = findings.said("table2", record2)
+    text = pages.said("table2", record2)
     rows = {row["key"]: row for row in record2["rows"]}
     best = max((row for row in record2["rows"] if "found" in row), key=lambda row: row["found"]["accuracy"])
     assert f"The most accurate row is “{best['title']}”" in text
@@ -361,7 +360,7 @@ def test_tied_rows_are_not_put_in_an_order(record1, record2):
     for row in changed["rows"].values():
         if not row["reason"]:
             row["pooled"]["accuracy"] = 0.5
-    text = findings.said("table1", changed)
+    text = pages.said("table1", changed)
     assert "0 of 15 pairs of rows stand in the paper's order; 15 are tied." in text
     assert "Here: ser-only = ier-only = baseline-1 = baseline-2 = baseline-3 = parallelnet." in text
     assert "baseline-1, baseline-2 and baseline-3 are tied as the most accurate" in text
@@ -369,8 +368,8 @@ def test_tied_rows_are_not_put_in_an_order(record1, record2):
     for row in two["rows"]:
         if "found" in row:
             row["found"]["accuracy"] = 0.5
-    assert findings.headline("table2", two).startswith("The most accurate rows are “Majority class”, “Text")
-    assert "tied at 0.500 accuracy" in findings.headline("table2", two)
+    assert pages.headline("table2", two).startswith("The most accurate rows are “Majority class”, “Text")
+    assert "tied at 0.500 accuracy" in pages.headline("table2", two)
 
 
 def test_table2_tells_the_budget_and_what_is_unfinished(record2):
@@ -383,11 +382,11 @@ def test_table2_tells_the_budget_and_what_is_unfinished(record2):
         assert "speech windows of 1.024 s" in text
         assert "1 of 2 folds, stopped after --max-minutes 3" in text
     assert "fingerprint of the samples used: fingerprint" in pages.markdown("table2", given)
-    assert given["rows"][3]["title"] not in findings.headline("table2", given)
+    assert given["rows"][3]["title"] not in pages.headline("table2", given)
 
 
 def test_modalities_say_what_follows(record3):
-    text = findings.said("modalities", record3)
+    text = pages.said("modalities", record3)
     assert text.startswith("- Both modalities are more accurate than speech alone, the better one: **+")
     assert "What a missing picture costs the fused network: **+" in text
     assert "Temperature scaling lowers the log loss of both" in text
@@ -423,8 +422,8 @@ def test_what_rows_started_from_is_told(record1):
     single = started["fusion"]["best_single"]
     started["rows"][single]["network"]["started_from"] = []
     told = f"(ParallelNet's branches started from `eyes`, those of {single} from random weights)"
-    assert told in findings.headline("table1", started)
-    assert "started from" not in findings.headline("table1", record1)
+    assert told in pages.headline("table1", started)
+    assert "started from" not in pages.headline("table1", record1)
 
 
 def test_the_size_of_the_inputs_is_that_of_the_networks_that_were_trained(record1, record2):

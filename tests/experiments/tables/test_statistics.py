@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from sklearn import metrics
 
 from parallelnet_experiments.tables import statistics
-from parallelnet_experiments.tables.statistics import Pooled
+from parallelnet_experiments.tables.statistics import Draws, Pooled
 
 CLASSES = ("anger", "happy", "sad")
 
@@ -28,7 +28,7 @@ def pooled(seed, n=60, n_groups=12, skill=0.5):
 
 def test_difference_is_that_of_scikit_learn():
     a, b = pooled(1, skill=0.8), pooled(2, skill=0.3)
-    found = statistics.difference(a, b, n_bootstrap=200, seed=0)
+    found = statistics.difference(a, b, Draws(200, 0))
     y = a.labels
     for name, score in (
         ("accuracy", metrics.accuracy_score),
@@ -62,21 +62,21 @@ def test_interval_is_that_of_drawing_components_one_by_one():
         rows = np.concatenate([members[name] for name in rng.choice(names, len(names))])
         f1 = [macro_f1(a.labels[rows], each.said[rows]) for each in (a, b)]
         drawn.append(f1[0] - f1[1])
-    found = statistics.difference(a, b, n_bootstrap=4000, seed=0)["macro_f1"]["ci95"]
+    found = statistics.difference(a, b, Draws(4000, 0))["macro_f1"]["ci95"]
     # Two independent bootstraps of 4,000 rounds: the standard error of a 2.5 % quantile is about 0.005 here.
     assert found == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.025)
 
 
 def test_rows_that_say_the_same_do_not_differ():
     a = pooled(1)
-    found = statistics.difference(a, a, n_bootstrap=50, seed=0)
+    found = statistics.difference(a, a, Draws(50, 0))
     assert found["accuracy"] == {"difference": 0.0, "ci95": [0.0, 0.0]}
     assert found["p_mcnemar"] == found["p_components"] == 1.0
 
 
 def test_difference_refuses_other_samples():
     with pytest.raises(AssertionError):
-        statistics.difference(pooled(1), pooled(1, n=59), n_bootstrap=2, seed=0)
+        statistics.difference(pooled(1), pooled(1, n=59), Draws(2, 0))
 
 
 def test_swaps_against_brute_force():
@@ -135,7 +135,7 @@ def test_where_modalities_disagree_by_hand():
     image = row([[0.4, 0.6], [0.7, 0.3], [0.2, 0.8], [0.1, 0.9]])  # differs on samples 0 and 3
     multiply = row([[0.6, 0.4], [0.8, 0.2], [0.1, 0.9], [0.4, 0.6]])
     add = row([[0.8, 0.2], [0.7, 0.3], [0.2, 0.8], [0.7, 0.3]])
-    found = statistics.where_modalities_disagree(speech, image, multiply, add, n_bootstrap=50, seed=0)
+    found = statistics.where_modalities_disagree(speech, image, multiply, add, Draws(50, 0))
     assert found["disagree"]["n"] == found["agree"]["n"] == 2
     differ = found["disagree"]
     # The surer one says class 0 of sample 0 (speech, 0.9) and class 1 of sample 3 (picture, 0.9).
@@ -145,7 +145,7 @@ def test_where_modalities_disagree_by_hand():
     assert differ["add"]["accuracy"]["mean"] == 0.5
     assert differ["multiply minus add"]["accuracy"]["mean"] == 0.5
     assert differ["multiply"]["confidence"]["mean"] == pytest.approx(0.6)
-    same = statistics.where_modalities_disagree(speech, speech, multiply, add, n_bootstrap=5, seed=0)
+    same = statistics.where_modalities_disagree(speech, speech, multiply, add, Draws(5, 0))
     assert same["disagree"] == {"n": 0}
 
 

@@ -26,7 +26,7 @@ from parallelnet.models.variants import network_options
 from parallelnet.options import PRESETS, Recipe
 from parallelnet.training.parts import deal_parts, usable
 from parallelnet.training.run import METRICS, _collect
-from parallelnet_experiments.tables import prepared, rows, study
+from parallelnet_experiments.tables import prepared, study
 
 _spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
 made = importlib.util.module_from_spec(_spec)
@@ -39,7 +39,7 @@ def run(these, asked, material=None, *, recipe=RECIPE, **given):
     return study.Study(asked, recipe, material or prepared.prepare(asked), **given).run(these)
 
 
-THREE = tuple(rows.ROWS[key] for key in ("ser-only", "ier-only", "parallelnet"))
+THREE = tuple(prepared.ROWS[key] for key in ("ser-only", "ier-only", "parallelnet"))
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def eyes(folder: Path, backbone: str, size: str = "small") -> str:
 def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp_path):
     vgg, efficient = eyes(tmp_path / "vgg", "vgg19-narrow"), eyes(tmp_path / "efficient", "efficientnet-narrow")
     asked = made.options(data, tmp_path / "out")
-    baseline = rows.ROWS["baseline-1"]
+    baseline = prepared.ROWS["baseline-1"]
     found = prepared.starts_of((*THREE, baseline), (vgg, efficient), asked)
     assert {row.key: found[row.key] for row in (*THREE, baseline)} == {
         "ser-only": (),  # ears take nothing from eyes
@@ -329,7 +329,7 @@ def test_the_same_network_is_not_trained_twice(data, tmp_path, monkeypatch):
     material = prepared.prepare(asked)
     calls = trained(monkeypatch, material)
     keys = ("parallelnet-resnet34", "parallelnet-resnet50", "resnet34-low-rate")
-    found = run([rows.ROWS[key] for key in keys], asked, material)
+    found = run([prepared.ROWS[key] for key in keys], asked, material)
     assert [o.reason for o in found] == ["", "not run: at --size small the same network as parallelnet-resnet34", ""]
     assert [call[:2] for call in calls] == [(keys[0], 1e-3), (keys[2], pytest.approx(1e-4))]
 

@@ -19,7 +19,7 @@ from parallelnet.datasets import teachers
 from parallelnet.errors import CheckpointError, OptionError
 from parallelnet.explanation.explaining import explain
 from parallelnet.options import PRESETS
-from parallelnet_experiments.tables import findings, pages, prepared, result_plots, rows, study, table1
+from parallelnet_experiments.tables import pages, prepared, result_plots, study, table1
 
 _spec = importlib.util.spec_from_file_location("table_material", Path(__file__).with_name("table_material.py"))
 made = importlib.util.module_from_spec(_spec)
@@ -55,13 +55,13 @@ def outcomes(asked, material):
     found = [
         made.write_runs(work, key, material, skill=skill, seed=seed) for seed, (key, skill) in enumerate(SKILLS.items())
     ]
-    failed = study.Outcome(rows.Row("baseline-1", "", "baseline-1", ""), work / "baseline-1", 1, "failed: a | b")
+    failed = study.Outcome(prepared.Row("baseline-1", "", "baseline-1", ""), work / "baseline-1", 1, "failed: a | b")
     return [*found, failed]
 
 
 @pytest.fixture(scope="module")
 def written(outcomes, asked, material):
-    return table1.dump(table1.summarise(outcomes, asked, RECIPE, material))
+    return result_plots.dump(table1.summarise(outcomes, asked, RECIPE, material))
 
 
 @pytest.fixture
@@ -131,13 +131,14 @@ def test_majority_class_is_that_of_the_training_part(record, material):
 
 
 def test_what_was_not_run_leaves_no_hole(asked, material, tmp_path):
-    empty = json.loads(table1.dump(table1.summarise([], asked, RECIPE, material)))
+    empty = json.loads(result_plots.dump(table1.summarise([], asked, RECIPE, material)))
     text = pages.markdown("table1", empty)
     assert empty["differences"] == []
     assert "not run: not asked for (--rows)" in text
     assert "Does fusion earn its place? Not told" in text
     assert "needs ser-only" in empty["disagreement"]["reason"]
-    assert table1.render(empty, tmp_path) == (tmp_path / "table1.md", tmp_path / "table1.tex")
+    result_plots.write("table1", empty, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"table1.json", "table1.md", "table1.tex"}
     several = table1.summarise([], replace(asked, rows=()), RECIPE, material)
     assert several["rows"]["additive"]["reason"] == "not run: not asked for (--studies)"
 
@@ -194,12 +195,12 @@ def test_equal_rows_are_not_put_in_an_order(record):
 def test_an_unfinished_row_says_so_and_is_compared_with_nothing(outcomes, asked, material):
     reason = "1 of 2 folds: stopped after --max-minutes 2"
     stopped = [replace(each, n_done=1, reason=reason) if each.row.key == "ier-only" else each for each in outcomes]
-    record = json.loads(table1.dump(table1.summarise(stopped, asked, RECIPE, material)))
+    record = json.loads(result_plots.dump(table1.summarise(stopped, asked, RECIPE, material)))
     assert f"| IER only | - | 66.93 | {reason} | - |" in pages.markdown("table1", record)
     assert reason in pages.latex("table1", record)
     assert not [each for each in record["differences"] if "ier-only" in (each["first"], each["second"])]
     assert record["fusion"]["reason"].startswith("not told")
-    assert "ier-only" not in findings.orders(record)["here"]
+    assert "ier-only" not in pages.orders(record)["here"]
 
 
 def test_latex_is_escaped_and_balanced(record):
@@ -215,20 +216,27 @@ def test_latex_is_escaped_and_balanced(record):
 
 
 def test_rendering_gives_the_same_bytes(record, tmp_path):
-    first, second = (table1.render(record, tmp_path / name) for name in ("a", "b"))
-    assert [path.name for path in first] == [
-        *("table1.md", "table1.tex", "curves.png", "differences.png", "confusion.png", "confusion.csv"),
-    ]
-    for one, other in zip(first, second, strict=True):
-        assert one.read_bytes() == other.read_bytes()
-    again = json.loads(table1.dump(record))
+    first, second = (result_plots.write("table1", record, tmp_path / name).parent for name in ("a", "b"))
+    files = (
+        "table1.json",
+        "table1.md",
+        "table1.tex",
+        "curves.png",
+        "differences.png",
+        "confusion.png",
+        "confusion.csv",
+    )
+    assert {path.name for path in first.iterdir()} == set(files)
+    for name in files:
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    again = json.loads(result_plots.dump(record))
     assert again == record
-    assert table1.dump(again) == table1.dump(record)
+    assert result_plots.dump(again) == result_plots.dump(record)
 
 
 def test_dump_keeps_what_is_in_strings():
     record = {"a": ["x,  y", "[\n z ]", "{"], "b": [1, 2.5, None], "c": [], "d": [[1, 2], [3]]}
-    text = table1.dump(record)
+    text = result_plots.dump(record)
     assert json.loads(text) == record
     assert '"b": [1, 2.5, null]' in text
 

@@ -22,9 +22,9 @@ from parallelnet.evaluation import evaluate
 from parallelnet.options import PRESETS, Recipe, Table2Options
 from parallelnet.training.run import METRICS
 from parallelnet.types import SENTIMENTS, Sample
-from parallelnet_experiments.tables import picture_network, sentiment_methods, statistics, study, table2
+from parallelnet_experiments.tables import pages, picture_network, sentiment_methods, statistics, study, table2
 from parallelnet_experiments.tables.sentiment_methods import ROWS
-from parallelnet_experiments.tables.statistics import Pooled
+from parallelnet_experiments.tables.statistics import Draws, Pooled
 from parallelnet_experiments.tables.study import Fold, FoldTask
 
 CUES = ("awful", "table", "lovely")
@@ -148,7 +148,7 @@ def test_all_rows_stand_in_the_table(data: Path, tmp_path: Path, tiny: list[str]
     assert record["data"]["counts"] == dict.fromkeys(SENTIMENTS, 22)
     assert {"date", "machine", "versions", "options"} <= set(record)
     assert str(tmp_path) not in json.dumps(record)
-    for name, text in table2.tables(record).items():
+    for name, text in pages.files("table2", record).items():
         assert (tmp_path / "out" / name).read_text(encoding="utf-8") == text
         assert text.count("not run: needs ImageNet weights") == 2
         assert "re-implemented" in text
@@ -316,7 +316,7 @@ def test_differences_are_paired_and_adjusted_together() -> None:
     answers = {
         key: answered(pooled(labels, said)) for key, said in (("text", some), ("gaspar", few), ("parallelnet", right))
     }
-    found = table2.result(answers, 200, 0)
+    found = table2.result(answers, Draws(200, 0))
     rows = {row["key"]: row for row in found["rows"]}
     for key, said in (("text", some), ("gaspar", few)):
         gap = rows[key]["parallelnet_minus"]
@@ -344,8 +344,7 @@ def test_differences_are_paired_and_adjusted_together() -> None:
         "options": {**asdict(Table2Options(data="a", out="b", folds=2)), "recipe": asdict(PRESETS["paper"])},
         **json.loads(json.dumps(found)),
     }
-    tables = table2.tables(record)
-    assert tables == table2.tables(json.loads(json.dumps(record)))
+    tables = pages.files("table2", record)
     markdown, latex = tables["table2.md"], tables["table2.tex"]
     line = next(line for line in markdown.splitlines() if line.startswith("| Text reference"))
     assert f"**+{(some != labels).mean():.3f} [" in line
