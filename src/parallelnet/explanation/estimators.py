@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from .game import Game, Scores
-from .masking import Masks, Rows
+from .game import Masks, NetworkGame, Rows, Scores
 from .parts import DivisionNode
 from .players import Players
 
@@ -66,7 +65,7 @@ def ends(players: Players | None) -> Masks:
     return np.repeat(np.array([[False], [True]]), players.n, axis=1)
 
 
-def corners_of(game: Game) -> Scores:
+def corners_of(game: NetworkGame) -> Scores:
     """Return v with each modality absent and present as a whole, `[2, 2, class]`, from one evaluation.
 
     Every other table takes these four from here: a network's answer can differ in the last bit with the size of the
@@ -83,7 +82,7 @@ def two_player_values(corners: Scores) -> Scores:
 # --- along the binary division ---------------------------------------------------------------------------------------
 
 
-def owen(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
+def owen(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     """Return values along the binary division that add up at every part (Eq. 5), exactly: no sampling.
 
     Each part is weighed in every context that the division above it offers: at every level the sibling is present or
@@ -110,7 +109,7 @@ def owen(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     return replace(found, node_lost=np.zeros_like(found.node_lost))
 
 
-def paper(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
+def paper(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     """Return the paper's values: Eq. 3 and 4 for speech and picture, then for the halves of each part in turn.
 
     A half a with its sibling b, everything else absent: `phi(a) = [v(a) - v(0)] / 2 + [v(a, b) - v(b)] / 2` (section
@@ -143,11 +142,9 @@ def paper(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
 def _halves(players: Players) -> dict[int, tuple[int, int]]:
     """Return the places of the halves of each part that has them, parents before children."""
     found: dict[int, list[int]] = {}
-    for at, node in enumerate(players.division):
-        if node.parent >= 0:
-            found.setdefault(node.parent, []).append(at)
-    assert all(len(pair) == 2 for pair in found.values()), "a division halves"
-    return {whole: (pair[0], pair[1]) for whole, pair in sorted(found.items())}
+    for at, node in enumerate(players.division[1:], start=1):
+        found.setdefault(node.parent, []).append(at)
+    return {whole: (first, second) for whole, (first, second) in sorted(found.items())}
 
 
 def _splits(players: Players) -> Iterator[tuple[int, int, tuple[int, int]]]:
@@ -182,7 +179,7 @@ def _contexts(players: Players) -> tuple[Masks, list[Rows], list[Rows]]:
     return masks, without, present
 
 
-def _along_division(game: Game, corners: Scores, values: Callable[..., Scores]) -> Attribution:
+def _along_division(game: NetworkGame, corners: Scores, values: Callable[..., Scores]) -> Attribution:
     """Return the attribution that values of all parts of both divisions make: `values(players, speech=)` a modality."""
     nodes: list[DivisionNode] = []
     found = []
@@ -204,7 +201,7 @@ def _along_division(game: Game, corners: Scores, values: Callable[..., Scores]) 
     return Attribution(corners, speech_units, image_units, modality, all_parts, all_lost, tuple(nodes))
 
 
-def _beside_ends(game: Game, corners: Scores, masks: Masks, *, speech: bool, alone: bool = False) -> Scores:
+def _beside_ends(game: NetworkGame, corners: Scores, masks: Masks, *, speech: bool, alone: bool = False) -> Scores:
     """Return scores of one modality's masks with the other absent and present, `[n masks, 2 or 1, class]`.
 
     Args:
@@ -225,7 +222,7 @@ def _beside_ends(game: Game, corners: Scores, masks: Masks, *, speech: bool, alo
 # --- all players alike -----------------------------------------------------------------------------------------------
 
 
-def exact(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
+def exact(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     """Return Shapley values of all m + k players, and the interactions of each speech with each picture player.
 
     From the scores of all 2^(m + k) coalitions, which take 2^m + 2^k masks. The table V is never held as a whole: it
@@ -269,7 +266,7 @@ def exact(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     return Attribution(corners, speech.T, image.T, modality, none, none, interactions=together)
 
 
-def sampled(game: Game, *, n_samples: int, seed: int) -> Attribution:
+def sampled(game: NetworkGame, *, n_samples: int, seed: int) -> Attribution:
     """Return unbiased estimates of the Shapley values of all players, and their standard errors.
 
     Each sample draws an order of the speech players and one of the picture players, and scores the grid of all pairs
@@ -306,11 +303,10 @@ def sampled(game: Game, *, n_samples: int, seed: int) -> Attribution:
     errors = np.sqrt(squares / (n_samples - 1) / n_samples)
     modality = np.stack([mean[:m].sum(0), mean[m:].sum(0)])
     none = np.zeros((0, game.n_classes))
-    found = Attribution(corners, mean[:m], mean[m:], modality, none, none)
-    return replace(found, speech_errors=errors[:m], image_errors=errors[m:])
+    return Attribution(corners, mean[:m], mean[m:], modality, none, none, (), None, errors[:m], errors[m:])
 
 
-def _blocks(game: Game, m: int, k: int, height: int, width: int) -> Iterator[tuple[Masks, Masks, Scores]]:
+def _blocks(game: NetworkGame, m: int, k: int, height: int, width: int) -> Iterator[tuple[Masks, Masks, Scores]]:
     """Yield the full table in blocks: speech coalitions, picture coalitions, scores `[class, speech, picture]`."""
     for top in range(0, 2**m, height):
         left = _coalitions(top, min(top + height, 2**m), m)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .game import Game
+from .game import NetworkGame
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -130,7 +130,7 @@ def random_orders(n: int, n_orders: int, seed: int) -> Ints:
     return np.array(both[:n_orders], np.int64).reshape(n_orders, n)
 
 
-def curves(game: Game, orders: Ints, column: int) -> Curves:
+def curves(game: NetworkGame, orders: Ints, column: int) -> Curves:
     """Return deletion and insertion curves of orders of the players (Petsiuk et al. 2018, arXiv 1806.07421).
 
     Every mask is asked once, however many orders need it, and in one table.
