@@ -21,7 +21,7 @@ from ..errors import InputError, OptionError, unknown
 from ..options import ExplainOptions, ModelOptions
 from ..predictor import Predictor, load_chosen
 from ..types import Prediction
-from . import listening, players, units
+from . import players, units
 from .estimators import EXPLAINERS, Attribution
 from .faithfulness import rank_correlation
 from .game import NetworkGame
@@ -254,8 +254,8 @@ class _Sample:
             }
         if self.sound is not None:
             waveform = np.asarray(self.sound.waveform)
-            kept = listening.kept_units(values.speech_units, chosen.percentile)
-            sound = listening.keep(waveform, self.units, kept)
+            kept = units.kept_units(values.speech_units, chosen.percentile)
+            sound = units.keep(waveform, self.units, kept)
             material |= {
                 "waveform": waveform,
                 "kept": sound,
@@ -283,9 +283,10 @@ class _Sample:
     def _inverted(self, sound: judging.Heard, values: ClassValues) -> npt.NDArray[np.float32]:
         """Return speech from the spectrogram without its low parts, bands apart where it was divided into bands."""
         own = self._speech_players(sound, "silence")
-        kept = listening.kept_units(tuple(chain(*values.speech_bands)) or values.speech_units, self.chosen.percentile)
-        mel = listening.masked(own.signal[0], own.owners, kept)
-        return listening.invert(mel, self.model.signals.clip_s, len(sound.part))
+        kept = units.kept_units(tuple(chain(*values.speech_bands)) or values.speech_units, self.chosen.percentile)
+        stays = np.append(kept, True)  # the last one is nobody's: owner -1
+        mel = np.where(stays[own.owners], own.signal[0], np.float32(0))
+        return units.invert(mel, self.model.signals.clip_s, len(sound.part))
 
 
 def _values(found: Attribution, classes: Sequence[str], mel_bands: int) -> dict[str, ClassValues]:

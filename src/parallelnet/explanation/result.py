@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from itertools import chain
 from typing import Any, Self
@@ -30,6 +30,16 @@ _JSON_KEYS = {
     "node_values": "nodes",
     "node_lost": "lost",
 }
+
+
+def _class_values(own: Mapping[str, Any], tuples: Callable[[Any], Any]) -> ClassValues:
+    return ClassValues(
+        **own["modality_values"],
+        **{f"{name}_alone": value for name, value in own["alone_values"].items()},
+        image_units=tuple(chain(*own["image_values"])),
+        image_errors=tuple(chain(*own["image_errors"])),
+        **{name: tuples(own[key]) for key, name in _JSON_KEYS.items()},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +191,14 @@ class Explanation:
     def top(self, k: int = 5, target: str | None = None) -> tuple[tuple[Modality, str, float], ...]:
         """Return the `k` units that move the score most: (modality, name, value), the largest magnitude first."""
         values = self.values[target or self.target]
-        units: list[tuple[Modality, str, float]] = [
-            ("speech", self.speech_unit_name(n), v) for n, v in enumerate(values.speech_units)
-        ]
-        units += [("image", self.image_unit_name(n), v) for n, v in enumerate(values.image_units)]
+        found = zip(self._unit_names(), (*values.speech_units, *values.image_units), strict=True)
+        units = [(modality, name, value) for (modality, name), value in found]
         return tuple(sorted(units, key=lambda unit: -abs(unit[2]))[:k])
+
+    def _unit_names(self) -> list[tuple[Modality, str]]:
+        speech, image = len(self.of_target.speech_units), len(self.of_target.image_units)
+        names: list[tuple[Modality, str]] = [("speech", self.speech_unit_name(k)) for k in range(speech)]
+        return names + [("image", self.image_unit_name(k)) for k in range(image)]
 
     def check(self, tolerance: float = 1e-6) -> None:
         """Raise unless the numbers keep what their method promises.
@@ -229,21 +242,16 @@ class Explanation:
 
         The target's figures stand at the top; `classes` holds the same of each class.
         """
-        record: dict[str, Any] = {"emotion": self.emotion, "target": self.target, "method": self.method}
-        record |= self._class_dict(self.of_target)
-        record["speech_units"] = [
-            {**asdict(unit), "value": value}
-            for unit, value in zip(self.speech_units, self.of_target.speech_units, strict=True)
-        ]
-        record["classes"] = {name: self._class_dict(values) for name, values in self.values.items()}
-        skipped = ("values", "target", "method", "speech_units", "prediction", "material")
-        for each in fields(self):
-            if each.name not in skipped:
-                value = getattr(self, each.name)
-                record[each.name] = [asdict(x) for x in value] if each.name in ("nodes", "sensitivity") else value
-        record["budget"] = asdict(self.budget)
-        record["prediction"] = self.prediction.to_dict()
-        return record
+        plain = asdict(replace(self, values={}, material=None))
+        del plain["values"], plain["material"]
+        first = {"emotion": self.emotion, "target": self.target, "method": self.method}
+        units = zip(plain["speech_units"], self.of_target.speech_units, strict=True)
+        last = {
+            "speech_units": [{**unit, "value": value} for unit, value in units],
+            "classes": {name: self._class_dict(values) for name, values in self.values.items()},
+            "prediction": self.prediction.to_dict(),
+        }
+        return first | self._class_dict(self.of_target) | plain | last
 
     def _class_dict(self, values: ClassValues) -> dict[str, Any]:
         first = {
@@ -270,42 +278,28 @@ class Explanation:
         Raises:
             InputError: the text is not such an explanation.
         """
+
+        def tuples(rows: Any) -> Any:
+            return tuple(map(tuples, rows)) if isinstance(rows, list) else rows
+
+        def read(kind: type, own: Mapping[str, Any]) -> Any:
+            return kind(**{each.name: tuples(own[each.name]) for each in fields(kind)})
+
         try:
-            return cls._from_dict(json.loads(text))
+            record = json.loads(text)
+            special: dict[str, Any] = {
+                "prediction": Prediction.from_json(json.dumps(record["prediction"])),
+                "values": {name: _class_values(own, tuples) for name, own in record["classes"].items()},
+                "budget": Budget(**record["budget"]),
+                "material": None,
+            }
+            for name, kind in (("speech_units", SpeechUnit), ("nodes", DivisionNode), ("sensitivity", Sensitivity)):
+                special[name] = tuple(read(kind, own) for own in record[name])
+            plain = {each.name: tuples(record[each.name]) for each in fields(cls) if each.name not in special}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(f"This is not the JSON of an explanation ({why}).") from None
-
-    @classmethod
-    def _from_dict(cls, record: dict[str, Any]) -> Self:
-        def numbers(rows: Any) -> Any:
-            return tuple(map(numbers, rows)) if isinstance(rows, list) else rows
-
-        def read(kind: type, own: Mapping[str, Any]) -> Any:
-            return kind(**{each.name: numbers(own[each.name]) for each in fields(kind)})
-
-        values = {
-            name: ClassValues(
-                speech=own["modality_values"]["speech"],
-                image=own["modality_values"]["image"],
-                speech_alone=own["alone_values"]["speech"],
-                image_alone=own["alone_values"]["image"],
-                image_units=tuple(chain(*own["image_values"])),
-                image_errors=tuple(chain(*own["image_errors"])),
-                **{field: numbers(own[key]) for key, field in _JSON_KEYS.items()},
-            )
-            for name, own in record["classes"].items()
-        }
-        special: dict[str, Any] = {
-            "prediction": Prediction.from_json(json.dumps(record["prediction"])),
-            "values": values,
-            "budget": Budget(**record["budget"]),
-            "speech_units": tuple(read(SpeechUnit, own) for own in record["speech_units"]),
-            "nodes": tuple(read(DivisionNode, own) for own in record["nodes"]),
-            "sensitivity": tuple(read(Sensitivity, own) for own in record["sensitivity"]),
-        }
-        plain = {f.name for f in fields(cls)} - set(special) - {"material"}
-        return cls(**special, **{name: numbers(record[name]) for name in plain})
+        return cls(**special, **plain)
 
     def to_shap(self) -> Any:
         """Return a `shap.Explanation` of one sample: values `[units, classes]`, speech units first.
@@ -318,8 +312,7 @@ class Explanation:
             import shap
         except ImportError:
             raise MissingExtraError("to_shap()", "bench") from None
-        names = [f"speech: {self.speech_unit_name(k)}" for k in range(len(self.of_target.speech_units))]
-        names += [f"image: {self.image_unit_name(k)}" for k in range(len(self.of_target.image_units))]
+        names = [": ".join(each) for each in self._unit_names()]
         columns = [(*values.speech_units, *values.image_units) for values in self.values.values()]
         return shap.Explanation(
             values=np.array(columns, np.float64).T,
