@@ -59,15 +59,8 @@ def write_explanation(
 ) -> Path:
     """Write `report.html`, `explanation.json`, plots and sounds into a folder, made where it is missing.
 
-    Args:
-        explanation: with its material.
-        folder: files of these names in it are replaced.
-        title: of the report.
-        speech_name: what the report calls the speech, for instance its file's name.
-        image_name: likewise the picture.
-
-    Returns:
-        The path of the report.
+    Files of these names in it are replaced. Returns the path of the report, which has the title, and which calls the
+    speech and the picture by the names given, for instance those of their files.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -164,11 +157,6 @@ def explain_manifest(
 
 
 def _explained(model: Predictor, sample: Sample, target: Path, options: ExplainOptions) -> batches.Row:
-    """Explain one sample, write its folder, and return its row.
-
-    Raises:
-        OSError: the folder cannot be written, or a disk is full.
-    """
     # In a folder of their own, so that no id can name the table or the index.
     folder = target / "samples" / _folder(sample.id)
     row: dict[str, str | int] = {"label": sample.label}

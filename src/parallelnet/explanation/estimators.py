@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -26,19 +27,18 @@ class Attribution:
     """What a method found; everything float64, the last axis is the class.
 
     Attributes:
-        corners: v, the score, `[speech absent or present, image absent or present, class]`; a modality that the sample
-            lacks changes nothing.
+        corners: score `[speech absent or present, image absent or present, class]`; what the sample lacks is alike.
         speech: value of each speech player, `[m, class]`.
         image: value of each picture player, `[k, class]`.
         modality: value of speech and picture as wholes, `[2, class]`. Of `owen` and `paper` the Shapley values of
             these two (Eq. 3); of `exact` and `sampled` the sums over their players.
-        interactions: Shapley interaction index of each speech player with each picture player, `[m, k, class]`, from
-            `exact` of a sample with both; else None.
-        speech_errors: standard errors of `speech`, from `sampled`; else None.
-        image_errors: standard errors of `image`, likewise.
-        nodes: the parts of both divisions, speech first; `parent` counts in this tuple. Empty for `exact`, `sampled`.
         node_values: value of each of `nodes`, `[n nodes, class]`.
         node_lost: value of each part less those of its halves, 0 for leaves; all 0 for `owen`, which loses nothing.
+        nodes: the parts of both divisions, speech first; `parent` counts in this tuple. Empty for `exact`, `sampled`.
+        interactions: Shapley interaction index of each speech player with each picture player, `[m, k, class]`, from
+            `exact` of a sample with both.
+        speech_errors: standard errors of `speech`, from `sampled`.
+        image_errors: standard errors of `image`, likewise.
     """
 
     corners: Scores
@@ -60,9 +60,7 @@ def n_players(players: Players | None) -> int:
 
 def ends(players: Players | None) -> Masks:
     """Return the masks of nobody and everybody; of a modality that is not there, its only one."""
-    if players is None:
-        return np.zeros((1, 0), np.bool_)
-    return np.repeat(np.array([[False], [True]]), players.n, axis=1)
+    return np.repeat(np.array([[False], [True]]), players.n, axis=1) if players else np.zeros((1, 0), np.bool_)
 
 
 def corners_of(game: NetworkGame) -> Scores:
@@ -139,15 +137,15 @@ def paper(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attributio
     return _along_division(game, corners, values)
 
 
-def _halves(players: Players) -> dict[int, tuple[int, int]]:
-    """Return the places of the halves of each part that has them, parents before children."""
+def _halves(players: Players) -> dict[int, list[int]]:
+    """Return the places of the two halves of each part that has them, parents before children."""
     found: dict[int, list[int]] = {}
     for at, node in enumerate(players.division[1:], start=1):
         found.setdefault(node.parent, []).append(at)
-    return {whole: (first, second) for whole, (first, second) in sorted(found.items())}
+    return dict(sorted(found.items()))
 
 
-def _splits(players: Players) -> Iterator[tuple[int, int, tuple[int, int]]]:
+def _splits(players: Players) -> Iterator[tuple[int, int, list[int]]]:
     """Yield for each part with halves: how many contexts it has, its place, and the places of its halves."""
     n_contexts = {0: 1}
     for whole, pair in _halves(players).items():
@@ -182,34 +180,29 @@ def _contexts(players: Players) -> tuple[Masks, list[Rows], list[Rows]]:
 def _along_division(game: NetworkGame, corners: Scores, values: Callable[..., Scores]) -> Attribution:
     """Return the attribution that values of all parts of both divisions make: `values(players, speech=)` a modality."""
     nodes: list[DivisionNode] = []
-    found = []
+    units, all_parts, all_lost = [], [], []
     for speech, own in ((True, game.speech), (False, game.image)):
         parts = np.zeros((0, game.n_classes)) if own is None else values(own, speech=speech)
-        units, lost = np.zeros((0 if own is None else own.n, game.n_classes)), np.zeros_like(parts)
-        if own is not None:
-            shift = len(nodes)
-            for at, node in enumerate(own.division):
-                nodes.append(replace(node, parent=node.parent + shift if node.parent >= 0 else -1))
-                if len(node.units) == 1:
-                    units[node.units[0]] = parts[at]
-            for whole, (first, second) in _halves(own).items():
-                lost[whole] = parts[whole] - (parts[first] + parts[second])
-        found.append((units, parts, lost))
-    (speech_units, *_), (image_units, *_) = found
-    all_parts, all_lost = (np.concatenate(both) for both in list(zip(*found, strict=True))[1:])
-    modality = two_player_values(corners)
-    return Attribution(corners, speech_units, image_units, modality, all_parts, all_lost, tuple(nodes))
+        units.append(np.zeros((n_players(own), game.n_classes)))
+        all_parts.append(parts)
+        all_lost.append(np.zeros_like(parts))
+        if own is None:
+            continue
+        for node, value in zip(own.division, parts, strict=True):
+            if len(node.units) == 1:
+                units[-1][node.units[0]] = value
+        for whole, (first, second) in _halves(own).items():
+            all_lost[-1][whole] = parts[whole] - (parts[first] + parts[second])
+        shift = len(nodes)
+        nodes += [replace(node, parent=node.parent + shift if node.parent >= 0 else -1) for node in own.division]
+    node_values, node_lost = np.concatenate(all_parts), np.concatenate(all_lost)
+    return Attribution(corners, *units, two_player_values(corners), node_values, node_lost, tuple(nodes))
 
 
 def _beside_ends(game: NetworkGame, corners: Scores, masks: Masks, *, speech: bool, alone: bool = False) -> Scores:
-    """Return scores of one modality's masks with the other absent and present, `[n masks, 2 or 1, class]`.
+    """Return scores of one modality's masks with the other absent and present, or `alone`, `[n masks, 2 or 1, class]`.
 
-    Args:
-        game: what is played.
-        corners: from `corners_of`.
-        masks: rows 0 and 1 must be nobody and everybody.
-        speech: whether they are the speech's.
-        alone: only with the other absent.
+    Rows 0 and 1 of the masks must be nobody and everybody: their scores are those of `corners`.
     """
     other = ends(game.image if speech else game.speech)[: 1 if alone else 2]
     known = (corners if speech else corners.swapaxes(0, 1))[:, : len(other)]
@@ -246,7 +239,10 @@ def exact(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attributio
     speech, image, interactions = np.zeros((c, m)), np.zeros((c, k)), np.zeros((c, m, k))
     corners = np.zeros((2, 2, c))
     width = min(2**k, _BLOCK_PAIRINGS)
-    for left, right, v in _blocks(game, m, k, _BLOCK_PAIRINGS // width, width):
+    height = _BLOCK_PAIRINGS // width
+    for top, start in product(range(0, 2**m, height), range(0, 2**k, width)):
+        left, right = _coalitions(top, height, m), _coalitions(start, width, k)
+        v = np.moveaxis(game.table(left, right), -1, 0)
         zs, zi = left.astype(np.float64), right.astype(np.float64)
         ns, ni = 1 - zs, 1 - zi
         sizes = left.sum(1)[:, None] + right.sum(1)
@@ -306,18 +302,9 @@ def sampled(game: NetworkGame, *, n_samples: int, seed: int) -> Attribution:
     return Attribution(corners, mean[:m], mean[m:], modality, none, none, (), None, errors[:m], errors[m:])
 
 
-def _blocks(game: NetworkGame, m: int, k: int, height: int, width: int) -> Iterator[tuple[Masks, Masks, Scores]]:
-    """Yield the full table in blocks: speech coalitions, picture coalitions, scores `[class, speech, picture]`."""
-    for top in range(0, 2**m, height):
-        left = _coalitions(top, min(top + height, 2**m), m)
-        for start in range(0, 2**k, width):
-            right = _coalitions(start, min(start + width, 2**k), k)
-            yield left, right, np.moveaxis(game.table(left, right), -1, 0)
-
-
-def _coalitions(start: int, stop: int, n: int) -> Masks:
+def _coalitions(start: int, count: int, n: int) -> Masks:
     """Return coalitions of n players, numbered by their bits: player j is in those whose bit j is set."""
-    return (np.arange(start, stop)[:, None] >> np.arange(n) & 1).astype(np.bool_)
+    return (np.arange(start, min(start + count, 2**n))[:, None] >> np.arange(n) & 1).astype(np.bool_)
 
 
 def _prefixes(order: npt.NDArray[np.int64]) -> Masks:
@@ -342,8 +329,6 @@ def _path_shares(m: int, k: int) -> Scores:
     return shares
 
 
-Explainer = Callable[..., Attribution]
-"""`(game, *, n_samples, seed) -> Attribution`: values of a game's players. `n_samples`, 2 or more, are pairs of random
-orders where a method samples, `seed` theirs. Raises InputError where the game refuses what the method asks for."""
-
-EXPLAINERS: dict[str, Explainer] = {"owen": owen, "paper": paper, "exact": exact, "sampled": sampled}
+EXPLAINERS: dict[str, Callable[..., Attribution]] = {"owen": owen, "paper": paper, "exact": exact, "sampled": sampled}
+"""`(game, *, n_samples, seed)`: values of a game's players. `n_samples`, 2 or more, are pairs of random orders where a
+method samples, `seed` theirs. Raises InputError where the game refuses what the method asks for."""

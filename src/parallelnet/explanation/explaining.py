@@ -29,7 +29,7 @@ from .parts import Budget, ClassValues, DivisionNode, Material, Sensitivity, Spe
 from .result import Explanation
 
 WordTimes = Sequence[tuple[str, float, float]]
-_MODEL_FIELDS = tuple(sorted({field.name for field in fields(ModelOptions)} | {"labels"}))
+_MODEL_FIELDS = tuple(field.name for field in fields(ModelOptions))
 
 
 def explain(
@@ -66,8 +66,8 @@ def explain(
             raise unknown("option", name, known, "ExplainOptions")
     chosen = replace(options or ExplainOptions(), **changes)
     if model is None:
-        model = _opened(*(getattr(chosen, name) for name in _MODEL_FIELDS))
-    elif any(name in changes for name in _MODEL_FIELDS):
+        model = _opened(ModelOptions(**{name: getattr(chosen, name) for name in _MODEL_FIELDS}), chosen.labels)
+    elif changes.keys() & {*_MODEL_FIELDS, "labels"}:
         raise OptionError("model= is open already; checkpoint, device and labels belong to load(). Leave out one.")
     model.refuse_unless_taken(speech, image)
     sample = _Sample(model, chosen)
@@ -78,36 +78,10 @@ def explain(
     if speech is None and (chosen.text is not None or chosen.transcribe):
         raise OptionError("--text and --transcribe divide speech, and there is none. Mend: add --speech FILE.")
     prediction = model.predict_signals(model.signals_of(sample.sound, sample.view))
-    target = _target(chosen.target, label, prediction)
-    started = time.perf_counter()
-    baselines = chosen.baseline_speech, chosen.baseline_image
-    values, nodes, budget = sample.played(*baselines)
-    seconds = time.perf_counter() - started
-    cautions = _cautions(chosen, values[target], budget)
-    return Explanation(
-        prediction=prediction,
-        target=target,
-        values=values,
-        method=chosen.method,
-        score=chosen.score,
-        modalities=prediction.modalities,
-        nodes=nodes,
-        percentile=chosen.percentile,
-        n_samples=chosen.n_samples if chosen.method == "sampled" else 0,
-        seed=chosen.seed,
-        budget=budget,
-        seconds=seconds,
-        warnings=(*prediction.warnings, *sample.warnings, *cautions),
-        sensitivity=sample.sensitivity(values[target], target) if chosen.sensitivity else (),
-        **sample.facts(values[target]),
-    )
+    return sample.explained(prediction, _target(chosen.target, label, prediction))
 
 
-@lru_cache(maxsize=1)
-def _opened(*values: Any) -> Predictor:
-    given = dict(zip(_MODEL_FIELDS, values, strict=True))
-    labels = given.pop("labels")
-    return load_chosen(ModelOptions(**given), labels)
+_opened = lru_cache(maxsize=1)(load_chosen)
 
 
 def _target(asked: str | None, label: str, prediction: Prediction) -> str:
@@ -203,7 +177,31 @@ class _Sample:
             mel_bands=self.chosen.mel_bands,
         )
 
-    def played(
+    def explained(self, prediction: Prediction, target: str) -> Explanation:
+        """Return why the model says it."""
+        chosen, started = self.chosen, time.perf_counter()
+        values, nodes, budget = self._played(chosen.baseline_speech, chosen.baseline_image)
+        seconds = time.perf_counter() - started
+        cautions = _cautions(chosen, values[target], budget)
+        return Explanation(
+            prediction=prediction,
+            target=target,
+            values=values,
+            method=chosen.method,
+            score=chosen.score,
+            modalities=prediction.modalities,
+            nodes=nodes,
+            percentile=chosen.percentile,
+            n_samples=chosen.n_samples if chosen.method == "sampled" else 0,
+            seed=chosen.seed,
+            budget=budget,
+            seconds=seconds,
+            warnings=(*prediction.warnings, *self.warnings, *cautions),
+            sensitivity=self._sensitivity(values[target], target) if chosen.sensitivity else (),
+            **self._facts(values[target]),
+        )
+
+    def _played(
         self, speech_baseline: str, image_baseline: str
     ) -> tuple[dict[str, ClassValues], tuple[DivisionNode, ...], Budget]:
         """Return each class's values under a pair of baselines, the parts of the division, and what it cost."""
@@ -218,7 +216,7 @@ class _Sample:
         found = EXPLAINERS[chosen.method](game, n_samples=chosen.n_samples, seed=chosen.seed)
         return _values(found, model.classes, chosen.mel_bands if speech else 1), found.nodes, game.budget
 
-    def sensitivity(self, ours: ClassValues, target: str) -> tuple[Sensitivity, ...]:
+    def _sensitivity(self, ours: ClassValues, target: str) -> tuple[Sensitivity, ...]:
         """Return the explanation under every other pair of baselines."""
         chosen, found = self.chosen, []
         for pair in product(
@@ -226,7 +224,7 @@ class _Sample:
             [chosen.baseline_image] if self.view is None else players.IMAGE_BASELINES,
         ):
             if pair != (chosen.baseline_speech, chosen.baseline_image):
-                values = self.played(*pair)[0][target]
+                values = self._played(*pair)[0][target]
                 rho = rank_correlation(*((*own.speech_units, *own.image_units) for own in (ours, values)))
                 names = pair[0] if self.sound else "", pair[1] if self.view else ""
                 found.append(
@@ -234,11 +232,8 @@ class _Sample:
                 )
         return tuple(found)
 
-    def facts(self, values: ClassValues) -> dict[str, Any]:
-        """Return the fields of `Explanation` that are about the signals, with what is kept of the speech.
-
-        As sound and as words (paper section 3.3).
-        """
+    def _facts(self, values: ClassValues) -> dict[str, Any]:
+        """Return the fields about the signals, with what is kept of the speech, as sound and words (section 3.3)."""
         found: dict[str, Any] = {}
         material: dict[str, Any] = {}
         chosen, clip_s = self.chosen, self.model.signals.clip_s

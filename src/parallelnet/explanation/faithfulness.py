@@ -24,12 +24,8 @@ Ints = npt.NDArray[np.int64]
 def auc(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
     """Return the area under the ROC curve of values against a known place.
 
-    It is the probability that a planted part has a larger value than another one, a tie counting half (Mann and
-    Whitney 1947): 1 for a perfect explanation, 0.5 for a random or a constant one.
-
-    Args:
-        values: of the parts, [n].
-        planted: True for the parts that hold the evidence, [n].
+    It is the probability that a planted part (True, [n]) has a larger value than another one, a tie counting half (Mann
+    and Whitney 1947): 1 for a perfect explanation, 0.5 for a random or a constant one.
 
     Raises:
         InputError: lengths differ, a value is not finite, or everything or nothing is planted.
@@ -47,12 +43,8 @@ def auc(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
 def first(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
     """Return 1 where the part of the largest value is planted, 0 where it is not (the pointing game).
 
-    Where several share the largest value it is the part of them that is planted: what picking one of them at random
-    gives on average.
-
-    Args:
-        values: of the parts, of any shape.
-        planted: True for the parts that hold the evidence, of the same shape.
+    Both are of one shape. Where several share the largest value it is the part of them that is planted: what picking
+    one of them at random gives on average.
 
     Raises:
         InputError: shapes differ, a value is not finite, or there are none.

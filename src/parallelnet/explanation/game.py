@@ -67,8 +67,8 @@ class NetworkGame:
 
     Attributes:
         n_classes: classes that compete.
-        speech: players of the speech; None where the sample has none.
-        image: players of the picture, likewise.
+        speech: players of the speech; None where the sample has none, and the network hears silence.
+        image: players of the picture; None where the sample has none, and the network sees black.
         memory_mb: most memory for features and batches, in MB (2^20 bytes); what the network takes comes on top.
     """
 
@@ -86,8 +86,8 @@ class NetworkGame:
 
         Args:
             model: the network.
-            speech: None where the sample has none; the network then hears silence, whatever the baseline.
-            image: None where the sample has none; the network then sees black.
+            speech: see above, like `image` and `memory_mb`.
+            image: see above.
             columns: the classes that compete, as columns of the logits; two or more.
             score: `probability` of a class, or `log-odds` of it: log(p / (1 - p)).
             memory_mb: see above.
@@ -224,14 +224,7 @@ class MaskedSignal:
     def __init__(
         self, own: Players, start: int, branches: Callable[[Array], tuple[Array, Array]] | None, batches: Batches
     ) -> None:
-        """Take the window of 128 columns from `start` on; nothing is computed yet.
-
-        Args:
-            own: whose cells they are; cells of owner -1 are never replaced.
-            start: first column.
-            branches: computes features of masked signals; None where the network's branches do not separate.
-            batches: how many at a time.
-        """
+        """Take the window of 128 columns from `start` on; `branches` is None where the network's do not separate."""
         cut = (..., slice(start, start + audio.N_FRAMES))
         owners, self._signal, self._baseline = own.owners[cut], own.signal[cut], own.baseline[cut]
         self._players: Rows = np.unique(owners[owners >= 0]).astype(np.intp)
@@ -247,10 +240,7 @@ class MaskedSignal:
         return len(self._numbers)
 
     def numbered(self, masks: Masks) -> Rows:
-        """Return the number of each mask, 0 to `n_distinct` - 1, once the features of all of them are known.
-
-        Args:
-            masks: bool [n, players of the whole modality].
+        """Return the number of each mask `[n, players of the whole modality]`, once the features of all are known.
 
         Raises:
             InputError: memory ran out on a single input.

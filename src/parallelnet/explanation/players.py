@@ -61,8 +61,7 @@ class Players:
 def grid_owners(rows: int, columns: int, seen: tuple[int, int] | None = None) -> Owners:
     """Return the cell that each pixel of the model's square lies in, int16 `[128, 128]`, numbered row by row.
 
-    A pixel belongs to the cell that holds its centre, so borders lie within half a pixel of those of
-    `Explanation.image_unit_box`, and where 128 does not divide evenly, cells differ by one pixel.
+    A pixel belongs to the cell that holds its centre: where 128 does not divide evenly, cells differ by one pixel.
 
     Args:
         rows: of the grid.
@@ -89,8 +88,7 @@ def superpixel_owners(pixels: Signal, n: int, seen: tuple[int, int] | None = Non
     """Return the superpixel of each pixel, int16 `[128, 128]`: about `n` connected regions of like colour.
 
     SLIC (Achanta et al. 2012, scikit-image). Numbered from 0 in reading order of their first pixels. SLIC starts from
-    a regular grid and joins crumbs to their neighbours, so how many regions come out is only near `n` (24: 25 on a flat
-    picture, 18 to 25 on faces, a cat and noise; 2: only 1); the caller should say how many there are.
+    a regular grid and joins crumbs to their neighbours, so how many regions come out is only near `n`.
 
     Args:
         pixels: float32 `[3, 128, 128]` in [0, 1].
@@ -189,42 +187,34 @@ def _division(
 def fold_bands(values: npt.NDArray[Any], mel_bands: int) -> npt.NDArray[Any]:
     """Return values of units from values of players, `[n_units * mel_bands, ...]` -> `[n_units, ...]`: sums over bands.
 
-    This is the paper's "averaging along the frequency axis" (section 3.3), up to a factor that is the same for all
-    units: spread a player's value evenly over its pixels (m mels by f frames: each has value / (m f)), average over the
-    128 mels of a frame (the bands give value / (m f) * m / 128 each, so their sum / (128 f)), and sum over the unit's f
-    frames: the sum over its bands / 128. Without the 128, units still add up to the speech's value (Eq. 5).
-
-    Only for what adds up: values and interactions, not standard errors.
+    This is the paper's "averaging along the frequency axis" (section 3.3), up to a factor of 128 that is the same for
+    all units: without it, units still add up to the speech's value (Eq. 5).
     """
-    folded: npt.NDArray[Any] = values.reshape(-1, mel_bands, *values.shape[1:]).sum(axis=1)
-    return folded
+    return np.asarray(values.reshape(-1, mel_bands, *values.shape[1:]).sum(axis=1))
 
 
 # --- what absent players are replaced by: the signal's own frames or pixels in, the same shape out --------------------
 
 
+def _spread(values: npt.NDArray[Any], signal: Signal) -> Signal:
+    return np.broadcast_to(values, signal.shape).astype(np.float32)
+
+
 def _mean(signal: Signal, axis: int | tuple[int, ...]) -> Signal:
-    return np.broadcast_to(signal.mean(axis=axis, keepdims=True, dtype=np.float64), signal.shape).astype(np.float32)
-
-
-def _band_floor(mel: Signal) -> Signal:
-    floor = np.percentile(mel, FLOOR_PERCENTILE, axis=1, keepdims=True)
-    return np.broadcast_to(floor, mel.shape).astype(np.float32)
+    return _spread(signal.mean(axis=axis, keepdims=True, dtype=np.float64), signal)
 
 
 def _blurred(signal: Signal, sigma: float, axes: tuple[int, ...]) -> Signal:
-    """Return the signal smoothed by a Gaussian; beyond the ends the first and last value go on."""
     from scipy.ndimage import gaussian_filter
 
-    smooth: Signal = gaussian_filter(signal, sigma, mode="nearest", axes=axes)
-    return smooth
+    return np.asarray(gaussian_filter(signal, sigma, mode="nearest", axes=axes))  # beyond the ends their values go on
 
 
 # The paper keeps the other modality "as zero" (section 3.3): `silence` and `black`, the defaults. The others ask the
 # model about something that it is more used to; an explanation that hangs on the choice is worth little.
 SPEECH_BASELINES: dict[str, Callable[[Signal], Signal]] = {
     "silence": np.zeros_like,
-    "band-floor": _band_floor,
+    "band-floor": lambda mel: _spread(np.percentile(mel, FLOOR_PERCENTILE, axis=1, keepdims=True), mel),
     "mean": lambda mel: _mean(mel, 1),
     "blur": lambda mel: _blurred(mel, SPEECH_BLUR_FRAMES, (1,)),
 }
@@ -257,7 +247,7 @@ def speech_players(
     Args:
         waveform: float32 `[n]` at 16 kHz, what the model hears: `judging.Heard.part`.
         signals: of the checkpoint.
-        units: in order of time, each with a frame at least: from `fit_units`.
+        units: from `fit_units`.
         offset_s: where the waveform begins in the file, whose seconds the units count.
         starts: first frame of each window that votes; () cuts all of them.
         baseline: one of `SPEECH_BASELINES`.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from itertools import chain
@@ -54,21 +54,20 @@ class Explanation:
         score: `probability`, or `log-odds` of it.
         modalities: what the sample has.
         units: kind of the speech units: `words` or `segments`; "" without speech.
-        speech_units: where each speech unit lies, in order of time.
+        speech_units: in order of time.
         words_from: where the words' times come from, for instance `pocketsphinx 5.1.1`; "" for segments.
         mel_bands: bands that the spectrogram was divided into; 1 divides time only.
         image_grid: rows and columns of the picture's cells; None for superpixels, and without a picture.
         image_labels: for superpixels, the unit of each pixel of the model's 128 x 128 square, row by row; else empty.
-        image_box: left, top, width, height, in pixels of the upright picture, of the part that the model saw; None
-            without a picture.
-        image_size: width and height of the upright picture; None without one.
+        image_box: left, top, width, height, in pixels of the upright picture, of what the model saw; or None.
+        image_size: width and height of the upright picture, or None.
         nodes: parts of the binary division, parents before children; empty for `exact` and `sampled`.
-        kept: for each speech unit, whether its value reaches the percentile (paper section 3.3).
-        percentile: of the speech units' values for the target; units below it are silenced.
+        kept: for each speech unit, whether its value for the target reaches the percentile (paper section 3.3).
+        percentile: of the speech units' values; units below it are silenced.
         heard: words of the kept units, or what recognition made of the kept speech; None where neither is known.
         heard_by: the recogniser that gave `heard`; "" where they are the words of the kept units.
         speech_baseline: what absent speech is replaced by; "" without speech.
-        image_baseline: what absent picture cells are replaced by; "" without a picture.
+        image_baseline: likewise.
         n_samples: pairs of random orders, for `sampled`; else 0.
         seed: of the random orders.
         sensitivity: the explanation under the other baselines, where asked for.
@@ -162,9 +161,8 @@ class Explanation:
         """Return the units of a part of the division and, for speech in bands, its mel bands (else empty)."""
         if node.modality == "image" or self.mel_bands == 1:
             return node.units, ()
-        return tuple(sorted({k // self.mel_bands for k in node.units})), tuple(
-            sorted({k % self.mel_bands for k in node.units})
-        )
+        units, bands = zip(*(divmod(k, self.mel_bands) for k in node.units), strict=True)
+        return tuple(sorted({*units})), tuple(sorted({*bands}))
 
     def image_unit_name(self, index: int) -> str:
         """Return a picture cell's place, counted from 1: `row 2, column 3`; or `region 7` of superpixels."""
@@ -172,21 +170,6 @@ class Explanation:
             return f"region {index + 1}"
         row, column = divmod(index, self.image_grid[1])
         return f"row {row + 1}, column {column + 1}"
-
-    def image_unit_box(self, index: int) -> tuple[float, float, float, float]:
-        """Return left, top, width, height of a grid cell in pixels of the upright picture.
-
-        Raises:
-            InputError: superpixels have no box, or there is no such cell.
-        """
-        if self.image_grid is None or self.image_box is None:
-            raise InputError("Only the cells of a grid have a box; this explanation has none.")
-        rows, columns = self.image_grid
-        if not 0 <= index < rows * columns:
-            raise InputError(f"Cell {index} does not exist; allowed: 0 to {rows * columns - 1}.")
-        left, top, width, height = self.image_box
-        row, column = divmod(index, columns)
-        return left + column * width / columns, top + row * height / rows, width / columns, height / rows
 
     def top(self, k: int = 5, target: str | None = None) -> tuple[tuple[Modality, str, float], ...]:
         """Return the `k` units that move the score most: (modality, name, value), the largest magnitude first."""
@@ -219,23 +202,18 @@ class Explanation:
             if not gap <= tolerance:
                 raise InputError(f"Explanation: the classes' changes add up to {gap:.3g} instead of 0.")
 
-    def _gaps(self, values: ClassValues) -> list[tuple[str, float]]:
-        wrong_count = len(values.speech_units) != len(self.speech_units)
-        wrong_count |= len(values.nodes) != len(self.nodes) or len(values.lost) != len(self.nodes)
-        whole = values.full - values.base
-        gaps = [
-            ("there are not as many values as units", math.inf if wrong_count else 0.0),
-            ("speech and picture miss full - base", abs(values.speech + values.image - whole)),
-        ]
+    def _gaps(self, values: ClassValues) -> Iterator[tuple[str, float]]:
+        counts = len(values.speech_units), len(values.nodes), len(values.lost)
+        if counts != (len(self.speech_units), len(self.nodes), len(self.nodes)):
+            yield "there are not as many values as units", math.inf
+        yield "speech and picture miss full - base", abs(values.speech + values.image - (values.full - values.base))
         if self.method != "paper":
-            gaps.append(("the units miss full - base", values.efficiency_gap))
-        if not wrong_count:
-            for k, node in enumerate(self.nodes):
-                halves = [values.nodes[j] for j, other in enumerate(self.nodes) if other.parent == k]
-                lost = values.nodes[k] - math.fsum(halves) if halves else 0.0
-                said = values.lost[k] if self.method == "paper" else 0.0
-                gaps.append((f"a part of {node.modality} misses its halves", abs(lost - said)))
-        return gaps
+            yield "the units miss full - base", values.efficiency_gap
+        for k, node in enumerate(self.nodes):
+            halves = [values.nodes[j] for j, other in enumerate(self.nodes) if other.parent == k]
+            lost = values.nodes[k] - math.fsum(halves) if halves else 0.0
+            said = values.lost[k] if self.method == "paper" else 0.0
+            yield f"a part of {node.modality} misses its halves", abs(lost - said)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON.

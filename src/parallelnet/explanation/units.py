@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -39,10 +40,7 @@ _HANN = np.hanning(audio.N_FFT + 1)[:-1].astype(np.float32)  # as `audio.log_mel
 def segments(duration_s: float, n: int, *, start_s: float = 0.0) -> tuple[SpeechUnit, ...]:
     """Return `n` segments of equal length, in order of time; `fit_units` then joins what is too short.
 
-    Args:
-        duration_s: of what is divided, in seconds.
-        n: segments.
-        start_s: where it begins in the file; above 0 where quiet before it was left out.
+    They begin at `start_s` of the file, above 0 where quiet before it was left out.
 
     Raises:
         InputError: none or too many segments are asked for, or there is nothing to divide.
@@ -124,14 +122,7 @@ def fit_units(
 
     A mask can only silence whole frames (32 ms apart by default): what lies between two of them cannot be asked about
     on its own, and joining keeps every word in what people read. The same happens to units that lie in quiet at the
-    ends that was left out. Where fewer units come back than went in, the caller should say so. The shortest clip is two
-    frames, so at most two units: the second frame, centred behind its end, still sees it.
-
-    Args:
-        units: in order of time, at least one.
-        n_samples: of the speech that the model hears (`judging.Heard.part`), at 16 kHz.
-        clip_s: seconds of 128 frames.
-        offset_s: where it begins in the file.
+    ends that was left out. The shortest clip is two frames, so at most two units. Arguments as for `frame_owners`.
     """
     owners = frame_owners(units, n_samples, clip_s, offset_s)
     counts = np.bincount(owners[owners >= 0], minlength=len(units))
@@ -145,13 +136,12 @@ def fit_units(
             before_gap = unit.start_s - units[heard[after - 1]].end_s
             after -= before_gap <= units[heard[after]].start_s - unit.end_s
         groups[after].append(unit)
-    return tuple(group[0] if len(group) == 1 else _joined(group) for group in groups)
+    return tuple(map(_joined, groups))
 
 
 def _joined(units: Sequence[SpeechUnit]) -> SpeechUnit:
     text = " ".join(unit.word for unit in units if unit.word)
-    end_s = max(unit.end_s for unit in units)
-    return SpeechUnit(units[0].start_s, end_s, text, units[0].reach_start_s, units[-1].reach_end_s)
+    return replace(units[0], end_s=max(unit.end_s for unit in units), word=text, reach_end_s=units[-1].reach_end_s)
 
 
 # --- frames -----------------------------------------------------------------------------------------------------------
@@ -199,13 +189,9 @@ def frame_owners(
 def kept_units(values: Sequence[float], percentile: float = 30.0) -> tuple[bool, ...]:
     """Return for each speech unit whether its value reaches the percentile of all units' values (paper section 3.3).
 
-    The percentile is numpy's, interpolated linearly between neighbours in rank, so of 16 units and 30 the five lowest
-    go; of 3, one; of 2, one; a single unit stays. What ties with the percentile stays, so equal values all do, and the
-    highest always does. The sign plays no part: where all values are negative, the least negative stay.
-
-    Args:
-        values: of the units for one class, finite, at least one.
-        percentile: 0 (keeps all) to 100 (keeps the highest).
+    The percentile, 0 (keeps all) to 100 (keeps the highest), is numpy's, interpolated linearly between neighbours in
+    rank, so of 16 units and 30 the five lowest go; of 3, one; of 2, one; a single unit stays. What ties with it stays,
+    so equal values all do, and the highest always does. The sign plays no part.
 
     Raises:
         InputError: no values, values that are not finite, or a percentile outside 0 to 100.
@@ -220,28 +206,20 @@ def kept_units(values: Sequence[float], percentile: float = 30.0) -> tuple[bool,
     return tuple(bool(value >= threshold) for value in numbers)
 
 
-def keep(
-    waveform: audio.Waveform, units: Sequence[SpeechUnit], kept: Sequence[bool], fade_s: float = FADE_S
-) -> audio.Waveform:
-    """Return the speech with all but the kept units silenced, float32 `[n]`, as long as before.
+def keep(waveform: audio.Waveform, units: Sequence[SpeechUnit], kept: Sequence[bool]) -> audio.Waveform:
+    """Return the whole speech, float32 `[n]` at 16 kHz, with all but the kept units silenced.
 
     Samples of kept units are untouched. On the silenced side of each border a raised cosine leads from 1 to 0 within
-    `fade_s`, or half of the silenced stretch where it is shorter: so no kept sound is lost and nothing clicks. Beyond,
+    `FADE_S`, or half of the silenced stretch where it is shorter: so no kept sound is lost and nothing clicks. Beyond,
     samples are exactly 0. Before the first reach and behind the last one, the first and last unit rule, as in masks.
     `waveform - keep(...)` is what was taken.
-
-    Args:
-        waveform: float32 `[n]` at 16 kHz, as given, whole.
-        units: in order of time.
-        kept: for each of them whether it stays.
-        fade_s: length of a fade in seconds.
     """
     edges = [0, *np.clip(inner_edges(units), 0, len(waveform)).tolist(), len(waveform)]
     gain = np.repeat(np.asarray(kept, np.float32), np.diff(edges))
     silenced = np.flatnonzero(np.diff(gain, prepend=1, append=1)).reshape(-1, 2)
     for first, end in silenced.tolist():
         between = first > 0 and end < len(waveform)
-        n = min(round(fade_s * audio.SAMPLE_RATE_HZ), (end - first) // (2 if between else 1))
+        n = min(round(FADE_S * audio.SAMPLE_RATE_HZ), (end - first) // (2 if between else 1))
         falling = (0.5 + 0.5 * np.cos(np.pi * np.arange(1, n + 1) / (n + 1))).astype(np.float32)
         if first > 0:
             gain[first : first + n] = falling
@@ -260,10 +238,8 @@ def invert(mel: npt.NDArray[np.float32], clip_s: float, n_samples: int, *, seed:
     spectrum is fitted to the mels by multiplicative updates, which keep it at 0 or above (Lee and Seung 2001); phases
     are found by the fast Griffin-Lim algorithm from random ones.
 
-    The paper "first applied the shapely values directly and converted the spectrogram to speech; however, the speech
-    reconstructed by this method was not meaningful" (section 3.3). With all cells kept, the result's own log-mel
-    correlates with the original by 0.998; but cells cut out take harmonics from their voice, and phases are then
-    guessed from what is left. Silencing in time alone (`keep`) plays the recording itself.
+    With all cells kept, the result's own log-mel correlates with the original by 0.998; but cells cut out take
+    harmonics from their voice, and phases are then guessed from what is left: "not meaningful" (paper section 3.3).
 
     Args:
         mel: float32 `[128, n_frames]` in [0, 1], as `audio.log_mel_for_windows` gives it; 0 is silent.
@@ -294,14 +270,14 @@ def invert(mel: npt.NDArray[np.float32], clip_s: float, n_samples: int, *, seed:
 def _unmixed(power: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return a power spectrum `[n_frames, 513]`, 0 or more, whose mels are `power` `[n_frames, 128]`."""
     filters = audio.mel_matrix()
-    spread = filters.T / np.maximum(filters.sum(axis=1), _TINY)
+    gain = np.maximum(filters.sum(axis=1), _TINY)
+    spread = filters.T / gain
     spectrum: npt.NDArray[np.float32] = power @ spread / np.maximum(filters.sum(axis=0), _TINY).mean()
-    gain = filters.sum(axis=1)
     for _ in range(N_FITS):
         # Updates for the Kullback-Leibler divergence: it weighs relative errors, as levels in dB do, where least
         # squares would only fit the loudest bands.
         ratio = power / np.maximum(spectrum @ filters, _TINY)
-        spectrum *= (ratio @ filters.T) / np.maximum(gain, _TINY)
+        spectrum *= (ratio @ filters.T) / gain
     return spectrum
 
 
