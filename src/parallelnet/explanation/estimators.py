@@ -1,7 +1,8 @@
 """Four ways to share a game's score among its players (paper section 3.3, design section 7), for all classes at once.
 
 `owen` and `paper` go along the binary division of each modality (Fig. 2); `exact` and `sampled` take all players alike.
-A new one is a function and a line in `EXPLAINERS`; errors, `parallelnet list` and tests derive from it.
+Each raises InputError where the game refuses so many masks. A new one is a function and a line in `EXPLAINERS`;
+errors, `parallelnet list` and tests derive from it.
 """
 
 from __future__ import annotations
@@ -87,9 +88,6 @@ def owen(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attribution
     absent as a whole. These are Owen's values for nested coalitions: `C(root) = {0}`, `C(a) = C(A) u {c + b : c in
     C(A)}` for halves a, b of A, `phi(A)` the mean over c in C(A) of `v(c + A) - v(c)`. Speech and picture are the
     halves of the whole. (2 n^2 + 4) / 3 masks of a modality with n players, a power of two.
-
-    Raises:
-        InputError: the game refuses so many masks.
     """
     counts = [1 if own is None else 2 + sum(2 * n for n, _, _ in _splits(own)) for own in (game.speech, game.image)]
     n_ends = [1 if own is None else 2 for own in (game.speech, game.image)]
@@ -113,9 +111,6 @@ def paper(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attributio
     A half a with its sibling b, everything else absent: `phi(a) = [v(a) - v(0)] / 2 + [v(a, b) - v(b)] / 2` (section
     3.3, Fig. 2: the other modality is kept "as zero", and so is what lies outside the part). The halves of A sum to
     `v(A) - v(0)` and not to `phi(A)`; what is lost on the way down is said for every part. 2 n masks of a modality.
-
-    Raises:
-        InputError: the game refuses so many masks.
     """
     counts = [1 if own is None else 1 + len(own.division) for own in (game.speech, game.image)]
     game.refuse_unless_fits(counts[0], counts[1], sum(counts), method="paper", mend="fewer parts")
@@ -196,7 +191,7 @@ def _along_division(game: NetworkGame, corners: Scores, values: Callable[..., Sc
         shift = len(nodes)
         nodes += [replace(node, parent=node.parent + shift if node.parent >= 0 else -1) for node in own.division]
     node_values, node_lost = np.concatenate(all_parts), np.concatenate(all_lost)
-    return Attribution(corners, *units, two_player_values(corners), node_values, node_lost, tuple(nodes))
+    return Attribution(corners, units[0], units[1], two_player_values(corners), node_values, node_lost, tuple(nodes))
 
 
 def _beside_ends(game: NetworkGame, corners: Scores, masks: Masks, *, speech: bool, alone: bool = False) -> Scores:
@@ -223,9 +218,6 @@ def exact(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attributio
     (n-1)!`, n = m + k, and `W_a = w(|s|+|t|-a) V`, `O_a` alike: speech `Z_s' W_1 1 - N_s' W_0 1`, picture `Z_i' W_1' 1
     - N_i' W_0' 1`, interactions `Z_s' O_2 Z_i - Z_s' O_1 N_i - N_s' O_1 Z_i + N_s' O_0 N_i` (design section 7; Grabisch
     and Roubens 1999).
-
-    Raises:
-        InputError: so many coalitions do not fit; says how many and what to do instead.
     """
     m, k, c = n_players(game.speech), n_players(game.image), game.n_classes
     game.refuse_unless_fits(
@@ -270,9 +262,6 @@ def sampled(game: NetworkGame, *, n_samples: int, seed: int) -> Attribution:
     all such paths has a closed form: the step from p to p + 1 with q picture players present lies on
     `C(p+q, p) C(m+k-p-q-1, k-q)` of the `C(m+k, m)` paths. At most m + k + 2 masks and (m+1) (k+1) scores a sample. The
     values of each sample add up to the whole, so their mean does.
-
-    Raises:
-        InputError: the game refuses so many masks.
     """
     assert n_samples >= 2, "a single sample has no standard error"
     m, k = n_players(game.speech), n_players(game.image)
@@ -331,4 +320,4 @@ def _path_shares(m: int, k: int) -> Scores:
 
 EXPLAINERS: dict[str, Callable[..., Attribution]] = {"owen": owen, "paper": paper, "exact": exact, "sampled": sampled}
 """`(game, *, n_samples, seed)`: values of a game's players. `n_samples`, 2 or more, are pairs of random orders where a
-method samples, `seed` theirs. Raises InputError where the game refuses what the method asks for."""
+method samples, `seed` theirs."""

@@ -84,13 +84,8 @@ class NetworkGame:
     ) -> None:
         """Set the game up; nothing is computed yet.
 
-        Args:
-            model: the network.
-            speech: see above, like `image` and `memory_mb`.
-            image: see above.
-            columns: the classes that compete, as columns of the logits; two or more.
-            score: `probability` of a class, or `log-odds` of it: log(p / (1 - p)).
-            memory_mb: see above.
+        `columns` are the classes that compete, two or more, as columns of the logits; `score` is the `probability` of a
+        class, or its `log-odds`, log(p / (1 - p)); the others see above.
         """
         assert speech is not None or image is not None, "there is nothing to explain"
         self.n_classes, self.memory_mb, self.speech, self.image = len(columns), memory_mb, speech, image

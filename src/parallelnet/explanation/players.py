@@ -63,14 +63,9 @@ def grid_owners(rows: int, columns: int, seen: tuple[int, int] | None = None) ->
 
     A pixel belongs to the cell that holds its centre: where 128 does not divide evenly, cells differ by one pixel.
 
-    Args:
-        rows: of the grid.
-        columns: of the grid.
-        seen: width and height, in pixels of the picture, of what the model saw; a finer grid would ask about pixels
-            that resizing invented.
-
     Raises:
-        InputError: the grid is finer than that, or than the model's square.
+        InputError: the grid is finer than what the model saw (`seen`: width and height in pixels of the picture), and
+            would ask about pixels that resizing invented, or finer than the model's square.
     """
     width, height = seen or (image.SIZE, image.SIZE)
     most = min(height, image.SIZE), min(width, image.SIZE)
@@ -88,12 +83,8 @@ def superpixel_owners(pixels: Signal, n: int, seen: tuple[int, int] | None = Non
     """Return the superpixel of each pixel, int16 `[128, 128]`: about `n` connected regions of like colour.
 
     SLIC (Achanta et al. 2012, scikit-image). Numbered from 0 in reading order of their first pixels. SLIC starts from
-    a regular grid and joins crumbs to their neighbours, so how many regions come out is only near `n`.
-
-    Args:
-        pixels: float32 `[3, 128, 128]` in [0, 1].
-        n: superpixels asked for.
-        seen: width and height of what the model saw, as for `grid_owners`.
+    a regular grid and joins crumbs to their neighbours, so how many regions come out is only near `n`. `pixels` are
+    float32 `[3, 128, 128]` in [0, 1], `seen` is as for `grid_owners`.
 
     Raises:
         InputError: none, or more than the picture has pixels.

@@ -13,6 +13,8 @@ from html import escape
 from itertools import chain
 from typing import Any, Self
 
+import numpy as np
+
 from ..errors import InputError, MissingExtraError
 from ..types import Modality, Prediction
 from .parts import Budget, ClassValues, DivisionNode, Material, Sensitivity, SpeechUnit
@@ -286,7 +288,6 @@ class Explanation:
             MissingExtraError: shap is not installed.
         """
         try:
-            import numpy as np
             import shap
         except ImportError:
             raise MissingExtraError("to_shap()", "bench") from None
@@ -304,13 +305,12 @@ class Explanation:
         """Return `shapiq.InteractionValues` of the target, speech units first.
 
         Shapley values, and where the method gives interactions, the Shapley interaction index of each pair of a speech
-        unit and a picture unit; pairs within one modality are not computed here and not in it.
+        unit and a picture unit; no pairs within one modality.
 
         Raises:
             MissingExtraError: shapiq is not installed.
         """
         try:
-            import numpy as np
             from shapiq import InteractionValues
         except ImportError:
             raise MissingExtraError("to_shapiq()", "bench") from None
