@@ -8,7 +8,7 @@ errors, `parallelnet list` and tests derive from it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -89,9 +89,8 @@ def owen(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attribution
     C(A)}` for halves a, b of A, `phi(A)` the mean over c in C(A) of `v(c + A) - v(c)`. Speech and picture are the
     halves of the whole. (2 n^2 + 4) / 3 masks of a modality with n players, a power of two.
     """
-    counts = [1 if own is None else 2 + sum(2 * n for n, _, _ in _splits(own)) for own in (game.speech, game.image)]
-    n_ends = [1 if own is None else 2 for own in (game.speech, game.image)]
-    pairings = counts[0] * n_ends[1] + counts[1] * n_ends[0]
+    counts = [_n_contexts(own) if own else 1 for own in (game.speech, game.image)]
+    pairings = counts[0] * len(ends(game.image)) + counts[1] * len(ends(game.speech))
     game.refuse_unless_fits(counts[0], counts[1], pairings, method="owen", mend="--method sampled, or fewer parts")
     corners = corners_of(game)
 
@@ -112,7 +111,7 @@ def paper(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attributio
     3.3, Fig. 2: the other modality is kept "as zero", and so is what lies outside the part). The halves of A sum to
     `v(A) - v(0)` and not to `phi(A)`; what is lost on the way down is said for every part. 2 n masks of a modality.
     """
-    counts = [1 if own is None else 1 + len(own.division) for own in (game.speech, game.image)]
+    counts = [1 + len(own.division) if own else 1 for own in (game.speech, game.image)]
     game.refuse_unless_fits(counts[0], counts[1], sum(counts), method="paper", mend="fewer parts")
     corners = corners_of(game)
     wholes = two_player_values(corners)
@@ -140,12 +139,13 @@ def _halves(players: Players) -> dict[int, list[int]]:
     return dict(sorted(found.items()))
 
 
-def _splits(players: Players) -> Iterator[tuple[int, int, list[int]]]:
-    """Yield for each part with halves: how many contexts it has, its place, and the places of its halves."""
-    n_contexts = {0: 1}
+def _n_contexts(players: Players) -> int:
+    """Return how many masks `_contexts` has: a part with halves adds two for each context, its halves have twice."""
+    n_masks, n_contexts = 2, {0: 1}
     for whole, pair in _halves(players).items():
-        yield n_contexts[whole], whole, pair
+        n_masks += 2 * n_contexts[whole]
         n_contexts |= dict.fromkeys(pair, 2 * n_contexts[whole])
+    return n_masks
 
 
 def _contexts(players: Players) -> tuple[Masks, list[Rows], list[Rows]]:
@@ -154,16 +154,15 @@ def _contexts(players: Players) -> tuple[Masks, list[Rows], list[Rows]]:
     Rows 0 and 1 are nobody and everybody. No mask occurs twice: those that A adds have one half of A whole and the
     other absent; those that other parts add have all of A or nothing of it, or, added inside A, part of one half.
     """
-    splits = list(_splits(players))
-    masks = np.zeros((2 + sum(2 * n for n, _, _ in splits), players.n), np.bool_)
+    masks = np.zeros((_n_contexts(players), players.n), np.bool_)
     masks[1] = True
     nothing = np.zeros(0, np.intp)
     without, present = [nothing] * len(players.division), [nothing] * len(players.division)
     without[0], present[0] = np.array([0]), np.array([1])
     used = 2
-    for n_contexts, whole, pair in splits:
-        added = np.arange(used, used + 2 * n_contexts).reshape(2, n_contexts)
-        used += 2 * n_contexts
+    for whole, pair in _halves(players).items():
+        added = np.arange(used, used + 2 * len(without[whole])).reshape(2, -1)
+        used += added.size
         for half, own, beside in zip(pair, added, added[::-1], strict=True):
             masks[own] = masks[without[whole]]
             masks[np.ix_(own, np.array(players.division[half].units))] = True

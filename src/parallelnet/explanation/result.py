@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from itertools import chain
@@ -32,16 +32,6 @@ _JSON_KEYS = {
     "node_values": "nodes",
     "node_lost": "lost",
 }
-
-
-def _class_values(own: Mapping[str, Any], tuples: Callable[[Any], Any]) -> ClassValues:
-    return ClassValues(
-        **own["modality_values"],
-        **{f"{name}_alone": value for name, value in own["alone_values"].items()},
-        image_units=tuple(chain(*own["image_values"])),
-        image_errors=tuple(chain(*own["image_errors"])),
-        **{name: tuples(own[key]) for key, name in _JSON_KEYS.items()},
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +255,20 @@ class Explanation:
         def read(kind: type, own: Mapping[str, Any]) -> Any:
             return kind(**{each.name: tuples(own[each.name]) for each in fields(kind)})
 
+        def values(own: Mapping[str, Any]) -> ClassValues:
+            return ClassValues(
+                **own["modality_values"],
+                **{f"{name}_alone": value for name, value in own["alone_values"].items()},
+                image_units=tuple(chain(*own["image_values"])),
+                image_errors=tuple(chain(*own["image_errors"])),
+                **{name: tuples(own[key]) for key, name in _JSON_KEYS.items()},
+            )
+
         try:
             record = json.loads(text)
             special: dict[str, Any] = {
                 "prediction": Prediction.from_json(json.dumps(record["prediction"])),
-                "values": {name: _class_values(own, tuples) for name, own in record["classes"].items()},
+                "values": {name: values(own) for name, own in record["classes"].items()},
                 "budget": Budget(**record["budget"]),
                 "material": None,
             }
