@@ -62,8 +62,8 @@ class Bench:
         duration_s = len(waveform) / audio.SAMPLE_RATE_HZ
         parts = units.fit_units(units.segments(duration_s, n_segments), len(waveform), model.signals.clip_s)
         pixels, _ = image.signal(ROOT / PICTURE, model.signals)
-        self.speech = players.speech_signal(waveform, model.signals, parts)
-        self.image = players.image_signal(pixels, players.grid_owners(*grid), players.grid_division(*grid))
+        self.speech = players.speech_players(waveform, model.signals, parts)
+        self.image = players.image_players(pixels, players.grid_owners(*grid), grid)
         self.n_speech, self.n = n_segments, n_segments + grid[0] * grid[1]
         assert len(parts) == n_segments
         self.column = int(self.game().table(*self.everybody())[0, 0].argmax())
@@ -82,10 +82,8 @@ class Bench:
         scores = np.zeros(len(masks))
         for at in range(0, len(masks), 256):  # 50 MB of masked pictures at a time
             rows = masks[at : at + 256]
-            heard = _masked(
-                self.speech.mel[None], self.speech.baseline[None], self.speech.players, rows[:, : self.n_speech]
-            )
-            seen = _masked(self.image.pixels, self.image.baseline, self.image.players, rows[:, self.n_speech :])
+            heard = _masked(self.speech, rows[:, : self.n_speech])
+            seen = _masked(self.image, rows[:, self.n_speech :])
             for start in self.speech.starts:
                 logits = self.model.model.logits(np.ascontiguousarray(heard[..., start : start + 128]), seen)
                 chosen = logits[:, self.model.columns].astype(np.float64)
@@ -95,13 +93,13 @@ class Bench:
 
     def question(self, score: peers.Score) -> peers.Question:
         """Return what a peer is asked."""
-        tree = peers.linkage(self.speech.players.division, self.image.players.division)
+        tree = peers.linkage(self.speech.division, self.image.division)
         return peers.Question(score, self.n, tree, seed=0)
 
 
-def _masked(signal: Any, baseline: Any, side: players.Players, masks: Any) -> Any:
+def _masked(side: players.Players, masks: Any) -> Any:
     present = np.concatenate([masks, np.ones((len(masks), 1), bool)], axis=1)[:, side.owners]  # owner -1: always there
-    return np.where(present[:, None], signal, baseline)
+    return np.where(present[:, None], side.signal, side.baseline)
 
 
 @dataclass

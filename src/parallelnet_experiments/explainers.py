@@ -180,15 +180,15 @@ class Stage:
         if sample.image is not None:
             self._pixels, _ = image.signal(sample.image, predictor.signals, predictor.limits)
 
-    def signals(self, baselines: Baselines) -> tuple[players.SpeechSignal | None, players.ImageSignal | None]:
+    def signals(self, baselines: Baselines) -> tuple[players.Players | None, players.Players | None]:
         """Return both sides of a game."""
         speech = picture = None
         if self._heard is not None:
             parts = units.segments(len(self._heard) / audio.SAMPLE_RATE_HZ, self.n_speech)
-            speech = players.speech_signal(self._heard, self._predictor.signals, parts, baseline=baselines[0])
+            speech = players.speech_players(self._heard, self._predictor.signals, parts, baseline=baselines[0])
         if self._pixels is not None:
-            owners, halved = players.grid_owners(*self.case.grid), players.grid_division(*self.case.grid)
-            picture = players.image_signal(self._pixels, owners, halved, baseline=baselines[1])
+            owners = players.grid_owners(*self.case.grid)
+            picture = players.image_players(self._pixels, owners, self.case.grid, baseline=baselines[1])
         return speech, picture
 
     def game(self, baselines: Baselines, model: runtime.Model | None = None) -> NetworkGame:

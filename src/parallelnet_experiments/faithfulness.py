@@ -215,9 +215,9 @@ class _Study:
         random = faithfulness.random_orders(stage.n, self.options.n_orders, stage.seed)
         orders = np.concatenate([np.array(list(ours.values())).reshape(-1, stage.n), random])
         found = faithfulness.curves(stage.game(baselines), orders, stage.column)
-        areas = np.stack([found.deletion_area, found.insertion_area], axis=1).tolist()
+        areas = faithfulness.area(found).T.tolist()
         by_name = dict(zip(ours, areas, strict=False))
-        full, base = float(found.deletion[0, 0]), float(found.deletion[0, -1])
+        full, base = float(found[0, 0, 0]), float(found[0, 0, -1])
         self.journal.add(*key, areas=by_name, random=areas[len(ours) :], full=full, base=base)
 
     def _randomised(self, stage: Stage, baselines: Baselines) -> None:

@@ -26,7 +26,7 @@ from parallelnet.checkpoint import Checkpoint
 from parallelnet.errors import InputError, MissingExtraError
 from parallelnet.explanation.faithfulness import Floats
 from parallelnet.explanation.parts import DivisionNode
-from parallelnet.explanation.players import ImageSignal, Players, SpeechSignal
+from parallelnet.explanation.players import Players
 
 if TYPE_CHECKING:
     from parallelnet.models.network import ParallelNet
@@ -215,8 +215,8 @@ class Gradients:
     def __init__(
         self,
         network: ParallelNet,
-        speech: SpeechSignal | None,
-        image: ImageSignal | None,
+        speech: Players | None,
+        image: Players | None,
         column: int,
         temperature: float,
     ) -> None:
@@ -224,12 +224,10 @@ class Gradients:
         self._captum, self._torch = captum()
         self._network, self._column, self._temperature = network, column, temperature
         self._starts = (0,) if speech is None else speech.starts
-        found = [("speech", speech.players, speech.mel, speech.baseline)] if speech is not None else []
-        found += [("image", image.players, image.pixels, image.baseline)] if image is not None else []
-        self._players: dict[str, Players] = {name: side for name, side, *_ in found}
+        self._players = {name: side for name, side in (("speech", speech), ("image", image)) if side is not None}
         self._inputs, self._baselines = (
-            tuple(self._torch.from_numpy(np.array(x)).reshape(1, -1, *x.shape[-2:]) for x in cells)
-            for cells in zip(*((signal, absent) for *_, signal, absent in found), strict=True)
+            tuple(self._torch.from_numpy(np.array(x))[None] for x in cells)
+            for cells in zip(*((side.signal, side.baseline) for side in self._players.values()), strict=True)
         )
 
     def integrated(self) -> Floats:

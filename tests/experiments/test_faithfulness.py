@@ -445,7 +445,7 @@ def test_grad_cam_of_a_mirrored_picture_is_mirrored(tiny, stage):
     network, _ = tiny  # its picture branch averages over both sides
     speech, image = stage.signals(("silence", "black"))
     found = gradients_of(network, speech, image).grad_cam()
-    turned = replace(image, pixels=image.pixels[:, :, ::-1])
+    turned = replace(image, signal=image.signal[:, :, ::-1])
     mirrored = gradients_of(network, speech, turned).grad_cam()
     np.testing.assert_allclose(mirrored[8:].reshape(GRID)[:, ::-1], found[8:].reshape(GRID), atol=1e-6)
     np.testing.assert_allclose(mirrored[:8], found[:8], atol=1e-6)

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from parallelnet.errors import InputError
 from parallelnet.explanation.estimators import EXPLAINERS
-from parallelnet.explanation.players import Players, grid_division, speech_division
+from parallelnet.explanation.players import grid_division, speech_division
 
 # float64 sums of at most some thousand scores of the order of 1: a thousand roundings of 1e-16 and some room.
 ROUNDING = 1e-12
@@ -25,9 +26,8 @@ class Toy:
     def __init__(self, m, k, scores, image_division=None):
         self.scores = np.asarray(scores, np.float64).reshape(2 ** (m or 0), 2 ** (k or 0), -1)
         self.n_classes = self.scores.shape[-1]
-        owners = np.zeros((1, 1), np.int16)
-        self.speech = None if m is None else Players(owners, m, speech_division(m))
-        self.image = None if k is None else Players(owners, k, image_division or grid_division(1, k))
+        self.speech = None if m is None else SimpleNamespace(n=m, division=speech_division(m))
+        self.image = None if k is None else SimpleNamespace(n=k, division=image_division or grid_division(1, k))
         self.asked = ([], [])
         self.refused = []
 
@@ -428,7 +428,7 @@ def test_paper_asks_about_two_masks_a_player(n):
 def count_masks(method, n):
     """Masks that a method asks about in a game of n and 4 players, whose scores do not matter."""
     game = random_game(1, 1)
-    game.speech, game.image = (Players(np.zeros((1, 1), np.int16), each, speech_division(each)) for each in (n, 4))
+    game.speech, game.image = (SimpleNamespace(n=each, division=speech_division(each)) for each in (n, 4))
     asked = ([], [])
 
     def table(speech, image):

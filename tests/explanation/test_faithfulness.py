@@ -96,34 +96,31 @@ def test_curves_worked_out_by_hand():
     # Speech weighs 4 and 1, the picture 2; the first speech player and the picture tell 3 more together.
     game = Additive([4, 1], [2], together=3)
     found = faithfulness.curves(game, np.array([[0, 2, 1], [1, 2, 0]]), column=0)
-    assert found.deletion.tolist() == [[10, 3, 1, 0], [10, 9, 4, 0]]
-    assert found.insertion.tolist() == [[0, 4, 9, 10], [0, 1, 3, 10]]
+    assert found.tolist() == [[[10, 3, 1, 0], [10, 9, 4, 0]], [[0, 4, 9, 10], [0, 1, 3, 10]]]
     # (10 + 3) / 2 + (3 + 1) / 2 + (1 + 0) / 2 = 9, over three steps.
-    assert found.deletion_area.tolist() == pytest.approx([3, 18 / 3])
-    assert found.insertion_area.tolist() == pytest.approx([18 / 3, 9 / 3])
+    np.testing.assert_allclose(faithfulness.area(found), [[3, 18 / 3], [18 / 3, 9 / 3]])
 
 
 def test_curves_follow_the_class_that_is_asked_for():
     found = faithfulness.curves(Additive([4, 1], [2]), np.array([[0, 1, 2]]), column=1)
-    assert found.insertion.tolist() == [[0, -4, -5, -7]]
+    assert found[1].tolist() == [[0, -4, -5, -7]]
 
 
 @pytest.mark.parametrize("sides", [([4, 1, 2], []), ([], [4, 1, 2])])
 def test_curves_of_one_modality(sides):
     found = faithfulness.curves(Additive(*sides), np.array([[0, 2, 1]]), column=0)
-    assert found.deletion.tolist() == [[7, 3, 1, 0]]
-    assert found.insertion.tolist() == [[0, 4, 6, 7]]
+    assert found.tolist() == [[[7, 3, 1, 0]], [[0, 4, 6, 7]]]
 
 
 def test_the_best_order_of_an_additive_game_beats_every_random_one():
     weights = np.random.default_rng(3).normal(size=12)
     game = Additive(weights[:7], weights[7:])
-    best = faithfulness.curves(game, faithfulness.order(weights, seed=0)[None], column=0)
-    drawn = faithfulness.curves(game, faithfulness.random_orders(12, 40, seed=1), column=0)
-    assert (best.deletion_area < drawn.deletion_area).all()
-    assert (best.insertion_area > drawn.insertion_area).all()
+    best = faithfulness.area(faithfulness.curves(game, faithfulness.order(weights, seed=0)[None], column=0))
+    drawn = faithfulness.area(faithfulness.curves(game, faithfulness.random_orders(12, 40, seed=1), column=0))
+    assert (best[0] < drawn[0]).all()
+    assert (best[1] > drawn[1]).all()
     # An order and its reverse: what one keeps at a step the other takes, so the areas of the two are the whole's.
-    np.testing.assert_allclose(drawn.deletion_area[::2] + drawn.deletion_area[1::2], weights.sum())
+    np.testing.assert_allclose(drawn[0, ::2] + drawn[0, 1::2], weights.sum())
 
 
 def test_an_order_and_its_reverse_ask_about_the_same_masks():

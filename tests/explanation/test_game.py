@@ -14,14 +14,7 @@ from parallelnet.explanation import game as game_module
 from parallelnet.explanation.estimators import EXPLAINERS
 from parallelnet.explanation.game import NetworkGame
 from parallelnet.explanation.parts import Budget
-from parallelnet.explanation.players import (
-    ImageSignal,
-    Players,
-    SpeechSignal,
-    grid_division,
-    grid_owners,
-    speech_division,
-)
+from parallelnet.explanation.players import Players, grid_division, grid_owners, image_players, speech_division
 from parallelnet.runtime import open_runtime
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
@@ -45,13 +38,12 @@ def speech_signal(n, n_frames=128, n_own=None, seed=1):
     owners = np.full((128, n_frames), -1, np.int16)
     owners[:, :n_own] = np.arange(n_own) * n // n_own
     mel, baseline = rng.random((2, 128, n_frames), np.float32)
-    return SpeechSignal(mel, baseline, audio.window_starts(n_frames), Players(owners, n, speech_division(n)))
+    return Players(owners, n, speech_division(n), mel[None], baseline[None], audio.window_starts(n_frames))
 
 
 def image_signal(rows, columns, seed=2):
     pixels, baseline = np.random.default_rng(seed).random((2, 3, 128, 128), np.float32)
-    players = Players(grid_owners(rows, columns), rows * columns, grid_division(rows, columns))
-    return ImageSignal(pixels, baseline, players)
+    return Players(grid_owners(rows, columns), rows * columns, grid_division(rows, columns), pixels, baseline)
 
 
 def some_masks(n, count=6, seed=3):
@@ -72,9 +64,9 @@ def plain_table(model, speech, image, speech_masks, image_masks, columns):
     """Mean probabilities over the windows, one pass of the whole network for each pairing."""
     found = np.zeros((len(speech_masks), len(image_masks), len(columns)))
     for (s, own), (i, seen) in itertools.product(enumerate(speech_masks), enumerate(image_masks)):
-        mel = None if speech is None else masked(speech.mel, speech.baseline, speech.players.owners, own)
-        pixels = None if image is None else masked(image.pixels, image.baseline, image.players.owners, seen)[None]
-        cuts = [None] if mel is None else [mel[None, None, :, at : at + 128] for at in speech.starts]
+        mel = None if speech is None else masked(speech.signal, speech.baseline, speech.owners, own)
+        pixels = None if image is None else masked(image.signal, image.baseline, image.owners, seen)[None]
+        cuts = [None] if mel is None else [mel[None, ..., at : at + 128] for at in speech.starts]
         for cut in cuts:
             raised = np.exp(model.logits(cut, pixels)[0, columns].astype(np.float64))
             found[s, i] += raised / raised.sum() / len(cuts)
@@ -92,7 +84,7 @@ KINDS = {
 
 
 def masks_of(speech, image, count=6):
-    return tuple(ABSENT if own is None else some_masks(own.players.n, count) for own in (speech, image))
+    return tuple(ABSENT if own is None else some_masks(own.n, count) for own in (speech, image))
 
 
 @pytest.fixture(scope="module")
@@ -173,9 +165,9 @@ def test_full_value_is_what_predict_says(toy_checkpoint, tone, picture, method, 
         owners = np.repeat(np.arange(mel.shape[1])[None] * 3 // mel.shape[1], 128, axis=0).astype(np.int16)
         starts = audio.window_starts(mel.shape[1])
         assert len(starts) == said.n_windows
-        speech = SpeechSignal(mel, np.zeros_like(mel), starts, Players(owners, 3, speech_division(3)))
+        speech = Players(owners, 3, speech_division(3), mel[None], np.zeros_like(mel[None]), starts)
     if kind != "speech":
-        image = ImageSignal(pixels, np.zeros_like(pixels), Players(grid_owners(1, 2), 2, grid_division(1, 2)))
+        image = image_players(pixels, grid_owners(1, 2), (1, 2))
     columns = [opened.facts.classes.index(name) for name in opened.classes]
     game = NetworkGame(opened.model, speech, image, columns=columns)
     found = EXPLAINERS[method](game, n_samples=2, seed=0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from parallelnet import audio
 from parallelnet.errors import InputError
-from parallelnet.explanation import listening
+from parallelnet.explanation import units as listening
 from parallelnet.explanation.units import frame_owners, segments, word_units
 
 HAPPY = Path(__file__).parents[2] / "examples" / "happy.flac"
@@ -171,10 +171,7 @@ def test_inverting_is_fast_and_gives_the_same_bits_again(happy):
 def test_masked_players_are_silent_in_the_inverted_sound(happy):
     mel = audio.log_mel_for_windows(happy)
     owners = frame_owners(segments(len(happy) / 16_000, 4), len(happy), CLIP_S)
-    masked = listening.masked(mel, np.broadcast_to(owners, mel.shape), (False, True, True, False))
-    assert not masked[:, (owners == 0) | (owners == 3)].any()
-    np.testing.assert_array_equal(masked[:, owners == 1], mel[:, owners == 1])
-    sound = listening.invert(masked, CLIP_S, len(happy))
+    sound = listening.invert(np.where(np.isin(owners, [0, 3]), 0, mel), CLIP_S, len(happy))
     quarter = len(happy) // 4
     assert not sound[: quarter - 1024].any()  # frames reach 512 samples beyond their centre, which is one hop off
     assert not sound[3 * quarter + 1024 :].any()

@@ -137,14 +137,9 @@ def test_top_takes_the_largest_magnitude_of_either_modality() -> None:
     assert explanation().top(1, target="sad") == (("speech", "no", -0.3),)
 
 
-def test_names_and_boxes_of_cells() -> None:
-    assert explanation().image_unit_box(1) == (30, 20, 20, 60)
-    with pytest.raises(InputError, match="Cell 2 does not exist"):
-        explanation().image_unit_box(2)
+def test_names_of_cells_and_segments() -> None:
     regions = replace(explanation(), image_grid=None, image_labels=(0, 1))
     assert regions.image_unit_name(1) == "region 2"
-    with pytest.raises(InputError, match="Only the cells of a grid"):
-        regions.image_unit_box(0)
     segments = replace(explanation(), speech_units=(replace(UNITS[0], word=""),))
     assert segments.speech_unit_name(0) == "0.10-0.40 s"
 

@@ -23,26 +23,23 @@ from .result import Explanation
 
 TABLE = "explanations.csv"
 SETTINGS = "settings.json"
-COLUMNS = (
-    "id",
-    "status",
-    "reason",
-    "folder",
-    "label",
-    "emotion",
-    "probability",
-    "target",
-    "base_value",
-    "full_value",
-    "speech_value",
-    "image_value",
-    "synergy",
-    "efficiency_gap",
-    "top",
-    "warnings",
-    "seconds",
-    "checkpoint",
-)
+# What the table says of an explanation, column by column.
+_FIGURES: dict[str, Callable[[Explanation], str]] = {
+    "emotion": lambda of: of.emotion,
+    "probability": lambda of: f"{of.prediction.probs[of.emotion]:.6f}",
+    "target": lambda of: of.target,
+    "base_value": lambda of: f"{of.base_value:.6f}",
+    "full_value": lambda of: f"{of.full_value:.6f}",
+    "speech_value": lambda of: f"{of.of_target.speech:.6f}",
+    "image_value": lambda of: f"{of.of_target.image:.6f}",
+    "synergy": lambda of: f"{of.of_target.synergy:.6f}",
+    "efficiency_gap": lambda of: f"{of.efficiency_gap:.3g}",
+    "top": lambda of: "|".join(f"{modality} {name} {value:+.3f}" for modality, name, value in of.top(3)),
+    "warnings": lambda of: "|".join(of.warnings),
+    "seconds": lambda of: f"{of.seconds:.3f}",
+}
+_NUMBERS = frozenset(_FIGURES) - {"emotion", "target", "top", "warnings"}
+COLUMNS = ("id", "status", "reason", "folder", "label", *_FIGURES, "checkpoint")
 _SMALL = "thumbnail.png"
 _SOUNDS = ("kept", "silenced", "inverted")
 _FILES = ("report.html", "explanation.json", _SMALL, *(f"{name}.wav" for name in _SOUNDS))
@@ -50,7 +47,6 @@ _FILES = ("report.html", "explanation.json", _SMALL, *(f"{name}.wav" for name in
 _FREE = {"manifest", "out", "resume", "retry_failed", "memory_mb", "speech", "image", "labels"} | {
     field.name for field in fields(ModelOptions)
 }
-_NUMBERS = frozenset(COLUMNS[COLUMNS.index("base_value") : COLUMNS.index("top")]) | {"probability", "seconds"}
 
 
 def write_explanation(
@@ -63,15 +59,8 @@ def write_explanation(
 ) -> Path:
     """Write `report.html`, `explanation.json`, plots and sounds into a folder, made where it is missing.
 
-    Args:
-        explanation: with its material.
-        folder: files of these names in it are replaced.
-        title: of the report.
-        speech_name: what the report calls the speech, for instance its file's name.
-        image_name: likewise the picture.
-
-    Returns:
-        The path of the report.
+    Files of these names in it are replaced. Returns the path of the report, which has the title, and which calls the
+    speech and the picture by the names given, for instance those of their files.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -83,10 +72,7 @@ def write_explanation(
         small = Image.fromarray(explanation.material.picture)
         small.thumbnail((144, 144))  # twice the side that the index shows, for dense screens
         small.save(target / _SMALL)
-    report = html.write(
-        explanation, target / "report.html", title=title, speech_name=speech_name, image_name=image_name
-    )
-    return report
+    return html.write(explanation, target / "report.html", title=title, speech_name=speech_name, image_name=image_name)
 
 
 def _clear(folder: Path) -> None:
@@ -171,44 +157,17 @@ def explain_manifest(
 
 
 def _explained(model: Predictor, sample: Sample, target: Path, options: ExplainOptions) -> batches.Row:
-    """Explain one sample, write its folder, and return its row.
-
-    Raises:
-        OSError: the folder cannot be written, or a disk is full.
-    """
     # In a folder of their own, so that no id can name the table or the index.
     folder = target / "samples" / _folder(sample.id)
-    outcome = _outcome(model, sample, options)
-    if isinstance(outcome, Explanation):
-        folder.parent.mkdir(exist_ok=True)  # not its parents: an --out that was taken away must not come back half
-        given = {"speech_name": sample.speech, "image_name": sample.image}
-        names = {name: Path(path).name for name, path in given.items() if path}
-        try:
-            write_explanation(outcome, folder, title=sample.id, **names)
-        except OSError:
-            raise
-        except Exception as error:  # one odd explanation must not end a batch
-            outcome = error
-    row = {"label": sample.label}
-    if isinstance(outcome, Explanation):
-        return {**row, "status": "ok", "folder": folder.relative_to(target).as_posix(), **_figures(outcome)}
-    failed = batches.failed(outcome)
-    if folder.is_dir():  # what a killed run left half-written
-        _clear(folder)
-        with suppress(OSError):  # a file of somebody else lies in it
-            folder.rmdir()
-    return {**row, **failed}
-
-
-def _outcome(model: Predictor, sample: Sample, options: ExplainOptions) -> Explanation | Exception:
-    takes = model.modalities
+    row: dict[str, str | int] = {"label": sample.label}
+    takes, explained = model.modalities, False
     single = replace(options, manifest=None, out=None, resume=False)
     if options.units == "words" and sample.text and not sample.word_times and not options.transcribe:
         single = replace(single, text=sample.text)
     try:
         if sample.problem:
             raise ManifestError(sample.problem)
-        return explain(
+        explanation = explain(
             sample.speech if "speech" in takes else None,
             sample.image if "image" in takes else None,
             model=model,
@@ -216,26 +175,22 @@ def _outcome(model: Predictor, sample: Sample, options: ExplainOptions) -> Expla
             word_times=sample.word_times,
             label=sample.label,
         )
-    except Exception as error:  # one bad file must not end a batch, whatever its decoder raises
-        return error
-
-
-def _figures(explanation: Explanation) -> dict[str, str]:
-    values = explanation.of_target
-    return {
-        "emotion": explanation.emotion,
-        "probability": f"{explanation.prediction.probs[explanation.emotion]:.6f}",
-        "target": explanation.target,
-        "base_value": f"{values.base:.6f}",
-        "full_value": f"{values.full:.6f}",
-        "speech_value": f"{values.speech:.6f}",
-        "image_value": f"{values.image:.6f}",
-        "synergy": f"{values.synergy:.6f}",
-        "efficiency_gap": f"{values.efficiency_gap:.3g}",
-        "top": "|".join(f"{modality} {name} {value:+.3f}" for modality, name, value in explanation.top(3)),
-        "warnings": "|".join(explanation.warnings),
-        "seconds": f"{explanation.seconds:.3f}",
-    }
+        explained = True
+        folder.parent.mkdir(exist_ok=True)  # not its parents: an --out that was taken away must not come back half
+        given = {"speech_name": sample.speech, "image_name": sample.image}
+        names = {name: Path(path).name for name, path in given.items() if path}
+        write_explanation(explanation, folder, title=sample.id, **names)
+    except Exception as error:  # one bad file must not end a batch, whatever its decoder raises, nor an odd explanation
+        if explained and isinstance(error, OSError):
+            raise
+        row |= batches.failed(error)
+        if folder.is_dir():  # what a killed run left half-written
+            _clear(folder)
+            with suppress(OSError):  # a file of somebody else lies in it
+                folder.rmdir()
+        return row
+    row |= {name: said(explanation) for name, said in _FIGURES.items()}
+    return row | {"status": "ok", "folder": folder.relative_to(target).as_posix()}
 
 
 def _folder(sample_id: str) -> str:

@@ -1,20 +1,21 @@
 """Four ways to share a game's score among its players (paper section 3.3, design section 7), for all classes at once.
 
 `owen` and `paper` go along the binary division of each modality (Fig. 2); `exact` and `sampled` take all players alike.
-A new one is a function and a line in `EXPLAINERS`; errors, `parallelnet list` and tests derive from it.
+Each raises InputError where the game refuses so many masks. A new one is a function and a line in `EXPLAINERS`;
+errors, `parallelnet list` and tests derive from it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
-from .game import Game, Scores
-from .masking import Masks, Rows
+from .game import Masks, NetworkGame, Rows, Scores
 from .parts import DivisionNode
 from .players import Players
 
@@ -27,19 +28,18 @@ class Attribution:
     """What a method found; everything float64, the last axis is the class.
 
     Attributes:
-        corners: v, the score, `[speech absent or present, image absent or present, class]`; a modality that the sample
-            lacks changes nothing.
+        corners: score `[speech absent or present, image absent or present, class]`; what the sample lacks is alike.
         speech: value of each speech player, `[m, class]`.
         image: value of each picture player, `[k, class]`.
         modality: value of speech and picture as wholes, `[2, class]`. Of `owen` and `paper` the Shapley values of
             these two (Eq. 3); of `exact` and `sampled` the sums over their players.
-        interactions: Shapley interaction index of each speech player with each picture player, `[m, k, class]`, from
-            `exact` of a sample with both; else None.
-        speech_errors: standard errors of `speech`, from `sampled`; else None.
-        image_errors: standard errors of `image`, likewise.
-        nodes: the parts of both divisions, speech first; `parent` counts in this tuple. Empty for `exact`, `sampled`.
         node_values: value of each of `nodes`, `[n nodes, class]`.
         node_lost: value of each part less those of its halves, 0 for leaves; all 0 for `owen`, which loses nothing.
+        nodes: the parts of both divisions, speech first; `parent` counts in this tuple. Empty for `exact`, `sampled`.
+        interactions: Shapley interaction index of each speech player with each picture player, `[m, k, class]`, from
+            `exact` of a sample with both.
+        speech_errors: standard errors of `speech`, from `sampled`.
+        image_errors: standard errors of `image`, likewise.
     """
 
     corners: Scores
@@ -61,12 +61,10 @@ def n_players(players: Players | None) -> int:
 
 def ends(players: Players | None) -> Masks:
     """Return the masks of nobody and everybody; of a modality that is not there, its only one."""
-    if players is None:
-        return np.zeros((1, 0), np.bool_)
-    return np.repeat(np.array([[False], [True]]), players.n, axis=1)
+    return np.repeat(np.array([[False], [True]]), players.n, axis=1) if players else np.zeros((1, 0), np.bool_)
 
 
-def corners_of(game: Game) -> Scores:
+def corners_of(game: NetworkGame) -> Scores:
     """Return v with each modality absent and present as a whole, `[2, 2, class]`, from one evaluation.
 
     Every other table takes these four from here: a network's answer can differ in the last bit with the size of the
@@ -83,20 +81,16 @@ def two_player_values(corners: Scores) -> Scores:
 # --- along the binary division ---------------------------------------------------------------------------------------
 
 
-def owen(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
+def owen(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     """Return values along the binary division that add up at every part (Eq. 5), exactly: no sampling.
 
     Each part is weighed in every context that the division above it offers: at every level the sibling is present or
     absent as a whole. These are Owen's values for nested coalitions: `C(root) = {0}`, `C(a) = C(A) u {c + b : c in
     C(A)}` for halves a, b of A, `phi(A)` the mean over c in C(A) of `v(c + A) - v(c)`. Speech and picture are the
     halves of the whole. (2 n^2 + 4) / 3 masks of a modality with n players, a power of two.
-
-    Raises:
-        InputError: the game refuses so many masks.
     """
-    counts = [1 if own is None else 2 + sum(2 * n for n, _, _ in _splits(own)) for own in (game.speech, game.image)]
-    n_ends = [1 if own is None else 2 for own in (game.speech, game.image)]
-    pairings = counts[0] * n_ends[1] + counts[1] * n_ends[0]
+    counts = [_n_contexts(own) if own else 1 for own in (game.speech, game.image)]
+    pairings = counts[0] * len(ends(game.image)) + counts[1] * len(ends(game.speech))
     game.refuse_unless_fits(counts[0], counts[1], pairings, method="owen", mend="--method sampled, or fewer parts")
     corners = corners_of(game)
 
@@ -110,17 +104,14 @@ def owen(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     return replace(found, node_lost=np.zeros_like(found.node_lost))
 
 
-def paper(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
+def paper(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     """Return the paper's values: Eq. 3 and 4 for speech and picture, then for the halves of each part in turn.
 
     A half a with its sibling b, everything else absent: `phi(a) = [v(a) - v(0)] / 2 + [v(a, b) - v(b)] / 2` (section
     3.3, Fig. 2: the other modality is kept "as zero", and so is what lies outside the part). The halves of A sum to
     `v(A) - v(0)` and not to `phi(A)`; what is lost on the way down is said for every part. 2 n masks of a modality.
-
-    Raises:
-        InputError: the game refuses so many masks.
     """
-    counts = [1 if own is None else 1 + len(own.division) for own in (game.speech, game.image)]
+    counts = [1 + len(own.division) if own else 1 for own in (game.speech, game.image)]
     game.refuse_unless_fits(counts[0], counts[1], sum(counts), method="paper", mend="fewer parts")
     corners = corners_of(game)
     wholes = two_player_values(corners)
@@ -140,22 +131,21 @@ def paper(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     return _along_division(game, corners, values)
 
 
-def _halves(players: Players) -> dict[int, tuple[int, int]]:
-    """Return the places of the halves of each part that has them, parents before children."""
+def _halves(players: Players) -> dict[int, list[int]]:
+    """Return the places of the two halves of each part that has them, parents before children."""
     found: dict[int, list[int]] = {}
-    for at, node in enumerate(players.division):
-        if node.parent >= 0:
-            found.setdefault(node.parent, []).append(at)
-    assert all(len(pair) == 2 for pair in found.values()), "a division halves"
-    return {whole: (pair[0], pair[1]) for whole, pair in sorted(found.items())}
+    for at, node in enumerate(players.division[1:], start=1):
+        found.setdefault(node.parent, []).append(at)
+    return dict(sorted(found.items()))
 
 
-def _splits(players: Players) -> Iterator[tuple[int, int, tuple[int, int]]]:
-    """Yield for each part with halves: how many contexts it has, its place, and the places of its halves."""
-    n_contexts = {0: 1}
+def _n_contexts(players: Players) -> int:
+    """Return how many masks `_contexts` has: a part with halves adds two for each context, its halves have twice."""
+    n_masks, n_contexts = 2, {0: 1}
     for whole, pair in _halves(players).items():
-        yield n_contexts[whole], whole, pair
+        n_masks += 2 * n_contexts[whole]
         n_contexts |= dict.fromkeys(pair, 2 * n_contexts[whole])
+    return n_masks
 
 
 def _contexts(players: Players) -> tuple[Masks, list[Rows], list[Rows]]:
@@ -164,16 +154,15 @@ def _contexts(players: Players) -> tuple[Masks, list[Rows], list[Rows]]:
     Rows 0 and 1 are nobody and everybody. No mask occurs twice: those that A adds have one half of A whole and the
     other absent; those that other parts add have all of A or nothing of it, or, added inside A, part of one half.
     """
-    splits = list(_splits(players))
-    masks = np.zeros((2 + sum(2 * n for n, _, _ in splits), players.n), np.bool_)
+    masks = np.zeros((_n_contexts(players), players.n), np.bool_)
     masks[1] = True
     nothing = np.zeros(0, np.intp)
     without, present = [nothing] * len(players.division), [nothing] * len(players.division)
     without[0], present[0] = np.array([0]), np.array([1])
     used = 2
-    for n_contexts, whole, pair in splits:
-        added = np.arange(used, used + 2 * n_contexts).reshape(2, n_contexts)
-        used += 2 * n_contexts
+    for whole, pair in _halves(players).items():
+        added = np.arange(used, used + 2 * len(without[whole])).reshape(2, -1)
+        used += added.size
         for half, own, beside in zip(pair, added, added[::-1], strict=True):
             masks[own] = masks[without[whole]]
             masks[np.ix_(own, np.array(players.division[half].units))] = True
@@ -182,37 +171,32 @@ def _contexts(players: Players) -> tuple[Masks, list[Rows], list[Rows]]:
     return masks, without, present
 
 
-def _along_division(game: Game, corners: Scores, values: Callable[..., Scores]) -> Attribution:
+def _along_division(game: NetworkGame, corners: Scores, values: Callable[..., Scores]) -> Attribution:
     """Return the attribution that values of all parts of both divisions make: `values(players, speech=)` a modality."""
     nodes: list[DivisionNode] = []
-    found = []
+    units, all_parts, all_lost = [], [], []
     for speech, own in ((True, game.speech), (False, game.image)):
         parts = np.zeros((0, game.n_classes)) if own is None else values(own, speech=speech)
-        units, lost = np.zeros((0 if own is None else own.n, game.n_classes)), np.zeros_like(parts)
-        if own is not None:
-            shift = len(nodes)
-            for at, node in enumerate(own.division):
-                nodes.append(replace(node, parent=node.parent + shift if node.parent >= 0 else -1))
-                if len(node.units) == 1:
-                    units[node.units[0]] = parts[at]
-            for whole, (first, second) in _halves(own).items():
-                lost[whole] = parts[whole] - (parts[first] + parts[second])
-        found.append((units, parts, lost))
-    (speech_units, *_), (image_units, *_) = found
-    all_parts, all_lost = (np.concatenate(both) for both in list(zip(*found, strict=True))[1:])
-    modality = two_player_values(corners)
-    return Attribution(corners, speech_units, image_units, modality, all_parts, all_lost, tuple(nodes))
+        units.append(np.zeros((n_players(own), game.n_classes)))
+        all_parts.append(parts)
+        all_lost.append(np.zeros_like(parts))
+        if own is None:
+            continue
+        for node, value in zip(own.division, parts, strict=True):
+            if len(node.units) == 1:
+                units[-1][node.units[0]] = value
+        for whole, (first, second) in _halves(own).items():
+            all_lost[-1][whole] = parts[whole] - (parts[first] + parts[second])
+        shift = len(nodes)
+        nodes += [replace(node, parent=node.parent + shift if node.parent >= 0 else -1) for node in own.division]
+    node_values, node_lost = np.concatenate(all_parts), np.concatenate(all_lost)
+    return Attribution(corners, units[0], units[1], two_player_values(corners), node_values, node_lost, tuple(nodes))
 
 
-def _beside_ends(game: Game, corners: Scores, masks: Masks, *, speech: bool, alone: bool = False) -> Scores:
-    """Return scores of one modality's masks with the other absent and present, `[n masks, 2 or 1, class]`.
+def _beside_ends(game: NetworkGame, corners: Scores, masks: Masks, *, speech: bool, alone: bool = False) -> Scores:
+    """Return scores of one modality's masks with the other absent and present, or `alone`, `[n masks, 2 or 1, class]`.
 
-    Args:
-        game: what is played.
-        corners: from `corners_of`.
-        masks: rows 0 and 1 must be nobody and everybody.
-        speech: whether they are the speech's.
-        alone: only with the other absent.
+    Rows 0 and 1 of the masks must be nobody and everybody: their scores are those of `corners`.
     """
     other = ends(game.image if speech else game.speech)[: 1 if alone else 2]
     known = (corners if speech else corners.swapaxes(0, 1))[:, : len(other)]
@@ -225,7 +209,7 @@ def _beside_ends(game: Game, corners: Scores, masks: Masks, *, speech: bool, alo
 # --- all players alike -----------------------------------------------------------------------------------------------
 
 
-def exact(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
+def exact(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     """Return Shapley values of all m + k players, and the interactions of each speech with each picture player.
 
     From the scores of all 2^(m + k) coalitions, which take 2^m + 2^k masks. The table V is never held as a whole: it
@@ -233,9 +217,6 @@ def exact(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     (n-1)!`, n = m + k, and `W_a = w(|s|+|t|-a) V`, `O_a` alike: speech `Z_s' W_1 1 - N_s' W_0 1`, picture `Z_i' W_1' 1
     - N_i' W_0' 1`, interactions `Z_s' O_2 Z_i - Z_s' O_1 N_i - N_s' O_1 Z_i + N_s' O_0 N_i` (design section 7; Grabisch
     and Roubens 1999).
-
-    Raises:
-        InputError: so many coalitions do not fit; says how many and what to do instead.
     """
     m, k, c = n_players(game.speech), n_players(game.image), game.n_classes
     game.refuse_unless_fits(
@@ -249,7 +230,10 @@ def exact(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     speech, image, interactions = np.zeros((c, m)), np.zeros((c, k)), np.zeros((c, m, k))
     corners = np.zeros((2, 2, c))
     width = min(2**k, _BLOCK_PAIRINGS)
-    for left, right, v in _blocks(game, m, k, _BLOCK_PAIRINGS // width, width):
+    height = _BLOCK_PAIRINGS // width
+    for top, start in product(range(0, 2**m, height), range(0, 2**k, width)):
+        left, right = _coalitions(top, height, m), _coalitions(start, width, k)
+        v = np.moveaxis(game.table(left, right), -1, 0)
         zs, zi = left.astype(np.float64), right.astype(np.float64)
         ns, ni = 1 - zs, 1 - zi
         sizes = left.sum(1)[:, None] + right.sum(1)
@@ -269,7 +253,7 @@ def exact(game: Game, *, n_samples: int = 0, seed: int = 0) -> Attribution:
     return Attribution(corners, speech.T, image.T, modality, none, none, interactions=together)
 
 
-def sampled(game: Game, *, n_samples: int, seed: int) -> Attribution:
+def sampled(game: NetworkGame, *, n_samples: int, seed: int) -> Attribution:
     """Return unbiased estimates of the Shapley values of all players, and their standard errors.
 
     Each sample draws an order of the speech players and one of the picture players, and scores the grid of all pairs
@@ -277,9 +261,6 @@ def sampled(game: Game, *, n_samples: int, seed: int) -> Attribution:
     all such paths has a closed form: the step from p to p + 1 with q picture players present lies on
     `C(p+q, p) C(m+k-p-q-1, k-q)` of the `C(m+k, m)` paths. At most m + k + 2 masks and (m+1) (k+1) scores a sample. The
     values of each sample add up to the whole, so their mean does.
-
-    Raises:
-        InputError: the game refuses so many masks.
     """
     assert n_samples >= 2, "a single sample has no standard error"
     m, k = n_players(game.speech), n_players(game.image)
@@ -306,22 +287,12 @@ def sampled(game: Game, *, n_samples: int, seed: int) -> Attribution:
     errors = np.sqrt(squares / (n_samples - 1) / n_samples)
     modality = np.stack([mean[:m].sum(0), mean[m:].sum(0)])
     none = np.zeros((0, game.n_classes))
-    found = Attribution(corners, mean[:m], mean[m:], modality, none, none)
-    return replace(found, speech_errors=errors[:m], image_errors=errors[m:])
+    return Attribution(corners, mean[:m], mean[m:], modality, none, none, (), None, errors[:m], errors[m:])
 
 
-def _blocks(game: Game, m: int, k: int, height: int, width: int) -> Iterator[tuple[Masks, Masks, Scores]]:
-    """Yield the full table in blocks: speech coalitions, picture coalitions, scores `[class, speech, picture]`."""
-    for top in range(0, 2**m, height):
-        left = _coalitions(top, min(top + height, 2**m), m)
-        for start in range(0, 2**k, width):
-            right = _coalitions(start, min(start + width, 2**k), k)
-            yield left, right, np.moveaxis(game.table(left, right), -1, 0)
-
-
-def _coalitions(start: int, stop: int, n: int) -> Masks:
+def _coalitions(start: int, count: int, n: int) -> Masks:
     """Return coalitions of n players, numbered by their bits: player j is in those whose bit j is set."""
-    return (np.arange(start, stop)[:, None] >> np.arange(n) & 1).astype(np.bool_)
+    return (np.arange(start, min(start + count, 2**n))[:, None] >> np.arange(n) & 1).astype(np.bool_)
 
 
 def _prefixes(order: npt.NDArray[np.int64]) -> Masks:
@@ -346,8 +317,6 @@ def _path_shares(m: int, k: int) -> Scores:
     return shares
 
 
-Explainer = Callable[..., Attribution]
-"""`(game, *, n_samples, seed) -> Attribution`: values of a game's players. `n_samples`, 2 or more, are pairs of random
-orders where a method samples, `seed` theirs. Raises InputError where the game refuses what the method asks for."""
-
-EXPLAINERS: dict[str, Explainer] = {"owen": owen, "paper": paper, "exact": exact, "sampled": sampled}
+EXPLAINERS: dict[str, Callable[..., Attribution]] = {"owen": owen, "paper": paper, "exact": exact, "sampled": sampled}
+"""`(game, *, n_samples, seed)`: values of a game's players. `n_samples`, 2 or more, are pairs of random orders where a
+method samples, `seed` theirs."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from functools import lru_cache
+from itertools import chain, compress, product
 from typing import Any
 
 import numpy as np
@@ -20,77 +21,15 @@ from ..errors import InputError, OptionError, unknown
 from ..options import ExplainOptions, ModelOptions
 from ..predictor import Predictor, load_chosen
 from ..types import Prediction
-from . import listening, players, units
+from . import players, units
 from .estimators import EXPLAINERS, Attribution
 from .faithfulness import rank_correlation
 from .game import NetworkGame
-from .parts import ClassValues, Material, Sensitivity, SpeechUnit
+from .parts import Budget, ClassValues, DivisionNode, Material, Sensitivity, SpeechUnit
 from .result import Explanation
 
 WordTimes = Sequence[tuple[str, float, float]]
-_MODEL_FIELDS = tuple(sorted({field.name for field in fields(ModelOptions)} | {"labels"}))
-
-
-@dataclass(frozen=True, slots=True)
-class _Speech:
-    """The speech of one sample, decoded and divided; frozen here, so that every baseline plays the same parts."""
-
-    sound: judging.Heard
-    part: npt.NDArray[np.float32]
-    units: tuple[SpeechUnit, ...]
-    kind: str
-    words_from: str
-    warnings: tuple[str, ...]
-
-    def facts(self, chosen: ExplainOptions) -> dict[str, Any]:
-        """Return the fields of `Explanation` that are about the speech."""
-        return {
-            "units": self.kind,
-            "speech_units": self.units,
-            "words_from": self.words_from,
-            "mel_bands": chosen.mel_bands,
-            "speech_baseline": chosen.baseline_speech,
-        }
-
-    def side(self, model: Predictor, chosen: ExplainOptions, baseline: str) -> players.SpeechSignal:
-        """Return the speech side of a game."""
-        return players.speech_signal(
-            self.part,
-            model.signals,
-            self.units,
-            offset_s=self.sound.offset_s,
-            starts=self.sound.starts(model.signals.clip_s),
-            baseline=baseline,
-            mel_bands=chosen.mel_bands,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """The picture of one sample, decoded and divided."""
-
-    view: judging.Seen
-    owners: npt.NDArray[np.int16]
-    warnings: tuple[str, ...]
-
-    def facts(self, chosen: ExplainOptions) -> dict[str, Any]:
-        """Return the fields of `Explanation` that are about the picture."""
-        height, width = self.view.rgb.shape[:2]
-        return {
-            "image_grid": None if chosen.superpixels else chosen.rows_columns,
-            "image_labels": tuple(self.owners.ravel().tolist()) if chosen.superpixels else (),
-            "image_box": self.view.face.box,
-            "image_size": (width, height),
-            "image_baseline": chosen.baseline_image,
-        }
-
-    def side(self, chosen: ExplainOptions, baseline: str) -> players.ImageSignal:
-        """Return the picture side of a game."""
-        if chosen.superpixels:
-            halved = players.superpixel_division(self.owners)
-        else:
-            halved = players.grid_division(*chosen.rows_columns)
-        return players.image_signal(self.view.pixels, self.owners, halved, baseline=baseline)
+_MODEL_FIELDS = tuple(field.name for field in fields(ModelOptions))
 
 
 def explain(
@@ -121,126 +60,28 @@ def explain(
         OptionError: an unknown option, class, or a contradiction.
         MissingExtraError: words were asked for and the recogniser is not installed.
     """
-    chosen = _chosen(options, changes)
-    if model is None:
-        model = _opened(*(getattr(chosen, name) for name in _MODEL_FIELDS))
-    elif any(name in changes for name in _MODEL_FIELDS):
-        raise OptionError("model= is open already; checkpoint, device and labels belong to load(). Leave out one.")
-    model.refuse_unless_taken(speech, image)
-    heard = None if speech is None else _speech(model, speech, sample_rate_hz, chosen, word_times)
-    seen = None if image is None else _picture(model, image, chosen)
-    if heard is None and (chosen.text is not None or chosen.transcribe):
-        raise OptionError("--text and --transcribe divide speech, and there is none. Mend: add --speech FILE.")
-    return _explained(model, heard, seen, chosen, label)
-
-
-def _explained(
-    model: Predictor, heard: _Speech | None, seen: _Picture | None, chosen: ExplainOptions, label: str
-) -> Explanation:
-    """Return why the model says what it says of a decoded sample."""
-    there = [part for part in (heard, seen) if part is not None]
-    prediction = model.predict_signals(
-        model.signals_of(None if heard is None else heard.sound, None if seen is None else seen.view)
-    )
-    target = _target(chosen.target, label, prediction)
-    started = time.perf_counter()
-    game, found = _played(model, heard, seen, chosen, (chosen.baseline_speech, chosen.baseline_image))
-    explanation = Explanation(
-        prediction=prediction,
-        target=target,
-        values=_values(found, model.classes, chosen.mel_bands if heard else 1),
-        method=chosen.method,
-        score=chosen.score,
-        modalities=prediction.modalities,
-        nodes=found.nodes,
-        percentile=chosen.percentile,
-        n_samples=chosen.n_samples if chosen.method == "sampled" else 0,
-        seed=chosen.seed,
-        budget=game.budget,
-        seconds=time.perf_counter() - started,
-        warnings=(*prediction.warnings, *(line for part in there for line in part.warnings)),
-        material=Material(picture=seen and seen.view.rgb, image_owners=seen and seen.owners),
-        **{name: value for part in there for name, value in part.facts(chosen).items()},
-    )
-    explanation = replace(explanation, warnings=(*explanation.warnings, *_cautions(explanation)))
-    if heard is not None:
-        explanation = _listened(explanation, heard, model, chosen)
-    if chosen.sensitivity:
-        explanation = replace(explanation, sensitivity=_sensitivity(explanation, model, heard, seen, chosen))
-    return explanation
-
-
-@lru_cache(maxsize=1)
-def _opened(*values: Any) -> Predictor:
-    given = dict(zip(_MODEL_FIELDS, values, strict=True))
-    labels = given.pop("labels")
-    return load_chosen(ModelOptions(**given), labels)
-
-
-def _chosen(options: ExplainOptions | None, changes: Mapping[str, Any]) -> ExplainOptions:
     known = {field.name for field in fields(ExplainOptions)}
     for name in changes:
         if name not in known:
             raise unknown("option", name, known, "ExplainOptions")
-    return ExplainOptions(**changes) if options is None else replace(options, **changes)
+    chosen = replace(options or ExplainOptions(), **changes)
+    if model is None:
+        model = _opened(ModelOptions(**{name: getattr(chosen, name) for name in _MODEL_FIELDS}), chosen.labels)
+    elif changes.keys() & {*_MODEL_FIELDS, "labels"}:
+        raise OptionError("model= is open already; checkpoint, device and labels belong to load(). Leave out one.")
+    model.refuse_unless_taken(speech, image)
+    sample = _Sample(model, chosen)
+    if speech is not None:
+        sample.divide_speech(model.hear(speech, sample_rate_hz=sample_rate_hz), word_times)
+    if image is not None:
+        sample.divide_picture(model.see(image))
+    if speech is None and (chosen.text is not None or chosen.transcribe):
+        raise OptionError("--text and --transcribe divide speech, and there is none. Mend: add --speech FILE.")
+    prediction = model.predict_signals(model.signals_of(sample.sound, sample.view))
+    return sample.explained(prediction, _target(chosen.target, label, prediction))
 
 
-def _speech(
-    model: Predictor, source: Any, sample_rate_hz: int | None, chosen: ExplainOptions, word_times: WordTimes
-) -> _Speech:
-    sound = model.hear(source, sample_rate_hz=sample_rate_hz)
-    sound = replace(sound, waveform=np.asarray(sound.waveform))  # words, tables and sounds need all of it
-    part = np.asarray(sound.part)
-    known, words_from, warnings = _words(np.asarray(sound.waveform), chosen, word_times)
-    if known:
-        asked = units.word_units(known, len(sound.waveform) / audio.SAMPLE_RATE_HZ)
-    else:
-        asked = units.segments(len(part) / audio.SAMPLE_RATE_HZ, chosen.n_segments, start_s=sound.offset_s)
-    parts = units.fit_units(asked, len(part), model.signals.clip_s, sound.offset_s)
-    if len(parts) < len(asked):
-        joined = f"{len(asked)} {'words' if known else 'segments'} became {len(parts)} units: a mask silences whole"
-        warnings = (*warnings, f"{joined} frames of {1000 * _frame_s(model):.0f} ms, and some had none of their own.")
-    return _Speech(sound, part, parts, "words" if known else "segments", words_from, warnings)
-
-
-def _frame_s(model: Predictor) -> float:
-    return audio.hop(model.signals.clip_s) / audio.SAMPLE_RATE_HZ
-
-
-def _words(
-    waveform: npt.NDArray[np.float32], chosen: ExplainOptions, word_times: WordTimes
-) -> tuple[WordTimes, str, tuple[str, ...]]:
-    """Return the words with their times, where they come from, and what to warn of; nothing for segments."""
-    if chosen.units == "segments":
-        return (), "", ()
-    if chosen.text is not None:
-        found = words.align(waveform, chosen.text, engine=chosen.stt, model=chosen.stt_model)
-    elif chosen.transcribe:
-        found = words.transcribe(waveform, engine=chosen.stt, model=chosen.stt_model)
-        if not found.words:
-            raise InputError(f"{found.engine} found no words in the speech. Mend: --text TEXT, or --units segments.")
-    elif word_times:
-        return word_times, "given", ()
-    elif chosen.units == "words":
-        raise OptionError("--units words needs words: give --text TEXT, --transcribe, or a manifest with word_times.")
-    else:
-        return (), "", ()
-    return [(word.text, word.start_s, word.end_s) for word in found.words], found.engine, found.warnings
-
-
-def _picture(model: Predictor, source: Any, chosen: ExplainOptions) -> _Picture:
-    view = model.see(source)
-    seen = view.face.box[2], view.face.box[3]
-    warnings: tuple[str, ...] = ()
-    if chosen.superpixels:
-        owners = players.superpixel_owners(view.pixels, chosen.superpixels, seen)
-        # SLIC starts from a grid and joins crumbs: the count is only near what was asked for.
-        found = int(owners.max()) + 1
-        if found != chosen.superpixels:
-            warnings = (f"{chosen.superpixels} superpixels were asked for, {found} came out.",)
-    else:
-        owners = players.grid_owners(*chosen.rows_columns, seen)
-    return _Picture(view, owners, warnings)
+_opened = lru_cache(maxsize=1)(load_chosen)
 
 
 def _target(asked: str | None, label: str, prediction: Prediction) -> str:
@@ -256,124 +97,234 @@ def _target(asked: str | None, label: str, prediction: Prediction) -> str:
     return asked
 
 
-def _played(
-    model: Predictor,
-    heard: _Speech | None,
-    seen: _Picture | None,
-    chosen: ExplainOptions,
-    baselines: tuple[str, str],
-) -> tuple[NetworkGame, Attribution]:
-    """Return the game of this sample, played by the chosen method with the baselines of speech and picture."""
-    speech = None if heard is None else heard.side(model, chosen, baselines[0])
-    picture = None if seen is None else seen.side(chosen, baselines[1])
-    game = NetworkGame(
-        model.model, speech, picture, columns=model.columns, score=chosen.score, memory_mb=chosen.memory_mb
-    )
-    return game, EXPLAINERS[chosen.method](game, n_samples=chosen.n_samples, seed=chosen.seed)
+class _Sample:
+    """One sample, decoded and divided once, so that every baseline plays the same parts."""
+
+    def __init__(self, model: Predictor, chosen: ExplainOptions) -> None:
+        self.model, self.chosen = model, chosen
+        self.sound: judging.Heard | None = None
+        self.view: judging.Seen | None = None
+        self.units: tuple[SpeechUnit, ...] = ()
+        self.words_from = ""
+        self.warnings: list[str] = []
+
+    def divide_speech(self, sound: judging.Heard, word_times: WordTimes) -> None:
+        """Take the speech, and divide it into words or segments."""
+        # Words, tables and sounds need all of it.
+        self.sound = sound = replace(sound, waveform=np.asarray(sound.waveform))
+        n, clip_s = len(sound.part), self.model.signals.clip_s
+        known = self._words(np.asarray(sound.waveform), word_times)
+        if known:
+            asked = units.word_units(known, len(sound.waveform) / audio.SAMPLE_RATE_HZ)
+        else:
+            asked = units.segments(n / audio.SAMPLE_RATE_HZ, self.chosen.n_segments, start_s=sound.offset_s)
+        self.units = units.fit_units(asked, n, clip_s, sound.offset_s)
+        if len(self.units) < len(asked):
+            self.warnings.append(
+                f"{len(asked)} {'words' if known else 'segments'} became {len(self.units)} units: a mask silences "
+                f"whole frames of {1000 * self._frame_s:.0f} ms, and some had none of their own."
+            )
+
+    def _words(self, waveform: npt.NDArray[np.float32], word_times: WordTimes) -> WordTimes:
+        """Return the words with their times; nothing for segments."""
+        chosen = self.chosen
+        if chosen.units == "segments":
+            return ()
+        if chosen.text is not None:
+            found = words.align(waveform, chosen.text, engine=chosen.stt, model=chosen.stt_model)
+        elif chosen.transcribe:
+            found = words.transcribe(waveform, engine=chosen.stt, model=chosen.stt_model)
+            if not found.words:
+                raise InputError(
+                    f"{found.engine} found no words in the speech. Mend: --text TEXT, or --units segments."
+                )
+        elif word_times or chosen.units != "words":
+            self.words_from = "given" if word_times else ""
+            return word_times
+        else:
+            raise OptionError(
+                "--units words needs words: give --text TEXT, --transcribe, or a manifest with word_times."
+            )
+        self.words_from = found.engine
+        self.warnings += found.warnings
+        return [(word.text, word.start_s, word.end_s) for word in found.words]
+
+    def divide_picture(self, view: judging.Seen) -> None:
+        """Take the picture, and divide it into cells or superpixels."""
+        self.view, n, seen = view, self.chosen.superpixels, view.face.box[2:]
+        self.grid = None if n else self.chosen.rows_columns
+        if self.grid:
+            self.owners = players.grid_owners(*self.grid, seen)
+        else:
+            self.owners = players.superpixel_owners(view.pixels, n, seen)
+            # SLIC starts from a grid and joins crumbs: the count is only near what was asked for.
+            found = int(self.owners.max()) + 1
+            if found != n:
+                self.warnings.append(f"{n} superpixels were asked for, {found} came out.")
+
+    @property
+    def _frame_s(self) -> float:
+        return audio.hop(self.model.signals.clip_s) / audio.SAMPLE_RATE_HZ
+
+    def _speech_players(self, sound: judging.Heard, baseline: str) -> players.Players:
+        return players.speech_players(
+            np.asarray(sound.part),
+            self.model.signals,
+            self.units,
+            offset_s=sound.offset_s,
+            starts=sound.starts(self.model.signals.clip_s),
+            baseline=baseline,
+            mel_bands=self.chosen.mel_bands,
+        )
+
+    def explained(self, prediction: Prediction, target: str) -> Explanation:
+        """Return why the model says it."""
+        chosen, started = self.chosen, time.perf_counter()
+        values, nodes, budget = self._played(chosen.baseline_speech, chosen.baseline_image)
+        seconds = time.perf_counter() - started
+        cautions = _cautions(chosen, values[target], budget)
+        return Explanation(
+            prediction=prediction,
+            target=target,
+            values=values,
+            modalities=prediction.modalities,
+            nodes=nodes,
+            n_samples=chosen.n_samples if chosen.method == "sampled" else 0,
+            **{name: getattr(chosen, name) for name in ("method", "score", "percentile", "seed")},
+            budget=budget,
+            seconds=seconds,
+            warnings=(*prediction.warnings, *self.warnings, *cautions),
+            sensitivity=self._sensitivity(values[target], target) if chosen.sensitivity else (),
+            **self._facts(values[target]),
+        )
+
+    def _played(
+        self, speech_baseline: str, image_baseline: str
+    ) -> tuple[dict[str, ClassValues], tuple[DivisionNode, ...], Budget]:
+        """Return each class's values under a pair of baselines, the parts of the division, and what it cost."""
+        model, chosen = self.model, self.chosen
+        speech = self._speech_players(self.sound, speech_baseline) if self.sound else None
+        picture = None
+        if self.view is not None:
+            picture = players.image_players(self.view.pixels, self.owners, self.grid, baseline=image_baseline)
+        game = NetworkGame(
+            model.model, speech, picture, columns=model.columns, score=chosen.score, memory_mb=chosen.memory_mb
+        )
+        found = EXPLAINERS[chosen.method](game, n_samples=chosen.n_samples, seed=chosen.seed)
+        return _values(found, model.classes, chosen.mel_bands if speech else 1), found.nodes, game.budget
+
+    def _sensitivity(self, ours: ClassValues, target: str) -> tuple[Sensitivity, ...]:
+        """Return the explanation under every other pair of baselines."""
+        chosen, found = self.chosen, []
+        for pair in product(
+            [chosen.baseline_speech] if self.sound is None else players.SPEECH_BASELINES,
+            [chosen.baseline_image] if self.view is None else players.IMAGE_BASELINES,
+        ):
+            if pair != (chosen.baseline_speech, chosen.baseline_image):
+                values = self._played(*pair)[0][target]
+                rho = rank_correlation(*((*own.speech_units, *own.image_units) for own in (ours, values)))
+                names = pair[0] if self.sound else "", pair[1] if self.view else ""
+                found.append(
+                    Sensitivity(*names, values.base, values.speech, values.image, None if math.isnan(rho) else rho)
+                )
+        return tuple(found)
+
+    def _facts(self, values: ClassValues) -> dict[str, Any]:
+        """Return the fields about the signals, with what is kept of the speech, as sound and words (section 3.3)."""
+        found: dict[str, Any] = {}
+        material: dict[str, Any] = {}
+        chosen, clip_s = self.chosen, self.model.signals.clip_s
+        if self.view is not None:
+            height, width = self.view.rgb.shape[:2]
+            material |= {"picture": self.view.rgb, "image_owners": self.owners}
+            found |= {
+                "image_grid": self.grid,
+                "image_labels": () if self.grid else tuple(self.owners.ravel().tolist()),
+                "image_box": self.view.face.box,
+                "image_size": (width, height),
+                "image_baseline": chosen.baseline_image,
+            }
+        if self.sound is not None:
+            waveform = np.asarray(self.sound.waveform)
+            kept = units.kept_units(values.speech_units, chosen.percentile)
+            sound = units.keep(waveform, self.units, kept)
+            material |= {
+                "waveform": waveform,
+                "kept": sound,
+                "silenced": waveform - sound,
+                "inverted": self._inverted(self.sound, values) if chosen.invert else None,
+                "log_mel": audio.log_mel_for_windows(np.asarray(self.sound.part), clip_s),
+                "log_mel_start_s": self.sound.offset_s,
+                "frame_s": self._frame_s,
+            }
+            found |= {
+                "units": "words" if self.units[0].word else "segments",
+                "speech_units": self.units,
+                "words_from": self.words_from,
+                "mel_bands": chosen.mel_bands,
+                "speech_baseline": chosen.baseline_speech,
+                "kept": kept,
+            }
+            if chosen.listen:
+                heard = words.transcribe(sound, engine=chosen.stt, model=chosen.stt_model)
+                found |= {"heard": tuple(word.text for word in heard.words), "heard_by": heard.engine}
+            elif found["units"] == "words":
+                found["heard"] = tuple(unit.word for unit in compress(self.units, kept))
+        return found | {"material": Material(**material)}
+
+    def _inverted(self, sound: judging.Heard, values: ClassValues) -> npt.NDArray[np.float32]:
+        """Return speech from the spectrogram without its low parts, bands apart where it was divided into bands."""
+        own = self._speech_players(sound, "silence")
+        kept = units.kept_units(tuple(chain(*values.speech_bands)) or values.speech_units, self.chosen.percentile)
+        stays = np.append(kept, True)  # the last one is nobody's: owner -1
+        mel = np.where(stays[own.owners], own.signal[0], np.float32(0))
+        return units.invert(mel, self.model.signals.clip_s, len(sound.part))
 
 
 def _values(found: Attribution, classes: Sequence[str], mel_bands: int) -> dict[str, ClassValues]:
     """Return the numbers under their classes' names, mel bands summed to units."""
-    speech = players.fold_bands(found.speech, mel_bands)
+
+    def folded(rows: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
+        return None if rows is None else players.fold_bands(rows, mel_bands)
+
+    def of(rows: npt.NDArray[Any] | None, c: int) -> Any:
+        return () if rows is None else tuple(rows[:, c].tolist())
+
     # Bands of one unit are sampled together; their errors are added, which is never too small.
-    errors = None if found.speech_errors is None else players.fold_bands(found.speech_errors, mel_bands)
-    together = None if found.interactions is None else players.fold_bands(found.interactions, mel_bands)
+    speech, errors, together = map(folded, (found.speech, found.speech_errors, found.interactions))
     values = {}
     for c, name in enumerate(classes):
-        bands = found.speech[:, c].reshape(-1, mel_bands) if mel_bands > 1 else ()
+        bands = found.speech[:, c].reshape(-1, mel_bands).tolist() if mel_bands > 1 else ()
+        corners = found.corners[..., c].tolist()
         values[name] = ClassValues(
-            base=float(found.corners[0, 0, c]),
-            speech_alone=float(found.corners[1, 0, c]),
-            image_alone=float(found.corners[0, 1, c]),
-            full=float(found.corners[1, 1, c]),
+            base=corners[0][0],
+            speech_alone=corners[1][0],
+            image_alone=corners[0][1],
+            full=corners[1][1],
             speech=float(found.modality[0, c]),
             image=float(found.modality[1, c]),
-            speech_units=_floats(speech[:, c]),
-            image_units=_floats(found.image[:, c]),
-            speech_bands=tuple(map(_floats, bands)),
-            speech_errors=() if errors is None else _floats(errors[:, c]),
-            image_errors=() if found.image_errors is None else _floats(found.image_errors[:, c]),
-            interactions=None if together is None else tuple(map(_floats, together[..., c])),
-            nodes=_floats(found.node_values[:, c]),
-            lost=_floats(found.node_lost[:, c]),
+            speech_units=of(speech, c),
+            image_units=of(found.image, c),
+            speech_bands=tuple(map(tuple, bands)),
+            speech_errors=of(errors, c),
+            image_errors=of(found.image_errors, c),
+            interactions=None if together is None else tuple(map(tuple, together[..., c].tolist())),
+            nodes=of(found.node_values, c),
+            lost=of(found.node_lost, c),
         )
     return values
 
 
-def _floats(row: npt.NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(map(float, row))
-
-
-def _cautions(explanation: Explanation) -> tuple[str, ...]:
+def _cautions(chosen: ExplainOptions, values: ClassValues, budget: Budget) -> tuple[str, ...]:
     """Return what the numbers themselves warn of."""
     said = []
-    if explanation.method == "paper":
-        gap = explanation.efficiency_gap
+    if chosen.method == "paper":
+        gap = values.efficiency_gap
         said.append(f"The paper's division loses interactions: its parts miss the whole by {gap:.3f} (see `lost`).")
-    if explanation.method == "sampled":
-        values = explanation.of_target
+    if chosen.method == "sampled":
         largest = max((*values.speech_errors, *values.image_errors), default=0.0)
-        said.append(f"Values are estimates from {explanation.n_samples} random orders; largest error {largest:.3f}.")
-    if explanation.budget.joint_passes:
-        n = explanation.budget.joint_passes
+        said.append(f"Values are estimates from {chosen.n_samples} random orders; largest error {largest:.3f}.")
+    if budget.joint_passes:
+        n = budget.joint_passes
         said.append(f"This network's branches do not separate: every pairing took a pass of all of it, {n:,} in all.")
     return tuple(said)
-
-
-def _listened(explanation: Explanation, heard: _Speech, model: Predictor, chosen: ExplainOptions) -> Explanation:
-    """Return the explanation with what is kept of the speech, as sound and as words (paper section 3.3)."""
-    kept = listening.kept_units(explanation.of_target.speech_units, chosen.percentile)
-    waveform = np.asarray(heard.sound.waveform)
-    sound = listening.keep(waveform, heard.units, kept)
-    said: tuple[str, ...] | None = None
-    heard_by = ""
-    if chosen.listen:
-        found = words.transcribe(sound, engine=chosen.stt, model=chosen.stt_model)
-        said, heard_by = tuple(word.text for word in found.words), found.engine
-    elif heard.kind == "words":
-        said = tuple(unit.word for unit, is_kept in zip(heard.units, kept, strict=True) if is_kept)
-    assert explanation.material is not None
-    material = replace(
-        explanation.material,
-        waveform=waveform,
-        kept=sound,
-        silenced=waveform - sound,
-        inverted=_inverted(explanation, heard, model, chosen) if chosen.invert else None,
-        log_mel=audio.log_mel_for_windows(heard.part, model.signals.clip_s),
-        log_mel_start_s=heard.sound.offset_s,
-        frame_s=_frame_s(model),
-    )
-    return replace(explanation, kept=kept, heard=said, heard_by=heard_by, material=material)
-
-
-def _inverted(
-    explanation: Explanation, heard: _Speech, model: Predictor, chosen: ExplainOptions
-) -> npt.NDArray[np.float32]:
-    """Return speech from the spectrogram without its low parts, bands apart where it was divided into bands."""
-    bands = explanation.mel_bands
-    values = explanation.of_target
-    parts = [x for row in values.speech_bands for x in row] if bands > 1 else values.speech_units
-    signal = heard.side(model, chosen, "silence")
-    kept = listening.kept_units(parts, explanation.percentile)
-    mel = listening.masked(signal.mel, signal.players.owners, kept)
-    return listening.invert(mel, model.signals.clip_s, len(heard.part))
-
-
-def _sensitivity(
-    explanation: Explanation, model: Predictor, heard: _Speech | None, seen: _Picture | None, chosen: ExplainOptions
-) -> tuple[Sensitivity, ...]:
-    """Return the explanation under every other pair of baselines."""
-    ours = explanation.of_target
-    found = []
-    for speech in players.SPEECH_BASELINES if heard is not None else [chosen.baseline_speech]:
-        for picture in players.IMAGE_BASELINES if seen is not None else [chosen.baseline_image]:
-            if (speech, picture) == (chosen.baseline_speech, chosen.baseline_image):
-                continue
-            played = _played(model, heard, seen, chosen, (speech, picture))[1]
-            values = _values(played, model.classes, explanation.mel_bands)[explanation.target]
-            rho = rank_correlation(*((*own.speech_units, *own.image_units) for own in (ours, values)))
-            names = speech if heard else "", picture if seen else ""
-            found.append(
-                Sensitivity(*names, values.base, values.speech, values.image, None if math.isnan(rho) else rho)
-            )
-    return tuple(found)

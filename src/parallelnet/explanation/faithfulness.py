@@ -7,13 +7,11 @@ under which the values were computed, and beside it stand the curves of random o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .game import Game
+from .game import NetworkGame
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -26,12 +24,8 @@ Ints = npt.NDArray[np.int64]
 def auc(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
     """Return the area under the ROC curve of values against a known place.
 
-    It is the probability that a planted part has a larger value than another one, a tie counting half (Mann and
-    Whitney 1947): 1 for a perfect explanation, 0.5 for a random or a constant one.
-
-    Args:
-        values: of the parts, [n].
-        planted: True for the parts that hold the evidence, [n].
+    It is the probability that a planted part (True, [n]) has a larger value than another one, a tie counting half (Mann
+    and Whitney 1947): 1 for a perfect explanation, 0.5 for a random or a constant one.
 
     Raises:
         InputError: lengths differ, a value is not finite, or everything or nothing is planted.
@@ -49,12 +43,8 @@ def auc(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
 def first(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
     """Return 1 where the part of the largest value is planted, 0 where it is not (the pointing game).
 
-    Where several share the largest value it is the part of them that is planted: what picking one of them at random
-    gives on average.
-
-    Args:
-        values: of the parts, of any shape.
-        planted: True for the parts that hold the evidence, of the same shape.
+    Both are of one shape. Where several share the largest value it is the part of them that is planted: what picking
+    one of them at random gives on average.
 
     Raises:
         InputError: shapes differ, a value is not finite, or there are none.
@@ -84,29 +74,6 @@ def _checked(values: npt.ArrayLike, planted: npt.ArrayLike) -> tuple[Floats, Boo
 # --- curves -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Curves:
-    """The score of one class while parts are taken away, and while they are added, each from the first of an order on.
-
-    Attributes:
-        deletion: [orders, n + 1], from the whole sample to nothing.
-        insertion: [orders, n + 1], from nothing to the whole sample.
-    """
-
-    deletion: Floats
-    insertion: Floats
-
-    @property
-    def deletion_area(self) -> Floats:
-        """Area under each deletion curve, [orders]; small where what is taken first was needed."""
-        return area(self.deletion)
-
-    @property
-    def insertion_area(self) -> Floats:
-        """Area under each insertion curve, [orders]; large where what is added first suffices."""
-        return area(self.insertion)
-
-
 def area(scores: Floats) -> Floats:
     """Return the area under curves `[..., n + 1]` over the part of the players from 0 to 1, by trapezoids."""
     return np.asarray((scores[..., 1:] + scores[..., :-1]).mean(axis=-1) / 2)
@@ -125,15 +92,16 @@ def random_orders(n: int, n_orders: int, seed: int) -> Ints:
     one; and its noise partly cancels (antithetic sampling).
     """
     rng = np.random.default_rng(seed)
-    forwards = [rng.permutation(n) for _ in range((n_orders + 1) // 2)]
-    both = [each for one in forwards for each in (one, one[::-1])]
-    return np.array(both[:n_orders], np.int64).reshape(n_orders, n)
+    forwards = np.array([rng.permutation(n) for _ in range((n_orders + 1) // 2)], np.int64).reshape(-1, n)
+    return np.stack([forwards, forwards[:, ::-1]], axis=1).reshape(-1, n)[:n_orders]
 
 
-def curves(game: Game, orders: Ints, column: int) -> Curves:
+def curves(game: NetworkGame, orders: Ints, column: int) -> Floats:
     """Return deletion and insertion curves of orders of the players (Petsiuk et al. 2018, arXiv 1806.07421).
 
-    Every mask is asked once, however many orders need it, and in one table.
+    `[2, orders, n + 1]`: the score while players are taken away, from the whole sample to nothing, each from the first
+    of an order on; and while they are added, from nothing on. The area of the former is small where what is taken first
+    was needed, that of the latter large where it suffices. Every mask is asked once, however many orders need it.
 
     Args:
         game: its baseline replaces whoever is absent (the score-baseline).
@@ -142,22 +110,17 @@ def curves(game: Game, orders: Ints, column: int) -> Curves:
     """
     n_speech, n_image = (0 if side is None else int(side.n) for side in (game.speech, game.image))
     n = n_speech + n_image
-    assert orders.ndim == 2, "orders are [orders, players]"
-    assert (np.sort(orders, axis=1) == np.arange(n)).all(), f"an order does not name each of the {n} players once"
-    step = np.empty_like(orders)
-    np.put_along_axis(step, orders, np.arange(n)[None], axis=1)  # when each player's turn comes
+    step = np.argsort(orders, axis=1)  # when each player's turn comes
+    named = np.take_along_axis(orders, step, axis=1)
+    assert (named == np.arange(n)).all(), f"an order does not name each of the {n} players once"
     taken = step[:, None, :] < np.arange(n + 1)[None, :, None]  # [orders, n + 1, players]
     masks = np.stack([~taken, taken]).reshape(-1, n)
     speech, row = distinct(masks[:, :n_speech])
     image, col = distinct(masks[:, n_speech:])
-    scores = np.asarray(game.table(speech, image)[row, col, column], np.float64)
-    deletion, insertion = scores.reshape(2, len(orders), n + 1)
-    return Curves(deletion, insertion)
+    return np.asarray(game.table(speech, image)[row, col, column], np.float64).reshape(2, len(orders), n + 1)
 
 
 def distinct(masks: Bools) -> tuple[Bools, Ints]:
     """Return the distinct masks, and the place of each mask among them."""
-    if not masks.shape[1]:
-        return np.zeros((1, 0), np.bool_), np.zeros(len(masks), np.int64)
     found, place = np.unique(masks, axis=0, return_inverse=True)
     return found, place.ravel().astype(np.int64)

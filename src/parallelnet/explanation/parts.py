@@ -11,15 +11,15 @@ from ..types import Modality
 
 @dataclass(frozen=True, slots=True)
 class SpeechUnit:
-    """One player of the speech: a word, or a segment.
+    """One player of the speech: a word, or a segment; times in seconds from the start of the file that was given.
 
     Attributes:
-        start_s: where the word or segment begins, in seconds from the start of the file that was given.
+        start_s: where the word or segment begins.
         end_s: where it ends.
-        word: the word as it was given or recognised; "" for a segment.
-        reach_start_s: from here on every moment is this unit's: a pause goes to the nearer word. For a segment the
-            same as `start_s`.
-        reach_end_s: up to here; the reaches of all units cover the speech without gap or overlap.
+        word: as it was given or recognised; "" for a segment.
+        reach_start_s: from here on every moment is this unit's: a pause goes to the nearer word. The reaches of all
+            units cover the speech without gap or overlap; a segment's are its own ends.
+        reach_end_s: up to here.
     """
 
     start_s: float
@@ -51,22 +51,21 @@ class ClassValues:
 
     Attributes:
         base: v(0), the score with every part at its baseline.
-        speech_alone: v(S), the score with the speech present and the picture at its baseline; `base` without speech.
+        speech_alone: v(S), with the speech present and the picture at its baseline; `base` without speech.
         image_alone: v(I), likewise.
-        full: v(S, I), the score of the whole sample: what `predict` says, where the score is the probability.
+        full: v(S, I), of the whole sample: what `predict` says, where the score is the probability.
         speech: value of the speech as a whole; 0 where there is none.
         image: value of the picture as a whole.
         speech_units: value of each speech unit.
         image_units: value of each picture unit; of a grid row by row.
-        speech_bands: `[speech unit][mel band]`, lowest band first, where the spectrogram was divided over frequency as
-            well (`mel_bands` above 1); else empty.
+        speech_bands: `[speech unit][mel band]`, lowest band first, where `mel_bands` is above 1; else empty.
         speech_errors: standard error of each speech unit's value where the method samples; else empty.
         image_errors: likewise of each picture unit.
         interactions: `[speech unit][picture unit]`, what the two told only together (Shapley interaction index); None
             where the method does not give it.
         nodes: value of each of `Explanation.nodes`.
-        lost: for each of `Explanation.nodes`, its value less the sum of its halves' (0 for leaves): what `paper`'s
-            division loses on the way down; 0 everywhere for `owen`.
+        lost: for each of them, its value less the sum of its halves' (0 for leaves): what `paper` loses on the way
+            down; 0 everywhere for `owen`.
     """
 
     base: float
@@ -122,9 +121,9 @@ class Sensitivity:
     """The same explanation under another pair of baselines.
 
     Attributes:
-        speech_baseline: what absent speech was replaced by; "" without speech.
-        image_baseline: what absent cells were replaced by; "" without a picture.
-        base: v(0) of the target under it.
+        speech_baseline: "" without speech.
+        image_baseline: "" without a picture.
+        base: v(0) of the target.
         speech: value of the speech as a whole.
         image: value of the picture as a whole.
         rank_correlation: Spearman's, of all units' values with those of the explanation, -1 to 1; None where all of
@@ -141,18 +140,17 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The signals that an explanation is about, for plots and reports; never written into its JSON.
+    """The signals that an explanation is about, for plots and reports; None for what is not there; not in its JSON.
 
     Attributes:
-        waveform: the whole speech, float32 `[n]` at 16 kHz, as given, whole; None without speech.
-        kept: the same with the units of low value silenced (paper section 3.3); None without speech.
-        silenced: what was taken out of `kept`: `waveform - kept`.
-        inverted: speech rebuilt from the masked spectrogram, which the paper tried and rejected; None unless asked for.
-        log_mel: float32 `[128 mels, n_frames]` in [0, 1], the whole of what the windows were cut from; None without
-            speech.
+        waveform: the whole speech, float32 `[n]` at 16 kHz.
+        kept: the same with the units of low value silenced (paper section 3.3).
+        silenced: `waveform - kept`.
+        inverted: speech rebuilt from the masked spectrogram, which the paper tried and rejected.
+        log_mel: float32 `[128 mels, n_frames]` in [0, 1], the whole of what the windows were cut from.
         log_mel_start_s: time of frame 0 in the file (above 0 where quiet before it was left out).
         frame_s: seconds between frames.
-        picture: uint8 `[h, w, 3]`, RGB, upright; None without a picture.
+        picture: uint8 `[h, w, 3]`, RGB, upright.
         image_owners: int16 `[128, 128]`, the picture unit that each pixel of the model's square belongs to.
     """
 

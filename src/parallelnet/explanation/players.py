@@ -22,6 +22,7 @@ from .units import MOST_UNITS, frame_owners
 
 Owners = npt.NDArray[np.int16]
 Signal = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.intp]
 
 # Compactness 20 in CIELAB, after a blur of one pixel. With scikit-image's 10 and none, small regions of busy pictures
 # are joined until few are left (24 asked for: 13 on the astronaut, 1 on noise); with 50 regions are nearly the grid.
@@ -33,7 +34,7 @@ IMAGE_BLUR_PIXELS = 12.0  # sigma, of 128: eyes and mouth are gone, light and sk
 
 @dataclass(frozen=True, slots=True)
 class Players:
-    """The players of one modality.
+    """The players of one modality, what they own, and what stands there without them.
 
     Attributes:
         owners: int16, for speech `[128 mels, n_frames]`, for a picture `[128, 128]`: whose each cell or pixel is; -1
@@ -41,43 +42,17 @@ class Players:
         n: players; 0 to n - 1 are all in `owners`.
         division: the binary division, root first, parents before their halves. `units` of a node are player numbers,
             a leaf has one.
+        signal: float32 in [0, 1], the log-mel `[1, 128, n_frames]`, 128 frames or more, or the pixels `[3, 128, 128]`.
+        baseline: of the same shape, what absent players' cells are replaced by.
+        starts: first frame of each window; a picture is one.
     """
 
     owners: Owners
     n: int
     division: tuple[DivisionNode, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechSignal:
-    """What the speech side of a game needs.
-
-    Attributes:
-        mel: float32 `[128, n_frames]` in [0, 1], what windows are cut from; `n_frames` is 128 or more.
-        baseline: of the same shape, what absent players' cells are replaced by.
-        starts: first frame of each window.
-        players: who owns what.
-    """
-
-    mel: Signal
+    signal: Signal
     baseline: Signal
-    starts: tuple[int, ...]
-    players: Players
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSignal:
-    """What the picture side of a game needs.
-
-    Attributes:
-        pixels: float32 `[3, 128, 128]` in [0, 1].
-        baseline: of the same shape, what absent players' pixels are replaced by.
-        players: who owns what.
-    """
-
-    pixels: Signal
-    baseline: Signal
-    players: Players
+    starts: tuple[int, ...] = (0,)
 
 
 # --- who owns which pixel ---------------------------------------------------------------------------------------------
@@ -86,17 +61,11 @@ class ImageSignal:
 def grid_owners(rows: int, columns: int, seen: tuple[int, int] | None = None) -> Owners:
     """Return the cell that each pixel of the model's square lies in, int16 `[128, 128]`, numbered row by row.
 
-    A pixel belongs to the cell that holds its centre, so borders lie within half a pixel of those of
-    `Explanation.image_unit_box`, and where 128 does not divide evenly, cells differ by one pixel.
-
-    Args:
-        rows: of the grid.
-        columns: of the grid.
-        seen: width and height, in pixels of the picture, of what the model saw; a finer grid would ask about pixels
-            that resizing invented.
+    A pixel belongs to the cell that holds its centre: where 128 does not divide evenly, cells differ by one pixel.
 
     Raises:
-        InputError: the grid is finer than that, or than the model's square.
+        InputError: the grid is finer than what the model saw (`seen`: width and height in pixels of the picture), and
+            would ask about pixels that resizing invented, or finer than the model's square.
     """
     width, height = seen or (image.SIZE, image.SIZE)
     most = min(height, image.SIZE), min(width, image.SIZE)
@@ -114,13 +83,8 @@ def superpixel_owners(pixels: Signal, n: int, seen: tuple[int, int] | None = Non
     """Return the superpixel of each pixel, int16 `[128, 128]`: about `n` connected regions of like colour.
 
     SLIC (Achanta et al. 2012, scikit-image). Numbered from 0 in reading order of their first pixels. SLIC starts from
-    a regular grid and joins crumbs to their neighbours, so how many regions come out is only near `n` (24: 25 on a flat
-    picture, 18 to 25 on faces, a cat and noise; 2: only 1); the caller should say how many there are.
-
-    Args:
-        pixels: float32 `[3, 128, 128]` in [0, 1].
-        n: superpixels asked for.
-        seen: width and height of what the model saw, as for `grid_owners`.
+    a regular grid and joins crumbs to their neighbours, so how many regions come out is only near `n`. `pixels` are
+    float32 `[3, 128, 128]` in [0, 1], `seen` is as for `grid_owners`.
 
     Raises:
         InputError: none, or more than the picture has pixels.
@@ -153,7 +117,7 @@ def speech_division(n_units: int, mel_bands: int = 1) -> tuple[DivisionNode, ...
     With mel bands, time and frequency in turn (the paper divides the spectrogram, a picture), time first; where one of
     them is down to one, the other goes on. Player numbers: unit * mel_bands + band.
     """
-    return _block_division("speech", n_units, mel_bands, first_axis=0)
+    return _division("speech", np.arange(n_units * mel_bands).reshape(n_units, mel_bands), 0)
 
 
 def grid_division(rows: int, columns: int) -> tuple[DivisionNode, ...]:
@@ -161,7 +125,7 @@ def grid_division(rows: int, columns: int) -> tuple[DivisionNode, ...]:
 
     A square grid is first cut into top and bottom. The first half has the odd row or column.
     """
-    return _block_division("image", rows, columns, first_axis=0 if rows >= columns else 1)
+    return _division("image", np.arange(rows * columns).reshape(rows, columns), 0 if rows >= columns else 1)
 
 
 def superpixel_division(owners: npt.NDArray[np.int16]) -> tuple[DivisionNode, ...]:
@@ -176,78 +140,72 @@ def superpixel_division(owners: npt.NDArray[np.int16]) -> tuple[DivisionNode, ..
     sizes = np.bincount(owners.ravel())
     places = np.indices(owners.shape).reshape(2, -1)
     centres = np.stack([np.bincount(owners.ravel(), place) / sizes for place in places])
-    nodes: list[DivisionNode] = []
 
-    def add(part: npt.NDArray[np.intp], parent: int) -> None:
-        at = len(nodes)
-        nodes.append(DivisionNode("image", parent, tuple(sorted(part.tolist()))))
-        if len(part) == 1:
-            return
+    def halved(part: Rows, axis: int) -> tuple[list[Rows], int]:
         spread = np.ptp(centres[:, part], axis=1)
         along = centres[1 if spread[1] > spread[0] else 0, part]
-        for half in np.array_split(part[np.lexsort((part, along))], 2):  # a tie: the lower number first
-            add(half, at)
+        return np.array_split(part[np.lexsort((part, along))], 2), axis  # a tie: the lower number first
 
-    add(np.arange(len(sizes)), -1)
-    return tuple(nodes)
+    return _division("image", np.arange(len(sizes)), 0, halved)
 
 
-def _block_division(modality: Modality, rows: int, columns: int, *, first_axis: int) -> tuple[DivisionNode, ...]:
-    """Return the division of `rows` x `columns` players, numbered row by row."""
+def _in_turn(block: Rows, axis: int) -> tuple[list[Rows], int]:
+    axis = axis if block.shape[axis] > 1 else 1 - axis
+    return np.array_split(block, 2, axis), 1 - axis
+
+
+def _division(
+    modality: Modality,
+    whole: Rows,
+    first_axis: int,
+    halved: Callable[[Rows, int], tuple[list[Rows], int]] = _in_turn,
+) -> tuple[DivisionNode, ...]:
+    """Return the division of the players `whole`; `halved` cuts a part along an axis, and says along which to go on."""
     nodes: list[DivisionNode] = []
 
-    def add(block: npt.NDArray[np.intp], axis: int, parent: int) -> None:
+    def add(part: Rows, axis: int, parent: int) -> None:
         at = len(nodes)
-        nodes.append(DivisionNode(modality, parent, tuple(block.ravel().tolist())))
-        if block.size == 1:
-            return
-        axis = axis if block.shape[axis] > 1 else 1 - axis
-        for half in np.array_split(block, 2, axis):
-            add(half, 1 - axis, at)
+        nodes.append(DivisionNode(modality, parent, tuple(sorted(part.ravel().tolist()))))
+        if part.size > 1:
+            halves, then = halved(part, axis)
+            for half in halves:
+                add(half, then, at)
 
-    add(np.arange(rows * columns).reshape(rows, columns), first_axis, -1)
+    add(whole, first_axis, -1)
     return tuple(nodes)
 
 
 def fold_bands(values: npt.NDArray[Any], mel_bands: int) -> npt.NDArray[Any]:
     """Return values of units from values of players, `[n_units * mel_bands, ...]` -> `[n_units, ...]`: sums over bands.
 
-    This is the paper's "averaging along the frequency axis" (section 3.3), up to a factor that is the same for all
-    units: spread a player's value evenly over its pixels (m mels by f frames: each has value / (m f)), average over the
-    128 mels of a frame (the bands give value / (m f) * m / 128 each, so their sum / (128 f)), and sum over the unit's f
-    frames: the sum over its bands / 128. Without the 128, units still add up to the speech's value (Eq. 5).
-
-    Only for what adds up: values and interactions, not standard errors.
+    This is the paper's "averaging along the frequency axis" (section 3.3), up to a factor of 128 that is the same for
+    all units: without it, units still add up to the speech's value (Eq. 5).
     """
-    folded: npt.NDArray[Any] = values.reshape(-1, mel_bands, *values.shape[1:]).sum(axis=1)
-    return folded
+    return np.asarray(values.reshape(-1, mel_bands, *values.shape[1:]).sum(axis=1))
 
 
 # --- what absent players are replaced by: the signal's own frames or pixels in, the same shape out --------------------
 
 
+def _spread(values: npt.NDArray[Any], signal: Signal) -> Signal:
+    return np.broadcast_to(values, signal.shape).astype(np.float32)
+
+
 def _mean(signal: Signal, axis: int | tuple[int, ...]) -> Signal:
-    return np.broadcast_to(signal.mean(axis=axis, keepdims=True, dtype=np.float64), signal.shape).astype(np.float32)
-
-
-def _band_floor(mel: Signal) -> Signal:
-    floor = np.percentile(mel, FLOOR_PERCENTILE, axis=1, keepdims=True)
-    return np.broadcast_to(floor, mel.shape).astype(np.float32)
+    return _spread(signal.mean(axis=axis, keepdims=True, dtype=np.float64), signal)
 
 
 def _blurred(signal: Signal, sigma: float, axes: tuple[int, ...]) -> Signal:
-    """Return the signal smoothed by a Gaussian; beyond the ends the first and last value go on."""
     from scipy.ndimage import gaussian_filter
 
-    smooth: Signal = gaussian_filter(signal, sigma, mode="nearest", axes=axes)
-    return smooth
+    return np.asarray(gaussian_filter(signal, sigma, mode="nearest", axes=axes))  # beyond the ends their values go on
 
 
 # The paper keeps the other modality "as zero" (section 3.3): `silence` and `black`, the defaults. The others ask the
 # model about something that it is more used to; an explanation that hangs on the choice is worth little.
 SPEECH_BASELINES: dict[str, Callable[[Signal], Signal]] = {
     "silence": np.zeros_like,
-    "band-floor": _band_floor,
+    "band-floor": lambda mel: _spread(np.percentile(mel, FLOOR_PERCENTILE, axis=1, keepdims=True), mel),
     "mean": lambda mel: _mean(mel, 1),
     "blur": lambda mel: _blurred(mel, SPEECH_BLUR_FRAMES, (1,)),
 }
@@ -258,10 +216,10 @@ IMAGE_BASELINES: dict[str, Callable[[Signal], Signal]] = {
 }
 
 
-# --- signals ----------------------------------------------------------------------------------------------------------
+# --- players ----------------------------------------------------------------------------------------------------------
 
 
-def speech_signal(
+def speech_players(
     waveform: audio.Waveform,
     signals: SignalOptions,
     units: Sequence[SpeechUnit],
@@ -270,8 +228,8 @@ def speech_signal(
     starts: tuple[int, ...] = (),
     baseline: str = "silence",
     mel_bands: int = 1,
-) -> SpeechSignal:
-    """Return the speech side of a game.
+) -> Players:
+    """Return the players of the speech.
 
     Frames belong to units as `frame_owners` says, mel bands to the one of `mel_bands` that holds them: player = unit *
     mel_bands + band, the lowest band first, all of 128 / mel_bands mels to within one. Baselines are made of the
@@ -280,7 +238,7 @@ def speech_signal(
     Args:
         waveform: float32 `[n]` at 16 kHz, what the model hears: `judging.Heard.part`.
         signals: of the checkpoint.
-        units: in order of time, each with a frame at least: from `fit_units`.
+        units: from `fit_units`.
         offset_s: where the waveform begins in the file, whose seconds the units count.
         starts: first frame of each window that votes; () cuts all of them.
         baseline: one of `SPEECH_BASELINES`.
@@ -309,19 +267,19 @@ def speech_signal(
     owners = np.where(own, owner * mel_bands + band[:, None], -1).astype(np.int16)
     absent = np.zeros_like(mel)
     absent[:, own] = SPEECH_BASELINES[baseline](mel[:, own])
-    players = Players(owners, n, speech_division(len(units), mel_bands))
-    return SpeechSignal(mel, absent, starts or audio.window_starts(mel.shape[1]), players)
+    division = speech_division(len(units), mel_bands)
+    return Players(owners, n, division, mel[None], absent[None], starts or audio.window_starts(mel.shape[1]))
 
 
-def image_signal(
-    pixels: Signal, owners: Owners, division: tuple[DivisionNode, ...], *, baseline: str = "black"
-) -> ImageSignal:
-    """Return the picture side of a game.
+def image_players(
+    pixels: Signal, owners: Owners, grid: tuple[int, int] | None = None, *, baseline: str = "black"
+) -> Players:
+    """Return the players of the picture.
 
     Args:
         pixels: float32 `[3, 128, 128]` in [0, 1].
         owners: from `grid_owners` or `superpixel_owners`.
-        division: of the same players, from `grid_division` or `superpixel_division`.
+        grid: rows and columns of the former; None for superpixels.
         baseline: one of `IMAGE_BASELINES`.
 
     Raises:
@@ -329,6 +287,5 @@ def image_signal(
     """
     if baseline not in IMAGE_BASELINES:
         raise unknown("baseline", baseline, IMAGE_BASELINES, "--baseline-image")
-    n = int(owners.max()) + 1
-    assert division[0].units == tuple(range(n)), "division and owners are of different players"
-    return ImageSignal(pixels, IMAGE_BASELINES[baseline](pixels), Players(owners, n, division))
+    division = superpixel_division(owners) if grid is None else grid_division(*grid)
+    return Players(owners, int(owners.max()) + 1, division, pixels, IMAGE_BASELINES[baseline](pixels))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from itertools import chain
 from typing import Any, Self
+
+import numpy as np
 
 from ..errors import InputError, MissingExtraError
 from ..types import Modality, Prediction
@@ -44,21 +46,20 @@ class Explanation:
         score: `probability`, or `log-odds` of it.
         modalities: what the sample has.
         units: kind of the speech units: `words` or `segments`; "" without speech.
-        speech_units: where each speech unit lies, in order of time.
+        speech_units: in order of time.
         words_from: where the words' times come from, for instance `pocketsphinx 5.1.1`; "" for segments.
         mel_bands: bands that the spectrogram was divided into; 1 divides time only.
         image_grid: rows and columns of the picture's cells; None for superpixels, and without a picture.
         image_labels: for superpixels, the unit of each pixel of the model's 128 x 128 square, row by row; else empty.
-        image_box: left, top, width, height, in pixels of the upright picture, of the part that the model saw; None
-            without a picture.
-        image_size: width and height of the upright picture; None without one.
+        image_box: left, top, width, height, in pixels of the upright picture, of what the model saw; or None.
+        image_size: width and height of the upright picture, or None.
         nodes: parts of the binary division, parents before children; empty for `exact` and `sampled`.
-        kept: for each speech unit, whether its value reaches the percentile (paper section 3.3).
-        percentile: of the speech units' values for the target; units below it are silenced.
+        kept: for each speech unit, whether its value for the target reaches the percentile (paper section 3.3).
+        percentile: of the speech units' values; units below it are silenced.
         heard: words of the kept units, or what recognition made of the kept speech; None where neither is known.
         heard_by: the recogniser that gave `heard`; "" where they are the words of the kept units.
         speech_baseline: what absent speech is replaced by; "" without speech.
-        image_baseline: what absent picture cells are replaced by; "" without a picture.
+        image_baseline: likewise.
         n_samples: pairs of random orders, for `sampled`; else 0.
         seed: of the random orders.
         sensitivity: the explanation under the other baselines, where asked for.
@@ -152,9 +153,8 @@ class Explanation:
         """Return the units of a part of the division and, for speech in bands, its mel bands (else empty)."""
         if node.modality == "image" or self.mel_bands == 1:
             return node.units, ()
-        return tuple(sorted({k // self.mel_bands for k in node.units})), tuple(
-            sorted({k % self.mel_bands for k in node.units})
-        )
+        units, bands = zip(*(divmod(k, self.mel_bands) for k in node.units), strict=True)
+        return tuple(sorted({*units})), tuple(sorted({*bands}))
 
     def image_unit_name(self, index: int) -> str:
         """Return a picture cell's place, counted from 1: `row 2, column 3`; or `region 7` of superpixels."""
@@ -163,29 +163,17 @@ class Explanation:
         row, column = divmod(index, self.image_grid[1])
         return f"row {row + 1}, column {column + 1}"
 
-    def image_unit_box(self, index: int) -> tuple[float, float, float, float]:
-        """Return left, top, width, height of a grid cell in pixels of the upright picture.
-
-        Raises:
-            InputError: superpixels have no box, or there is no such cell.
-        """
-        if self.image_grid is None or self.image_box is None:
-            raise InputError("Only the cells of a grid have a box; this explanation has none.")
-        rows, columns = self.image_grid
-        if not 0 <= index < rows * columns:
-            raise InputError(f"Cell {index} does not exist; allowed: 0 to {rows * columns - 1}.")
-        left, top, width, height = self.image_box
-        row, column = divmod(index, columns)
-        return left + column * width / columns, top + row * height / rows, width / columns, height / rows
-
     def top(self, k: int = 5, target: str | None = None) -> tuple[tuple[Modality, str, float], ...]:
         """Return the `k` units that move the score most: (modality, name, value), the largest magnitude first."""
         values = self.values[target or self.target]
-        units: list[tuple[Modality, str, float]] = [
-            ("speech", self.speech_unit_name(n), v) for n, v in enumerate(values.speech_units)
-        ]
-        units += [("image", self.image_unit_name(n), v) for n, v in enumerate(values.image_units)]
+        found = zip(self._unit_names(), (*values.speech_units, *values.image_units), strict=True)
+        units = [(modality, name, value) for (modality, name), value in found]
         return tuple(sorted(units, key=lambda unit: -abs(unit[2]))[:k])
+
+    def _unit_names(self) -> list[tuple[Modality, str]]:
+        speech, image = len(self.of_target.speech_units), len(self.of_target.image_units)
+        names: list[tuple[Modality, str]] = [("speech", self.speech_unit_name(k)) for k in range(speech)]
+        return names + [("image", self.image_unit_name(k)) for k in range(image)]
 
     def check(self, tolerance: float = 1e-6) -> None:
         """Raise unless the numbers keep what their method promises.
@@ -206,44 +194,34 @@ class Explanation:
             if not gap <= tolerance:
                 raise InputError(f"Explanation: the classes' changes add up to {gap:.3g} instead of 0.")
 
-    def _gaps(self, values: ClassValues) -> list[tuple[str, float]]:
-        wrong_count = len(values.speech_units) != len(self.speech_units)
-        wrong_count |= len(values.nodes) != len(self.nodes) or len(values.lost) != len(self.nodes)
-        whole = values.full - values.base
-        gaps = [
-            ("there are not as many values as units", math.inf if wrong_count else 0.0),
-            ("speech and picture miss full - base", abs(values.speech + values.image - whole)),
-        ]
+    def _gaps(self, values: ClassValues) -> Iterator[tuple[str, float]]:
+        counts = len(values.speech_units), len(values.nodes), len(values.lost)
+        if counts != (len(self.speech_units), len(self.nodes), len(self.nodes)):
+            yield "there are not as many values as units", math.inf
+        yield "speech and picture miss full - base", abs(values.speech + values.image - (values.full - values.base))
         if self.method != "paper":
-            gaps.append(("the units miss full - base", values.efficiency_gap))
-        if not wrong_count:
-            for k, node in enumerate(self.nodes):
-                halves = [values.nodes[j] for j, other in enumerate(self.nodes) if other.parent == k]
-                lost = values.nodes[k] - math.fsum(halves) if halves else 0.0
-                said = values.lost[k] if self.method == "paper" else 0.0
-                gaps.append((f"a part of {node.modality} misses its halves", abs(lost - said)))
-        return gaps
+            yield "the units miss full - base", values.efficiency_gap
+        for k, node in enumerate(self.nodes):
+            halves = [values.nodes[j] for j, other in enumerate(self.nodes) if other.parent == k]
+            lost = values.nodes[k] - math.fsum(halves) if halves else 0.0
+            said = values.lost[k] if self.method == "paper" else 0.0
+            yield f"a part of {node.modality} misses its halves", abs(lost - said)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON.
 
         The target's figures stand at the top; `classes` holds the same of each class.
         """
-        record: dict[str, Any] = {"emotion": self.emotion, "target": self.target, "method": self.method}
-        record |= self._class_dict(self.of_target)
-        record["speech_units"] = [
-            {**asdict(unit), "value": value}
-            for unit, value in zip(self.speech_units, self.of_target.speech_units, strict=True)
-        ]
-        record["classes"] = {name: self._class_dict(values) for name, values in self.values.items()}
-        skipped = ("values", "target", "method", "speech_units", "prediction", "material")
-        for each in fields(self):
-            if each.name not in skipped:
-                value = getattr(self, each.name)
-                record[each.name] = [asdict(x) for x in value] if each.name in ("nodes", "sensitivity") else value
-        record["budget"] = asdict(self.budget)
-        record["prediction"] = self.prediction.to_dict()
-        return record
+        plain = asdict(replace(self, values={}, material=None))
+        del plain["values"], plain["material"]
+        first = {"emotion": self.emotion, "target": self.target, "method": self.method}
+        units = zip(plain["speech_units"], self.of_target.speech_units, strict=True)
+        last = {
+            "speech_units": [{**unit, "value": value} for unit, value in units],
+            "classes": {name: self._class_dict(values) for name, values in self.values.items()},
+            "prediction": self.prediction.to_dict(),
+        }
+        return first | self._class_dict(self.of_target) | plain | last
 
     def _class_dict(self, values: ClassValues) -> dict[str, Any]:
         first = {
@@ -270,42 +248,37 @@ class Explanation:
         Raises:
             InputError: the text is not such an explanation.
         """
+
+        def tuples(rows: Any) -> Any:
+            return tuple(map(tuples, rows)) if isinstance(rows, list) else rows
+
+        def read(kind: type, own: Mapping[str, Any]) -> Any:
+            return kind(**{each.name: tuples(own[each.name]) for each in fields(kind)})
+
+        def values(own: Mapping[str, Any]) -> ClassValues:
+            return ClassValues(
+                **own["modality_values"],
+                **{f"{name}_alone": value for name, value in own["alone_values"].items()},
+                image_units=tuple(chain(*own["image_values"])),
+                image_errors=tuple(chain(*own["image_errors"])),
+                **{name: tuples(own[key]) for key, name in _JSON_KEYS.items()},
+            )
+
         try:
-            return cls._from_dict(json.loads(text))
+            record = json.loads(text)
+            special: dict[str, Any] = {
+                "prediction": Prediction.from_json(json.dumps(record["prediction"])),
+                "values": {name: values(own) for name, own in record["classes"].items()},
+                "budget": Budget(**record["budget"]),
+                "material": None,
+            }
+            for name, kind in (("speech_units", SpeechUnit), ("nodes", DivisionNode), ("sensitivity", Sensitivity)):
+                special[name] = tuple(read(kind, own) for own in record[name])
+            plain = {each.name: tuples(record[each.name]) for each in fields(cls) if each.name not in special}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(f"This is not the JSON of an explanation ({why}).") from None
-
-    @classmethod
-    def _from_dict(cls, record: dict[str, Any]) -> Self:
-        def numbers(rows: Any) -> Any:
-            return tuple(map(numbers, rows)) if isinstance(rows, list) else rows
-
-        def read(kind: type, own: Mapping[str, Any]) -> Any:
-            return kind(**{each.name: numbers(own[each.name]) for each in fields(kind)})
-
-        values = {
-            name: ClassValues(
-                speech=own["modality_values"]["speech"],
-                image=own["modality_values"]["image"],
-                speech_alone=own["alone_values"]["speech"],
-                image_alone=own["alone_values"]["image"],
-                image_units=tuple(chain(*own["image_values"])),
-                image_errors=tuple(chain(*own["image_errors"])),
-                **{field: numbers(own[key]) for key, field in _JSON_KEYS.items()},
-            )
-            for name, own in record["classes"].items()
-        }
-        special: dict[str, Any] = {
-            "prediction": Prediction.from_json(json.dumps(record["prediction"])),
-            "values": values,
-            "budget": Budget(**record["budget"]),
-            "speech_units": tuple(read(SpeechUnit, own) for own in record["speech_units"]),
-            "nodes": tuple(read(DivisionNode, own) for own in record["nodes"]),
-            "sensitivity": tuple(read(Sensitivity, own) for own in record["sensitivity"]),
-        }
-        plain = {f.name for f in fields(cls)} - set(special) - {"material"}
-        return cls(**special, **{name: numbers(record[name]) for name in plain})
+        return cls(**special, **plain)
 
     def to_shap(self) -> Any:
         """Return a `shap.Explanation` of one sample: values `[units, classes]`, speech units first.
@@ -314,12 +287,10 @@ class Explanation:
             MissingExtraError: shap is not installed.
         """
         try:
-            import numpy as np
             import shap
         except ImportError:
             raise MissingExtraError("to_shap()", "bench") from None
-        names = [f"speech: {self.speech_unit_name(k)}" for k in range(len(self.of_target.speech_units))]
-        names += [f"image: {self.image_unit_name(k)}" for k in range(len(self.of_target.image_units))]
+        names = [": ".join(each) for each in self._unit_names()]
         columns = [(*values.speech_units, *values.image_units) for values in self.values.values()]
         return shap.Explanation(
             values=np.array(columns, np.float64).T,
@@ -333,13 +304,12 @@ class Explanation:
         """Return `shapiq.InteractionValues` of the target, speech units first.
 
         Shapley values, and where the method gives interactions, the Shapley interaction index of each pair of a speech
-        unit and a picture unit; pairs within one modality are not computed here and not in it.
+        unit and a picture unit; no pairs within one modality.
 
         Raises:
             MissingExtraError: shapiq is not installed.
         """
         try:
-            import numpy as np
             from shapiq import InteractionValues
         except ImportError:
             raise MissingExtraError("to_shapiq()", "bench") from None
