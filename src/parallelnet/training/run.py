@@ -36,7 +36,7 @@ from ..options import PRESETS, Recipe, TrainOptions
 from ..report import plots
 from ..types import Sample
 from .card import model_card
-from .finish import Calibration, Judge, calibrate, report, validated
+from .finish import Calibration, Judge, calibrate, report
 from .fit import STATE, Hardware, Part, fit, read_log
 from .parts import Parts, class_list, deal_parts, usable
 from .watching import in_one_line
@@ -214,36 +214,27 @@ def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
         taken = load_matching(network, checkpoints.opened(source, "--init-from").weights)
         log.info("took over %d tensors from %s", taken, source)
     task.folder.mkdir(parents=True, exist_ok=True)
-    history = fit(
-        network,
-        train_set,
-        validation,
-        store,
-        task.recipe,
-        task.folder,
-        seed=options.seed,
-        hardware=hardware,
-        frozen=options.freeze,
-    )
-    if not history.is_first:  # one of several devices finishes
+    how: dict[str, Any] = {"seed": options.seed, "hardware": hardware, "frozen": options.freeze}
+    epochs, seconds = fit(network, train_set, validation, store, task.recipe, task.folder, **how)
+    if not is_first(options.devices):  # one of several devices finishes
         return
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     judge = Judge(network, store)
     calibration = calibrate(judge, validation)
-    found = report(judge, test, calibration)
+    found, said, in_sets = report(judge, test, calibration)
     record: dict[str, Any] = {
-        "test": {name: m.to_dict() for name, m in found.metrics.items()},
-        "conformal": found.in_sets,
-        "epochs": history.epochs,
-        "seconds": history.seconds,
+        "test": {name: m.to_dict() for name, m in found.items()},
+        "conformal": in_sets,
+        "epochs": epochs,
+        "seconds": seconds,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "validation": validated(judge, validation, calibration),
+        "validation": calibration.figures,
     }
     _write_checkpoint(task, network, calibration, record)
-    for name, metrics in found.metrics.items():
+    for name, metrics in found.items():
         plots.save_confusion(metrics, task.folder / name)
     plots.save_training_curves(read_log(task.folder), task.folder)
-    records.write_json(task.folder / TEST, {"classes": list(task.classes), "settings": found.said})
+    records.write_json(task.folder / TEST, {"classes": list(task.classes), "settings": said})
     records.write_json(task.folder / METRICS, record)
     shutil.rmtree(task.folder / STATE)  # what was trained is in the checkpoint now
 
@@ -262,8 +253,8 @@ def _write_checkpoint(
         modalities=network.modalities,
         separable=network.separable,
         signals=options.signals,
-        temperatures=dict(calibration.temperatures),
-        conformal=dict(calibration.conformal),
+        temperatures=calibration.temperatures,
+        conformal=calibration.conformal,
         metrics=dict(record),
         data={
             "name": Path(options.data).name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import re
 import signal
 import sys
 import threading
@@ -157,19 +158,14 @@ def in_one_line() -> Iterator[None]:
             raise
         said = traceback.strip().splitlines()[-1]
         raise type(error)(said.partition(": ")[2]) from error
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise ParallelNetError(_no_memory(error)) from error
-    except RuntimeError as error:
-        said = " ".join(str(error).split())
+    except (MemoryError, RuntimeError) as error:  # torch's OutOfMemoryError is one, too
+        said = " ".join(str(error).split()) or type(error).__name__
         if "DataLoader worker" in said:
-            raise ParallelNetError(
-                f"A data worker died: {said.rstrip('.')}. Mend: fewer --workers, or more memory."
-            ) from error
-        if "can't allocate memory" in said or "not enough memory" in said:
-            raise ParallelNetError(_no_memory(error)) from error
-        raise
-
-
-def _no_memory(error: BaseException) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return f"Memory is used up ({said[:200]}). Mend: a smaller --batch-size, fewer --workers, or more memory."
+            told = f"A data worker died: {said.rstrip('.')}. Mend: fewer --workers, or more memory."
+        elif isinstance(error, MemoryError | torch.OutOfMemoryError) or re.search(
+            "(can't allocate|enough) memory", said
+        ):
+            told = f"Memory is used up ({said[:200]}). Mend: a smaller --batch-size, fewer --workers, or more memory."
+        else:
+            raise
+        raise ParallelNetError(told) from error

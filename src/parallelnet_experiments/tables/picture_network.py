@@ -156,7 +156,7 @@ def train_pictures(
     torch.manual_seed(seed)
     network = picture_network(classes, size, start)
     frozen: Literal["backbones", "none"] = "backbones" if fine_tune == "fc6" else "none"
-    history = fit(network, train, validation, store, recipe, folder, seed=seed, hardware=hardware, frozen=frozen)
+    epochs, _ = fit(network, train, validation, store, recipe, folder, seed=seed, hardware=hardware, frozen=frozen)
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     judge = Judge(network, store)
     temperature = calibrate(judge, validation).temperatures["image"]
@@ -169,7 +169,7 @@ def train_pictures(
     facts = {
         "network": name,
         "fine_tuned": fine_tune,
-        "epochs": history.epochs,
+        "epochs": epochs,
         "seconds": round(time.monotonic() - started, 1),
         "parameters": sum(p.numel() for p in network.parameters()),
         "temperature": round(temperature, 4),
