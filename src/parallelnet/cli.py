@@ -135,10 +135,9 @@ def _stoppable() -> Iterator[None]:
 
     unraisable, sys.unraisablehook = sys.unraisablehook, again
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    main = threading.current_thread() is threading.main_thread()  # only there Python lets handlers be set
     # Not where somebody else decides already: under nohup SIGHUP is ignored, and a program that calls us has its own.
-    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    if threading.current_thread() is not threading.main_thread():  # only there Python lets handlers be set
-        ours = []
+    ours = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, stop)
     try:
@@ -150,21 +149,20 @@ def _stoppable() -> Iterator[None]:
 
 
 def _failed(error: Exception, *, debug: bool) -> int:
-    if debug:
-        traceback.print_exc()
     said = error
     if isinstance(error, OSError) and error.strerror:  # a folder that cannot be written, a disk that is full
         where = f"{error.filename}: " if error.filename else ""
         mend = "make room, or another" if records.is_disk_full(error) else "its permissions, or another"
         said = ParallelNetError(f"{where}{error.strerror}. Mend: {mend} path (--out; TMPDIR for temporary files).")
-    if isinstance(said, ParallelNetError):
-        if not debug:
-            print(f"parallelnet: {brief(str(said), MAX_ERROR)}", file=sys.stderr)
-        return 2
-    if not debug:
+    ours = not isinstance(said, ParallelNetError)
+    if debug:
+        traceback.print_exc()
+    elif ours:
         text = brief(f"{type(error).__name__}: {error}", MAX_ERROR)
         print(f"parallelnet: this is a defect of the program: {text}. Run with --debug to see where.", file=sys.stderr)
-    return 1
+    else:
+        print(f"parallelnet: {brief(str(said), MAX_ERROR)}", file=sys.stderr)
+    return 1 if ours else 2
 
 
 def _run(given: list[str]) -> None:
@@ -183,7 +181,11 @@ def _run(given: list[str]) -> None:
     (chosen, console), presets = flags.parse(
         f"parallelnet {name}", rest, [command.options, options.ConsoleOptions], command.presets
     )
-    _speak_up(quiet=console.quiet)
+    for notes in map(logging.getLogger, ("parallelnet", "parallelnet_experiments")):
+        notes.handlers = [
+            logging.StreamHandler(sys.stderr)
+        ]  # other packages' keep their own ways, from warnings upward
+        notes.setLevel(logging.WARNING if console.quiet else logging.INFO)
     try:
         module, _, function = command.run.partition(".")
         getattr(import_module(f"{__package__}.commands.{module}"), function)(chosen, console, presets)
@@ -211,10 +213,3 @@ def _command(given: list[str]) -> tuple[str, list[str]]:
 def _help(commands: Mapping[str, Command]) -> str:
     lines = (f"  {name:<13} {command.options.summary()}" for name, command in commands.items())
     return USAGE.format(commands="\n".join(lines))
-
-
-def _speak_up(*, quiet: bool) -> None:
-    """Send our notes to standard error; other packages' keep their own ways, from warnings upward."""
-    for notes in map(logging.getLogger, ("parallelnet", "parallelnet_experiments")):
-        notes.handlers = [logging.StreamHandler(sys.stderr)]
-        notes.setLevel(logging.WARNING if quiet else logging.INFO)

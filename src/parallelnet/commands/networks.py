@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,56 +57,41 @@ def export(chosen: options.ExportOptions, console: Console, _: Given) -> None:
 
 def show_list(chosen: options.ListOptions, console: Console, _: Given) -> None:
     """Print the records of one registry, each with `name` and `summary`; only that one is imported."""
-    listed = LISTS[chosen.what]()
+    listed = _listed(chosen.what)
     lines = "\n".join(f"{record['name']:<26} {record['summary']}" for record in listed)
     say(console, json.dumps(listed, ensure_ascii=False, indent=2), print, lines)
 
 
-def _variants() -> list[dict[str, Any]]:
-    from ..models.variants import VARIANTS
+def _listed(what: str) -> list[dict[str, Any]]:
+    if what == "variants":
+        from ..models.variants import VARIANTS
 
-    return [
-        {
-            "name": name,
-            "summary": variant.summary,
-            "source": variant.source,
-            "modalities": list(variant.network.modalities),
-            "separable": variant.network.separable,
-            "network": asdict(variant.network),
-        }
-        for name, variant in VARIANTS.items()
-    ]
+        return [
+            {
+                "name": name,
+                "summary": variant.summary,
+                "source": variant.source,
+                "modalities": list(variant.network.modalities),
+                "separable": variant.network.separable,
+                "network": asdict(variant.network),
+            }
+            for name, variant in VARIANTS.items()
+        ]
+    if what == "backbones":
+        from ..models.backbones import BACKBONES
 
+        return [{"name": name, **asdict(backbone)} for name, backbone in BACKBONES.items()]
+    if what == "corpora":
+        from ..data.corpora import list_corpora
 
-def _backbones() -> list[dict[str, Any]]:
-    from ..models.backbones import BACKBONES
-
-    return [{"name": name, **asdict(backbone)} for name, backbone in BACKBONES.items()]
-
-
-def _corpora() -> list[dict[str, Any]]:
-    from ..data.corpora import list_corpora
-
-    return [{**record, "summary": record["title"]} for record in list_corpora()]
-
-
-def _checkpoints() -> list[dict[str, Any]]:
+        return [{**record, "summary": record["title"]} for record in list_corpora()]
     from .. import checkpoint
 
     records = []
     for name, folder in checkpoint.bundled().items():
         facts = checkpoint.read(folder).facts
-        names = ("variant", "classes", "modalities", "separable", "metrics", "data")
+        shown = ("variant", "classes", "modalities", "separable", "metrics", "data")
         summary = f"{facts.variant}: {' + '.join(facts.modalities)}; {', '.join(facts.classes)}"
-        records.append(
-            {"name": name, "summary": summary, "path": str(folder), **{key: getattr(facts, key) for key in names}}
-        )
+        rest = {key: getattr(facts, key) for key in shown}
+        records.append({"name": name, "summary": summary, "path": str(folder), **rest})
     return records
-
-
-LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
-    "variants": _variants,
-    "backbones": _backbones,
-    "corpora": _corpora,
-    "checkpoints": _checkpoints,
-}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -151,12 +151,6 @@ def _check_input(name: str, x: Tensor) -> None:
         raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, wanted))}].")
 
 
-INTERMEDIATE: dict[str, Callable[[], Callable[..., Tensor]]] = {
-    "multiply": lambda: torch.mul,  # Eq. 1
-    "add": lambda: WeightedAddition(2),
-}
-
-
 def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights: Weights) -> ModalityBranches:
     n_in, side = INPUT_CHANNELS[name], SIDE // branch.input_pool
     n1 = N1(n_in, branch.channels, side, options.embed_dim, options.dropout)
@@ -171,10 +165,9 @@ def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights
 def _feature_shape(name: str, backbone: nn.Module, side: int) -> torch.Size:
     # One zero picture through it: right for every backbone there is, where a table would be right for those we know.
     training = backbone.training
-    backbone.eval()
     try:
         with torch.no_grad():
-            feature = backbone(torch.zeros(1, 3, side, side))
+            feature = backbone.eval()(torch.zeros(1, 3, side, side))
     except (RuntimeError, ValueError, AssertionError, NotImplementedError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OptionError(
@@ -219,7 +212,8 @@ def build(options: NetworkOptions, classes: Sequence[str], *, weights: Weights =
         fusion = SingleHead(_head(options, n_classes))
     else:
         heads = [_head(options, n_classes) for _ in range(3)]
-        fusion = HybridHead(options.configuration in (1, 3), INTERMEDIATE[options.fusion](), heads)
+        intermediate = torch.mul if options.fusion == "multiply" else WeightedAddition(2)  # Eq. 1 multiplies
+        fusion = HybridHead(options.configuration in (1, 3), intermediate, heads)
     criss_cross = None
     if options.speech and options.image and not options.separable:
         criss_cross = CrissCross(options.speech.channels[-1], options.image.channels[-1])
@@ -256,26 +250,13 @@ class FrozenPart:
 
     def __init__(self, network: ParallelNet, what: Freeze) -> None:
         """Take a network whose frozen part is `backbones` or `branches`."""
-        assert network.separable
-        assert what != "none"
         self.network = network
         self.what = what
         self._kept: dict[tuple[str, str | None], tuple[Tensor, ...]] = {}
 
-    def speech(self, path: str | None, windows: Tensor) -> tuple[Tensor, ...]:
-        """Return the features of an utterance's windows [n_windows, 1, 128, 128]; None stands for silence."""
-        return self._of("speech", path, windows, self.network.speech)
-
-    def image(self, path: str | None, picture: Tensor) -> tuple[Tensor, ...]:
-        """Return the features [1, ...] of a picture [3, 128, 128]; None stands for black."""
-        return self._of("image", path, picture[None], self.network.image)
-
-    def zeros(self, modality: Literal["speech", "image"], like: Tensor) -> tuple[Tensor, ...]:
-        """Return the features of an absent modality, [1, ...], for a signal shaped `like` [n, ...]."""
+    def of(self, modality: Literal["speech", "image"], path: str | None, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the features [n, ...] of a file's signals [n, channels, 128, 128]; path None: of an absent one."""
         part = self.network.speech if modality == "speech" else self.network.image
-        return self._of(modality, None, torch.zeros_like(like[:1]), part)
-
-    def _of(self, modality: str, path: str | None, x: Tensor, part: ModalityBranches | None) -> tuple[Tensor, ...]:
         if part is None or (self.what == "backbones" and part.mirror):  # a mirror image needs features of its own
             return ()
         key = (modality, path)
@@ -283,8 +264,7 @@ class FrozenPart:
             training = part.training
             part.eval()
             with torch.no_grad():
-                device = next(part.parameters()).device
-                x = x.to(device)
+                x = x.to(next(part.parameters()).device)
                 kept = part(x) if self.what == "branches" else (part.n2.backbone(part.n2.adapt(part.prepare(x))),)
             part.train(training)
             self._kept[key] = tuple(k.cpu() for k in kept)

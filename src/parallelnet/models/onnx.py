@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from .. import graph_check
 from ..checkpoint import ModelFacts, int8_name
 from ..errors import CheckpointError, MissingExtraError
 from ..records import write_whole
-from .layers import Branches
 from .network import INPUT_CHANNELS, SIDE, ParallelNet
 
 if TYPE_CHECKING:
@@ -48,19 +47,9 @@ class _Call(nn.Module):
         return self.call(*inputs)
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """One graph to be written.
-
-    Attributes:
-        call: what it computes: tensors in the order of `inputs` to those of `outputs`.
-        inputs: name and shape of one sample.
-        outputs: their names.
-    """
-
-    call: Callable[..., Any]
-    inputs: Mapping[str, tuple[int, ...]]
-    outputs: tuple[str, ...]
+Graph = tuple[Callable[..., Any], Mapping[str, tuple[int, ...]], tuple[str, ...]]
+"""What a graph computes: tensors in the order of the inputs to those of the outputs; name and shape of one sample of
+each input; names of the outputs."""
 
 
 def graphs(network: ParallelNet) -> dict[str, Graph]:
@@ -70,22 +59,18 @@ def graphs(network: ParallelNet) -> dict[str, Graph]:
     """
     shapes = {name: (INPUT_CHANNELS[name], SIDE, SIDE) for name in network.modalities}
     if not network.separable:
-        return {"joint.onnx": Graph(network.logits, shapes, ("logits",))}
+        return {"joint.onnx": (network.logits, shapes, ("logits",))}
     branches = {"speech": network.speech_branches, "image": network.image_branches}
-    written = {
-        f"{name}.onnx": Graph(branches[name], {name: shape}, (f"{name}_n1", f"{name}_n2"))
-        for name, shape in shapes.items()
-    }
-    width = network.embed_dim
-    ends = {f"{name}_{part}": (width,) for name in network.modalities for part in ("n1", "n2")}
+    ends = {name: (f"{name}_n1", f"{name}_n2") for name in shapes}
 
     def head(*outputs: Tensor) -> Tensor:
-        pairs: dict[str, Branches] = dict(
-            zip(network.modalities, zip(outputs[::2], outputs[1::2], strict=True), strict=True)
-        )
+        pairs: dict[str, Any] = dict(zip(ends, zip(outputs[::2], outputs[1::2], strict=True), strict=True))
         return network.head(pairs.get("speech"), pairs.get("image"))
 
-    return {**written, "head.onnx": Graph(head, ends, ("logits",))}
+    return {
+        **{f"{name}.onnx": (branches[name], {name: shape}, ends[name]) for name, shape in shapes.items()},
+        "head.onnx": (head, dict.fromkeys(chain(*ends.values()), (network.embed_dim,)), ("logits",)),
+    }
 
 
 def export(
@@ -125,17 +110,18 @@ def export(
 
 
 def _trace(network: ParallelNet, graph: Graph) -> onnx.ModelProto:
+    call, inputs, outputs = graph
     # Two samples: an example of one would be taken for a fixed batch of one.
-    examples = tuple(torch.zeros(2, *shape) for shape in graph.inputs.values())
+    examples = tuple(torch.zeros(2, *shape) for shape in inputs.values())
     batch = torch.export.Dim.DYNAMIC
     try:
         program = torch.onnx.export(
-            _Call(network, graph.call).eval(),
+            _Call(network, call).eval(),
             examples,
             dynamo=True,
             dynamic_shapes=(tuple({0: batch} for _ in examples),),  # the one parameter is *inputs
-            input_names=list(graph.inputs),
-            output_names=list(graph.outputs),
+            input_names=list(inputs),
+            output_names=list(outputs),
             opset_version=OPSET,
             verbose=False,
         )

@@ -10,11 +10,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from ..errors import CheckpointError, OptionError, unknown
+from ..options.checks import BELOW_1, Allowed, Checked
 
-Fusion = Literal["multiply", "add"]
+COUNTS = Allowed(
+    "whole numbers above 0",
+    lambda value: all(type(n) is int and n > 0 for n in (value if isinstance(value, tuple) else (value,))),
+)
 
 PAPER_CHANNELS = (16, 32, 64, 128)
 """Widths of N1's blocks. The paper gives none; four halvings of 128 leave 128 x 8 x 8 = 8192 numbers, as many as
@@ -22,7 +26,7 @@ VGG's 512 x 4 x 4, so that N1 and N2 reach their dense layers equally wide."""
 
 
 @dataclass(frozen=True, slots=True)
-class BranchOptions:
+class BranchOptions(Checked):
     """N1 and N2 of one modality.
 
     Attributes:
@@ -33,17 +37,14 @@ class BranchOptions:
         mirror: the outputs for a picture and its mirror image are averaged, but for training: twice the work, steadier.
     """
 
-    backbone: str
-    channels: tuple[int, ...] = PAPER_CHANNELS
-    input_pool: int = 1
+    FLAGS = False
+    backbone: Annotated[str, Allowed("a name", lambda name: isinstance(name, str) and name != "")]
+    channels: Annotated[tuple[int, ...], COUNTS] = PAPER_CHANNELS
+    input_pool: Annotated[int, COUNTS] = 1
     grey: bool = False
     mirror: bool = False
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.backbone, str) or not self.backbone:
-            raise OptionError(f"--backbone is {self.backbone!r}; allowed: a name. See: parallelnet list backbones.")
-        _counts("channels", self.channels)
-        _counts("input_pool", (self.input_pool,))
+    def _check(self) -> None:
         smallest = 128 // self.input_pool // 2 ** len(self.channels)
         if 128 % self.input_pool or smallest < 1:
             raise OptionError(
@@ -52,14 +53,11 @@ class BranchOptions:
             )
 
 
-_OF_IMAGES = {
-    "grey": "a log-mel has one channel already",
-    "mirror": "speech backwards is another thing",
-}
+_OF_IMAGES = {"grey": "a log-mel has one channel already", "mirror": "speech backwards is another thing"}
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkOptions:
+class NetworkOptions(Checked):
     """Everything that decides a network but its classes; `checkpoint.ModelFacts.network` keeps it as plain JSON.
 
     Attributes:
@@ -73,16 +71,17 @@ class NetworkOptions:
         head_dropout: part of the numbers dropped after each hidden layer of a head, while training.
     """
 
+    FLAGS = False
     speech: BranchOptions | None = None
     image: BranchOptions | None = None
     configuration: Literal[1, 2, 3] = 3
-    fusion: Fusion = "multiply"
-    embed_dim: int = 1024
-    hidden: tuple[int, ...] = (1024, 1024)
-    dropout: float = 0.0
-    head_dropout: float = 0.0
+    fusion: Literal["multiply", "add"] = "multiply"
+    embed_dim: Annotated[int, COUNTS] = 1024
+    hidden: Annotated[tuple[int, ...], COUNTS] = (1024, 1024)
+    dropout: Annotated[float, BELOW_1] = 0.0
+    head_dropout: Annotated[float, BELOW_1] = 0.0
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         if self.speech is None and self.image is None:
             raise OptionError("A network needs branches for speech, for image, or for both; neither was given.")
         for fact, reason in _OF_IMAGES.items():
@@ -90,16 +89,6 @@ class NetworkOptions:
                 raise OptionError(f"{fact} is set for speech; allowed: for image only, {reason}.")
         if self.image is not None and self.image.mirror and not self.separable:
             raise OptionError("mirror needs a picture branch that sees the picture alone: configuration 3.")
-        if self.configuration not in (1, 2, 3):
-            raise OptionError(f"configuration is {self.configuration!r}; allowed: 1, 2, 3 (paper 4.3.2).")
-        if self.fusion not in get_args(Fusion):
-            raise OptionError(f"fusion is {self.fusion!r}; allowed: {', '.join(get_args(Fusion))}.")
-        _counts("embed_dim", (self.embed_dim,))
-        _counts("hidden", self.hidden)
-        for name in ("dropout", "head_dropout"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < 1:
-                raise OptionError(f"{name} is {value!r}; allowed: 0 up to, not including, 1.")
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -145,11 +134,6 @@ class NetworkOptions:
         except (KeyError, TypeError, ValueError) as error:
             allowed = ", ".join(field.name for field in fields(cls))
             raise CheckpointError(f"The checkpoint's network is damaged: {error}; allowed: {allowed}.") from None
-
-
-def _counts(flag: str, values: tuple[int, ...]) -> None:
-    if not isinstance(values, tuple) or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
-        raise OptionError(f"{flag} is {values!r}; allowed: whole numbers above 0.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +207,6 @@ VARIANTS: dict[str, Variant] = {
     ),
 }
 
-
 Size = Literal["paper", "small"]
 
 NARROW: dict[str, str] = {
@@ -256,16 +239,11 @@ def small(options: NetworkOptions) -> NetworkOptions:
     as wide, and the backbones narrow (`NARROW`). Dropout, because the small sets that such machines can learn are soon
     known by heart.
     """
-    branches = {
-        name: replace(
-            branch,
-            backbone=NARROW.get(branch.backbone, branch.backbone),
-            channels=NARROW_CHANNELS,
-            input_pool=SMALL_POOL,
-        )
-        for name in options.modalities
-        if (branch := getattr(options, name)) is not None
-    }
+    branches = {}
+    for name in options.modalities:
+        branch = getattr(options, name)
+        narrow = NARROW.get(branch.backbone, branch.backbone)
+        branches[name] = replace(branch, backbone=narrow, channels=NARROW_CHANNELS, input_pool=SMALL_POOL)
     return replace(options, **branches, embed_dim=128, hidden=(128, 128), dropout=0.3, head_dropout=0.3)
 
 

@@ -48,10 +48,12 @@ class Checked:
 
     Attributes:
         COMMON: names of the fields that a command's `--help` shows, of all its dataclasses; all where it is empty.
+        FLAGS: errors call a field by its flag, not by its name.
     """
 
     __slots__ = ()
     COMMON: ClassVar[str] = ""
+    FLAGS: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, flag, allowed in _rules(type(self)):  # type: ignore[arg-type]  # mypy takes the instances' hash for the class's
@@ -88,7 +90,7 @@ def _rules(cls: Any) -> list[tuple[str, str, Allowed]]:
         for part in (hints[field.name], *get_args(hints[field.name])):
             if get_origin(part) is Literal:
                 found.append(Allowed(", ".join(map(str, get_args(part))), get_args(part).__contains__))
-        rules += [(field.name, typed(field), allowed) for allowed in found]
+        rules += [(field.name, typed(field) if cls.FLAGS else field.name, allowed) for allowed in found]
     return rules
 
 

@@ -96,13 +96,8 @@ class Learner(lightning.LightningModule):
         n = len(network.classes)
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
-        metrics = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(n, average="micro"),
-                "macro_f1": MulticlassF1Score(n, average="macro"),
-                "kappa": MulticlassCohenKappa(n),
-            }
-        )
+        accuracy, macro_f1 = MulticlassAccuracy(n, average="micro"), MulticlassF1Score(n, average="macro")
+        metrics = MetricCollection({"accuracy": accuracy, "macro_f1": macro_f1, "kappa": MulticlassCohenKappa(n)})
         self.train_metrics = metrics.clone(prefix="train_")
         self.validation_metrics = metrics.clone(prefix="validation_")
 
@@ -183,11 +178,12 @@ class Learner(lightning.LightningModule):
         draw = torch.rand(len(batch.label), generator=generator).to(batch.label.device)
         deaf, blind = draw < probability / 2, (draw >= probability / 2) & (draw < probability)
         if self.frozen is not None:
-            speech_kept = _replaced(batch.speech_kept, self.frozen.zeros("speech", batch.speech), deaf)
-            image_kept = _replaced(batch.image_kept, self.frozen.zeros("image", batch.image), blind)
+            silence, black = (torch.zeros_like(x[:1]) for x in (batch.speech, batch.image))
+            speech_kept = _replaced(batch.speech_kept, self.frozen.of("speech", None, silence), deaf)
+            image_kept = _replaced(batch.image_kept, self.frozen.of("image", None, black), blind)
             batch = batch._replace(speech_kept=speech_kept, image_kept=image_kept)
-        there = (~deaf[:, None, None, None], ~blind[:, None, None, None])
-        return batch._replace(speech=batch.speech * there[0], image=batch.image * there[1])
+        heard, seen = (~absent[:, None, None, None] for absent in (deaf, blind))
+        return batch._replace(speech=batch.speech * heard, image=batch.image * seen)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule; only weight matrices and kernels decay."""
@@ -208,9 +204,8 @@ class Learner(lightning.LightningModule):
             cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
             return [optimizer], [{"scheduler": cycle, "interval": "step"}]
         if recipe.schedule == "plateau":
-            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, factor=0.1, patience=recipe.plateau_patience
-            )
+            patience = recipe.plateau_patience
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=patience)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "validation_loss"}}
         return optimizer
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
@@ -27,8 +26,6 @@ from ..errors import ParallelNetError, StoppedError
 log = logging.getLogger(__name__)
 
 FIGURES = "metrics.csv"
-
-
 _SHOWN = ("train_loss", "validation_loss", "validation_accuracy", "validation_macro_f1")
 
 
@@ -43,8 +40,8 @@ class EpochFigures(Callback):
         """Take the csv to write."""
         self._path = path
         self._rows: list[dict[str, float]] = []
-        self._bar: Any = None
         self._has_bar = not quiet and sys.stderr.isatty()
+        self._bar = tqdm(disable=True)
         self._started = 0.0
 
     def setup(self, trainer: lightning.Trainer, *_: object, **__: object) -> None:
@@ -82,8 +79,7 @@ class EpochFigures(Callback):
 
     def on_exception(self, *_: object) -> None:
         """Leave no bar behind."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
 
 class LastingEarlyStopping(EarlyStopping):
