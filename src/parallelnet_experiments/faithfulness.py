@@ -245,9 +245,9 @@ def _study(
     elif not opened.weights.is_file():
         reason = f"the checkpoint has no {opened.weights.name}"
     else:
-        from parallelnet.models import weights
+        from parallelnet.models import stored
 
-        network = weights.open_network(opened).eval()
+        network = stored.open_network(opened).eval()
     if reason:
         left_out |= {"random weights": reason, **{name: reason for name in names if name in GRADIENTS}}
         names = [name for name in names if name not in GRADIENTS]

@@ -18,7 +18,7 @@ from torchvision import models
 from torchvision.models import efficientnet, vgg
 
 from ..errors import CheckpointError, MissingExtraError, OptionError, unknown
-from .backbones import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, TIMM, Backbone, Weights
+from .variants import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, TIMM, Backbone, Weights
 
 _CLASSIFIER = frozenset({"avgpool", "classifier", "fc", "head", "heads", "dropout", "flatten"})
 """Names that torchvision gives to what comes after the feature map."""

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ..errors import InputError, OptionError
 from . import features
-from .backbones import Weights
 from .layers import (
     N1,
     N2,
@@ -22,7 +21,7 @@ from .layers import (
     SingleHead,
     WeightedAddition,
 )
-from .variants import BranchOptions, NetworkOptions
+from .variants import BranchOptions, NetworkOptions, Weights
 
 SIDE = 128
 """Mel bands, frames, pixel rows and columns of every input (design section 4)."""

@@ -30,9 +30,8 @@ from ..data.loading import SignalStore
 from ..errors import ManifestError, OptionError
 from ..evaluation import Metrics, summarise_folds
 from ..models.network import ParallelNet, build
-from ..models.onnx import export
+from ..models.stored import export, load_matching, save_weights
 from ..models.variants import NetworkOptions, network_options
-from ..models.weights import load_matching, save_weights
 from ..options import PRESETS, Recipe, TrainOptions
 from ..report import plots
 from ..types import Sample

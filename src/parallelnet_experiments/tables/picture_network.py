@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from parallelnet.data.loading import SignalStore
-from parallelnet.models import backbones, features
+from parallelnet.models import features, variants
 from parallelnet.models.layers import N1, N2, ModalityBranches, SingleHead
 from parallelnet.models.network import SIDE, ParallelNet
 from parallelnet.models.variants import SMALL_SIDE, network_options
@@ -75,7 +75,7 @@ def vgg19(start: Start) -> nn.Module:
     from torchvision import models
 
     if start == "imagenet":
-        return features.pretrained(backbones.BACKBONES["vgg19"])
+        return features.pretrained(variants.BACKBONES["vgg19"])
     return models.vgg19(weights=None)  # type: ignore[no-any-return]
 
 
@@ -105,7 +105,7 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
     else:
         model: Any = vgg19(start)
         prepare = nn.Upsample(VGG_SIDE, mode="bilinear", align_corners=False)
-        normalise = features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD)
+        normalise = features.Normalise(variants.IMAGENET_MEAN, variants.IMAGENET_STD)
         backbone = nn.Sequential(normalise, model.features, model.avgpool)
         dense, width = model.classifier[:-1], model.classifier[-1].in_features
     image = ModalityBranches([prepare], Nothing(width), UpToFc7(backbone, dense))
@@ -188,7 +188,7 @@ def content_probs(samples: Sequence[Sample], store: SignalStore, classifier: nn.
     """
     prepare = nn.Sequential(
         nn.Upsample(side, mode="bilinear", align_corners=False),
-        features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD),
+        features.Normalise(variants.IMAGENET_MEAN, variants.IMAGENET_STD),
     )
     found, training = [], classifier.training
     classifier.eval()
