@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -41,8 +41,8 @@ class Command:
     """One command.
 
     Attributes:
-        run: function of `commands` that does it, as MODULE.NAME; it gets the command's options, those of the console
-            and the parts of a preset that were given.
+        run: function of `commands`, as MODULE.NAME; gets the command's options, the console's, and what was given of a
+            preset.
         options: dataclass whose fields are the flags.
         presets: dataclasses whose fields are flags too, each replacing a part of a preset.
         goes_on: how a stopped run is gone on with; "" where there is nothing to go on with.
@@ -166,25 +166,20 @@ def _failed(error: Exception, *, debug: bool) -> int:
 
 
 def _run(given: list[str]) -> None:
-    if not given or given[0] in ("-h", "--help"):
-        print(_help(COMMANDS), end="")
-        return
-    if given[0] == "--version":
+    if given[:1] == ["--version"]:
         print(f"parallelnet {__version__}")
         return
-    name, rest = _command(given)
-    if not name:
+    n_words = next((n for n in (2, 1) if " ".join(given[:n]) in COMMANDS), 0)
+    if not n_words:
+        _tell_or_refuse(given)
         return
     from . import flags
 
-    command = COMMANDS[name]
-    (chosen, console), presets = flags.parse(
-        f"parallelnet {name}", rest, [command.options, options.ConsoleOptions], command.presets
-    )
-    for notes in map(logging.getLogger, ("parallelnet", "parallelnet_experiments")):
-        notes.handlers = [
-            logging.StreamHandler(sys.stderr)
-        ]  # other packages' keep their own ways, from warnings upward
+    name = " ".join(given[:n_words])
+    command, shown = COMMANDS[name], [COMMANDS[name].options, options.ConsoleOptions]
+    (chosen, console), presets = flags.parse(f"parallelnet {name}", given[n_words:], shown, command.presets)
+    for notes in map(logging.getLogger, ("parallelnet", "parallelnet_experiments")):  # not other packages' loggers
+        notes.handlers = [logging.StreamHandler(sys.stderr)]
         notes.setLevel(logging.WARNING if console.quiet else logging.INFO)
     try:
         module, _, function = command.run.partition(".")
@@ -196,20 +191,12 @@ def _run(given: list[str]) -> None:
         raise
 
 
-def _command(given: list[str]) -> tuple[str, list[str]]:
-    """Return the command's name and the arguments after it; an empty name when a group's help was all it took."""
-    for n_words in (2, 1):
-        name = " ".join(given[:n_words])
-        if name in COMMANDS:
-            return name, given[n_words:]
-    group = {name: command for name, command in COMMANDS.items() if name.startswith(f"{given[0]} ")}
-    if group and (len(given) == 1 or given[1] in ("-h", "--help")):
-        print(_help(group), end="")
-        return "", []
-    name = " ".join(given[: 2 if group else 1])
-    raise unknown("command", name, group or COMMANDS, "parallelnet --help")
-
-
-def _help(commands: Mapping[str, Command]) -> str:
-    lines = (f"  {name:<13} {command.options.summary()}" for name, command in commands.items())
-    return USAGE.format(commands="\n".join(lines))
+def _tell_or_refuse(given: list[str]) -> None:
+    """Print the help of all commands or of a group, such as `build`; raise where it was not that which was asked."""
+    help_alone: tuple[list[str], ...] = ([], ["-h"], ["--help"])
+    every = given[:1] in help_alone
+    group = COMMANDS if every else {name: each for name, each in COMMANDS.items() if name.startswith(f"{given[0]} ")}
+    if not every and not (group and given[1:2] in help_alone):
+        raise unknown("command", " ".join(given[: 2 if group else 1]), group or COMMANDS, "parallelnet --help")
+    lines = (f"  {name:<13} {command.options.summary()}" for name, command in group.items())
+    print(USAGE.format(commands="\n".join(lines)), end="")

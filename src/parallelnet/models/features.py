@@ -139,15 +139,9 @@ class CompactImage(nn.Module):
     def __init__(self) -> None:
         """Draw the weights from torch's random state."""
         super().__init__()
-        width = 32
         self.body = nn.Sequential(
-            _conv_norm(3, width, 3, 2),
-            nn.ReLU(),
-            _Residual(width, width),
-            _Residual(width, 2 * width, 2),
-            _Residual(2 * width, 2 * width),
-            _Residual(2 * width, 4 * width, 2),
-            _Residual(4 * width, 4 * width),
+            *(_conv_norm(3, 32, 3, 2), nn.ReLU()),
+            *(_Residual(32, 32), _Residual(32, 64, 2), _Residual(64, 64), _Residual(64, 128, 2), _Residual(128, 128)),
             nn.AdaptiveAvgPool2d(1),
         )
 

@@ -65,7 +65,7 @@ class ParallelNet(nn.Module):
         Raises:
             OptionError: the network is not separable, or does not hear.
         """
-        return self._branches("speech", self.speech, speech)
+        return self._branches("speech", speech)
 
     def image_branches(self, image: Tensor) -> Branches:
         """Return (N1_i, N2_i), each `[n, embed_dim]`, of pictures `[n, 3, 128, 128]` in [0, 1].
@@ -73,14 +73,14 @@ class ParallelNet(nn.Module):
         Raises:
             OptionError: the network is not separable, or does not see.
         """
-        return self._branches("image", self.image, image)
+        return self._branches("image", image)
 
-    def _branches(self, name: str, part: ModalityBranches | None, x: Tensor) -> Branches:
+    def _branches(self, name: str, x: Tensor) -> Branches:
         self._must_separate(f"{name}_branches")
-        if part is None:
+        if name not in self.modalities:
             raise OptionError(f"This network takes {self.modalities[0]} only; it has no {name}_branches.")
         _check_input(name, x)
-        return part(x)  # type: ignore[no-any-return]
+        return getattr(self, name)(x)  # type: ignore[no-any-return]
 
     def head(self, speech_branches: Branches | None, image_branches: Branches | None) -> Tensor:
         """Return raw logits `[n, n_classes]` from the branches' outputs; a single-modality net ignores the other.
@@ -90,12 +90,10 @@ class ParallelNet(nn.Module):
         """
         self._must_separate("head")
         given = {"speech": speech_branches, "image": image_branches}
-        missing = [name for name in self.modalities if given[name] is None]
-        if missing:
-            raise OptionError(f"head needs the outputs of {missing[0]}_branches; for an absent input give zeros to it.")
-        return self.fusion(  # type: ignore[no-any-return]
-            *(given[name] if name in self.modalities else None for name in ("speech", "image"))
-        )
+        for name in self.modalities:
+            if given[name] is None:
+                raise OptionError(f"head needs the outputs of {name}_branches; for an absent input give zeros to it.")
+        return self.fusion(*(given[name] if name in self.modalities else None for name in given))  # type: ignore[no-any-return]
 
     def _must_separate(self, method: str) -> None:
         if not self.separable:
@@ -115,39 +113,36 @@ class ParallelNet(nn.Module):
             InputError: nothing that this network takes was given, or a shape is wrong.
         """
         given = {"speech": speech, "image": image}
-        present = [x for name, x in given.items() if x is not None and name in self.modalities]
+        present = {name: x for name in self.modalities if (x := given[name]) is not None}
         if not present:
             raise InputError(f"This network takes {' and '.join(self.modalities)}; it was given none of it.")
-        n = len(present[0])
-        if any(len(x) != n for x in present):
-            raise InputError(
-                f"{len(present[0])} log-mels came with {len(present[1])} pictures; allowed: as many of each."
-            )
-        filled = {name: self._or_zero(name, given[name], present[0]) for name in self.modalities}
-        if self.criss_cross is not None:
-            log_mel, picture = (filled[name].expand(n, -1, -1, -1) for name in ("speech", "image"))
-            return self.fusion(*self.criss_cross(self.speech, self.image, log_mel, picture))  # type: ignore[no-any-return]
-        outputs: dict[str, Branches] = {}
-        for name, x in filled.items():
-            first, second = self.speech_branches(x) if name == "speech" else self.image_branches(x)
-            outputs[name] = (first.expand(n, -1), second.expand(n, -1))
-        return self.head(outputs.get("speech"), outputs.get("image"))
-
-    def _or_zero(self, name: str, x: Tensor | None, other: Tensor) -> Tensor:
-        if x is not None:
+        for name, x in present.items():
             _check_input(name, x)
-            return x
+        first, n = next(iter(present.values())), len(next(iter(present.values())))
+        if any(len(x) != n for x in present.values()):
+            raise InputError(f"{n} log-mels came with {len(present['image'])} pictures; allowed: as many of each.")
         # Zeros are all alike, so one sample does; but batch norm in training needs the whole batch for its statistics.
-        n = len(other) if self.training else 1
-        return other.new_zeros(n, INPUT_CHANNELS[name], SIDE, SIDE)
+        signals = {
+            name: present[name] if name in present else first.new_zeros(n if self.training else 1, *_shape(name))
+            for name in self.modalities
+        }
+        if self.criss_cross is not None:
+            log_mel, picture = (x.expand(n, -1, -1, -1) for x in signals.values())
+            return self.fusion(*self.criss_cross(self.speech, self.image, log_mel, picture))  # type: ignore[no-any-return]
+        outputs = {name: self._branches(name, x) for name, x in signals.items()}
+        wide = {name: (n1.expand(n, -1), n2.expand(n, -1)) for name, (n1, n2) in outputs.items()}
+        return self.head(wide.get("speech"), wide.get("image"))
 
     forward = logits
 
 
+def _shape(name: str) -> tuple[int, int, int]:
+    return INPUT_CHANNELS[name], SIDE, SIDE
+
+
 def _check_input(name: str, x: Tensor) -> None:
-    wanted = (INPUT_CHANNELS[name], SIDE, SIDE)
-    if x.ndim != 4 or tuple(x.shape[1:]) != wanted:
-        raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, wanted))}].")
+    if x.ndim != 4 or tuple(x.shape[1:]) != _shape(name):
+        raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, _shape(name)))}].")
 
 
 def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights: Weights) -> ModalityBranches:

@@ -181,14 +181,7 @@ def _quantise(path: Path) -> Path:
 
 
 def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
-    """Write all parameters and running statistics of a network and return the file's path.
-
-    The file is replaced whole: a killed process leaves the old one or the new one.
-
-    Args:
-        network: on any device, in any memory format.
-        path: usually `Checkpoint.weights`.
-    """
+    """Write all parameters and running statistics of a network, on any device, whole; return the file's path."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -230,22 +223,19 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises:
         CheckpointError: the file is missing, cut or foreign, or belongs to a network of other layers.
     """
-    source = Path(path)
-    found = _read(source)
-    wanted = network.state_dict()
-    reshaped = [
-        f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
+    found, wanted = _read(Path(path)), network.state_dict()
     problems = {
         "lacks": sorted(wanted.keys() - found.keys()),
         "has beyond this network": sorted(found.keys() - wanted.keys()),
-        "has in another shape": reshaped,
+        "has in another shape": [
+            f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"
+            for name, tensor in wanted.items()
+            if name in found and found[name].shape != tensor.shape
+        ],
     }
     reason = "; ".join(f"{what} {_first(names)}" for what, names in problems.items() if names)
     if reason:
-        raise CheckpointError(f"{source} belongs to another network: it {reason}. Mend: use the model.json beside it.")
+        raise CheckpointError(f"{path} belongs to another network: it {reason}. Mend: use the model.json beside it.")
     network.load_state_dict(found)
 
 

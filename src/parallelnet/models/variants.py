@@ -55,7 +55,7 @@ class Backbone:
 
 def _google(cut: str, channels: int, stride: int) -> Backbone:
     return Backbone(
-        f"GoogLeNet cut after {cut}", "torchvision", "googlenet", channels, stride, cut=cut, mean=HALF, std=HALF
+        f"GoogLeNet cut after {cut}", "torchvision", "googlenet", channels, stride, cut, mean=HALF, std=HALF
     )
 
 
@@ -332,9 +332,9 @@ def network_options(
     Args:
         name: key of `VARIANTS`.
         size: `paper` takes the row as it is, `small` its small counterpart.
-        backbone: N2's features for every modality that the variant takes.
-        speech_backbone: the same for speech only; goes before `backbone`.
-        image_backbone: the same for image only; goes before `backbone`.
+        backbone: of every modality that the variant takes.
+        speech_backbone: goes before `backbone`.
+        image_backbone: likewise.
 
     Raises:
         OptionError: no such variant, or a backbone for a modality that the variant lacks.

@@ -121,12 +121,12 @@ def calibrate(judge: Judge, validation: Part) -> Calibration:
         outputs = judge.outputs(validation, setting)
         if outputs is None:
             continue
-        if len(outputs.labels) >= MIN_CALIBRATION:
-            found.temperatures[setting] = fit_temperature(outputs.logits, outputs.labels[outputs.owner])
-        probs = outputs.probs(found.temperatures[setting])
-        if len(outputs.labels) >= MIN_CALIBRATION:
-            found.conformal[setting] = conformal_threshold(probs, outputs.labels)
-        metrics = evaluate(outputs.labels, probs, judge.network.classes, n_bootstrap=1)
+        labels, enough = outputs.labels, len(outputs.labels) >= MIN_CALIBRATION
+        temperature = fit_temperature(outputs.logits, labels[outputs.owner]) if enough else 1.0
+        probs = outputs.probs(temperature)
+        found.temperatures[setting] = temperature
+        found.conformal[setting] = conformal_threshold(probs, labels) if enough else None
+        metrics = evaluate(labels, probs, judge.network.classes, n_bootstrap=1)
         figures = ("n", "accuracy", "macro_f1", "cohen_kappa")
         found.figures[setting] = {name: getattr(metrics, name) for name in figures}
     return found

@@ -181,11 +181,10 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     """
     rows: dict[str, dict[str, float]] = {}
     for source in (start / FIGURES for start in _logs(folder)):
-        if not source.is_file():  # stopped before its first epoch was over, or nothing was left to train
-            continue
-        with source.open(newline="", encoding="utf-8") as stream:
-            for line in csv.DictReader(stream):
-                rows[line["epoch"]] = {name: float(value) for name, value in line.items() if value}
+        # Missing: stopped before its first epoch was over, or nothing was left to train.
+        text = source.read_text(encoding="utf-8") if source.is_file() else ""
+        for line in csv.DictReader(text.splitlines()):
+            rows[line["epoch"]] = {name: float(value) for name, value in line.items() if value}
     return sorted(rows.values(), key=lambda row: row["epoch"])
 
 

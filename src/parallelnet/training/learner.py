@@ -193,12 +193,9 @@ class Learner(lightning.LightningModule):
             {"params": [p for p in learns if p.ndim > 1], "weight_decay": recipe.weight_decay},
             {"params": [p for p in learns if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        kinds: dict[str, Any] = {
-            "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
-            "adam": torch.optim.Adam,
-            "adamw": torch.optim.AdamW,
-        }
-        optimizer = kinds[recipe.optimizer](groups, lr=rate)
+        kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+        nesterov = partial(torch.optim.SGD, momentum=0.9, nesterov=True)
+        optimizer = kinds.get(recipe.optimizer, nesterov)(groups, lr=rate)
         if recipe.schedule == "one-cycle":
             steps = int(self.trainer.estimated_stepping_batches)
             cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
@@ -217,5 +214,4 @@ def _replaced(kept: Kept, absent: Kept, where: Tensor) -> Kept:
 
 def class_weights(labels: Sequence[int], n_classes: int) -> list[float]:
     """Return n / (n_classes * count) for each class, as scikit-learn's `balanced`."""
-    counts = np.bincount(labels, minlength=n_classes)
-    return [float(len(labels) / (n_classes * max(count, 1))) for count in counts]
+    return [len(labels) / (n_classes * max(count, 1)) for count in np.bincount(labels, minlength=n_classes).tolist()]

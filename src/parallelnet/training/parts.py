@@ -36,20 +36,16 @@ def usable(
     """
     check_disjoint(samples)
     absent = {name: None for name in ("speech", "image") if name not in network.modalities}
-    kept = []
-    for sample in samples:
-        sample = replace(sample, **absent)  # type: ignore[arg-type]  # speech or image, set to None
-        if getattr(sample, options.target_column) and (sample.speech is not None or sample.image is not None):
-            kept.append(sample)
+    taken = [replace(s, **absent) for s in samples]  # type: ignore[arg-type]  # speech or image, set to None
+    kept = [s for s in taken if getattr(s, options.target_column) and (s.speech, s.image) != (None, None)]
     if not kept:
         raise ManifestError(
             f"{options.data} has no sample with a {options.target_column} and {' or '.join(network.modalities)}. "
             "See --target-column and --variant."
         )
     if len(kept) < len(samples):
-        log.info(
-            "left out %d of %d samples: no label, or nothing to learn from", len(samples) - len(kept), len(samples)
-        )
+        n_out = len(samples) - len(kept)
+        log.info("left out %d of %d samples: no label, or nothing to learn from", n_out, len(samples))
     return tuple(kept), {s.id: getattr(s, options.target_column) for s in kept}
 
 
@@ -85,12 +81,8 @@ def deal_parts(samples: tuple[Sample, ...], options: TrainOptions) -> tuple[Part
 def class_list(labels: Sequence[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Return the classes in index order: the wanted ones, or those of the training labels in the usual order."""
     found = set(labels)
-    if wanted:
-        missing = [name for name in wanted if name not in found]
-        if missing:
-            raise ManifestError(f"The training part has no sample of class {missing[0]!r}. See --classes.")
-        return wanted
-    for known in (EMOTIONS, SENTIMENTS):
-        if found <= set(known):
-            return tuple(name for name in known if name in found)
-    return tuple(sorted(found))
+    for name in wanted:
+        if name not in found:
+            raise ManifestError(f"The training part has no sample of class {name!r}. See --classes.")
+    order = next((known for known in (EMOTIONS, SENTIMENTS) if found <= set(known)), sorted(found))
+    return wanted or tuple(name for name in order if name in found)

@@ -173,14 +173,13 @@ class _Task:
     recipe: Recipe
 
     def part(self, samples: Sequence[Sample]) -> Part:
-        place = {name: index for index, name in enumerate(self.classes)}
         for s in samples:
-            if self.labels_of[s.id] not in place:
+            if self.labels_of[s.id] not in self.classes:
                 raise ManifestError(
                     f"Sample {s.id!r} has {self.options.target_column} {self.labels_of[s.id]!r}; the classes are "
                     f"{', '.join(self.classes)}. Mend: name it in --classes, or leave the row out."
                 )
-        return Part(tuple(samples), tuple(place[self.labels_of[s.id]] for s in samples))
+        return Part(tuple(samples), tuple(self.classes.index(self.labels_of[s.id]) for s in samples))
 
 
 def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
