@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 class Frozen(Protocol):
     """The part of a network that does not learn; `models.network.FrozenPart` is one."""
 
-    def of(self, modality: Literal["speech", "image"], path: str | None, x: Tensor) -> Kept:
+    def of(self, modality: str, path: str | None, x: Tensor) -> Kept:
         """Return what it makes of the signals [n, ...] of a file, [n, ...] each."""
 
 

@@ -248,7 +248,7 @@ class FrozenPart:
         self.what = what
         self._kept: dict[tuple[str, str | None], tuple[Tensor, ...]] = {}
 
-    def of(self, modality: Literal["speech", "image"], path: str | None, x: Tensor) -> tuple[Tensor, ...]:
+    def of(self, modality: str, path: str | None, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features [n, ...] of a file's signals [n, channels, 128, 128]; path None: of an absent one."""
         part = self.network.speech if modality == "speech" else self.network.image
         if part is None or (self.what == "backbones" and part.mirror):  # a mirror image needs features of its own

@@ -18,10 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from .. import graph_check
+from .. import graph_check, records
 from ..checkpoint import Checkpoint, ModelFacts, int8_name
 from ..errors import CheckpointError, MissingExtraError, brief
-from ..records import write_whole
 from .network import INPUT_CHANNELS, SIDE, ParallelNet, build
 from .variants import NetworkOptions
 
@@ -140,7 +139,7 @@ def _write(model: onnx.ModelProto, path: Path) -> Path:
     _strip(model)
     content = model.SerializeToString(deterministic=True)
     onnx.checker.check_model(content)
-    write_whole(path, lambda stream: stream.write(content))
+    records.write_whole(path, lambda stream: stream.write(content))
     graph_check.check(path)  # what we write, we run
     return path
 
@@ -186,7 +185,7 @@ def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     content = save(tensors, metadata={"format": "pt"})
-    write_whole(target, lambda stream: stream.write(content))
+    records.write_whole(target, lambda stream: stream.write(content))
     return target
 
 

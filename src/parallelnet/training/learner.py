@@ -15,7 +15,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa, MulticlassF1Score
 
 from ..data.augment import augment_image, augment_speech, mixup
-from ..data.loading import Batch, Kept
+from ..data.loading import Batch
 from ..errors import OptionError
 from ..models.layers import embedding
 from ..models.network import FrozenPart, ParallelNet, branches
@@ -176,14 +176,19 @@ class Learner(lightning.LightningModule):
         if not probability or len(self.network.modalities) == 1:
             return batch
         draw = torch.rand(len(batch.label), generator=generator).to(batch.label.device)
-        deaf, blind = draw < probability / 2, (draw >= probability / 2) & (draw < probability)
-        if self.frozen is not None:
-            silence, black = (torch.zeros_like(x[:1]) for x in (batch.speech, batch.image))
-            speech_kept = _replaced(batch.speech_kept, self.frozen.of("speech", None, silence), deaf)
-            image_kept = _replaced(batch.image_kept, self.frozen.of("image", None, black), blind)
-            batch = batch._replace(speech_kept=speech_kept, image_kept=image_kept)
-        heard, seen = (~absent[:, None, None, None] for absent in (deaf, blind))
-        return batch._replace(speech=batch.speech * heard, image=batch.image * seen)
+        changed: dict[str, Any] = {}
+        for name, absent in (
+            ("speech", draw < probability / 2),
+            ("image", (draw >= probability / 2) & (draw < probability)),
+        ):
+            x, kept = getattr(batch, name), getattr(batch, f"{name}_kept")
+            changed[name] = x * ~absent[:, None, None, None]
+            if self.frozen is not None:
+                nothing = zip(kept, self.frozen.of(name, None, torch.zeros_like(x[:1])), strict=True)
+                changed[f"{name}_kept"] = tuple(
+                    torch.where(absent.view(-1, *[1] * (k.ndim - 1)), zero.to(k.device), k) for k, zero in nothing
+                )
+        return batch._replace(**changed)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule; only weight matrices and kernels decay."""
@@ -205,11 +210,6 @@ class Learner(lightning.LightningModule):
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=patience)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "validation_loss"}}
         return optimizer
-
-
-def _replaced(kept: Kept, absent: Kept, where: Tensor) -> Kept:
-    pairs = zip(kept, absent, strict=True)
-    return tuple(torch.where(where.view(-1, *[1] * (k.ndim - 1)), a.to(k.device), k) for k, a in pairs)
 
 
 def class_weights(labels: Sequence[int], n_classes: int) -> list[float]:
