@@ -51,7 +51,7 @@ def _save(nodes, inputs, outputs, constants, path):
     graph = helper.make_graph(
         [helper.make_node(*node) for node in nodes], path.stem, ports(inputs), ports(outputs), tensors
     )
-    # IR 10 and opset 18: what `models.onnx` writes.
+    # IR 10 and opset 18: what `models.stored` writes.
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
 
 

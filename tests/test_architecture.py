@@ -172,7 +172,7 @@ def test_the_parser_of_imports_sees_every_form(tmp_path, monkeypatch):
     path = tmp_path / "parallelnet" / "data" / "x.py"
     path.parent.mkdir(parents=True)
     path.write_text(
-        "from typing import TYPE_CHECKING\nfrom .. import audio\nfrom ..models.onnx import export\n"
+        "from typing import TYPE_CHECKING\nfrom .. import audio\nfrom ..models.stored import export\n"
         "import parallelnet.runtime\nfrom . import splits\nif TYPE_CHECKING:\n    from ..cli import main\n"
         "def f():\n    from parallelnet.predictor import load\n"
     )

@@ -211,7 +211,7 @@ def build_real(folder, kind):
     """A small real network and its checkpoint, weights only."""
     import torch
 
-    from parallelnet.models import network, variants, weights
+    from parallelnet.models import network, stored, variants
 
     hears = variants.BranchOptions("compact-speech", (4, 4), input_pool=4)
     sees = variants.BranchOptions("compact-image", (4, 4), input_pool=4)
@@ -233,7 +233,7 @@ def build_real(folder, kind):
         temperatures={"both": 0.5, "speech": 0.25, "image": 2.0},
     )
     opened = checkpoint.write(folder, facts)
-    weights.save_weights(built, opened.weights)
+    stored.save_weights(built, opened.weights)
     return built, opened
 
 
@@ -284,10 +284,10 @@ def test_torch_weights_that_are_missing_or_cut(tmp_path):
 
 @pytest.mark.parametrize("kind", ["both", pytest.param("crossed early", marks=pytest.mark.slow)])
 def test_torch_and_onnx_agree(tmp_path, kind):
-    from parallelnet.models import onnx
+    from parallelnet.models import stored
 
     built, opened = build_real(tmp_path, kind)
-    onnx.export(built, opened.facts, opened.path)
+    stored.export(built, opened.facts, opened.path)
     by_onnx, by_torch = open_runtime(opened, n_threads=1), open_runtime(opened, device="cpu")
     for _, arrays in given_to(opened.facts):
         # float32 sums of up to 1e4 products in different orders: some 100 roundings of 6e-8, then over 0.25.

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -41,8 +41,8 @@ class Command:
     """One command.
 
     Attributes:
-        run: function of `commands` that does it, as MODULE.NAME; it gets the command's options, those of the console
-            and the parts of a preset that were given.
+        run: function of `commands`, as MODULE.NAME; gets the command's options, the console's, and what was given of a
+            preset.
         options: dataclass whose fields are the flags.
         presets: dataclasses whose fields are flags too, each replacing a part of a preset.
         goes_on: how a stopped run is gone on with; "" where there is nothing to go on with.
@@ -69,12 +69,12 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("samples.evaluate", options.EvaluateOptions),
     "predict": Command("samples.predict", options.PredictOptions, goes_on=RESUME),
     "explain": Command("samples.explain", options.ExplainOptions, goes_on=RESUME),
-    "experiment plant": Command("experiments.plant", options.PlantOptions, goes_on=AGAIN),
-    "experiment faithfulness": Command("experiments.faithfulness", options.FaithfulnessOptions, goes_on=AGAIN),
-    "experiment table1": Command("experiments.table1", options.Table1Options, LEARNING, AGAIN),
-    "experiment table2": Command("experiments.table2", options.Table2Options, LEARNING, AGAIN),
-    "experiment modalities": Command("experiments.modalities", options.ModalitiesOptions, LEARNING, AGAIN),
-    "experiment render": Command("experiments.render", options.RenderOptions),
+    "experiment plant": Command("networks.plant", options.PlantOptions, goes_on=AGAIN),
+    "experiment faithfulness": Command("networks.faithfulness", options.FaithfulnessOptions, goes_on=AGAIN),
+    "experiment table1": Command("networks.table1", options.Table1Options, LEARNING, AGAIN),
+    "experiment table2": Command("networks.table2", options.Table2Options, LEARNING, AGAIN),
+    "experiment modalities": Command("networks.modalities", options.ModalitiesOptions, LEARNING, AGAIN),
+    "experiment render": Command("networks.render", options.RenderOptions),
     "export": Command("networks.export", options.ExportOptions),
     "list": Command("networks.show_list", options.ListOptions),
 }
@@ -135,10 +135,9 @@ def _stoppable() -> Iterator[None]:
 
     unraisable, sys.unraisablehook = sys.unraisablehook, again
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    main = threading.current_thread() is threading.main_thread()  # only there Python lets handlers be set
     # Not where somebody else decides already: under nohup SIGHUP is ignored, and a program that calls us has its own.
-    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    if threading.current_thread() is not threading.main_thread():  # only there Python lets handlers be set
-        ours = []
+    ours = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, stop)
     try:
@@ -150,40 +149,38 @@ def _stoppable() -> Iterator[None]:
 
 
 def _failed(error: Exception, *, debug: bool) -> int:
-    if debug:
-        traceback.print_exc()
     said = error
     if isinstance(error, OSError) and error.strerror:  # a folder that cannot be written, a disk that is full
         where = f"{error.filename}: " if error.filename else ""
         mend = "make room, or another" if records.is_disk_full(error) else "its permissions, or another"
         said = ParallelNetError(f"{where}{error.strerror}. Mend: {mend} path (--out; TMPDIR for temporary files).")
-    if isinstance(said, ParallelNetError):
-        if not debug:
-            print(f"parallelnet: {brief(str(said), MAX_ERROR)}", file=sys.stderr)
-        return 2
-    if not debug:
+    ours = not isinstance(said, ParallelNetError)
+    if debug:
+        traceback.print_exc()
+    elif ours:
         text = brief(f"{type(error).__name__}: {error}", MAX_ERROR)
         print(f"parallelnet: this is a defect of the program: {text}. Run with --debug to see where.", file=sys.stderr)
-    return 1
+    else:
+        print(f"parallelnet: {brief(str(said), MAX_ERROR)}", file=sys.stderr)
+    return 1 if ours else 2
 
 
 def _run(given: list[str]) -> None:
-    if not given or given[0] in ("-h", "--help"):
-        print(_help(COMMANDS), end="")
-        return
-    if given[0] == "--version":
+    if given[:1] == ["--version"]:
         print(f"parallelnet {__version__}")
         return
-    name, rest = _command(given)
-    if not name:
+    n_words = next((n for n in (2, 1) if " ".join(given[:n]) in COMMANDS), 0)
+    if not n_words:
+        _tell_or_refuse(given)
         return
     from . import flags
 
-    command = COMMANDS[name]
-    (chosen, console), presets = flags.parse(
-        f"parallelnet {name}", rest, [command.options, options.ConsoleOptions], command.presets
-    )
-    _speak_up(quiet=console.quiet)
+    name = " ".join(given[:n_words])
+    command, shown = COMMANDS[name], [COMMANDS[name].options, options.ConsoleOptions]
+    (chosen, console), presets = flags.parse(f"parallelnet {name}", given[n_words:], shown, command.presets)
+    for notes in map(logging.getLogger, ("parallelnet", "parallelnet_experiments")):  # not other packages' loggers
+        notes.handlers = [logging.StreamHandler(sys.stderr)]
+        notes.setLevel(logging.WARNING if console.quiet else logging.INFO)
     try:
         module, _, function = command.run.partition(".")
         getattr(import_module(f"{__package__}.commands.{module}"), function)(chosen, console, presets)
@@ -194,27 +191,12 @@ def _run(given: list[str]) -> None:
         raise
 
 
-def _command(given: list[str]) -> tuple[str, list[str]]:
-    """Return the command's name and the arguments after it; an empty name when a group's help was all it took."""
-    for n_words in (2, 1):
-        name = " ".join(given[:n_words])
-        if name in COMMANDS:
-            return name, given[n_words:]
-    group = {name: command for name, command in COMMANDS.items() if name.startswith(f"{given[0]} ")}
-    if group and (len(given) == 1 or given[1] in ("-h", "--help")):
-        print(_help(group), end="")
-        return "", []
-    name = " ".join(given[: 2 if group else 1])
-    raise unknown("command", name, group or COMMANDS, "parallelnet --help")
-
-
-def _help(commands: Mapping[str, Command]) -> str:
-    lines = (f"  {name:<13} {command.options.summary()}" for name, command in commands.items())
-    return USAGE.format(commands="\n".join(lines))
-
-
-def _speak_up(*, quiet: bool) -> None:
-    """Send our notes to standard error; other packages' keep their own ways, from warnings upward."""
-    for notes in map(logging.getLogger, ("parallelnet", "parallelnet_experiments")):
-        notes.handlers = [logging.StreamHandler(sys.stderr)]
-        notes.setLevel(logging.WARNING if quiet else logging.INFO)
+def _tell_or_refuse(given: list[str]) -> None:
+    """Print the help of all commands or of a group, such as `build`; raise where it was not that which was asked."""
+    help_alone: tuple[list[str], ...] = ([], ["-h"], ["--help"])
+    every = given[:1] in help_alone
+    group = COMMANDS if every else {name: each for name, each in COMMANDS.items() if name.startswith(f"{given[0]} ")}
+    if not every and not (group and given[1:2] in help_alone):
+        raise unknown("command", " ".join(given[: 2 if group else 1]), group or COMMANDS, "parallelnet --help")
+    lines = (f"  {name:<13} {command.options.summary()}" for name, command in group.items())
+    print(USAGE.format(commands="\n".join(lines)), end="")

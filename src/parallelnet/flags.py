@@ -42,37 +42,27 @@ def field_help(cls: type) -> dict[str, str]:
     return texts
 
 
-def _default_text(field: Field[Any]) -> str:
-    if field.default is True:
-        return " (default: on)"
-    if field.default is MISSING or field.default is None or field.default is False or field.default == ():
-        return ""
-    return f" (default: {field.default})"
-
-
 def _add_flag(group: Any, field: Field[Any], hint: Any, text: str, *, preset: bool) -> None:
     """Add the flag of one field. A flag that was not given leaves no trace: the dataclass's own default counts."""
-    inner = next((part for part in get_args(hint) if part is not type(None)), hint) if _optional(hint) else hint
-    facts: dict[str, Any] = {"help": text}
+    inner = get_args(hint)[0] if type(None) in get_args(hint) else hint  # X of `X | None`
+    default = "on" if field.default is True else field.default
     if text != argparse.SUPPRESS:
-        facts["help"] = (text + ("" if preset else _default_text(field))).replace("%", "%%")
+        if not (preset or default in (MISSING, None, ()) or default is False):
+            text += f" (default: {default})"
+        text = text.replace("%", "%%")
+    facts: dict[str, Any] = {"help": text}
     positional = bool(field.metadata.get("positional"))
     if not positional:
-        facts["default"] = argparse.SUPPRESS
-        facts["required"] = not preset and _required(field)
+        facts |= {"default": argparse.SUPPRESS, "required": not preset and _required(field)}
     if inner is bool:
         facts["action"] = argparse.BooleanOptionalAction
     elif get_origin(inner) is Literal:
         facts["choices"] = list(get_args(inner))
-    elif get_origin(inner) is tuple:
-        facts |= {"type": get_args(inner)[0], "nargs": "*", "metavar": field.name.upper()}
     else:
         facts |= {"type": inner, "metavar": field.name.upper()}
+        if get_origin(inner) is tuple:
+            facts |= {"type": get_args(inner)[0], "nargs": "*"}
     group.add_argument(field.name if positional else typed(field), **facts)
-
-
-def _optional(hint: Any) -> bool:
-    return type(None) in get_args(hint)
 
 
 def _homes(cls: type) -> dict[str, type]:
@@ -137,10 +127,8 @@ def _readable(message: str, names: Mapping[str, str]) -> str:
 
 def _kebab(argument: str) -> str:
     """Return `--per_class=3` as `--per-class=3`: both spellings of a flag are taken, one is shown."""
-    if not argument.startswith("--"):
-        return argument
     name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
 def parse(

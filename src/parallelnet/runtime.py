@@ -300,7 +300,7 @@ class _OnnxBackend(_Backend):
 
 
 def _ports(part: str, modalities: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of a graph's inputs and outputs, as `models.onnx` writes them and `Model` passes them."""
+    """Return the names of a graph's inputs and outputs, as `models.stored` writes them and `Model` passes them."""
     branches = {name: (f"{name}_n1", f"{name}_n2") for name in modalities}
     if part in branches:
         return (part,), branches[part]
@@ -328,7 +328,7 @@ class _TorchBackend(_Backend):
         try:
             import torch
 
-            from .models import weights
+            from .models import stored
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("parallelnet"):
                 raise
@@ -341,7 +341,7 @@ class _TorchBackend(_Backend):
             torch.set_num_threads(n_threads)
         self._torch = torch
         self._device = device
-        self._network = weights.open_network(checkpoint).to(device).eval()
+        self._network = stored.open_network(checkpoint).to(device).eval()
 
     def run(self, part: str, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
         with self._torch.inference_mode():

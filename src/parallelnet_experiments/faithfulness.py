@@ -172,9 +172,9 @@ class _Study:
         elif not opened.weights.is_file():
             reason = f"the checkpoint has no {opened.weights.name}"
         else:
-            from parallelnet.models import weights
+            from parallelnet.models import stored
 
-            network = weights.open_network(opened).eval()
+            network = stored.open_network(opened).eval()
         if reason:
             without = [name for name in self.names if name in GRADIENTS]
             self.left_out |= dict.fromkeys(("random weights", *without), reason)

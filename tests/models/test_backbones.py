@@ -8,8 +8,8 @@ from torch import nn
 
 from parallelnet.errors import CheckpointError, MissingExtraError, OptionError
 from parallelnet.models import features
-from parallelnet.models.backbones import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
 from parallelnet.models.features import Normalise
+from parallelnet.models.variants import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from parallelnet import checkpoint
 from parallelnet.errors import InputError, OptionError
 from parallelnet.models.layers import embedding
 from parallelnet.models.network import ParallelNet, build
+from parallelnet.models.stored import load_weights, save_weights
 from parallelnet.models.variants import VARIANTS, BranchOptions, NetworkOptions
-from parallelnet.models.weights import load_weights, save_weights
 from parallelnet.types import EMOTIONS
 
 SMALL = NetworkOptions(

@@ -10,10 +10,9 @@ import torch
 from parallelnet import graph_check
 from parallelnet.checkpoint import Checkpoint, ModelFacts
 from parallelnet.errors import CheckpointError
-from parallelnet.models.backbones import BACKBONES
 from parallelnet.models.network import build
-from parallelnet.models.onnx import OPSET, export
-from parallelnet.models.variants import VARIANTS, BranchOptions, NetworkOptions
+from parallelnet.models.stored import OPSET, export
+from parallelnet.models.variants import BACKBONES, VARIANTS, BranchOptions, NetworkOptions
 from parallelnet.runtime import open_runtime
 from parallelnet.types import EMOTIONS
 

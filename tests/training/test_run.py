@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from parallelnet import checkpoint
 from parallelnet.data.manifest import read_manifest, write_manifest
 from parallelnet.errors import CheckpointError, ManifestError, OptionError
+from parallelnet.models.stored import load_matching
 from parallelnet.models.variants import VARIANTS
-from parallelnet.models.weights import load_matching
 from parallelnet.options import PRESETS, AugmentOptions, Recipe, TrainOptions
 from parallelnet.training import fit, run
 from parallelnet.training.learner import Learner, class_weights

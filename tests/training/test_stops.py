@@ -103,10 +103,10 @@ MOMENTS: list[tuple[Any, str, Callable[..., bool]]] = [
     (records, "write_json", written(run.OPTIONS)),
     (records, "write_whole", written(watching.FIGURES)),  # the first epoch is over, and nothing of it is kept
     (records, "write_whole", written(fit.BEST)),
-    (records, "write_whole", written("next.ckpt")),  # the best epoch is kept, the last is not
+    (records, "write_whole", written(fit.LAST)),  # the best epoch is kept, the last is not
     (Learner, "training_step", lambda self, batch, index: (self.current_epoch, index) == (1, 1)),
-    (Path, "replace", lambda self, target: self.name == "last.ckpt"),  # the new state is whole, no name has changed
-    (Path, "replace", lambda self, target: self.name == "next.ckpt"),  # one name has changed
+    (Path, "replace", lambda self, target: self.name == fit.LAST),  # the new state is to come, no name has changed
+    (records, "write_whole", lambda target, *_: target.name == fit.LAST and target.with_name(fit.BEFORE).is_file()),
     (Learner, "validation_step", lambda self, batch, index: self.current_epoch == 2),
     (run, "calibrate", always),
     (run, "report", always),
@@ -200,7 +200,7 @@ def test_a_damaged_state_is_told_and_the_one_before_goes_on(
     assert same(tmp_path / "whole", Path(cut.out))
 
 
-@pytest.mark.parametrize("damaged", [(fit.LAST, "before.ckpt"), (fit.BEST,)])
+@pytest.mark.parametrize("damaged", [(fit.LAST, fit.BEFORE), (fit.BEST,)])
 def test_where_no_whole_state_is_left_it_is_refused_and_nothing_is_trained(
     cut: TrainOptions, damaged: tuple[str, ...]
 ) -> None:
@@ -214,7 +214,7 @@ def test_where_no_whole_state_is_left_it_is_refused_and_nothing_is_trained(
 
 def test_a_full_disk_is_one_line_and_keeps_the_epochs_before(pairs: Path, tmp_path: Path) -> None:
     asked = options(pairs, tmp_path / "cut", resume=True)
-    for name in ("next.ckpt", watching.FIGURES, run.METRICS):
+    for name in (fit.LAST, watching.FIGURES, run.METRICS):
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         n_before = len(list((tmp_path / "cut").rglob("*.ckpt")))
         with pytest.MonkeyPatch.context() as patch:
@@ -232,12 +232,12 @@ def test_states_are_written_whole_and_the_one_before_is_kept(tmp_path: Path) -> 
     last = tmp_path / "state" / fit.LAST
     for epoch in range(3):
         keeper.save_checkpoint({"epoch": epoch}, last)
-    assert [keeper.load_checkpoint(last.with_name(name))["epoch"] for name in ("before.ckpt", fit.LAST)] == [1, 2]
+    assert [keeper.load_checkpoint(last.with_name(name))["epoch"] for name in (fit.BEFORE, fit.LAST)] == [1, 2]
     with pytest.MonkeyPatch.context() as patch:
         fails(patch, os, "fsync", when=always, error=OSError(errno.ENOSPC, "full"))
         with pytest.raises(OSError, match="full"):
             keeper.save_checkpoint({"epoch": 3}, last)
-    assert sorted(path.name for path in last.parent.iterdir()) == ["before.ckpt", fit.LAST]
+    assert [path.name for path in last.parent.iterdir()] == [fit.BEFORE]
     assert fit.resumable(last.parent, keep_best=False) == last
     assert keeper.load_checkpoint(last)["epoch"] == 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -34,17 +34,15 @@ def progress(total: int, console: Console) -> Iterator[Callable[[int], object]]:
         yield bar.update
 
 
-@contextmanager
-def held_folder(out: str | None) -> Iterator[None]:
+def held_folder(out: str | None) -> AbstractContextManager[None]:
     """Hold the folder of --out, made where it is missing; before the work, which a wrong one would lose."""
     if out is None:
-        yield
-        return
-    if Path(out).exists() and not Path(out).is_dir():
+        return nullcontext()
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
         raise OptionError(f"--out {out} is a file; allowed: a folder.")
-    Path(out).mkdir(parents=True, exist_ok=True)
-    with records.held(Path(out)):
-        yield
+    folder.mkdir(parents=True, exist_ok=True)
+    return records.held(folder)
 
 
 @contextmanager

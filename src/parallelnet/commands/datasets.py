@@ -99,31 +99,27 @@ class _Progress:
         """Show nothing when `quiet`."""
         self.quiet = quiet
         self._bar: Any = None
-        self._first: tuple[float, int] | None = None
-        self._last_s = 0.0
 
     def __call__(self, done: Done) -> None:
         """Take what is finished so far."""
         if self.quiet:
             return
-        n_dropped = done.n_read - done.n_kept
-        if sys.stderr.isatty():
-            if self._bar is None:
-                from tqdm import tqdm
-
-                self._bar = tqdm(total=done.n_rows, initial=done.n_read, unit="row")
-            self._bar.set_postfix(kept=done.n_kept, dropped=n_dropped, refresh=False)
-            self._bar.update(done.n_read - self._bar.n)
-            return
         now = time.monotonic()
-        if self._first is None:  # what an earlier run finished says nothing of this one's rate
-            self._first, self._last_s = (now, done.n_read), now
-        elif now - self._last_s >= self.EVERY_S or done.n_read == done.n_rows:
+        if self._bar is None:  # what an earlier run finished says nothing of this one's rate
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=done.n_rows, initial=done.n_read, unit="row", disable=not sys.stderr.isatty())
+            self._begun, self._last_s = (now, done.n_read), now
+        n_dropped = done.n_read - done.n_kept
+        self._bar.set_postfix(kept=done.n_kept, dropped=n_dropped, refresh=False)
+        self._bar.update(done.n_read - self._bar.n)
+        new = done.n_read - self._begun[1]
+        if self._bar.disable and new and (now - self._last_s >= self.EVERY_S or done.n_read == done.n_rows):
             self._last_s = now
-            rate = (done.n_read - self._first[1]) / max(now - self._first[0], 1e-9)
-            left_s = (done.n_rows - done.n_read) / rate if rate else 0.0
+            rate = new / max(now - self._begun[0], 1e-9)
             print(
-                f"{done.n_read:,} of {done.n_rows:,} rows, {rate:.1f}/s, {left_s / 60:.0f} min left, "
+                f"{done.n_read:,} of {done.n_rows:,} rows, {rate:.1f}/s, "
+                f"{(done.n_rows - done.n_read) / rate / 60:.0f} min left, "
                 f"{done.n_kept:,} kept, {n_dropped:,} dropped",
                 file=sys.stderr,
             )

@@ -54,25 +54,21 @@ def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
         _many(chosen, console, partial(explain_manifest, options=chosen), "explained", files)
         return
     _refuse_nothing(chosen, "explain")
-    with held_folder(chosen.out):
-        _explain_one(chosen, console)
-
-
-def _explain_one(chosen: options.ExplainOptions, console: Console) -> None:
-    from ..data.manifest import read_word_times
-    from ..explanation.explaining import explain
-    from ..predictor import load_chosen
-
-    word_times = () if chosen.word_times is None else read_word_times(chosen.word_times)
-    model = load_chosen(chosen, chosen.labels)
-    explanation = explain(chosen.speech, chosen.image, model=model, options=chosen, word_times=word_times)
     report = None
-    if chosen.out is not None:
-        from ..explanation.batch import write_explanation
+    with held_folder(chosen.out):
+        from ..data.manifest import read_word_times
+        from ..explanation.explaining import explain
+        from ..predictor import load_chosen
 
-        given = (("speech_name", chosen.speech), ("image_name", chosen.image))
-        names = {name: Path(path).name for name, path in given if path is not None}
-        report = write_explanation(explanation, chosen.out, **names)
+        word_times = () if chosen.word_times is None else read_word_times(chosen.word_times)
+        model = load_chosen(chosen, chosen.labels)
+        explanation = explain(chosen.speech, chosen.image, model=model, options=chosen, word_times=word_times)
+        if chosen.out is not None:
+            from ..explanation.batch import write_explanation
+
+            given = (("speech_name", chosen.speech), ("image_name", chosen.image))
+            names = {name: Path(path).name for name, path in given if path is not None}
+            report = write_explanation(explanation, chosen.out, **names)
     say(console, explanation.to_json(), terminal.show_explanation, explanation)
     if report is not None and not console.json:
         print(f"report     {report}")
@@ -111,31 +107,27 @@ def _many(
 
 def evaluate(chosen: options.EvaluateOptions, console: Console, _: Given) -> None:
     """Measure a model on labelled samples."""
-    with held_folder(chosen.out):
-        _measure(chosen, console)
-
-
-def _measure(chosen: options.EvaluateOptions, console: Console) -> None:
     from .. import measurement
     from ..data.dataset import open_data
     from ..predictor import load_chosen
 
-    samples, split = measurement.part(open_data(chosen.data, keep_bad_rows=True), chosen.split)
-    predictor = load_chosen(chosen)
-    with progress(len(samples), console) as step:
-        measured = measurement.measure(
-            predictor,
-            samples,
-            modalities=chosen.modalities,
-            target_column=chosen.target_column,
-            by_group=chosen.resample == "group",
-            n_bootstrap=chosen.n_bootstrap,
-            seed=chosen.seed,
-            progress=step,
-        )
-    facts = {"data": chosen.data, "split": split, "modalities": chosen.modalities, "checkpoint": predictor.name}
-    if chosen.out is not None:
-        measurement.write(Path(chosen.out), measured, facts)
+    with held_folder(chosen.out):
+        samples, split = measurement.part(open_data(chosen.data, keep_bad_rows=True), chosen.split)
+        predictor = load_chosen(chosen)
+        with progress(len(samples), console) as step:
+            measured = measurement.measure(
+                predictor,
+                samples,
+                modalities=chosen.modalities,
+                target_column=chosen.target_column,
+                by_group=chosen.resample == "group",
+                n_bootstrap=chosen.n_bootstrap,
+                seed=chosen.seed,
+                progress=step,
+            )
+        facts = {"data": chosen.data, "split": split, "modalities": chosen.modalities, "checkpoint": predictor.name}
+        if chosen.out is not None:
+            measurement.write(Path(chosen.out), measured, facts)
     told = (
         f"{predictor.name} on {chosen.data}, split {split}, modalities {chosen.modalities}\n{measured.metrics.table()}"
     )

@@ -51,11 +51,8 @@ class Batch(NamedTuple):
 class Frozen(Protocol):
     """The part of a network that does not learn; `models.network.FrozenPart` is one."""
 
-    def speech(self, path: str | None, windows: Tensor) -> Kept:
-        """Return what it makes of an utterance's windows, [n_windows, ...] each."""
-
-    def image(self, path: str | None, picture: Tensor) -> Kept:
-        """Return what it makes of a picture, [1, ...] each."""
+    def of(self, modality: str, path: str | None, x: Tensor) -> Kept:
+        """Return what it makes of the signals [n, ...] of a file, [n, ...] each."""
 
 
 class SignalStore:
@@ -152,8 +149,8 @@ class SampleDataset(Dataset[Batch]):
         speech_kept: Sequence[Tensor] = ()
         image_kept: Kept = ()
         if self.frozen is not None:
-            speech_kept = self.frozen.speech(sample.speech, speech)
-            image_kept = self.frozen.image(sample.image, picture)
+            speech_kept = self.frozen.of("speech", sample.speech, speech)
+            image_kept = self.frozen.of("image", sample.image, picture[None])
             if draw is not None:
                 one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
                 speech, *speech_kept = (each[one : one + 1] for each in (speech, *speech_kept))

@@ -7,7 +7,7 @@ that zero means black and silence for every network.
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torchvision import models
 from torchvision.models import efficientnet, vgg
 
 from ..errors import CheckpointError, MissingExtraError, OptionError, unknown
-from .backbones import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, TIMM, Backbone, Weights
+from .variants import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, TIMM, Backbone, Weights
 
 _CLASSIFIER = frozenset({"avgpool", "classifier", "fc", "head", "heads", "dropout", "flatten"})
 """Names that torchvision gives to what comes after the feature map."""
@@ -42,28 +42,21 @@ class Normalise(nn.Module):
         return (x - self.mean) / self.std
 
 
-def _stages(model: nn.Module, cut: str) -> Iterator[nn.Module]:
-    # torchvision registers its stages in the order in which its forward runs them.
-    for name, stage in model.named_children():
-        if name in _CLASSIFIER:
-            return
-        if name.lower().startswith("aux"):
-            continue
-        yield stage
-        if name == cut:
-            return
-
-
 def _from_torchvision(facts: Backbone, weights: Weights) -> nn.Module:
     """Return a torchvision classifier without its classifier, normalisation first."""
     # GoogLeNet and Inception v3 train auxiliary classifiers unless told not to, and take minutes to start from scipy's
     # truncated normal distribution; torch's default start is as good under batch norm.
     quiet = {"aux_logits": False, "init_weights": False} if facts.model in ("googlenet", "inception_v3") else {}
     model = pretrained(facts) if weights == "imagenet" else models.get_model(facts.model, weights=None, **quiet)
-    stages = list(_stages(model, facts.cut))
-    if facts.relu:
-        stages.append(nn.ReLU())
-    return nn.Sequential(Normalise(facts.mean, facts.std), *stages)
+    stages: list[nn.Module] = [Normalise(facts.mean, facts.std)]
+    for name, stage in model.named_children():  # in the order in which torchvision's forward runs them
+        if name in _CLASSIFIER:
+            break
+        if not name.lower().startswith("aux"):
+            stages.append(stage)
+        if name == facts.cut:
+            break
+    return nn.Sequential(*stages, *([nn.ReLU()] if facts.relu else []))
 
 
 def pretrained(facts: Backbone) -> nn.Module:
@@ -121,7 +114,7 @@ def _from_timm(facts: Backbone, weights: Weights) -> nn.Module:
 
 
 def _conv_norm(n_in: int, n_out: int, kernel: int | tuple[int, int] = 3, stride: int = 1) -> nn.Sequential:
-    """Return a convolution that keeps the size (but for the stride), and batch norm; which brings the bias."""
+    # Keeps the size, but for the stride; batch norm brings the bias.
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = (sides[0] // 2, sides[1] // 2)
     return nn.Sequential(nn.Conv2d(n_in, n_out, sides, stride, padding, bias=False), nn.BatchNorm2d(n_out))
@@ -141,19 +134,14 @@ class _Residual(nn.Module):
 
 
 class CompactImage(nn.Module):
-    """A residual network for faces: `[n, 3, h, w]` to `[n, 4 width, 1, 1]`, averaged over the picture."""
+    """A residual network for faces: `[n, 3, h, w]` to `[n, 128, 1, 1]`, averaged over the picture."""
 
-    def __init__(self, width: int = 32) -> None:
-        """Take the channels of the first stage; the others have two and four times as many."""
+    def __init__(self) -> None:
+        """Draw the weights from torch's random state."""
         super().__init__()
         self.body = nn.Sequential(
-            _conv_norm(3, width, 3, 2),
-            nn.ReLU(),
-            _Residual(width, width),
-            _Residual(width, 2 * width, 2),
-            _Residual(2 * width, 2 * width),
-            _Residual(2 * width, 4 * width, 2),
-            _Residual(4 * width, 4 * width),
+            *(_conv_norm(3, 32, 3, 2), nn.ReLU()),
+            *(_Residual(32, 32), _Residual(32, 64, 2), _Residual(64, 64), _Residual(64, 128, 2), _Residual(128, 128)),
             nn.AdaptiveAvgPool2d(1),
         )
 
@@ -164,23 +152,22 @@ class CompactImage(nn.Module):
 
 
 class CompactSpeech(nn.Module):
-    """A network for log-mels: `[n, 3, mels, frames]` to `[n, 2 width, 1, 1]`, mean and deviation over time.
+    """A network for log-mels: `[n, 3, mels, frames]` to `[n, 256, 1, 1]`, mean and deviation over time.
 
     Frequency is pooled away first, then convolutions run along time only: an utterance's emotion is in how its
     spectrum moves, not in when it does.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int] = (32, 48, 64, 128)) -> None:
-        """Take the widths of the four convolutions."""
+    def __init__(self) -> None:
+        """Draw the weights from torch's random state."""
         super().__init__()
-        a, b, c, d = widths
         self.body = nn.Sequential(
-            *(_conv_norm(9, a, 3, 2), nn.ReLU(), nn.MaxPool2d(2)),
-            *(_conv_norm(a, b), nn.ReLU(), nn.MaxPool2d((2, 1))),
-            *(_conv_norm(b, c), nn.ReLU(), nn.MaxPool2d((2, 1))),
+            *(_conv_norm(9, 32, 3, 2), nn.ReLU(), nn.MaxPool2d(2)),
+            *(_conv_norm(32, 48), nn.ReLU(), nn.MaxPool2d((2, 1))),
+            *(_conv_norm(48, 64), nn.ReLU(), nn.MaxPool2d((2, 1))),
             nn.AdaptiveAvgPool2d((8, None)),
-            *(nn.Conv2d(c, d, (8, 3), padding=(0, 1), bias=False), nn.BatchNorm2d(d), nn.ReLU()),
-            *(_conv_norm(d, d, (1, 5)), nn.ReLU()),
+            *(nn.Conv2d(64, 128, (8, 3), padding=(0, 1), bias=False), nn.BatchNorm2d(128), nn.ReLU()),
+            *(_conv_norm(128, 128, (1, 5)), nn.ReLU()),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -215,18 +202,14 @@ EFFICIENTNET_BLOCKS = (
 
 
 def _vgg_narrow(depth: int) -> nn.Module:
-    """Return VGG16's or VGG19's convolutions, an eighth as wide, each with batch norm.
-
-    Batch norm, because sixteen layers without it do not learn from random weights in a few epochs.
-    """
     layers: list[int | str] = []
     for width, n in zip(VGG_WIDTHS, VGG_LAYERS[depth], strict=True):
         layers += [width] * n + ["M"]
+    # Batch norm, because sixteen layers without it do not learn from random weights in a few epochs.
     return nn.Sequential(Normalise(IMAGENET_MEAN, IMAGENET_STD), vgg.make_layers(layers, batch_norm=True))
 
 
 def _efficientnet_narrow() -> nn.Module:
-    """Return EfficientNet-B0's stages, a quarter as wide, one block each."""
     block = partial(efficientnet.MBConvConfig, width_mult=0.25, depth_mult=0.25)
     network = efficientnet.EfficientNet([block(*stage) for stage in EFFICIENTNET_BLOCKS], dropout=0.0)
     return nn.Sequential(Normalise(IMAGENET_MEAN, IMAGENET_STD), network.features)
@@ -242,8 +225,6 @@ OURS: dict[str, Callable[[], nn.Module]] = {
 
 
 def _find(name: str) -> Backbone:
-    if name in BACKBONES:
-        return BACKBONES[name]
     if name.startswith(TIMM):
         model = name[len(TIMM) :]
         if set(model) & set(":/\\"):  # `hf-hub:`, `local-dir:`: a name must not make it read from there
@@ -266,7 +247,7 @@ def build(name: str, weights: Weights = "none") -> nn.Module:
         CheckpointError: the pretrained weights could not be fetched.
         MissingExtraError: timm is not installed.
     """
-    facts = _find(name)
+    facts = BACKBONES.get(name) or _find(name)
     if facts.origin == "torchvision":
         return _from_torchvision(facts, weights)
     if facts.origin == "timm":

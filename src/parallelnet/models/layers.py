@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +25,11 @@ class N1(nn.Module):
         """Take the channels of the input and of each block, and the side of the input."""
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after in zip((n_in, *channels), channels, strict=False):
+        for before, after in pairwise((n_in, *channels)):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-        last = channels[-1]
-        side //= 2 ** len(channels)
-        self.map = nn.Sequential(*layers, nn.BatchNorm2d(last))
-        self.dense = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(last * side * side, embed_dim))
+        self.map = nn.Sequential(*layers, nn.BatchNorm2d(channels[-1]))
+        n_features = channels[-1] * (side // 2 ** len(channels)) ** 2
+        self.dense = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(n_features, embed_dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `[n, embed_dim]` from `[n, channels, side, side]`."""
@@ -79,19 +79,10 @@ class ModalityBranches(nn.Module):
     """N1 and N2 of one modality."""
 
     def __init__(self, prepare: Sequence[nn.Module], n1: N1, n2: N2, *, mirror: bool = False) -> None:
-        """Take both networks, and what the input goes through before them (averaging, luminance).
-
-        Args:
-            prepare: from the input to what N1 and N2 take.
-            n1: the paper's N1.
-            n2: the paper's N2.
-            mirror: average over the input and its mirror image, but for training.
-        """
+        """Take what the input goes through first (averaging, luminance), and whether its mirror image counts, too."""
         super().__init__()
         self.prepare = nn.Sequential(*prepare)
-        self.mirror = mirror
-        self.n1 = n1
-        self.n2 = n2
+        self.mirror, self.n1, self.n2 = mirror, n1, n2
 
     def forward(self, x: Tensor) -> Branches:
         """Return (N1(x), N2(x))."""
@@ -165,28 +156,18 @@ class HybridHead(nn.Module):
     """Intermediate fusion (Eq. 1), three heads and late fusion (Eq. 2)."""
 
     def __init__(self, crossed: bool, intermediate: Callable[..., Tensor], heads: Sequence[nn.Module]) -> None:
-        """Take the parts.
-
-        Args:
-            crossed: F_s and F_i each hold both modalities (criss-cross after N2).
-            intermediate: (F_i, F_s) to the intermediate feature.
-            heads: dense layers for speech, image and the intermediate feature.
-        """
+        """Take whether F_s and F_i each hold both modalities, the fusion of (F_i, F_s), and a head for all three."""
         super().__init__()
-        self.crossed = crossed
-        self.intermediate = intermediate
+        self.crossed, self.intermediate = crossed, intermediate
         self.speech_head, self.image_head, self.intermediate_head = heads
         self.late = WeightedAddition(3)
 
     def fused(self, speech: Branches, image: Branches) -> tuple[Tensor, Tensor, Tensor]:
         """Return (F_s, F_i, F_mul or F_add), each `[n, embed_dim]`."""
-        n1_s, n2_s = speech
-        n1_i, n2_i = image
-        if self.crossed:
-            # The paper's text: F_s = N1_s + N2_i. Its Eq. 1 prints N1_i there, which would leave N2_i unused.
-            f_s, f_i = n1_s + n2_i, n1_i + n2_s
-        else:
-            f_s, f_i = n1_s + n2_s, n1_i + n2_i
+        (n1_s, n2_s), (n1_i, n2_i) = speech, image
+        if self.crossed:  # The paper's text: F_s = N1_s + N2_i. Its Eq. 1 prints N1_i there, leaving N2_i unused.
+            n2_s, n2_i = n2_i, n2_s
+        f_s, f_i = n1_s + n2_s, n1_i + n2_i
         return f_s, f_i, self.intermediate(f_i, f_s)
 
     def forward(self, speech: Branches | None, image: Branches | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ..errors import InputError, OptionError
 from . import features
-from .backbones import Weights
 from .layers import (
     N1,
     N2,
@@ -22,7 +21,7 @@ from .layers import (
     SingleHead,
     WeightedAddition,
 )
-from .variants import BranchOptions, NetworkOptions
+from .variants import BranchOptions, NetworkOptions, Weights
 
 SIDE = 128
 """Mel bands, frames, pixel rows and columns of every input (design section 4)."""
@@ -66,7 +65,7 @@ class ParallelNet(nn.Module):
         Raises:
             OptionError: the network is not separable, or does not hear.
         """
-        return self._branches("speech", self.speech, speech)
+        return self._branches("speech", speech)
 
     def image_branches(self, image: Tensor) -> Branches:
         """Return (N1_i, N2_i), each `[n, embed_dim]`, of pictures `[n, 3, 128, 128]` in [0, 1].
@@ -74,14 +73,14 @@ class ParallelNet(nn.Module):
         Raises:
             OptionError: the network is not separable, or does not see.
         """
-        return self._branches("image", self.image, image)
+        return self._branches("image", image)
 
-    def _branches(self, name: str, part: ModalityBranches | None, x: Tensor) -> Branches:
+    def _branches(self, name: str, x: Tensor) -> Branches:
         self._must_separate(f"{name}_branches")
-        if part is None:
+        if name not in self.modalities:
             raise OptionError(f"This network takes {self.modalities[0]} only; it has no {name}_branches.")
         _check_input(name, x)
-        return part(x)  # type: ignore[no-any-return]
+        return getattr(self, name)(x)  # type: ignore[no-any-return]
 
     def head(self, speech_branches: Branches | None, image_branches: Branches | None) -> Tensor:
         """Return raw logits `[n, n_classes]` from the branches' outputs; a single-modality net ignores the other.
@@ -91,12 +90,10 @@ class ParallelNet(nn.Module):
         """
         self._must_separate("head")
         given = {"speech": speech_branches, "image": image_branches}
-        missing = [name for name in self.modalities if given[name] is None]
-        if missing:
-            raise OptionError(f"head needs the outputs of {missing[0]}_branches; for an absent input give zeros to it.")
-        return self.fusion(  # type: ignore[no-any-return]
-            *(given[name] if name in self.modalities else None for name in ("speech", "image"))
-        )
+        for name in self.modalities:
+            if given[name] is None:
+                raise OptionError(f"head needs the outputs of {name}_branches; for an absent input give zeros to it.")
+        return self.fusion(*(given[name] if name in self.modalities else None for name in given))  # type: ignore[no-any-return]
 
     def _must_separate(self, method: str) -> None:
         if not self.separable:
@@ -116,45 +113,36 @@ class ParallelNet(nn.Module):
             InputError: nothing that this network takes was given, or a shape is wrong.
         """
         given = {"speech": speech, "image": image}
-        present = [x for name, x in given.items() if x is not None and name in self.modalities]
+        present = {name: x for name in self.modalities if (x := given[name]) is not None}
         if not present:
             raise InputError(f"This network takes {' and '.join(self.modalities)}; it was given none of it.")
-        n = len(present[0])
-        if any(len(x) != n for x in present):
-            raise InputError(
-                f"{len(present[0])} log-mels came with {len(present[1])} pictures; allowed: as many of each."
-            )
-        filled = {name: self._or_zero(name, given[name], present[0]) for name in self.modalities}
-        if self.criss_cross is not None:
-            log_mel, picture = (filled[name].expand(n, -1, -1, -1) for name in ("speech", "image"))
-            return self.fusion(*self.criss_cross(self.speech, self.image, log_mel, picture))  # type: ignore[no-any-return]
-        outputs: dict[str, Branches] = {}
-        for name, x in filled.items():
-            first, second = self.speech_branches(x) if name == "speech" else self.image_branches(x)
-            outputs[name] = (first.expand(n, -1), second.expand(n, -1))
-        return self.head(outputs.get("speech"), outputs.get("image"))
-
-    def _or_zero(self, name: str, x: Tensor | None, other: Tensor) -> Tensor:
-        if x is not None:
+        for name, x in present.items():
             _check_input(name, x)
-            return x
+        first, n = next(iter(present.values())), len(next(iter(present.values())))
+        if any(len(x) != n for x in present.values()):
+            raise InputError(f"{n} log-mels came with {len(present['image'])} pictures; allowed: as many of each.")
         # Zeros are all alike, so one sample does; but batch norm in training needs the whole batch for its statistics.
-        n = len(other) if self.training else 1
-        return other.new_zeros(n, INPUT_CHANNELS[name], SIDE, SIDE)
+        signals = {
+            name: present[name] if name in present else first.new_zeros(n if self.training else 1, *_shape(name))
+            for name in self.modalities
+        }
+        if self.criss_cross is not None:
+            log_mel, picture = (x.expand(n, -1, -1, -1) for x in signals.values())
+            return self.fusion(*self.criss_cross(self.speech, self.image, log_mel, picture))  # type: ignore[no-any-return]
+        outputs = {name: self._branches(name, x) for name, x in signals.items()}
+        wide = {name: (n1.expand(n, -1), n2.expand(n, -1)) for name, (n1, n2) in outputs.items()}
+        return self.head(wide.get("speech"), wide.get("image"))
 
     forward = logits
 
 
+def _shape(name: str) -> tuple[int, int, int]:
+    return INPUT_CHANNELS[name], SIDE, SIDE
+
+
 def _check_input(name: str, x: Tensor) -> None:
-    wanted = (INPUT_CHANNELS[name], SIDE, SIDE)
-    if x.ndim != 4 or tuple(x.shape[1:]) != wanted:
-        raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, wanted))}].")
-
-
-INTERMEDIATE: dict[str, Callable[[], Callable[..., Tensor]]] = {
-    "multiply": lambda: torch.mul,  # Eq. 1
-    "add": lambda: WeightedAddition(2),
-}
+    if x.ndim != 4 or tuple(x.shape[1:]) != _shape(name):
+        raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, _shape(name)))}].")
 
 
 def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights: Weights) -> ModalityBranches:
@@ -171,10 +159,9 @@ def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights
 def _feature_shape(name: str, backbone: nn.Module, side: int) -> torch.Size:
     # One zero picture through it: right for every backbone there is, where a table would be right for those we know.
     training = backbone.training
-    backbone.eval()
     try:
         with torch.no_grad():
-            feature = backbone(torch.zeros(1, 3, side, side))
+            feature = backbone.eval()(torch.zeros(1, 3, side, side))
     except (RuntimeError, ValueError, AssertionError, NotImplementedError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OptionError(
@@ -219,7 +206,8 @@ def build(options: NetworkOptions, classes: Sequence[str], *, weights: Weights =
         fusion = SingleHead(_head(options, n_classes))
     else:
         heads = [_head(options, n_classes) for _ in range(3)]
-        fusion = HybridHead(options.configuration in (1, 3), INTERMEDIATE[options.fusion](), heads)
+        intermediate = torch.mul if options.fusion == "multiply" else WeightedAddition(2)  # Eq. 1 multiplies
+        fusion = HybridHead(options.configuration in (1, 3), intermediate, heads)
     criss_cross = None
     if options.speech and options.image and not options.separable:
         criss_cross = CrissCross(options.speech.channels[-1], options.image.channels[-1])
@@ -256,26 +244,13 @@ class FrozenPart:
 
     def __init__(self, network: ParallelNet, what: Freeze) -> None:
         """Take a network whose frozen part is `backbones` or `branches`."""
-        assert network.separable
-        assert what != "none"
         self.network = network
         self.what = what
         self._kept: dict[tuple[str, str | None], tuple[Tensor, ...]] = {}
 
-    def speech(self, path: str | None, windows: Tensor) -> tuple[Tensor, ...]:
-        """Return the features of an utterance's windows [n_windows, 1, 128, 128]; None stands for silence."""
-        return self._of("speech", path, windows, self.network.speech)
-
-    def image(self, path: str | None, picture: Tensor) -> tuple[Tensor, ...]:
-        """Return the features [1, ...] of a picture [3, 128, 128]; None stands for black."""
-        return self._of("image", path, picture[None], self.network.image)
-
-    def zeros(self, modality: Literal["speech", "image"], like: Tensor) -> tuple[Tensor, ...]:
-        """Return the features of an absent modality, [1, ...], for a signal shaped `like` [n, ...]."""
+    def of(self, modality: str, path: str | None, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the features [n, ...] of a file's signals [n, channels, 128, 128]; path None: of an absent one."""
         part = self.network.speech if modality == "speech" else self.network.image
-        return self._of(modality, None, torch.zeros_like(like[:1]), part)
-
-    def _of(self, modality: str, path: str | None, x: Tensor, part: ModalityBranches | None) -> tuple[Tensor, ...]:
         if part is None or (self.what == "backbones" and part.mirror):  # a mirror image needs features of its own
             return ()
         key = (modality, path)
@@ -283,8 +258,7 @@ class FrozenPart:
             training = part.training
             part.eval()
             with torch.no_grad():
-                device = next(part.parameters()).device
-                x = x.to(device)
+                x = x.to(next(part.parameters()).device)
                 kept = part(x) if self.what == "branches" else (part.n2.backbone(part.n2.adapt(part.prepare(x))),)
             part.train(training)
             self._kept[key] = tuple(k.cpu() for k in kept)

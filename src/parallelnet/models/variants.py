@@ -1,4 +1,4 @@
-"""The rows of the paper's studies as facts, without torch.
+"""The rows of the paper's studies, and the backbones that there are, as facts, without torch.
 
 A variant is one `NetworkOptions` and a sentence. `network.build` turns any `NetworkOptions` into a network and never
 learns the variant's name, so that a new row is one entry in `VARIANTS`.
@@ -10,11 +10,87 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from ..errors import CheckpointError, OptionError, unknown
+from ..options.checks import BELOW_1, Allowed, Checked
 
-Fusion = Literal["multiply", "add"]
+Weights = Literal["none", "imagenet"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+"""torchvision's Inception weights come from TensorFlow and want [-1, 1]; its `transform_input` does the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """Facts about one backbone.
+
+    Attributes:
+        summary: one line for `parallelnet list backbones`.
+        origin: `torchvision`, `timm` or `parallelnet`.
+        model: the name there.
+        channels: channels of the feature map; 0 where it is found out by building it.
+        stride: input pixels per pixel of the feature map; 0 where it is found out.
+        cut: last stage that is kept; "" keeps all before the pooling and the classifier.
+        weights: name of the pretrained weights; "" where there are none.
+        mean: of each channel, subtracted from the input.
+        std: of each channel, which the difference is divided by.
+        relu: a ReLU follows the last stage (torchvision's DenseNet keeps it outside its modules).
+    """
+
+    summary: str
+    origin: Literal["torchvision", "timm", "parallelnet"]
+    model: str
+    channels: int = 0
+    stride: int = 0
+    cut: str = ""
+    # The first weights that torchvision published for each net: nearest to what the paper could have used.
+    weights: str = "IMAGENET1K_V1"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    relu: bool = False
+
+
+def _google(cut: str, channels: int, stride: int) -> Backbone:
+    return Backbone(
+        f"GoogLeNet cut after {cut}", "torchvision", "googlenet", channels, stride, cut, mean=HALF, std=HALF
+    )
+
+
+def _ours(model: str, summary: str, channels: int, stride: int) -> Backbone:
+    return Backbone(summary, "parallelnet", model, channels, stride, weights="")
+
+
+BACKBONES: dict[str, Backbone] = {
+    "compact-speech": _ours("compact-speech", "ours: small, from scratch, for speech", 256, 0),
+    "compact-image": _ours("compact-image", "ours: small residual net, for faces", 128, 0),
+    "vgg16-narrow": _ours("vgg16-narrow", "VGG16 an eighth as wide, with batch norm", 64, 32),
+    "vgg19-narrow": _ours("vgg19-narrow", "VGG19 an eighth as wide, with batch norm", 64, 32),
+    "efficientnet-narrow": _ours("efficientnet-narrow", "EfficientNet-B0 a quarter as wide, a block a stage", 320, 32),
+    "vgg16": Backbone("VGG16", "torchvision", "vgg16", 512, 32),
+    "vgg19": Backbone("VGG19", "torchvision", "vgg19", 512, 32),
+    "resnet18": Backbone("ResNet-18", "torchvision", "resnet18", 512, 32),
+    "resnet34": Backbone("ResNet-34", "torchvision", "resnet34", 512, 32),
+    "resnet50": Backbone("ResNet-50", "torchvision", "resnet50", 2048, 32),
+    "resnet101": Backbone("ResNet-101", "torchvision", "resnet101", 2048, 32),
+    "inception3a": _google("inception3a", 256, 8),
+    "inception4a": _google("inception4a", 512, 16),
+    "googlenet": _google("inception5b", 1024, 32),
+    "inception_v3": Backbone("Inception v3", "torchvision", "inception_v3", 2048, 0, mean=HALF, std=HALF),
+    "mobilenet_v2": Backbone("MobileNetV2", "torchvision", "mobilenet_v2", 1280, 32),
+    "mobilenet_v3_small": Backbone("MobileNetV3 small", "torchvision", "mobilenet_v3_small", 576, 32),
+    "densenet121": Backbone("DenseNet-121", "torchvision", "densenet121", 1024, 32, relu=True),
+    "efficientnet_b0": Backbone("EfficientNet-B0", "torchvision", "efficientnet_b0", 1280, 32),
+}
+
+TIMM = "timm:"
+
+COUNTS = Allowed(
+    "whole numbers above 0",
+    lambda value: all(type(n) is int and n > 0 for n in (value if isinstance(value, tuple) else (value,))),
+)
 
 PAPER_CHANNELS = (16, 32, 64, 128)
 """Widths of N1's blocks. The paper gives none; four halvings of 128 leave 128 x 8 x 8 = 8192 numbers, as many as
@@ -22,7 +98,7 @@ VGG's 512 x 4 x 4, so that N1 and N2 reach their dense layers equally wide."""
 
 
 @dataclass(frozen=True, slots=True)
-class BranchOptions:
+class BranchOptions(Checked):
     """N1 and N2 of one modality.
 
     Attributes:
@@ -33,17 +109,14 @@ class BranchOptions:
         mirror: the outputs for a picture and its mirror image are averaged, but for training: twice the work, steadier.
     """
 
-    backbone: str
-    channels: tuple[int, ...] = PAPER_CHANNELS
-    input_pool: int = 1
+    FLAGS = False
+    backbone: Annotated[str, Allowed("a name", lambda name: isinstance(name, str) and name != "")]
+    channels: Annotated[tuple[int, ...], COUNTS] = PAPER_CHANNELS
+    input_pool: Annotated[int, COUNTS] = 1
     grey: bool = False
     mirror: bool = False
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.backbone, str) or not self.backbone:
-            raise OptionError(f"--backbone is {self.backbone!r}; allowed: a name. See: parallelnet list backbones.")
-        _counts("channels", self.channels)
-        _counts("input_pool", (self.input_pool,))
+    def _check(self) -> None:
         smallest = 128 // self.input_pool // 2 ** len(self.channels)
         if 128 % self.input_pool or smallest < 1:
             raise OptionError(
@@ -52,14 +125,11 @@ class BranchOptions:
             )
 
 
-_OF_IMAGES = {
-    "grey": "a log-mel has one channel already",
-    "mirror": "speech backwards is another thing",
-}
+_OF_IMAGES = {"grey": "a log-mel has one channel already", "mirror": "speech backwards is another thing"}
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkOptions:
+class NetworkOptions(Checked):
     """Everything that decides a network but its classes; `checkpoint.ModelFacts.network` keeps it as plain JSON.
 
     Attributes:
@@ -73,16 +143,17 @@ class NetworkOptions:
         head_dropout: part of the numbers dropped after each hidden layer of a head, while training.
     """
 
+    FLAGS = False
     speech: BranchOptions | None = None
     image: BranchOptions | None = None
     configuration: Literal[1, 2, 3] = 3
-    fusion: Fusion = "multiply"
-    embed_dim: int = 1024
-    hidden: tuple[int, ...] = (1024, 1024)
-    dropout: float = 0.0
-    head_dropout: float = 0.0
+    fusion: Literal["multiply", "add"] = "multiply"
+    embed_dim: Annotated[int, COUNTS] = 1024
+    hidden: Annotated[tuple[int, ...], COUNTS] = (1024, 1024)
+    dropout: Annotated[float, BELOW_1] = 0.0
+    head_dropout: Annotated[float, BELOW_1] = 0.0
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         if self.speech is None and self.image is None:
             raise OptionError("A network needs branches for speech, for image, or for both; neither was given.")
         for fact, reason in _OF_IMAGES.items():
@@ -90,16 +161,6 @@ class NetworkOptions:
                 raise OptionError(f"{fact} is set for speech; allowed: for image only, {reason}.")
         if self.image is not None and self.image.mirror and not self.separable:
             raise OptionError("mirror needs a picture branch that sees the picture alone: configuration 3.")
-        if self.configuration not in (1, 2, 3):
-            raise OptionError(f"configuration is {self.configuration!r}; allowed: 1, 2, 3 (paper 4.3.2).")
-        if self.fusion not in get_args(Fusion):
-            raise OptionError(f"fusion is {self.fusion!r}; allowed: {', '.join(get_args(Fusion))}.")
-        _counts("embed_dim", (self.embed_dim,))
-        _counts("hidden", self.hidden)
-        for name in ("dropout", "head_dropout"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < 1:
-                raise OptionError(f"{name} is {value!r}; allowed: 0 up to, not including, 1.")
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -145,11 +206,6 @@ class NetworkOptions:
         except (KeyError, TypeError, ValueError) as error:
             allowed = ", ".join(field.name for field in fields(cls))
             raise CheckpointError(f"The checkpoint's network is damaged: {error}; allowed: {allowed}.") from None
-
-
-def _counts(flag: str, values: tuple[int, ...]) -> None:
-    if not isinstance(values, tuple) or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
-        raise OptionError(f"{flag} is {values!r}; allowed: whole numbers above 0.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +279,6 @@ VARIANTS: dict[str, Variant] = {
     ),
 }
 
-
 Size = Literal["paper", "small"]
 
 NARROW: dict[str, str] = {
@@ -256,16 +311,11 @@ def small(options: NetworkOptions) -> NetworkOptions:
     as wide, and the backbones narrow (`NARROW`). Dropout, because the small sets that such machines can learn are soon
     known by heart.
     """
-    branches = {
-        name: replace(
-            branch,
-            backbone=NARROW.get(branch.backbone, branch.backbone),
-            channels=NARROW_CHANNELS,
-            input_pool=SMALL_POOL,
-        )
-        for name in options.modalities
-        if (branch := getattr(options, name)) is not None
-    }
+    branches = {}
+    for name in options.modalities:
+        branch = getattr(options, name)
+        narrow = NARROW.get(branch.backbone, branch.backbone)
+        branches[name] = replace(branch, backbone=narrow, channels=NARROW_CHANNELS, input_pool=SMALL_POOL)
     return replace(options, **branches, embed_dim=128, hidden=(128, 128), dropout=0.3, head_dropout=0.3)
 
 
@@ -282,9 +332,9 @@ def network_options(
     Args:
         name: key of `VARIANTS`.
         size: `paper` takes the row as it is, `small` its small counterpart.
-        backbone: N2's features for every modality that the variant takes.
-        speech_backbone: the same for speech only; goes before `backbone`.
-        image_backbone: the same for image only; goes before `backbone`.
+        backbone: of every modality that the variant takes.
+        speech_backbone: goes before `backbone`.
+        image_backbone: likewise.
 
     Raises:
         OptionError: no such variant, or a backbone for a modality that the variant lacks.

@@ -4,33 +4,43 @@ Standard library only, so that `parallelnet --help` stays instant. A value out o
 names its flag.
 """
 
+# isort: skip_file
+# One import a module, not one a name.
 from __future__ import annotations
 
 from .checks import MOST_AT_ONCE as MOST_AT_ONCE
-from .datasets import InspectOptions as InspectOptions
-from .datasets import PairsOptions as PairsOptions
-from .datasets import TweetsOptions as TweetsOptions
-from .experiments import PLANT_TASKS as PLANT_TASKS
-from .experiments import FaithfulnessOptions as FaithfulnessOptions
-from .experiments import ModalitiesOptions as ModalitiesOptions
-from .experiments import PlantOptions as PlantOptions
-from .experiments import RenderOptions as RenderOptions
-from .experiments import Table1Options as Table1Options
-from .experiments import Table2Options as Table2Options
-from .experiments import TablesOptions as TablesOptions
-from .running import MAX_DURATION_S as MAX_DURATION_S
-from .running import MAX_PIXELS as MAX_PIXELS
-from .running import ConsoleOptions as ConsoleOptions
-from .running import EvaluateOptions as EvaluateOptions
-from .running import ExplainOptions as ExplainOptions
-from .running import ExportOptions as ExportOptions
-from .running import LimitOptions as LimitOptions
-from .running import ListOptions as ListOptions
-from .running import ModelOptions as ModelOptions
-from .running import PredictOptions as PredictOptions
-from .running import SampleOptions as SampleOptions
-from .running import SignalOptions as SignalOptions
-from .training import PRESETS as PRESETS
-from .training import AugmentOptions as AugmentOptions
-from .training import Recipe as Recipe
-from .training import TrainOptions as TrainOptions
+from .datasets import (
+    InspectOptions as InspectOptions,
+    PairsOptions as PairsOptions,
+    TweetsOptions as TweetsOptions,
+)
+from .experiments import (
+    PLANT_TASKS as PLANT_TASKS,
+    FaithfulnessOptions as FaithfulnessOptions,
+    ModalitiesOptions as ModalitiesOptions,
+    PlantOptions as PlantOptions,
+    RenderOptions as RenderOptions,
+    Table1Options as Table1Options,
+    Table2Options as Table2Options,
+    TablesOptions as TablesOptions,
+)
+from .running import (
+    MAX_DURATION_S as MAX_DURATION_S,
+    MAX_PIXELS as MAX_PIXELS,
+    ConsoleOptions as ConsoleOptions,
+    EvaluateOptions as EvaluateOptions,
+    ExplainOptions as ExplainOptions,
+    ExportOptions as ExportOptions,
+    LimitOptions as LimitOptions,
+    ListOptions as ListOptions,
+    ModelOptions as ModelOptions,
+    PredictOptions as PredictOptions,
+    SampleOptions as SampleOptions,
+    SignalOptions as SignalOptions,
+)
+from .training import (
+    PRESETS as PRESETS,
+    AugmentOptions as AugmentOptions,
+    Recipe as Recipe,
+    TrainOptions as TrainOptions,
+)

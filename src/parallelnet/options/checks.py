@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import Field, fields
 from functools import cache
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from ..errors import OptionError
 
@@ -16,13 +16,11 @@ MOST_AT_ONCE = max(64, os.cpu_count() or 1)
 thread can be made, ONNX Runtime waits for ever."""
 
 
-class Allowed:
-    """Which values an option may have; stands in its annotation: `Annotated[int, FROM_0]`. None is always allowed."""
+class Allowed(NamedTuple):
+    """Which values an option may have, in words and as a test; stands in its annotation: `Annotated[int, FROM_0]`."""
 
-    def __init__(self, told: str, holds: Callable[[Any], bool]) -> None:
-        """Take the values in words, for the error, and what is true of them."""
-        self.told = told
-        self.holds = holds
+    told: str
+    holds: Callable[[Any], bool]
 
 
 ABOVE_0 = Allowed("a number above 0", lambda value: math.isfinite(value) and value > 0)
@@ -48,10 +46,12 @@ class Checked:
 
     Attributes:
         COMMON: names of the fields that a command's `--help` shows, of all its dataclasses; all where it is empty.
+        FLAGS: errors call a field by its flag, not by its name.
     """
 
     __slots__ = ()
     COMMON: ClassVar[str] = ""
+    FLAGS: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, flag, allowed in _rules(type(self)):  # type: ignore[arg-type]  # mypy takes the instances' hash for the class's
@@ -88,7 +88,7 @@ def _rules(cls: Any) -> list[tuple[str, str, Allowed]]:
         for part in (hints[field.name], *get_args(hints[field.name])):
             if get_origin(part) is Literal:
                 found.append(Allowed(", ".join(map(str, get_args(part))), get_args(part).__contains__))
-        rules += [(field.name, typed(field), allowed) for allowed in found]
+        rules += [(field.name, typed(field) if cls.FLAGS else field.name, allowed) for allowed in found]
     return rules
 
 

@@ -35,9 +35,8 @@ log = logging.getLogger(__name__)
 
 STATE = "state"
 """Folder of the states in a run's folder; gone when the run is finished."""
-LAST, BEST = "last.ckpt", "best.ckpt"
-_BEFORE, _NEXT = "before.ckpt", "next.ckpt"
-"""The state one epoch older than the last, and the newest while the two others change their names."""
+LAST, BEFORE, BEST = "last.ckpt", "before.ckpt", "best.ckpt"
+"""The newest state, the one an epoch older, and that of the best epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +77,6 @@ class Hardware:
     quiet: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """What happened: epochs trained in all, seconds of this call, and whether this process is the first device's."""
-
-    epochs: int
-    seconds: float
-    is_first: bool
-
-
 def fit(
     network: ParallelNet,
     train_part: Part,
@@ -98,8 +88,8 @@ def fit(
     seed: int,
     hardware: Hardware,
     frozen: Freeze = "none",
-) -> History:
-    """Train a network in place and return what happened.
+) -> tuple[int, float]:
+    """Train a network in place and return the epochs trained in all and the seconds of this call.
 
     Figures go to `folder/logs`, resumable states to `folder/state`; a state found there is where training goes on.
 
@@ -121,26 +111,30 @@ def fit(
     state = folder / STATE
     # Only the first of several devices looks, and mends: the others are started once it has.
     last = resumable(state, keep_best=recipe.keep == "best") if trainer.is_global_zero else state / LAST
-    datasets = (
-        SampleDataset(p.samples, p.labels, store, recipe, seed, kept, p.auxiliary)
-        for p, kept in ((train_part, train_frozen), (validation_part, part))
-    )
     known = last if last is not None and last.is_file() else None
     epoch = 0 if known is None else int(torch.load(known, map_location="cpu", weights_only=True)["epoch"]) + 1
     train_loader, validation_loader = (
-        _loader(dataset, trainer, hardware.workers, epoch, shuffle=shuffle)
-        for dataset, shuffle in zip(datasets, (True, False), strict=True)
+        _loader(
+            SampleDataset(p.samples, p.labels, store, recipe, seed, kept, p.auxiliary),
+            trainer,
+            hardware.workers,
+            epoch,
+            shuffle=p is train_part,
+        )
+        for p, kept in ((train_part, train_frozen), (validation_part, part))
     )
     start = time.monotonic()
     with warnings.catch_warnings(), in_one_line(), signals.kept(trainer):
-        _silence_known_warnings()
+        # More data workers than these data need, a folder to go on in, Lightning's own trouble with torch 2.15.
+        for known_one in ("does not have many workers", "irectory .* exists and is not empty", "LeafSpec.*deprecated"):
+            warnings.filterwarnings("ignore", f".*{known_one}")
         trainer.fit(learner, train_loader, validation_loader, ckpt_path=known)
     # From the file even for the last: a run that is resumed after its last epoch trains no more, and only the file
     # holds the averaged weights then.
     chosen = state / (BEST if recipe.keep == "best" else LAST)
     learner.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=True)["state_dict"])
     progress: Any = trainer.fit_loop.epoch_progress.current  # `current_epoch` lags behind after an early stop, resumed
-    return History(int(progress.processed), round(time.monotonic() - start, 1), trainer.is_global_zero)
+    return int(progress.processed), round(time.monotonic() - start, 1)
 
 
 def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals) -> lightning.Trainer:
@@ -187,11 +181,10 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     """
     rows: dict[str, dict[str, float]] = {}
     for source in (start / FIGURES for start in _logs(folder)):
-        if not source.is_file():  # stopped before its first epoch was over, or nothing was left to train
-            continue
-        with source.open(newline="", encoding="utf-8") as stream:
-            for line in csv.DictReader(stream):
-                rows[line["epoch"]] = {name: float(value) for name, value in line.items() if value}
+        # Missing: stopped before its first epoch was over, or nothing was left to train.
+        text = source.read_text(encoding="utf-8") if source.is_file() else ""
+        for line in csv.DictReader(text.splitlines()):
+            rows[line["epoch"]] = {name: float(value) for name, value in line.items() if value}
     return sorted(rows.values(), key=lambda row: row["epoch"])
 
 
@@ -215,14 +208,6 @@ def _loader(
     )
 
 
-def _silence_known_warnings() -> None:
-    # Lightning advises more data workers than these data need: decoded signals are kept in the training process.
-    for message in ("does not have many workers", "irectory .* exists and is not empty"):
-        warnings.filterwarnings("ignore", message=f".*{message}.*")
-    # Lightning 2.6 with torch 2.15: nothing that a user of ours could mend.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", category=FutureWarning)
-
-
 class WholeStates(TorchCheckpointIO):
     """Keeps states so that a stop, a crash or a full disk at any moment leaves a whole one to go on from.
 
@@ -235,22 +220,13 @@ class WholeStates(TorchCheckpointIO):
         target.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
         torch.save(checkpoint, content)  # to memory first: torch has words of its own for a full disk
-        if target.name != LAST:
-            records.write_whole(target, lambda stream: stream.write(content.getbuffer()))
-            return
-        records.write_whole(target.with_name(_NEXT), lambda stream: stream.write(content.getbuffer()))
-        _advance(target.parent)
+        if target.name == LAST and target.is_file():
+            target.replace(target.with_name(BEFORE))
+        records.write_whole(target, lambda stream: stream.write(content.getbuffer()))
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Return a state: tensors and plain values, nothing that could run."""
         return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _advance(folder: Path) -> None:
-    last = folder / LAST
-    if last.is_file():
-        last.replace(folder / _BEFORE)
-    (folder / _NEXT).replace(last)
 
 
 def resumable(folder: Path, *, keep_best: bool) -> Path | None:
@@ -263,30 +239,20 @@ def resumable(folder: Path, *, keep_best: bool) -> Path | None:
     Raises:
         CheckpointError: there are states, and what is needed of them is damaged.
     """
-    last, damaged = folder / LAST, ""
-    for name in (_NEXT, LAST, _BEFORE):
-        path = folder / name
-        if not path.is_file():
-            continue
-        if not is_whole(path):
-            damaged = damaged or str(path)
-            continue
-        if damaged:
-            log.warning("%s is damaged; going on from the epoch before it", damaged)
-        if name == _NEXT:  # a stop came between the changes of names
-            _advance(folder)
-        elif name == _BEFORE:
-            path.replace(last)
-        if keep_best and not is_whole(folder / BEST):
-            damaged = str(folder / BEST)
-            break
-        return last
-    if not damaged:
+    last, before = folder / LAST, folder / BEFORE
+    if before.is_file() and not is_whole(last):
+        if last.is_file():
+            log.warning("%s is damaged; going on from the epoch before it", last)
+        before.replace(last)
+    if not last.is_file():
         return None
-    raise CheckpointError(
-        f"{damaged} is damaged, so this training cannot go on. Mend: remove {folder}, and the same line trains it from "
-        "the beginning."
-    )
+    for path in (last, folder / BEST)[: 1 + keep_best]:
+        if not is_whole(path):
+            raise CheckpointError(
+                f"{path} is damaged, so this training cannot go on. Mend: remove {folder}, and the same line trains it "
+                "from the beginning."
+            )
+    return last
 
 
 def is_whole(path: Path) -> bool:

@@ -15,7 +15,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa, MulticlassF1Score
 
 from ..data.augment import augment_image, augment_speech, mixup
-from ..data.loading import Batch, Kept
+from ..data.loading import Batch
 from ..errors import OptionError
 from ..models.layers import embedding
 from ..models.network import FrozenPart, ParallelNet, branches
@@ -96,13 +96,8 @@ class Learner(lightning.LightningModule):
         n = len(network.classes)
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
-        metrics = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(n, average="micro"),
-                "macro_f1": MulticlassF1Score(n, average="macro"),
-                "kappa": MulticlassCohenKappa(n),
-            }
-        )
+        accuracy, macro_f1 = MulticlassAccuracy(n, average="micro"), MulticlassF1Score(n, average="macro")
+        metrics = MetricCollection({"accuracy": accuracy, "macro_f1": macro_f1, "kappa": MulticlassCohenKappa(n)})
         self.train_metrics = metrics.clone(prefix="train_")
         self.validation_metrics = metrics.clone(prefix="validation_")
 
@@ -181,13 +176,19 @@ class Learner(lightning.LightningModule):
         if not probability or len(self.network.modalities) == 1:
             return batch
         draw = torch.rand(len(batch.label), generator=generator).to(batch.label.device)
-        deaf, blind = draw < probability / 2, (draw >= probability / 2) & (draw < probability)
-        if self.frozen is not None:
-            speech_kept = _replaced(batch.speech_kept, self.frozen.zeros("speech", batch.speech), deaf)
-            image_kept = _replaced(batch.image_kept, self.frozen.zeros("image", batch.image), blind)
-            batch = batch._replace(speech_kept=speech_kept, image_kept=image_kept)
-        there = (~deaf[:, None, None, None], ~blind[:, None, None, None])
-        return batch._replace(speech=batch.speech * there[0], image=batch.image * there[1])
+        changed: dict[str, Any] = {}
+        for name, absent in (
+            ("speech", draw < probability / 2),
+            ("image", (draw >= probability / 2) & (draw < probability)),
+        ):
+            x, kept = getattr(batch, name), getattr(batch, f"{name}_kept")
+            changed[name] = x * ~absent[:, None, None, None]
+            if self.frozen is not None:
+                nothing = zip(kept, self.frozen.of(name, None, torch.zeros_like(x[:1])), strict=True)
+                changed[f"{name}_kept"] = tuple(
+                    torch.where(absent.view(-1, *[1] * (k.ndim - 1)), zero.to(k.device), k) for k, zero in nothing
+                )
+        return batch._replace(**changed)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule; only weight matrices and kernels decay."""
@@ -197,30 +198,20 @@ class Learner(lightning.LightningModule):
             {"params": [p for p in learns if p.ndim > 1], "weight_decay": recipe.weight_decay},
             {"params": [p for p in learns if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        kinds: dict[str, Any] = {
-            "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
-            "adam": torch.optim.Adam,
-            "adamw": torch.optim.AdamW,
-        }
-        optimizer = kinds[recipe.optimizer](groups, lr=rate)
+        kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+        nesterov = partial(torch.optim.SGD, momentum=0.9, nesterov=True)
+        optimizer = kinds.get(recipe.optimizer, nesterov)(groups, lr=rate)
         if recipe.schedule == "one-cycle":
             steps = int(self.trainer.estimated_stepping_batches)
             cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
             return [optimizer], [{"scheduler": cycle, "interval": "step"}]
         if recipe.schedule == "plateau":
-            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, factor=0.1, patience=recipe.plateau_patience
-            )
+            patience = recipe.plateau_patience
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=patience)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "validation_loss"}}
         return optimizer
 
 
-def _replaced(kept: Kept, absent: Kept, where: Tensor) -> Kept:
-    pairs = zip(kept, absent, strict=True)
-    return tuple(torch.where(where.view(-1, *[1] * (k.ndim - 1)), a.to(k.device), k) for k, a in pairs)
-
-
 def class_weights(labels: Sequence[int], n_classes: int) -> list[float]:
     """Return n / (n_classes * count) for each class, as scikit-learn's `balanced`."""
-    counts = np.bincount(labels, minlength=n_classes)
-    return [float(len(labels) / (n_classes * max(count, 1))) for count in counts]
+    return [len(labels) / (n_classes * max(count, 1)) for count in np.bincount(labels, minlength=n_classes).tolist()]

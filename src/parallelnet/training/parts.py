@@ -36,68 +36,53 @@ def usable(
     """
     check_disjoint(samples)
     absent = {name: None for name in ("speech", "image") if name not in network.modalities}
-    kept = []
-    for sample in samples:
-        sample = replace(sample, **absent)  # type: ignore[arg-type]  # speech or image, set to None
-        if getattr(sample, options.target_column) and (sample.speech is not None or sample.image is not None):
-            kept.append(sample)
+    taken = [replace(s, **absent) for s in samples]  # type: ignore[arg-type]  # speech or image, set to None
+    kept = [s for s in taken if getattr(s, options.target_column) and (s.speech, s.image) != (None, None)]
     if not kept:
         raise ManifestError(
             f"{options.data} has no sample with a {options.target_column} and {' or '.join(network.modalities)}. "
             "See --target-column and --variant."
         )
     if len(kept) < len(samples):
-        log.info(
-            "left out %d of %d samples: no label, or nothing to learn from", len(samples) - len(kept), len(samples)
-        )
+        n_out = len(samples) - len(kept)
+        log.info("left out %d of %d samples: no label, or nothing to learn from", n_out, len(samples))
     return tuple(kept), {s.id: getattr(s, options.target_column) for s in kept}
 
 
 def deal_parts(samples: tuple[Sample, ...], options: TrainOptions) -> tuple[Parts, ...]:
     """Return the parts of the fixed split, or of each fold; the manifest's own where it has them."""
-    target, seed = options.target_column, options.seed
-    if options.folds:
+    target, seed, n_folds = options.target_column, options.seed, options.folds
+    if n_folds:
         given = {s.fold for s in samples}
-        if given != set(range(options.folds)):
-            if given != {None}:
-                raise ManifestError(
-                    f"{options.data} has folds {sorted(map(str, given))}, not 0 to {options.folds - 1}."
-                )
-            samples = grouped_folds(samples, options.folds, seed, target=target)
-        return tuple(
-            _with_validation(
-                tuple(s for s in samples if s.fold != k), (), tuple(s for s in samples if s.fold == k), options
-            )
-            for k in range(options.folds)
+        if given == {None}:
+            samples = grouped_folds(samples, n_folds, seed, target=target)
+        elif given != set(range(n_folds)):
+            raise ManifestError(f"{options.data} has folds {sorted(map(str, given))}, not 0 to {n_folds - 1}.")
+        splits = [["test" if s.fold == k else "train" for s in samples] for k in range(n_folds)]
+    else:
+        if not any(s.split for s in samples):
+            tenth = deal(samples, 10, seed, target=target)  # paper section 4.2: 70 to 30
+            samples = tuple(replace(s, split="test" if t < 3 else "train") for s, t in zip(samples, tenth, strict=True))
+        splits = [[s.split or "" for s in samples]]
+    found = []
+    for split in splits:
+        train, validation, test = (
+            tuple(s for s, part in zip(samples, split, strict=True) if part == name)
+            for name in ("train", "validation", "test")
         )
-    if not any(s.split for s in samples):
-        tenth = deal(samples, 10, seed, target=target)  # paper section 4.2: 70 to 30
-        samples = tuple(replace(s, split="test" if t < 3 else "train") for s, t in zip(samples, tenth, strict=True))
-    split = {name: tuple(s for s in samples if s.split == name) for name in ("train", "validation", "test")}
-    if not split["train"]:
-        raise ManifestError(f"{options.data} has no row in the train split.")
-    return (_with_validation(split["train"], split["validation"], split["test"], options),)
-
-
-def _with_validation(
-    train_part: tuple[Sample, ...], validation: tuple[Sample, ...], test: tuple[Sample, ...], options: TrainOptions
-) -> Parts:
-    if not validation:
-        train_part, validation = carve_validation(
-            train_part, VALIDATION_FRACTION, options.seed, target=options.target_column
-        )
-    return Parts(train_part, validation, test)
+        if not train:
+            raise ManifestError(f"{options.data} has no row in the train split.")
+        if not validation:
+            train, validation = carve_validation(train, VALIDATION_FRACTION, seed, target=target)
+        found.append(Parts(train, validation, test))
+    return tuple(found)
 
 
 def class_list(labels: Sequence[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Return the classes in index order: the wanted ones, or those of the training labels in the usual order."""
     found = set(labels)
-    if wanted:
-        missing = [name for name in wanted if name not in found]
-        if missing:
-            raise ManifestError(f"The training part has no sample of class {missing[0]!r}. See --classes.")
-        return wanted
-    for known in (EMOTIONS, SENTIMENTS):
-        if found <= set(known):
-            return tuple(name for name in known if name in found)
-    return tuple(sorted(found))
+    for name in wanted:
+        if name not in found:
+            raise ManifestError(f"The training part has no sample of class {name!r}. See --classes.")
+    order = next((known for known in (EMOTIONS, SENTIMENTS) if found <= set(known)), sorted(found))
+    return wanted or tuple(name for name in order if name in found)

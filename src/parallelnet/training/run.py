@@ -13,8 +13,9 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,13 @@ from ..data.loading import SignalStore
 from ..errors import ManifestError, OptionError
 from ..evaluation import Metrics, summarise_folds
 from ..models.network import ParallelNet, build
-from ..models.onnx import export
+from ..models.stored import export, load_matching, save_weights
 from ..models.variants import NetworkOptions, network_options
-from ..models.weights import load_matching, save_weights
 from ..options import PRESETS, Recipe, TrainOptions
 from ..report import plots
 from ..types import Sample
 from .card import model_card
-from .finish import Calibration, Judge, calibrate, report, validated
+from .finish import Calibration, Judge, calibrate, report
 from .fit import STATE, Hardware, Part, fit, read_log
 from .parts import Parts, class_list, deal_parts, usable
 from .watching import in_one_line
@@ -70,15 +70,8 @@ class TrainReport:
 
     def to_json(self) -> str:
         """Return the report as one JSON object."""
-        return json.dumps(
-            {
-                "out": str(self.out),
-                "checkpoints": [str(path) for path in self.checkpoints],
-                "metrics": [{name: m.to_dict() for name, m in each.items()} for each in self.metrics],
-                "summary": self.summary,
-            },
-            ensure_ascii=False,
-        )
+        metrics = [{name: m.to_dict() for name, m in each.items()} for each in self.metrics]
+        return json.dumps({**asdict(self), "metrics": metrics}, ensure_ascii=False, default=str)
 
 
 def train(
@@ -108,13 +101,8 @@ def train(
         KeyboardInterrupt: a signal came; the last whole epoch is kept.
     """
     recipe = recipe or PRESETS[options.preset]
-    network = network_options(
-        options.variant,
-        size=options.size,
-        backbone=options.backbone,
-        speech_backbone=options.speech_backbone,
-        image_backbone=options.image_backbone,
-    )
+    names = ("size", "backbone", "speech_backbone", "image_backbone")
+    network = network_options(options.variant, **{name: getattr(options, name) for name in names})
     if options.card_notes and not Path(options.card_notes).is_file():
         raise OptionError(f"--card-notes {options.card_notes} is no file.")
     samples, labels_of = usable(open_data(options.data), options, network)
@@ -150,13 +138,7 @@ def is_first(devices: int) -> bool:
 
 @contextmanager
 def _claimed(out: Path, options: TrainOptions, recipe: Recipe, data: str) -> Iterator[None]:
-    """Hold the run folder, made where it is missing, and say errors of the moment in one line.
-
-    `options.json` says what was asked; for --resume, it must be the same.
-
-    Raises:
-        OptionError: the folder holds something else, or a run with other options or data.
-    """
+    """Hold the run folder, made where it is missing; for --resume, `options.json` must say what is asked now."""
     with records.full_disk_told(out, "the same line with --resume goes on"), in_one_line():
         out.mkdir(parents=True, exist_ok=True)
         with records.held(out):
@@ -182,8 +164,6 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One network to train."""
-
     folder: Path
     parts: Parts
     labels_of: Mapping[str, str]
@@ -193,57 +173,46 @@ class _Task:
     recipe: Recipe
 
     def part(self, samples: Sequence[Sample]) -> Part:
-        """Return samples with class indices; a label outside the classes is refused."""
-        place = {name: index for index, name in enumerate(self.classes)}
         for s in samples:
-            if self.labels_of[s.id] not in place:
+            if self.labels_of[s.id] not in self.classes:
                 raise ManifestError(
                     f"Sample {s.id!r} has {self.options.target_column} {self.labels_of[s.id]!r}; the classes are "
                     f"{', '.join(self.classes)}. Mend: name it in --classes, or leave the row out."
                 )
-        return Part(tuple(samples), tuple(place[self.labels_of[s.id]] for s in samples))
+        return Part(tuple(samples), tuple(self.classes.index(self.labels_of[s.id]) for s in samples))
 
 
 def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
     """Train, calibrate, report and export one network into its folder; `metrics.json` last."""
     options = task.options
-    train_set, validation, test = (task.part(p) for p in (task.parts.train, task.parts.validation, task.parts.test))
+    train_set, validation, test = (task.part(getattr(task.parts, field.name)) for field in fields(task.parts))
     torch.manual_seed(options.seed)
     network = build(task.network, task.classes, weights=options.weights)
     for source in options.init_from:
         taken = load_matching(network, checkpoints.opened(source, "--init-from").weights)
         log.info("took over %d tensors from %s", taken, source)
     task.folder.mkdir(parents=True, exist_ok=True)
-    history = fit(
-        network,
-        train_set,
-        validation,
-        store,
-        task.recipe,
-        task.folder,
-        seed=options.seed,
-        hardware=hardware,
-        frozen=options.freeze,
-    )
-    if not history.is_first:  # one of several devices finishes
+    how: dict[str, Any] = {"seed": options.seed, "hardware": hardware, "frozen": options.freeze}
+    epochs, seconds = fit(network, train_set, validation, store, task.recipe, task.folder, **how)
+    if not is_first(options.devices):  # one of several devices finishes
         return
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     judge = Judge(network, store)
     calibration = calibrate(judge, validation)
-    found = report(judge, test, calibration)
+    found, said, in_sets = report(judge, test, calibration)
     record: dict[str, Any] = {
-        "test": {name: m.to_dict() for name, m in found.metrics.items()},
-        "conformal": found.in_sets,
-        "epochs": history.epochs,
-        "seconds": history.seconds,
+        "test": {name: m.to_dict() for name, m in found.items()},
+        "conformal": in_sets,
+        "epochs": epochs,
+        "seconds": seconds,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "validation": validated(judge, validation, calibration),
+        "validation": calibration.figures,
     }
     _write_checkpoint(task, network, calibration, record)
-    for name, metrics in found.metrics.items():
+    for name, metrics in found.items():
         plots.save_confusion(metrics, task.folder / name)
     plots.save_training_curves(read_log(task.folder), task.folder)
-    records.write_json(task.folder / TEST, {"classes": list(task.classes), "settings": found.said})
+    records.write_json(task.folder / TEST, {"classes": list(task.classes), "settings": said})
     records.write_json(task.folder / METRICS, record)
     shutil.rmtree(task.folder / STATE)  # what was trained is in the checkpoint now
 
@@ -254,6 +223,7 @@ def _write_checkpoint(
     folder = task.folder / "checkpoint"
     options = task.options
     name = Path(options.out).resolve().name  # `--out .` has a name, too
+    parts = {field.name: getattr(task.parts, field.name) for field in fields(task.parts)}
     facts = ModelFacts(
         name=f"{name}-{task.folder.name}" if options.folds else name,
         variant=options.variant,
@@ -262,19 +232,16 @@ def _write_checkpoint(
         modalities=network.modalities,
         separable=network.separable,
         signals=options.signals,
-        temperatures=dict(calibration.temperatures),
-        conformal=dict(calibration.conformal),
+        temperatures=calibration.temperatures,
+        conformal=calibration.conformal,
         metrics=dict(record),
         data={
             "name": Path(options.data).name,
-            "fingerprint": fingerprint((*task.parts.train, *task.parts.validation, *task.parts.test)),
-            **{name: _counts(task, getattr(task.parts, name)) for name in ("train", "validation", "test")},
+            "fingerprint": fingerprint(chain(*parts.values())),
+            **{name: _counts(task, samples) for name, samples in parts.items()},
         },
         training={
-            "preset": options.preset,
-            "seed": options.seed,
-            "weights": options.weights,
-            "freeze": options.freeze,
+            **{name: getattr(options, name) for name in ("preset", "seed", "weights", "freeze")},
             "started_from": [checkpoints.read(checkpoints.resolve(source)).facts.name for source in options.init_from],
             "recipe": asdict(task.recipe),
         },
@@ -310,15 +277,10 @@ def _collect(out: Path, options: TrainOptions) -> TrainReport:
 
 
 def read_finished(path: Path, *needed: str) -> dict[str, Any]:
-    """Return the JSON that a finished part of a run has left.
-
-    Args:
-        path: of the file, in the part's folder.
-        needed: names that it must hold.
+    """Return the JSON that a finished part of a run has left in its folder, with the names that are needed of it.
 
     Raises:
-        OptionError: it is missing or damaged; names the part's folder, for without it the part is trained again.
+        OptionError: it is missing or damaged; without its folder the part is trained again.
     """
-    return records.read_json(
-        path, needed=needed, mend=f"remove the folder {path.parent}, and the same line trains it again."
-    )
+    mend = f"remove the folder {path.parent}, and the same line trains it again."
+    return records.read_json(path, needed=needed, mend=mend)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import re
 import signal
 import sys
 import threading
@@ -13,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
@@ -26,8 +26,6 @@ from ..errors import ParallelNetError, StoppedError
 log = logging.getLogger(__name__)
 
 FIGURES = "metrics.csv"
-
-
 _SHOWN = ("train_loss", "validation_loss", "validation_accuracy", "validation_macro_f1")
 
 
@@ -42,8 +40,8 @@ class EpochFigures(Callback):
         """Take the csv to write."""
         self._path = path
         self._rows: list[dict[str, float]] = []
-        self._bar: Any = None
         self._has_bar = not quiet and sys.stderr.isatty()
+        self._bar = tqdm(disable=True)
         self._started = 0.0
 
     def setup(self, trainer: lightning.Trainer, *_: object, **__: object) -> None:
@@ -81,8 +79,7 @@ class EpochFigures(Callback):
 
     def on_exception(self, *_: object) -> None:
         """Leave no bar behind."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
 
 class LastingEarlyStopping(EarlyStopping):
@@ -157,19 +154,14 @@ def in_one_line() -> Iterator[None]:
             raise
         said = traceback.strip().splitlines()[-1]
         raise type(error)(said.partition(": ")[2]) from error
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise ParallelNetError(_no_memory(error)) from error
-    except RuntimeError as error:
-        said = " ".join(str(error).split())
+    except (MemoryError, RuntimeError) as error:  # torch's OutOfMemoryError is one, too
+        said = " ".join(str(error).split()) or type(error).__name__
         if "DataLoader worker" in said:
-            raise ParallelNetError(
-                f"A data worker died: {said.rstrip('.')}. Mend: fewer --workers, or more memory."
-            ) from error
-        if "can't allocate memory" in said or "not enough memory" in said:
-            raise ParallelNetError(_no_memory(error)) from error
-        raise
-
-
-def _no_memory(error: BaseException) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return f"Memory is used up ({said[:200]}). Mend: a smaller --batch-size, fewer --workers, or more memory."
+            told = f"A data worker died: {said.rstrip('.')}. Mend: fewer --workers, or more memory."
+        elif isinstance(error, MemoryError | torch.OutOfMemoryError) or re.search(
+            "(can't allocate|enough) memory", said
+        ):
+            told = f"Memory is used up ({said[:200]}). Mend: a smaller --batch-size, fewer --workers, or more memory."
+        else:
+            raise
+        raise ParallelNetError(told) from error

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from parallelnet.calibration import Floats, Ints
 from parallelnet.data.loading import SignalStore
-from parallelnet.models import backbones, features
+from parallelnet.models import features, variants
 from parallelnet.models.layers import N1, N2, ModalityBranches, SingleHead
 from parallelnet.models.network import SIDE, ParallelNet
 from parallelnet.models.variants import SMALL_SIDE, network_options
@@ -73,7 +73,7 @@ def vgg19(start: Start) -> nn.Module:
     from torchvision import models
 
     if start == "imagenet":
-        return features.pretrained(backbones.BACKBONES["vgg19"])
+        return features.pretrained(variants.BACKBONES["vgg19"])
     return models.vgg19(weights=None)  # type: ignore[no-any-return]
 
 
@@ -103,7 +103,7 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
     else:
         model: Any = vgg19(start)
         prepare = nn.Upsample(VGG_SIDE, mode="bilinear", align_corners=False)
-        normalise = features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD)
+        normalise = features.Normalise(variants.IMAGENET_MEAN, variants.IMAGENET_STD)
         backbone = nn.Sequential(normalise, model.features, model.avgpool)
         dense, width = model.classifier[:-1], model.classifier[-1].in_features
     image = ModalityBranches([prepare], Nothing(width), UpToFc7(backbone, dense))
@@ -141,7 +141,7 @@ def train_pictures(task: FoldTask, train: Part) -> tuple[tuple[Floats, Floats], 
     network = picture_network(SENTIMENTS, options.size, start)
     # From random weights everything learns: features that nobody trained are no features.
     fine_tune = options.fine_tune if start == "imagenet" else "all"
-    history = fit(
+    epochs, _ = fit(
         network,
         train,
         validation,
@@ -164,7 +164,7 @@ def train_pictures(task: FoldTask, train: Part) -> tuple[tuple[Floats, Floats], 
     facts = {
         "network": name,
         "fine_tuned": fine_tune,
-        "epochs": history.epochs,
+        "epochs": epochs,
         "seconds": round(time.monotonic() - started, 1),
         "parameters": sum(p.numel() for p in network.parameters()),
         "temperature": round(temperature, 4),
@@ -176,7 +176,7 @@ def content_probs(samples: Sequence[Sample], store: SignalStore, classifier: nn.
     """Return what an ImageNet classifier (logits of normalised pictures) says that each shows, [n, n_content]."""
     prepare = nn.Sequential(
         nn.Upsample(VGG_SIDE, mode="bilinear", align_corners=False),
-        features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD),
+        features.Normalise(variants.IMAGENET_MEAN, variants.IMAGENET_STD),
     )
     found = []
     with torch.no_grad():

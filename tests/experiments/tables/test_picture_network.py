@@ -15,7 +15,7 @@ from torch import nn
 
 from parallelnet.data.loading import SignalStore
 from parallelnet.errors import CheckpointError
-from parallelnet.models import backbones, features
+from parallelnet.models import features, variants
 from parallelnet.models.network import freeze
 from parallelnet.options import PRESETS, AugmentOptions, Recipe, SignalOptions
 from parallelnet.training.parts import Parts
@@ -109,7 +109,7 @@ def test_vgg19_keeps_all_but_its_last_layer(monkeypatch: pytest.MonkeyPatch) -> 
     network = build_network(SENTIMENTS, "paper", "imagenet").eval()
     pictures = torch.rand(2, 3, 128, 128)
     large = nn.functional.interpolate(pictures, size=(224, 224), mode="bilinear", align_corners=False)
-    normalised = features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD)(large)
+    normalised = features.Normalise(variants.IMAGENET_MEAN, variants.IMAGENET_STD)(large)
     up_to_fc7 = model.classifier[:-1](torch.flatten(model.avgpool(model.features(normalised)), 1))
     head = network.fusion.head
     assert head.weight.shape == (3, 8)  # type: ignore[union-attr]
@@ -151,7 +151,7 @@ def test_content_is_what_the_whole_classifier_says(tmp_path: Path, monkeypatch: 
     assert found.shape == (18, 10)
     picture = torch.from_numpy(store.picture(samples[17].image or ""))[None]
     small = nn.functional.interpolate(picture, size=(64, 64), mode="bilinear", align_corners=False)
-    logits = model(features.Normalise(backbones.IMAGENET_MEAN, backbones.IMAGENET_STD)(small))
+    logits = model(features.Normalise(variants.IMAGENET_MEAN, variants.IMAGENET_STD)(small))
     np.testing.assert_allclose(found[17], logits.softmax(-1)[0].detach().numpy(), rtol=1e-4)
 
 

@@ -8,8 +8,8 @@ from torch import nn
 from parallelnet.checkpoint import Checkpoint, ModelFacts
 from parallelnet.errors import CheckpointError
 from parallelnet.models.network import build
+from parallelnet.models.stored import load_matching, load_weights, open_network, save_weights
 from parallelnet.models.variants import VARIANTS, BranchOptions, NetworkOptions
-from parallelnet.models.weights import load_matching, load_weights, open_network, save_weights
 
 
 def net(width=3, *more):
