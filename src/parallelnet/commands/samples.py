@@ -33,7 +33,7 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
 
 def _predict_many(chosen: options.PredictOptions, manifest: str, console: Console) -> None:
     from ..data.manifest import MANIFEST_CSV
-    from ..predictions import predict_manifest
+    from ..batches import predict_manifest
 
     out = Path(chosen.out or "")
     read = [path for path in (Path(manifest), Path(manifest) / MANIFEST_CSV) if path.exists()]
