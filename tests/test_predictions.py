@@ -13,9 +13,9 @@ import soundfile
 from PIL import Image
 
 from parallelnet import batches, checkpoint, records
+from parallelnet.batches import predict_manifest
 from parallelnet.errors import CheckpointError, OptionError, ParallelNetError
 from parallelnet.options import LimitOptions
-from parallelnet.batches import predict_manifest
 from parallelnet.predictor import load
 from parallelnet.types import Sample
 

@@ -339,9 +339,7 @@ def predict_manifest(
     if target.is_symlink():  # else the file would be written where nobody locks it, and its link replaced
         target = target.resolve()
     if target.exists() and not target.is_file():
-        raise OptionError(
-            f"--out {out} is {'a folder' if target.is_dir() else 'no regular file'}; allowed: a csv file."
-        )
+        raise OptionError(f"--out {out} is no regular file; allowed: a csv file.")
     target.parent.mkdir(parents=True, exist_ok=True)
     now = asked(predictor, samples, data, modalities=modalities)
     with writing(target):

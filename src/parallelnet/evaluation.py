@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,20 +21,18 @@ from .calibration import conformal_threshold as conformal_threshold
 from .calibration import fit_temperature as fit_temperature
 from .errors import InputError
 
+# The metrics that are one number; each has an interval, as has `recall_CLASS` for every class.
 SCALARS = ("accuracy", "macro_f1", "cohen_kappa", "uar", "ece", "nll", "brier")
-"""The metrics that are one number; each has an interval, as has `recall_CLASS` for every class."""
+# A true class said to be less likely than this counts as so likely: one such sample must not make `nll` infinite.
 MIN_PROB = 1e-12
-"""A true class said to be less likely than this counts as so likely: one such sample must not make `nll` infinite."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Record:
-    """A result that becomes strict JSON and comes back: NaN is written as null, tuples as lists."""
-
-    __slots__ = ()
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for strict JSON: NaN becomes None."""
-        return {field.name: _to_null(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
+        return found
 
     def to_json(self) -> str:
         """Return the result as one JSON object; the inverse of `from_json`."""
@@ -105,20 +103,16 @@ class Metrics(_Record):
         drawn = {"group": f"{self.n_groups} groups", "file": f"{self.n_groups} files, with all samples that share one"}
         lines = [f"{self.n} samples; 95 % bootstrap intervals over {drawn.get(self.resample, 'samples')}"]
         for title, value, key, note in rows:
-            low, high = self.ci95[key]
-            interval = f"[{_figure(low)}, {_figure(high)}]"
-            lines.append(f"{title:<{width}}  {_figure(value)}  {interval}  {note}".rstrip())
+            said, low, high = ("  -  " if math.isnan(x) else f"{x:.3f}" for x in (value, *self.ci95[key]))
+            lines.append(f"{title:<{width}}  {said}  [{low}, {high}]  {note}".rstrip())
         missing = [name for name, n in self.per_class_n.items() if n == 0]
         if missing:
             lines.append(f"No sample is {' or '.join(missing)}: UAR is over the other classes.")
-        return "\n".join([*lines, "", *self._matrix_lines()])
-
-    def _matrix_lines(self) -> Iterator[str]:
-        cells = [*self.classes, *(str(count) for row in self.confusion_matrix for count in row), "true \\ said"]
-        width = max(len(cell) for cell in cells) + 2
-        yield "true \\ said".ljust(width) + "".join(name.rjust(width) for name in self.classes)
-        for name, row in zip(self.classes, self.confusion_matrix, strict=True):
-            yield name.ljust(width) + "".join(str(count).rjust(width) for count in row)
+        counts = zip(self.classes, self.confusion_matrix, strict=True)
+        matrix = [("true \\ said", *self.classes), *((name, *map(str, row)) for name, row in counts)]
+        width = max(len(cell) for row in matrix for cell in row) + 2
+        lines += ["", *(row[0].ljust(width) + "".join(cell.rjust(width) for cell in row[1:]) for row in matrix)]
+        return "\n".join(lines)
 
 
 def evaluate(
@@ -229,21 +223,9 @@ def _number(value: float | np.floating[Any]) -> float:
     return math.nan if np.isnan(value) else float(value)
 
 
-def _to_null(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _to_null(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_to_null(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def _to_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _to_nan(item) for key, item in value.items()}
     if isinstance(value, list):
         return tuple(_to_nan(item) for item in value)
     return math.nan if value is None else value
-
-
-def _figure(value: float) -> str:
-    return "  -  " if math.isnan(value) else f"{value:.3f}"

@@ -126,7 +126,6 @@ def _from_samples(samples: npt.NDArray[Any], name: str, turn: int, white: int | 
 
 
 def _in_strips(width: int, height: int, turn: int, strip: Callable[[int, int], Pixels]) -> Pixels:
-    """Return the upright picture, put together from strips of what is stored, `width` and `height` pixels of it."""
     upright = np.empty((width, height, 3) if turn >= 5 else (height, width, 3), np.uint8)
     stored = _STORED[turn](upright)
     n_rows = max(1, _STRIP // width)
@@ -168,7 +167,7 @@ def crop_face(rgb: Pixels, mode: Literal["auto", "off"] = "auto") -> tuple[Pixel
 
 
 def _largest_face(rgb: Pixels) -> tuple[float, float, float] | None:
-    """Return centre x, centre y and side of the largest frontal face in pixels of `rgb`, or None."""
+    # Centre x, centre y and side in pixels of `rgb`.
     height, width = rgb.shape[:2]
     scale = DETECT_SIDE / max(height, width)
     small = Image.fromarray(rgb).convert("L")
@@ -213,11 +212,6 @@ def resize(rgb: Pixels) -> npt.NDArray[np.float32]:
 def signal(
     source: Source, options: SignalOptions = _DEFAULT_SIGNALS, limits: LimitOptions = _DEFAULT_LIMITS
 ) -> tuple[npt.NDArray[np.float32], FaceCrop]:
-    """Return the tensor of a source, float32 `[3, 128, 128]`, and its `FaceCrop`: `read`, `crop_face`, `resize`.
-
-    Raises:
-        InputError: see `read`.
-        MissingExtraError: see `read`.
-    """
+    """Return the tensor of a source, float32 `[3, 128, 128]`, and its `FaceCrop`: `read`, `crop_face`, `resize`."""
     rgb, face = crop_face(read(source, limits=limits), options.face)
     return resize(rgb), face

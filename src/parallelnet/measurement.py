@@ -21,12 +21,7 @@ FAILURES = "failures.csv"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a model is worth on some samples.
-
-    Attributes:
-        metrics: over the samples that could be measured.
-        failures: id and reason of each of the others.
-    """
+    """What a model is worth on the samples that could be measured; id and reason of each of the others."""
 
     metrics: Metrics
     failures: tuple[tuple[str, str], ...]
@@ -111,7 +106,7 @@ def measure(
 
 
 def _shared(samples: Sequence[Sample], modalities: Modalities) -> list[str] | None:
-    """Return the file each sample stands or falls with, where they share it: one utterance in two pairs is one."""
+    # The file each sample stands or falls with, where they share it: one utterance in two pairs is one.
     pictures_only = modalities == "image"
     files = [(s.image if pictures_only or s.speech is None else s.speech) or s.id for s in samples]
     return files if len(set(files)) < len(files) else None
@@ -134,13 +129,7 @@ def _labelled(
 
 
 def write(folder: Path, measured: Measured, facts: Mapping[str, Any]) -> None:
-    """Write confusion.png, confusion.csv, failures.csv, and metrics.json last, into a folder made where missing.
-
-    Args:
-        folder: existing files of these names are replaced.
-        measured: from `measure`.
-        facts: what was measured, kept in metrics.json.
-    """
+    """Write confusion.png, confusion.csv, failures.csv, and metrics.json with `facts` last, replacing what is there."""
     from .report.plots import save_confusion
 
     save_confusion(measured.metrics, folder)

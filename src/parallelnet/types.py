@@ -11,15 +11,12 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any, Literal, Self
 
+# The paper's classes, in index order. A checkpoint carries its own list; nothing else assumes four.
 EMOTIONS: tuple[str, ...] = ("anger", "happy", "hate", "sad")
-"""The paper's classes, in index order. A checkpoint carries its own list; nothing else assumes four."""
-
 SENTIMENTS: tuple[str, ...] = ("negative", "neutral", "positive")
 
 Modality = Literal["speech", "image"]
-Modalities = Literal["both", "speech", "image"]
-"""Which parts of a sample are used: both, or one with the other at zero."""
-
+Modalities = Literal["both", "speech", "image"]  # that are used of a sample: both, or one with the other at zero
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
 

@@ -58,7 +58,7 @@ def read(
 ) -> Waveform:
     """Return speech as mono float32 `[n_samples]` at 16,000 Hz, in about [-1, 1].
 
-    Channels are averaged; the rate is changed by soxr (HQ). Digital silence is allowed: see `audio.is_silent`.
+    Channels are averaged; the rate is changed by soxr (HQ). Digital silence is allowed.
 
     Args:
         source: path, bytes, binary stream, or array `[n]` or `[n, channels]`; integers are scaled by their range.
