@@ -28,24 +28,7 @@ MIN_PROB = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain dicts and lists, ready for strict JSON: NaN becomes None."""
-        found: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
-        return found
-
-    def to_json(self) -> str:
-        """Return the result as one JSON object; the inverse of `from_json`."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Return the result that `to_json` wrote."""
-        return cls(**{name: _to_nan(value) for name, value in json.loads(text).items()})
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics(_Record):
+class Metrics:
     """What predictions are worth. NaN (JSON `null`) stands where a figure is not defined.
 
     Attributes:
@@ -90,6 +73,20 @@ class Metrics(_Record):
     seed: int
     resample: str
     n_groups: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts and lists, ready for strict JSON: NaN becomes None."""
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
+        return found
+
+    def to_json(self) -> str:
+        """Return the result as one JSON object; the inverse of `from_json`."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the result that `to_json` wrote."""
+        return cls(**{name: _to_nan(value) for name, value in json.loads(text).items()})
 
     def table(self) -> str:
         """Return the metrics as lines of text for a terminal."""
@@ -175,27 +172,10 @@ def evaluate(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class FoldSummary(_Record):
-    """Metrics over k folds, as papers report them.
+def summarise_folds(folds: Sequence[Metrics]) -> dict[str, Any]:
+    """Return `mean` and `std` (n - 1 below) of every metric over the folds in which it is defined, ready for JSON.
 
-    Attributes:
-        n_folds: folds.
-        mean: metric or `recall_CLASS` to its mean over the folds in which it is defined.
-        std: the same to its standard deviation (n - 1 in the denominator); NaN for fewer than two folds.
-        classes: names in the order of the confusion matrix.
-        confusion_matrix: counts summed over the folds; rows are the true class.
-    """
-
-    n_folds: int
-    mean: Mapping[str, float]
-    std: Mapping[str, float]
-    classes: tuple[str, ...]
-    confusion_matrix: tuple[tuple[int, ...], ...]
-
-
-def summarise_folds(folds: Sequence[Metrics]) -> FoldSummary:
-    """Return mean and standard deviation of every metric over the folds.
+    `n_folds`, `classes` and the sum of the `confusion_matrix` stand beside them; None is what is not defined.
 
     Raises:
         InputError: no folds, or folds with different classes.
@@ -208,14 +188,13 @@ def summarise_folds(folds: Sequence[Metrics]) -> FoldSummary:
     values = {name: np.array([getattr(fold, name) for fold in folds]) for name in SCALARS}
     values |= {f"recall_{name}": np.array([fold.per_class_recall[name] for fold in folds]) for name in classes}
     defined = {name: column[~np.isnan(column)] for name, column in values.items()}
-    matrix = np.sum([fold.confusion_matrix for fold in folds], axis=0)
-    return FoldSummary(
-        n_folds=len(folds),
-        mean={name: float(column.mean()) if len(column) else math.nan for name, column in defined.items()},
-        std={name: float(column.std(ddof=1)) if len(column) > 1 else math.nan for name, column in defined.items()},
-        classes=classes,
-        confusion_matrix=tuple(map(tuple, matrix.tolist())),
-    )
+    return {
+        "n_folds": len(folds),
+        "mean": {name: float(column.mean()) if len(column) else None for name, column in defined.items()},
+        "std": {name: float(column.std(ddof=1)) if len(column) > 1 else None for name, column in defined.items()},
+        "classes": list(classes),
+        "confusion_matrix": np.sum([fold.confusion_matrix for fold in folds], axis=0).tolist(),
+    }
 
 
 def _number(value: float | np.floating[Any]) -> float:

@@ -48,17 +48,8 @@ _DEFAULT_LIMITS = LimitOptions()
 _DEFAULT_SIGNALS = SignalOptions()
 
 _STRIP = 1 << 20  # pixels that are converted at a time: beside the decoder's picture only the result is held
-# What a camera stores, as a view of the upright picture (EXIF 2.32, table 6).
-_STORED: dict[int, Callable[[Pixels], Pixels]] = {
-    1: lambda upright: upright,
-    2: lambda upright: upright[:, ::-1],
-    3: lambda upright: upright[::-1, ::-1],
-    4: lambda upright: upright[::-1],
-    5: lambda upright: upright.swapaxes(0, 1),
-    6: lambda upright: np.rot90(upright, 1),
-    7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
-    8: lambda upright: np.rot90(upright, -1),
-}
+# What a camera stores of an upright picture (EXIF 2.32, table 6): axes to flip, from 5 on of its transposed.
+_FLIPS = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}
 
 
 # --- any source to upright RGB ----------------------------------------------------------------------------------------
@@ -127,7 +118,7 @@ def _from_samples(samples: npt.NDArray[Any], name: str, turn: int, white: int | 
 
 def _in_strips(width: int, height: int, turn: int, strip: Callable[[int, int], Pixels]) -> Pixels:
     upright = np.empty((width, height, 3) if turn >= 5 else (height, width, 3), np.uint8)
-    stored = _STORED[turn](upright)
+    stored = np.flip(upright.swapaxes(0, 1) if turn >= 5 else upright, _FLIPS.get(turn, ()))  # a view
     n_rows = max(1, _STRIP // width)
     for top in range(0, height, n_rows):
         stored[top : top + n_rows] = strip(top, min(top + n_rows, height))

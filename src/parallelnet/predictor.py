@@ -102,7 +102,7 @@ class Predictor:
         n, *others = map(len, lists.values())
         if others not in ([], [n]):
             raise InputError(f"There are {n} speech sources and {others[0]} pictures; as many of each.")
-        pairs: Iterator[Any] = zip(*(lists.get(name, [None] * n) for name in given), strict=True)
+        pairs: Iterator[tuple[Any, Any]] = zip(*(lists.get(name, [None] * n) for name in given), strict=True)
         found: list[Prediction] = []
         for outcome in self._outcomes(lambda pair: self._single(*pair, sample_rate_hz), pairs, _BLOCK_SAMPLES):
             if isinstance(outcome, ParallelNetError):
@@ -168,17 +168,8 @@ class Predictor:
             tuple(reason for part in (heard, seen) if part for reason in part.reasons),
         )
 
-    def refuse_unless_taken(self, speech: Any, picture: Any) -> None:
-        """Refuse with an InputError a sample of neither modality, or of one that the checkpoint does not take."""
-        given = [name for name, x in (("speech", speech), ("image", picture)) if x is not None]
-        if not given:
-            raise InputError(f"Neither speech nor image was given; {self.name} takes {' and '.join(self.modalities)}.")
-        for name in given:
-            if name not in self.modalities:
-                raise InputError(f"{name} was given, but checkpoint {self.name} takes {self.modalities[0]} only.")
-
     def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None) -> Signals:
-        self.refuse_unless_taken(speech, picture)
+        self.model.refuse_unless_taken(speech, picture)
         return self.signals_of(
             None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz),
             None if picture is None else self.see(picture),

@@ -36,6 +36,7 @@ class Model:
     """A network ready to run, from any number of threads; a copy, pickled or deep, opens its checkpoint anew.
 
     Attributes:
+        name: the checkpoint's name.
         classes: class names in the order of the logits.
         modalities: what the network takes.
         separable: True where each branch sees one modality only; `speech_branches`, `image_branches` and `head` exist
@@ -56,6 +57,7 @@ class Model:
             CheckpointError: what comes out does not fit `model.json`, or is no number.
         """
         facts = checkpoint.facts
+        self.name = facts.name
         self.classes = facts.classes
         self.modalities = facts.modalities
         self.separable = facts.separable
@@ -86,7 +88,7 @@ class Model:
 
     def _branches(self, name: str, x: Array) -> Branches:
         self._must_separate()
-        self._must_take(name)
+        self.refuse_unless_taken(**{name: x})
         first, second = self._run(name, (_checked(name, x),), _PASS_ROWS)
         return first, second
 
@@ -169,20 +171,21 @@ class Model:
             return
         raise CheckpointError(f"The {part} part of the model {why}")
 
+    def refuse_unless_taken(self, speech: Any = None, image: Any = None) -> None:
+        """Refuse with an InputError a sample of neither modality, or of one that this network does not take."""
+        given = [name for name, x in (("speech", speech), ("image", image)) if x is not None]
+        if not given:
+            raise InputError(f"Neither speech nor image was given; {self.name} takes {' and '.join(self.modalities)}.")
+        for name in given:
+            if name not in self.modalities:
+                raise InputError(f"{name} was given, but checkpoint {self.name} takes {self.modalities[0]} only.")
+
     def _count(self, given: dict[str, Array | None]) -> int:
-        lengths = {name: len(x) for name, x in given.items() if x is not None}
-        for name in lengths:
-            self._must_take(name)
-        if not lengths:
-            raise InputError(f"Neither speech nor image was given; this model takes {' and '.join(self.modalities)}.")
-        n, *others = lengths.values()
+        self.refuse_unless_taken(**given)
+        n, *others = (len(x) for x in given.values() if x is not None)
         if others not in ([], [n]):
             raise InputError(f"{n} speech rows came with {others[0]} image rows; as many of each.")
         return n
-
-    def _must_take(self, name: str) -> None:
-        if name not in self.modalities:
-            raise InputError(f"This model takes {self.modalities[0]} only; {name} was given.")
 
     def _must_separate(self) -> None:
         if not self.separable:

@@ -126,7 +126,7 @@ def explain(
         model = _opened(*(getattr(chosen, name) for name in _MODEL_FIELDS))
     elif any(name in changes for name in _MODEL_FIELDS):
         raise OptionError("model= is open already; checkpoint, device and labels belong to load(). Leave out one.")
-    model.refuse_unless_taken(speech, image)
+    model.model.refuse_unless_taken(speech, image)
     heard = None if speech is None else _speech(model, speech, sample_rate_hz, chosen, word_times)
     seen = None if image is None else _picture(model, image, chosen)
     if heard is None and (chosen.text is not None or chosen.transcribe):
