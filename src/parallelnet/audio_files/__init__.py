@@ -43,8 +43,7 @@ _CANCELLED_NOTE = "The channels cancel each other out (opposite phase): the loud
 
 Waveform = npt.NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | npt.NDArray[Any]
-_Block = tuple[int, npt.NDArray[Any]]
-"""Samples a second, and samples `[n, channels]`."""
+_Block = tuple[int, npt.NDArray[Any]]  # samples a second, and samples `[n, channels]`
 
 _DEFAULT_LIMITS = LimitOptions()
 
@@ -133,7 +132,6 @@ def _of_array(array: npt.NDArray[Any], rate_hz: int | None, name: str, limits: L
 
 
 def _prepared(name: str, raw: Iterator[_Block], limits: LimitOptions, notes: list[str]) -> Generator[Waveform]:
-    """Yield raw blocks as mono at 16 kHz; every refusal that does not depend on the container is here."""
     import soxr
 
     n_out, n_in, seconds = 0, 0, 0.0
@@ -158,7 +156,6 @@ def _prepared(name: str, raw: Iterator[_Block], limits: LimitOptions, notes: lis
 
 
 def _mono(block: npt.NDArray[Any], notes: list[str]) -> Waveform:
-    """Return the mean over channels of `[n, channels]`, float32 `[n]`; the louder one where they cancel out."""
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as infinite by the caller
         if block.shape[1] == 1 or not len(block):
             return np.ascontiguousarray(block[:, 0], dtype=np.float32)
@@ -200,18 +197,6 @@ def _refuse_long(name: str, seconds: float, limits: LimitOptions) -> None:
 
 
 def _decoded(file: Spliced, name: str, refuse_long: Callable[[float], None], notes: list[str]) -> Iterator[_Block]:
-    """Yield everything that a file holds, block after block.
-
-    Args:
-        file: all of it.
-        name: what errors call it.
-        refuse_long: raises if a recording of so many seconds is too long; asked before it is decoded.
-        notes: see `links`.
-
-    Raises:
-        InputError: no sound, cut off, damaged, or of a coding that is not read.
-        MissingExtraError: only PyAV reads it, which is not installed.
-    """
     try:
         for link in links(file, name, notes):
             for block in (_by_soundfile if link.core else _by_av)(link, name, refuse_long):
@@ -268,7 +253,6 @@ def _reason(error: Any) -> str:
 
 
 def _by_av(link: Link, name: str, refuse_long: Callable[[float], None], refused: str = "") -> Iterator[_Block]:
-    """Yield what PyAV decodes; `refused` says why libsndfile did not."""
     try:
         import av
     except ImportError:
@@ -295,7 +279,7 @@ def _by_av(link: Link, name: str, refuse_long: Callable[[float], None], refused:
 
 
 def _promised_s(file: Any, track: Any) -> float:
-    """Return the seconds that a header promises; 0 where none does and FFmpeg guesses from the bit rate."""
+    # 0 where none does and FFmpeg guesses from the bit rate.
     if file.format.name in _GUESSED:
         return 0.0
     if track.duration and track.time_base:
@@ -305,7 +289,6 @@ def _promised_s(file: Any, track: Any) -> float:
 
 
 def _av_blocks(frames: Iterator[Any]) -> Iterator[_Block]:
-    """Yield what frames hold, joined to blocks of the size that the rest is made for."""
     import av
 
     # A stream may change on its way.

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-IN_MEMORY_BYTES = 16 << 20
-"""Longest array that stays in memory: 4 minutes of sound at 16 kHz."""
-
+IN_MEMORY_BYTES = 16 << 20  # longest array that stays in memory: 4 minutes of sound at 16 kHz
 Array = npt.NDArray[np.float32]
 
 
@@ -44,15 +42,11 @@ class Stored:
         return found
 
 
-Kept = Array | Stored
-"""What is sliced, and read by `np.asarray`, in either place."""
+Kept = Array | Stored  # what is sliced, and read by `np.asarray`, in either place
 
 
 def gathered(blocks: Iterable[Array]) -> Kept:
-    """Return blocks as one array; a long one lies in a temporary file, so that memory stays flat.
-
-    Args:
-        blocks: one or more, float32 `[n]` or `[n, width]`.
+    """Return blocks, float32 `[n]` or `[n, width]`, as one array; a long one lies in a temporary file.
 
     Raises:
         OSError: there is no room for the file (`ENOSPC`). No source is to blame for that.
