@@ -18,8 +18,7 @@ import soundfile
 from PIL import Image
 
 import parallelnet
-from parallelnet import audio, batches, predictor, voting
-from parallelnet.audio_files import stored
+from parallelnet import audio, audio_files, batches, predictor, voting
 from parallelnet.errors import CheckpointError, InputError, OptionError
 from parallelnet.options import LimitOptions, SignalOptions
 from parallelnet.predictor import load
@@ -181,7 +180,7 @@ def test_windows_run_a_few_at_a_time_however_many_there_are(toy_predictor, files
     images = [files["image0"], files["image1"], files["image2"], None]
     expected = toy_predictor.predict(speech, images)
     monkeypatch.setattr(voting, "_WINDOWS_AT_ONCE", 4)
-    monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 1_000)  # and from temporary files
+    monkeypatch.setattr(audio_files, "IN_MEMORY_BYTES", 1_000)  # and from temporary files
     sizes = []
     hears = toy_predictor.model.speech_branches
     monkeypatch.setattr(toy_predictor.model, "speech_branches", lambda x: sizes.append(len(x)) or hears(x))
@@ -191,7 +190,7 @@ def test_windows_run_a_few_at_a_time_however_many_there_are(toy_predictor, files
 
 
 def test_no_room_for_a_temporary_file_is_told_as_what_it_is(toy_predictor, files, monkeypatch, tmp_path):
-    monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 1_000)
+    monkeypatch.setattr(audio_files, "IN_MEMORY_BYTES", 1_000)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     (found,) = toy_predictor.predict_each([Sample("a", files["speech0"])])
     with pytest.raises(OSError, match="No room"):  # and no row of the sample's

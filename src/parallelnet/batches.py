@@ -324,7 +324,7 @@ def predict_manifest(
         samples: with unique ids and paths that can be opened as they are.
         out: CSV file to write; its columns: `columns`.
         modalities: `speech` or `image` leaves the other out.
-        resume: keep the rows that an earlier run finished in `out`, drop a half-written last one, and do the rest.
+        resume: keep the rows that an earlier run finished in `out`, and do the rest.
         retry_failed: when resuming, try the samples again that failed before; False keeps their rows.
         data: hash of where the samples come from (`data.dataset.digest`); that of their rows when left out.
         progress: called with the number of rows that were finished, those of an earlier run first.

@@ -19,15 +19,9 @@ MAX_WEIGHTS = 4_000_000  # bootstrap weights held at once: 32 MB of float64
 
 
 def rows(y: Ints, p: Floats, min_prob: float) -> Floats:
-    """Return what each sample adds: confusion cells, correct minus confident in its bin, log loss, Brier.
+    """Return what each sample adds, [n, n_classes**2 + N_BINS + 2], by true classes [n] and probabilities.
 
-    Args:
-        y: true classes, [n].
-        p: probabilities, [n, n_classes].
-        min_prob: less likely counts as this, in the log loss.
-
-    Returns:
-        [n, n_classes**2 + N_BINS + 2].
+    These are confusion cells, correct minus confident in its bin, log loss (of `min_prob` at least) and Brier.
     """
     n, n_classes = p.shape
     said = p.argmax(axis=1)

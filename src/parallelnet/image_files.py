@@ -213,12 +213,9 @@ _OF_PROFILE = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"}  # ever
 def to_eight_bits(
     samples: npt.NDArray[Any], name: str, *, white: int | None = None
 ) -> Callable[[npt.NDArray[Any]], Pixels]:
-    """Return the function that makes uint8 of these samples, or of any part of them.
+    """Return the function that makes uint8 of these samples, of any type and byte order, or of any part of them.
 
-    Args:
-        samples: of any type and byte order.
-        name: how errors call the picture.
-        white: the value of white where it is known, for integers.
+    `white` is its value where it is known, for integers.
 
     Raises:
         InputError: they have no known white, or lie outside their range.

@@ -60,8 +60,13 @@ class Predictor:
         self.modalities = opened.facts.modalities
         self.signals = opened.facts.signals if face is None else replace(opened.facts.signals, face=face)
         self.limits = limits
-        self.classes = _chosen(opened.facts.classes, labels)
-        self.columns = [opened.facts.classes.index(name) for name in self.classes]
+        known = opened.facts.classes
+        for name in set(labels) - set(known):
+            raise unknown("class", name, known, "--labels")
+        if labels and len(set(labels)) < 2:
+            raise OptionError(f"--labels is {', '.join(labels)}; at least two classes, or none for all of them.")
+        self.classes = tuple(name for name in known if not labels or name in labels)
+        self.columns = [known.index(name) for name in self.classes]
         self.model = runtime.open_runtime(opened, device=device, int8=int8, n_threads=n_threads)
         self._opened = opened
         self._int8 = int8
@@ -279,15 +284,6 @@ def predict(speech: Any = None, image: Any = None, *, sample_rate_hz: int | None
 @lru_cache(maxsize=1)
 def _bundled() -> Predictor:
     return load()
-
-
-def _chosen(classes: tuple[str, ...], labels: Sequence[str]) -> tuple[str, ...]:
-    for name in labels:
-        if name not in classes:
-            raise unknown("class", name, classes, "--labels")
-    if labels and len(set(labels)) < 2:
-        raise OptionError(f"--labels is {', '.join(labels)}; at least two classes, or none for all of them.")
-    return tuple(name for name in classes if not labels or name in labels)
 
 
 def _decoded(decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[Signals | Exception]:

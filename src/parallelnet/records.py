@@ -176,7 +176,7 @@ def begun(
 
     Args:
         record: the file that says it: `beside(out)` of a file, or a file inside a folder.
-        asked: all that decides the results: options, hashes of checkpoint and data. Plain values for JSON.
+        asked: all that decides the results, for JSON: options, hashes of checkpoint and data.
         place: how the error names the place.
         free: names in `asked` that may differ.
         other: how the error calls another place.

@@ -47,11 +47,8 @@ class Model:
     def __init__(self, checkpoint: Checkpoint, backend: Any, device: Device) -> None:
         """Take what computes (`open_runtime` chooses it), and try it on silence and black.
 
-        Args:
-            checkpoint: says what the network takes and gives.
-            backend: its `run(part, arrays)` returns the outputs of one part as a tuple, each float32 [n, ...]: the
-                branches of `speech` or `image`, the `head`, or all as `joint` where nothing separates.
-            device: where that is.
+        `backend.run(part, arrays)` returns the outputs of one part as a tuple, each float32 [n, ...]: the branches of
+        `speech` or `image`, the `head`, or all as `joint` where nothing separates.
 
         Raises:
             CheckpointError: what comes out does not fit `model.json`, or is no number.

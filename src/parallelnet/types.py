@@ -119,14 +119,9 @@ class Prediction:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return the prediction that `to_json` wrote."""
-        record = json.loads(text)
+        record: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in json.loads(text).items()}
         face = record["face"]
-        if face is not None:
-            face.pop("known", None)
-            record["face"] = FaceCrop(**{**face, "box": tuple(face["box"])})
-        for name in ("conformal_set", "modalities", "warnings"):
-            record[name] = tuple(record[name])
-        return cls(**record)
+        return cls(**record | {"face": face and FaceCrop(face["mode"], face["status"], tuple(face["box"]))})
 
     def _repr_html_(self) -> str:
         """Return a self-contained table with one bar a class, for notebooks."""

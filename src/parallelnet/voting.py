@@ -49,10 +49,8 @@ class Signals:
 def votes(model: Model, block: Mapping[int, Signals], columns: Sequence[int]) -> dict[Modalities, dict[int, Probs]]:
     """Return for `speech`, `image`, `both` the samples that have it: place in the block to mean over windows.
 
-    Args:
-        model: the network.
-        block: samples of any mixture of modalities, by their places in ascending order.
-        columns: classes that compete, by their places among the model's.
+    `block` holds samples of any mixture of modalities by their places, in ascending order; `columns` the places of the
+    classes that compete among the model's.
 
     Raises:
         CheckpointError: the model gives something else than it says.
