@@ -42,7 +42,6 @@ ALLOWED = {
     "bootstrap": {"calibration"},
     "evaluation": {"bootstrap", "calibration"},
     "batches": set(),
-    "predictions": {"batches"},
     "models": {"checkpoint", "graph_check"},
     "video": {"audio", "image"},
     "words": {"audio", "image"},

@@ -65,12 +65,10 @@ def test_log_mel_does_not_depend_on_the_chunks(tone, monkeypatch):
     np.testing.assert_allclose(audio.log_mel(tone), whole, atol=1e-6)  # the order of BLAS' sums may differ
 
 
-def test_silence_is_zero_and_told():
+def test_silence_is_zero():
     silence = np.zeros(20_000, np.float32)
-    assert audio.is_silent(silence)
     assert not audio.log_mel(silence).any()
     assert not audio.cut(silence)[:].any()
-    assert not audio.is_silent(np.array([0, 1e-9], np.float32))
 
 
 def test_mel_matrix_is_shared_and_cannot_be_changed():
@@ -122,7 +120,8 @@ def test_windows_of_a_long_recording_are_cut_from_its_log_mel():
 def test_trim_cuts_the_quiet_ends_only(tone):
     loud = np.tile(tone[8_000:24_000], 2)
     quiet = np.full(16_000, 1e-5, np.float32)
-    trimmed = audio.trim(np.concatenate([quiet, loud, quiet]))
-    assert len(loud) <= len(trimmed) <= len(loud) + 4 * audio.TRIM_SAMPLES  # a frame at each end, and its rounding
-    silence = np.zeros(100, np.float32)
-    np.testing.assert_array_equal(audio.trim(silence), silence)
+    kept = audio.trim_slice(np.concatenate([quiet, loud, quiet]))
+    assert (
+        len(loud) <= kept.stop - kept.start <= len(loud) + 4 * audio.TRIM_SAMPLES
+    )  # a frame at each end, and its rounding
+    assert audio.trim_slice(np.zeros(100, np.float32)) == slice(0, 100)

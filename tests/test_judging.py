@@ -128,7 +128,7 @@ def test_a_click_that_is_all_there_is_is_heard_and_doubted():
 def test_trimming_comes_first_and_is_not_said(tone):
     padded = np.concatenate([zeros(4), tone, zeros(4)])
     heard = hear(padded, trim=True)
-    np.testing.assert_array_equal(heard.part, audio.trim(padded))
+    np.testing.assert_array_equal(heard.part, padded[audio.trim_slice(padded)])
     assert heard.reasons == ()
 
 

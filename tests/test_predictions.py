@@ -12,10 +12,10 @@ import pytest
 import soundfile
 from PIL import Image
 
-from parallelnet import checkpoint, predictions, records
+from parallelnet import batches, checkpoint, records
+from parallelnet.batches import predict_manifest
 from parallelnet.errors import CheckpointError, OptionError, ParallelNetError
 from parallelnet.options import LimitOptions
-from parallelnet.predictions import predict_manifest
 from parallelnet.predictor import load
 from parallelnet.types import Sample
 
@@ -66,7 +66,7 @@ def test_a_row_a_sample_with_its_reason(toy_predictor, samples, tmp_path):
     assert (counts.n_ok, counts.n_error, counts.n_skipped) == (3, 2, 0)
     assert sum(steps) == len(samples)
     found = rows(out)
-    assert tuple(found[0]) == predictions.columns(toy_predictor.classes)
+    assert tuple(found[0]) == batches.columns(toy_predictor.classes)
     assert [row["id"] for row in found] == [sample.id for sample in samples]
     assert [row["status"] for row in found] == ["ok", "error", "ok", "error", "ok"]
     assert "does not exist" in found[1]["reason"]

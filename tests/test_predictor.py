@@ -18,8 +18,7 @@ import soundfile
 from PIL import Image
 
 import parallelnet
-from parallelnet import audio, batches, predictor, voting
-from parallelnet.audio_files import stored
+from parallelnet import audio, audio_files, batches, predictor, voting
 from parallelnet.errors import CheckpointError, InputError, OptionError
 from parallelnet.options import LimitOptions, SignalOptions
 from parallelnet.predictor import load
@@ -170,8 +169,8 @@ def test_a_list_is_one_pass_through_each_branch(toy_predictor, files, monkeypatc
 def test_blocks_stay_small_however_long_the_recordings(toy_predictor, files, monkeypatch):
     monkeypatch.setattr(predictor, "_BLOCK_WINDOWS", 4)
     sizes = []
-    block = toy_predictor._predict_block
-    monkeypatch.setattr(toy_predictor, "_predict_block", lambda b: sizes.append(len(b)) or block(b))
+    block = toy_predictor._judged
+    monkeypatch.setattr(toy_predictor, "_judged", lambda b: sizes.append(len(b)) or block(b))
     toy_predictor.predict([files["speech2"]] * 3)  # 5 windows each
     assert sizes == [1, 1, 1, 0]
 
@@ -181,7 +180,7 @@ def test_windows_run_a_few_at_a_time_however_many_there_are(toy_predictor, files
     images = [files["image0"], files["image1"], files["image2"], None]
     expected = toy_predictor.predict(speech, images)
     monkeypatch.setattr(voting, "_WINDOWS_AT_ONCE", 4)
-    monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 1_000)  # and from temporary files
+    monkeypatch.setattr(audio_files, "IN_MEMORY_BYTES", 1_000)  # and from temporary files
     sizes = []
     hears = toy_predictor.model.speech_branches
     monkeypatch.setattr(toy_predictor.model, "speech_branches", lambda x: sizes.append(len(x)) or hears(x))
@@ -191,7 +190,7 @@ def test_windows_run_a_few_at_a_time_however_many_there_are(toy_predictor, files
 
 
 def test_no_room_for_a_temporary_file_is_told_as_what_it_is(toy_predictor, files, monkeypatch, tmp_path):
-    monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 1_000)
+    monkeypatch.setattr(audio_files, "IN_MEMORY_BYTES", 1_000)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     (found,) = toy_predictor.predict_each([Sample("a", files["speech0"])])
     with pytest.raises(OSError, match="No room"):  # and no row of the sample's
@@ -200,11 +199,11 @@ def test_no_room_for_a_temporary_file_is_told_as_what_it_is(toy_predictor, files
 
 def test_singly_is_what_each_sample_says_alone(toy_predictor, files, monkeypatch):
     sizes = []
-    block = toy_predictor._predict_block
-    monkeypatch.setattr(toy_predictor, "_predict_block", lambda b: sizes.append(len(b)) or block(b))
+    block = toy_predictor._judged
+    monkeypatch.setattr(toy_predictor, "_judged", lambda b: sizes.append(len(b)) or block(b))
     samples = [Sample("a", files["speech0"], files["image0"]), Sample("b", image=files["image1"]), Sample("c")]
     found = list(toy_predictor.predict_each(samples, singly=True))
-    assert sizes == [1, 1, 0, 0]
+    assert sizes == [1, 1, 1, 0]  # "c" has nothing to be judged
     assert found[0] == toy_predictor.predict(files["speech0"], files["image0"])  # to the bit: it is the same pass
     assert found[1] == toy_predictor.predict(image=files["image1"])
     assert isinstance(found[2], Exception)

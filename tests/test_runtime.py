@@ -117,7 +117,7 @@ def test_single_modality_networks(make_checkpoint, toy, name):
     n1, n2 = toy.branches(name, x)
     np.testing.assert_allclose(model.logits(**{name: x}), (n1 + n2) @ toy.mix, atol=FLOAT32)
     wrong = "image" if name == "speech" else "speech"
-    with pytest.raises(InputError, match=f"takes {name} only; {wrong} was given"):
+    with pytest.raises(InputError, match=f"{wrong} was given, but checkpoint toy takes {name} only"):
         model.logits(**{wrong: other})
 
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from parallelnet import audio, judging, records
-from parallelnet.audio_files import gathered, stored
+from parallelnet import audio, audio_files, judging, records
+from parallelnet.audio_files import gathered
 from parallelnet.options import SignalOptions
 
 RATE_HZ = 16_000
@@ -18,7 +18,7 @@ RATE_HZ = 16_000
 @pytest.fixture
 def small_memory(monkeypatch):
     """Let nearly everything go to files, and be looked at in pieces of a quarter of a second."""
-    monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 1_000)
+    monkeypatch.setattr(audio_files, "IN_MEMORY_BYTES", 1_000)
     monkeypatch.setattr(audio, "PIECE", judging.BLOCK * 8)
 
 
@@ -63,12 +63,12 @@ def test_a_stored_recording_is_heard_as_an_array_is(name, trim, request):
     windows = expected.windows(signals.clip_s)[:]
     request.getfixturevalue("small_memory")
     kept = gathered(blocks(RECORDINGS[name]))
-    assert isinstance(kept, stored.Stored)
+    assert isinstance(kept, audio_files.Stored)
     heard = judging.hear(kept, signals)
     assert (heard.stretches, heard.reasons) == (expected.stretches, expected.reasons)
     np.testing.assert_array_equal(np.asarray(heard.part), expected.part)
     found = heard.windows(signals.clip_s)
-    assert isinstance(found.power, stored.Stored)
+    assert isinstance(found.power, audio_files.Stored)
     np.testing.assert_array_equal(found[:], windows)
     np.testing.assert_array_equal(found[1:3], windows[1:3])
 

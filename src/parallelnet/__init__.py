@@ -30,7 +30,7 @@ _HOMES = {
     "Predictor": "predictor",
     "load": "predictor",
     "predict": "predictor",
-    "predict_manifest": "predictions",
+    "predict_manifest": "batches",
     "Metrics": "evaluation",
     "evaluate": "evaluation",
     "Explanation": "explanation.result",
@@ -43,6 +43,7 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
+    from .batches import predict_manifest as predict_manifest
     from .errors import ParallelNetError as ParallelNetError
     from .evaluation import Metrics as Metrics
     from .evaluation import evaluate as evaluate
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from .options import ExplainOptions as ExplainOptions
     from .options import LimitOptions as LimitOptions
     from .options import SignalOptions as SignalOptions
-    from .predictions import predict_manifest as predict_manifest
     from .predictor import Predictor as Predictor
     from .predictor import load as load
     from .predictor import predict as predict

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,8 @@ from .options import LimitOptions, SignalOptions
 
 __all__ = [
     "FLOOR_DB", "N_FFT", "N_FRAMES", "N_MELS", "PIECE", "RATES_HZ", "SAMPLE_RATE_HZ", "STRIDE_FRAMES", "TRIM_DB",
-    "TRIM_SAMPLES", "Kept", "Source", "Waveform", "Windows", "cut", "extremes", "hop", "is_silent", "log_mel",
-    "log_mel_for_windows", "mel_matrix", "n_frames", "pieces", "read", "read_long", "trim", "trim_slice",
+    "TRIM_SAMPLES", "Kept", "Source", "Waveform", "Windows", "cut", "extremes", "hop", "log_mel",
+    "log_mel_for_windows", "mel_matrix", "n_frames", "pieces", "read", "read_long", "trim_slice",
     "window_starts",
 ]  # fmt: skip
 
@@ -30,7 +29,7 @@ N_FRAMES = 128  # of one window: 4.096 s at a hop of 512 samples (32 ms)
 STRIDE_FRAMES = N_FRAMES // 2  # between windows of a long recording
 FLOOR_DB = -80.0  # relative to the loudest mel band of the whole utterance; maps to 0
 
-TRIM_DB = -40.0  # `trim` keeps what lies between the first and last 32 ms louder than this, relative to the loudest
+TRIM_DB = -40.0  # relative to the loudest 32 ms: `trim_slice` keeps what lies between the first and last louder ones
 TRIM_SAMPLES = 512
 PIECE = TRIM_SAMPLES * 2048  # samples of a long recording that are looked at at once: 4 MB
 
@@ -39,21 +38,11 @@ _DEFAULT_LIMITS = LimitOptions()
 _DEFAULT_SIGNALS = SignalOptions()
 
 
-def is_silent(samples: npt.NDArray[Any]) -> bool:
-    """Return True for digital silence: a waveform, a log-mel or windows that hold nothing but zeros."""
-    return not np.any(samples)
-
-
-def trim(waveform: Waveform) -> Waveform:
-    """Return the waveform without the quiet at both ends (`TRIM_DB`); 32 ms stay on either side.
-
-    Digital silence comes back as it is: there is nothing to tell its ends by.
-    """
-    return waveform[trim_slice(waveform)]
-
-
 def trim_slice(waveform: Kept) -> slice:
-    """Return which samples `trim` keeps."""
+    """Return which samples are left without the quiet at both ends (`TRIM_DB`); 32 ms stay on either side.
+
+    Of digital silence all: there is nothing to tell its ends by.
+    """
     low, high = extremes(waveform)
     if low == high == 0:
         return slice(0, len(waveform))
@@ -124,7 +113,7 @@ def log_mel(waveform: Waveform, clip_s: float = _DEFAULT_SIGNALS.clip_s) -> npt.
 
 
 def _power(waveform: Kept, clip_s: float) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the power of each frame in each mel band, float32 `[n <= 256 frames, 128 mels]`; see `log_mel`."""
+    # Of each frame in each mel band, float32 `[n <= 256 frames, 128 mels]`; see `log_mel`.
     step, n_samples = hop(clip_s), len(waveform)
     low, high = extremes(waveform)
     # To a peak of 1, so that squares of a very quiet recording do not vanish in float32.
@@ -141,7 +130,7 @@ def _power(waveform: Kept, clip_s: float) -> Iterator[npt.NDArray[np.float32]]:
 
 
 def _levels(power: npt.NDArray[np.float32], loudest: np.float32) -> npt.NDArray[np.float32]:
-    """Return the log-mel `[128, n]` of some frames' power `[n, 128]`, relative to the utterance's loudest band."""
+    # The log-mel `[128, n]` of some frames' power `[n, 128]`, relative to the utterance's loudest band.
     if not loudest:
         return np.zeros(power.shape[::-1], np.float32)
     relative = power.T / loudest
@@ -206,15 +195,9 @@ class Windows:
 
 
 def cut(waveform: Kept, clip_s: float = _DEFAULT_SIGNALS.clip_s, starts: Sequence[int] = ()) -> Windows:
-    """Return overlapping windows of the log-mel (`log_mel_for_windows`) of a recording of any length.
+    """Return overlapping windows of `clip_s` of the log-mel (`log_mel_for_windows`) of a recording of any length.
 
-    Args:
-        waveform: float32 `[n_samples]` at 16 kHz, finite.
-        clip_s: seconds of a window.
-        starts: first frame of each; () cuts all of `window_starts`.
-
-    Raises:
-        OSError: no room for a temporary file.
+    They begin at the frames `starts`, or at all of `window_starts`. Raises OSError: no room for a temporary file.
     """
     power = gathered(_power(_padded(waveform, clip_s), clip_s))
     loudest = max(piece.max() for _, piece in pieces(power, _FRAMES_AT_ONCE))

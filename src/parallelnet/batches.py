@@ -2,7 +2,7 @@
 
 `predict --manifest` and `explain --manifest` are both this. Each row is in the file before the next one is made, and
 is one line, so that a half-written one can be told. What other options, another checkpoint or other data gave is never
-added to (`records.begun`, which the callers ask). `--resume` tries failed samples again, because a file may be back or
+added to (`records.begun`). `--resume` tries failed samples again, because a file may be back or
 a limit raised; their rows go back to where the manifest has the samples.
 """
 
@@ -20,19 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, records
-from .errors import ManifestError, ParallelNetError, brief
+from .errors import ManifestError, OptionError, ParallelNetError, brief
 from .records import harmless, original
-from .types import Sample
+from .types import Modalities, Prediction, Sample
 
 if TYPE_CHECKING:
     from .predictor import Predictor
 
-_LONGEST_REASON = 500
-"""Characters: an error may quote what it read, and what it read is a stranger's."""
+_LONGEST_REASON = 500  # characters: an error may quote what it read, and what it read is a stranger's
 
 Row = Mapping[str, str | int]
-Work = Callable[[Sequence[Sample]], Generator[Row]]
-"""Yields a row a sample, in order and without its id. An OSError out of it says that our own output failed."""
+Kept = tuple[bytes, str]
+"""A whole row of a file: its bytes with the line's end, and why the sample failed; "" where it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +49,6 @@ class BatchCounts:
     n_error: int
     n_skipped: int
     first_error: str = ""
-
-
-Kept = tuple[bytes, str]
-"""A whole row of a file: its bytes with the line's end, and why the sample failed; "" where it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +114,7 @@ class Table:
         return found, sound
 
     def _row(self, text: bytes) -> dict[str, str]:
-        """Return the cells of a line; nothing where they are no whole row of this table."""
+        # The cells of a line; nothing where they are no whole row of this table.
         limit = csv.field_size_limit(len(text) + 1)  # what we wrote we can read, however long its id
         try:
             (cells,) = csv.reader([text.decode("utf-8")], strict=True)
@@ -141,7 +136,7 @@ class Table:
 
     def write(self, rows: Mapping[int, Kept]) -> None:
         """Replace the file by the rows in their samples' order, whole or not at all."""
-        lines = (rows[place][0] for place in sorted(rows))
+        lines = (line for _, (line, _) in sorted(rows.items()))
         records.write_whole(self.path, lambda stream: stream.writelines((_line(self.columns), *lines)))
 
     def add(self, stream: io.FileIO, line: bytes) -> None:
@@ -186,23 +181,14 @@ def reason(error: Exception) -> str:
 
 
 def failed(error: Exception) -> Row:
-    """Return the row of a sample that failed.
-
-    Raises:
-        OSError: the error itself where the disk is full: that is no fault of the sample's.
-    """
+    """Return the row of a sample that failed; a full disk is no fault of the sample's, and raised again."""
     if records.is_disk_full(error):
         raise error
     return {"status": "error", "reason": reason(error)}
 
 
 def check_ids(samples: Sequence[Sample]) -> None:
-    """Refuse ids by which rows could not be told apart.
-
-    Raises:
-        ManifestError: an id twice, an empty one, or one of several lines (a row must be a line, so that a half-written
-            one can be told).
-    """
+    """Refuse ids by which rows could not be told apart, with a ManifestError: repeated, empty, or of several lines."""
     repeated = len(samples) - len({cell(sample.id) for sample in samples})
     if repeated:
         raise ManifestError(f"{repeated} ids occur more than once; their rows could not be told apart.")
@@ -232,27 +218,13 @@ def digest(samples: Sequence[Sample]) -> str:
 
 
 def asked(predictor: Predictor, samples: Sequence[Sample], data: str, **options: Any) -> dict[str, Any]:
-    """Return all that decides results, for `records.begun`.
-
-    Args:
-        predictor: who is asked.
-        samples: about what.
-        data: hash of where they come from (`data.dataset.digest`); "" where their rows say it all.
-        options: of the command.
-    """
+    """Return all that decides results, for `records.begun`; without a hash of their `data` the samples' own rows."""
     return {"version": __version__, "data": data or digest(samples), **predictor.asked(), **options}
 
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Hold a place, and say how to go on where it cannot be written.
-
-    Args:
-        place: the file, or the folder that is there already.
-
-    Raises:
-        ParallelNetError: another process holds it, or the disk is full, for instance.
-    """
+    """Hold a file or an existing folder, and say in a ParallelNetError how to go on where it cannot be written."""
     try:
         with records.held(place):
             records.sweep(place)
@@ -269,7 +241,7 @@ def writing(place: Path) -> Iterator[None]:
 def run(
     table: Table,
     samples: Sequence[Sample],
-    work: Work,
+    work: Callable[[Sequence[Sample]], Generator[Row]],
     *,
     retry_failed: bool = True,
     finish: Callable[[], object] = lambda: None,
@@ -278,13 +250,12 @@ def run(
     """Write the rows that are missing, and return what became of all of them.
 
     To be called inside `writing`, where what is asked now is what was asked of the rows that are there. A stop between
-    any two steps loses no finished row. At worst rows of samples that were tried again stand behind the others; the
-    next run puts them where they belong.
+    any two steps loses no finished row; at worst the next run puts rows of samples that were tried again in place.
 
     Args:
         table: its file may be missing, or cut off by a kill.
         samples: all of them, checked by `check_ids`.
-        work: does the samples that it is given.
+        work: yields a row for each sample that it is given, in order and without its id.
         retry_failed: do failed samples of an earlier run again; False leaves their rows.
         finish: is called at the end, also when the run is stopped.
         progress: called with the number of samples that are finished, those of an earlier run first.
@@ -292,13 +263,11 @@ def run(
     Raises:
         ManifestError: the file holds something else; it is left as it is.
         ParallelNetError: it was taken away while it was written.
-        OSError: our output cannot be written: a full disk, for instance. The file holds whole rows, and none of the
-            sample that was under way.
+        OSError: our output cannot be written. The file holds whole rows, and none of the sample that was under way.
     """
     places = {cell(sample.id): place for place, sample in enumerate(samples)}
     kept, sound = table.read(places)
-    again = {place: row for place, row in kept.items() if row[1] and retry_failed}
-    kept = {place: row for place, row in kept.items() if place not in again}
+    again = {place: kept.pop(place) for place in list(kept) if kept[place][1] and retry_failed}
     if again or not sound or list(kept) != sorted(kept):
         table.write(kept)
     todo = [place for place in range(len(samples)) if place not in kept]
@@ -309,14 +278,19 @@ def run(
         progress(len(kept))
     del kept  # 300 MB for a million rows
 
-    def tidy() -> None:
-        """Put rows where the manifest has their samples; those to be tried again that were not come back."""
+    def tidy() -> None:  # rows go where the manifest has their samples; those not tried again come back
         if not ordered and table.path.exists():
             table.write({**again, **table.read(places)[0]})
         finish()
 
     try:
-        _append(table, samples, todo, work, errors, progress)
+        with table.path.open("ab", buffering=0) as stream, closing(work([samples[place] for place in todo])) as rows:
+            for place, row in zip(todo, rows, strict=True):
+                table.add(stream, table.line(samples[place], row))
+                if row["status"] == "error":
+                    errors[place] = str(row["reason"])
+                if progress is not None:
+                    progress(1)
     except BaseException:
         with suppress(Exception):  # the first reason is the one to be told
             tidy()
@@ -326,18 +300,88 @@ def run(
     return BatchCounts(len(samples) - n_skipped - len(errors), len(errors), n_skipped, *told)
 
 
-def _append(
-    table: Table,
+# --- predictions ------------------------------------------------------------------------------------------------------
+
+
+def predict_manifest(
+    predictor: Predictor,
     samples: Sequence[Sample],
-    todo: Sequence[int],
-    work: Work,
-    errors: dict[int, str],
-    progress: Callable[[int], object] | None,
-) -> None:
-    with table.path.open("ab", buffering=0) as stream, closing(work([samples[place] for place in todo])) as rows:
-        for place, row in zip(todo, rows, strict=True):
-            table.add(stream, table.line(samples[place], row))
-            if row["status"] == "error":
-                errors[place] = str(row["reason"])
-            if progress is not None:
-                progress(1)
+    out: str | os.PathLike[str],
+    *,
+    modalities: Modalities = "both",
+    resume: bool = False,
+    retry_failed: bool = True,
+    data: str = "",
+    progress: Callable[[int], object] | None = None,
+) -> BatchCounts:
+    """Write one CSV row a sample, in order, and return how many went well. A bad file is a row with its reason.
+
+    Each row is on disk before the next is made; on a GPU, 64 at once. What was asked (`Predictor.asked`, `modalities`,
+    `data`) is kept beside `out` in `OUT.asked.json`.
+
+    Args:
+        predictor: from `predictor.load`.
+        samples: with unique ids and paths that can be opened as they are.
+        out: CSV file to write; its columns: `columns`.
+        modalities: `speech` or `image` leaves the other out.
+        resume: keep the rows that an earlier run finished in `out`, and do the rest.
+        retry_failed: when resuming, try the samples again that failed before; False keeps their rows.
+        data: hash of where the samples come from (`data.dataset.digest`); that of their rows when left out.
+        progress: called with the number of rows that were finished, those of an earlier run first.
+
+    Raises:
+        ManifestError: ids by which rows cannot be told apart, or an `out` that holds something else.
+        OptionError: `out` exists and `resume` is off, or it was begun with other options, data or checkpoint.
+        ParallelNetError: another process writes there, or `out` cannot be written any more.
+    """
+    check_ids(samples)
+    target = Path(out)
+    if target.is_symlink():  # else the file would be written where nobody locks it, and its link replaced
+        target = target.resolve()
+    if target.exists() and not target.is_file():
+        raise OptionError(f"--out {out} is no regular file; allowed: a csv file.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    now = asked(predictor, samples, data, modalities=modalities)
+    with writing(target):
+        record = records.beside(target)
+        if not target.exists() or not target.stat().st_size:
+            record.unlink(missing_ok=True)  # of a file that is gone
+        elif not resume:
+            raise OptionError(f"{target} exists. Mend: --resume to go on with it, or another --out.")
+        elif not record.exists():
+            raise OptionError(
+                f"{target} has results, but {record.name}, which says what was asked for them, is not beside it (an "
+                "older version wrote them, or they were copied alone). Mend: bring that file along, or another --out."
+            )
+        records.begun(record, now, place=target)
+        table = Table(target, columns(predictor.classes), predictor.name)
+        return run(
+            table,
+            samples,
+            lambda todo: (_row(x) for x in predictor.predict_each(todo, modalities=modalities, singly=True)),
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+
+
+def columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns. Sets are joined by `|`; an error row holds only id, status, reason and checkpoint."""
+    probs = (f"prob_{name}" for name in classes)
+    last = ("conformal_set", "uncertain", "modalities", "face", "n_windows", "warnings", "checkpoint")
+    return ("id", "status", "reason", "emotion", *probs, *last)
+
+
+def _row(outcome: Prediction | Exception) -> Row:
+    if isinstance(outcome, Exception):
+        return failed(outcome)
+    return {
+        "status": "ok",
+        "emotion": outcome.emotion,
+        **{f"prob_{name}": f"{p:.6f}" for name, p in outcome.probs.items()},
+        "conformal_set": "|".join(outcome.conformal_set),
+        "uncertain": str(outcome.uncertain).lower(),
+        "modalities": "|".join(outcome.modalities),
+        "face": outcome.face.status if outcome.face else "",
+        "n_windows": outcome.n_windows,
+        "warnings": "|".join(outcome.warnings),
+    }

@@ -15,20 +15,13 @@ import numpy as np
 from .calibration import N_BINS, Floats, Ints, bins
 from .errors import InputError
 
-MAX_WEIGHTS = 4_000_000
-"""Bootstrap weights held at once: 32 MB of float64."""
+MAX_WEIGHTS = 4_000_000  # bootstrap weights held at once: 32 MB of float64
 
 
 def rows(y: Ints, p: Floats, min_prob: float) -> Floats:
-    """Return what each sample adds: confusion cells, correct minus confident in its bin, log loss, Brier.
+    """Return what each sample adds, [n, n_classes**2 + N_BINS + 2], by true classes [n] and probabilities.
 
-    Args:
-        y: true classes, [n].
-        p: probabilities, [n, n_classes].
-        min_prob: less likely counts as this, in the log loss.
-
-    Returns:
-        [n, n_classes**2 + N_BINS + 2].
+    These are confusion cells, correct minus confident in its bin, log loss (of `min_prob` at least) and Brier.
     """
     n, n_classes = p.shape
     said = p.argmax(axis=1)
@@ -42,11 +35,7 @@ def rows(y: Ints, p: Floats, min_prob: float) -> Floats:
 
 
 def sum_groups(rows: Floats, groups: Sequence[str]) -> Floats:
-    """Return the sum of each group's rows, [n_groups, columns].
-
-    Raises:
-        InputError: not one group a row.
-    """
+    """Return the sum of each group's rows, [n_groups, columns]; an InputError where not one group a row is given."""
     if len(groups) != len(rows):
         raise InputError(f"There are {len(groups)} groups for {len(rows)} samples; one each.")
     names, index = np.unique(np.asarray(groups), return_inverse=True)
@@ -80,9 +69,9 @@ def figures(total: Floats, n_classes: int) -> tuple[dict[str, Floats], Floats]:
     f1 = _divide(2 * right, true + said)
     scalars = {
         "accuracy": agreed,
-        "macro_f1": _mean_defined(f1),
+        "macro_f1": np.nanmean(f1, axis=1),
         "cohen_kappa": _divide(agreed - chance, 1 - chance),
-        "uar": _mean_defined(recall),
+        "uar": np.nanmean(recall, axis=1),
         "ece": np.abs(total[:, n_classes**2 : -2]).sum(axis=1) / n,
         "nll": total[:, -2] / n,
         "brier": total[:, -1] / n,
@@ -101,10 +90,3 @@ def interval(values: Floats) -> tuple[float, float]:
 
 def _divide(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
-
-
-def _mean_defined(values: Floats) -> Floats:
-    # At least one class is defined in each row, for every sample has one.
-    defined = ~np.isnan(values)
-    mean: Floats = np.where(defined, values, 0).sum(axis=1) / defined.sum(axis=1)
-    return mean

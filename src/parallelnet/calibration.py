@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from .errors import InputError
 
+# Calibration bins of equal width over [0, 1], as Guo et al. 2017 (On Calibration of Modern Neural Networks).
 N_BINS = 15
-"""Calibration bins of equal width over [0, 1], as Guo et al. 2017 (On Calibration of Modern Neural Networks)."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

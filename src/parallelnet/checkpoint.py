@@ -28,18 +28,12 @@ FORMAT_VERSION = 1
 MODEL_JSON = "model.json"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
-SEPARABLE_GRAPHS = ("speech.onnx", "image.onnx", "head.onnx")
-JOINT_GRAPHS = ("joint.onnx",)
-SINGLE_GRAPHS = {"speech": ("speech.onnx", "head.onnx"), "image": ("image.onnx", "head.onnx")}
 DEFAULT_CHECKPOINT = "compact"
 
-MAX_JSON_BYTES = 32 * 2**20
-"""Largest `model.json` that is read; the metrics of a thousand classes take half of it."""
+MAX_JSON_BYTES = 32 * 2**20  # largest `model.json` that is read; the metrics of a thousand classes take half of it
 MAX_CLASSES = 1000
-MAX_NAME = 100
-"""Characters of the longest name."""
-TEMPERATURES = (0.01, 100.0)
-"""Smallest and largest: twice beyond what `calibration.fit_temperature` gives."""
+MAX_NAME = 100  # characters
+TEMPERATURES = (0.01, 100.0)  # smallest and largest: twice beyond what `calibration.fit_temperature` gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +76,13 @@ class ModelFacts:
     @property
     def graphs(self) -> tuple[str, ...]:
         """Names of the ONNX graphs that this network exports to."""
-        if not self.separable:
-            return JOINT_GRAPHS
-        if len(self.modalities) == 1:
-            return SINGLE_GRAPHS[self.modalities[0]]
-        return SEPARABLE_GRAPHS
+        parts = (*self.modalities, "head") if self.separable else ("joint",)
+        return tuple(f"{part}.onnx" for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checked checkpoint folder.
-
-    Attributes:
-        path: the folder.
-        facts: what its `model.json` says.
-    """
+    """A checked checkpoint folder, and what its `model.json` says."""
 
     path: Path
     facts: ModelFacts
@@ -107,11 +93,7 @@ class Checkpoint:
         return self.path / WEIGHTS
 
     def graph(self, name: str, *, int8: bool = False) -> Path:
-        """Return the path of one ONNX graph.
-
-        Args:
-            name: one of `facts.graphs`.
-            int8: the quantised graph beside it.
+        """Return the path of one of `facts.graphs`, or of the quantised graph beside it.
 
         Raises:
             CheckpointError: the graph is not there.
@@ -157,9 +139,7 @@ def resolve(name: str | os.PathLike[str] | None) -> Path:
         CheckpointError: nothing of that name.
     """
     known = bundled()
-    if name is None:
-        name = DEFAULT_CHECKPOINT
-    text = str(name)
+    text = DEFAULT_CHECKPOINT if name is None else str(name)
     if text in known:
         return known[text]
     if Path(text).is_dir():
@@ -189,7 +169,7 @@ def _from_hub(repo_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        graphs = [*SEPARABLE_GRAPHS, *JOINT_GRAPHS]
+        graphs = ["speech.onnx", "image.onnx", "head.onnx", "joint.onnx"]
         ours = [MODEL_JSON, WEIGHTS, CARD, *graphs, *map(int8_name, graphs)]
         return Path(snapshot_download(repo_id, allow_patterns=ours))
     except (OSError, ValueError) as error:  # the hub's own errors derive from these
@@ -218,9 +198,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     known = [field.name for field in fields(ModelFacts)]
     for name in record.keys() - known:
         raise CheckpointError(f"{source} is damaged: {_shown(name)} is none of {', '.join(known)}.")
-    for name in ("name", "network", "signals"):
-        if name not in record:
-            raise CheckpointError(f"{source} is damaged: it lacks {name}.")
+    for name in {"name", "network", "signals"} - record.keys():
+        raise CheckpointError(f"{source} is damaged: it lacks {name}.")
     for name, allowed, is_allowed in _FACTS:
         if name in record and not is_allowed(record[name]):
             raise _damaged(source, name, record[name], allowed)
@@ -234,12 +213,19 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"{source} is damaged: {brief(str(error))}") from None
     lists: dict[str, Any] = {name: tuple(record[name]) for name in ("classes", "modalities") if name in record}
     facts = ModelFacts(**record | lists | {"signals": signals})
-    _check_calibration(facts, source)
+    settings = ("both", "speech", "image") if len(facts.modalities) == 2 else facts.modalities
+    for setting in dict.fromkeys((*settings, *facts.temperatures, *facts.conformal)):
+        temperature, threshold = facts.temperatures.get(setting), facts.conformal.get(setting)
+        if setting not in ("both", "speech", "image"):
+            raise _damaged(source, "temperatures and conformal", setting, "both, speech, image")
+        if not (temperature is None and setting not in settings) and not _within(temperature, *TEMPERATURES):
+            raise _damaged(source, f"temperature of {setting}", temperature, "{} to {}".format(*TEMPERATURES))
+        if threshold is not None and not _within(threshold, 0, 1):
+            raise _damaged(source, f"conformal of {setting}", threshold, "0 to 1, or null")
     return Checkpoint(folder, facts)
 
 
 def _record(source: Path) -> dict[str, Any]:
-    """Return the JSON object of a stranger's file."""
     try:
         if source.exists() and not source.is_file():  # opening a named pipe would wait for ever
             raise ValueError("no regular file")
@@ -274,7 +260,7 @@ def _no_number(literal: str) -> NoReturn:
 
 
 def _is_name(value: Any) -> bool:
-    """Return whether a text may be shown as a name: no escape sequences for the terminal, no ends that nobody sees."""
+    # No escape sequences for the terminal, no ends that nobody sees.
     return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable() and value == value.strip()
 
 
@@ -297,18 +283,6 @@ _FACTS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 )  # fmt: skip
 
 
-def _check_calibration(facts: ModelFacts, source: Path) -> None:
-    settings = ("both", "speech", "image") if len(facts.modalities) == 2 else facts.modalities
-    for setting in dict.fromkeys((*settings, *facts.temperatures, *facts.conformal)):
-        temperature, threshold = facts.temperatures.get(setting), facts.conformal.get(setting)
-        if setting not in ("both", "speech", "image"):
-            raise _damaged(source, "temperatures and conformal", setting, "both, speech, image")
-        if not (temperature is None and setting not in settings) and not _within(temperature, *TEMPERATURES):
-            raise _damaged(source, f"temperature of {setting}", temperature, "{} to {}".format(*TEMPERATURES))
-        if threshold is not None and not _within(threshold, 0, 1):
-            raise _damaged(source, f"conformal of {setting}", threshold, "0 to 1, or null")
-
-
 def _within(value: Any, low: float, high: float) -> bool:
     # True is a number to Python; a whole number may be too large for a float.
     return type(value) in (int, float) and low <= value <= high and math.isfinite(value)
@@ -323,11 +297,7 @@ def _shown(value: Any) -> str:
 
 
 def copy(opened: Checkpoint, folder: Path) -> None:
-    """Copy a checkpoint without its graphs into a new folder: only files that belong to one, whatever else lies there.
-
-    Raises:
-        FileExistsError: the folder is there already.
-    """
+    """Copy a checkpoint without its graphs into a new folder: of whatever lies there only files that belong to one."""
     folder.mkdir(parents=True)
     for name in (MODEL_JSON, WEIGHTS, CARD):
         if (opened.path / name).is_file():
@@ -335,10 +305,7 @@ def copy(opened: Checkpoint, folder: Path) -> None:
 
 
 def write(path: str | os.PathLike[str], facts: ModelFacts) -> Checkpoint:
-    """Write `model.json` into a folder, made where it is missing, and return the checkpoint.
-
-    The file is replaced whole, so that a killed process leaves the old one or the new one, never half of one.
-    """
+    """Write `model.json` whole or not at all into a folder, made where it is missing, and return the checkpoint."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     # A figure that is no number becomes null, for JSON has no NaN.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,33 +21,14 @@ from .calibration import conformal_threshold as conformal_threshold
 from .calibration import fit_temperature as fit_temperature
 from .errors import InputError
 
+# The metrics that are one number; each has an interval, as has `recall_CLASS` for every class.
 SCALARS = ("accuracy", "macro_f1", "cohen_kappa", "uar", "ece", "nll", "brier")
-"""The metrics that are one number; each has an interval, as has `recall_CLASS` for every class."""
+# A true class said to be less likely than this counts as so likely: one such sample must not make `nll` infinite.
 MIN_PROB = 1e-12
-"""A true class said to be less likely than this counts as so likely: one such sample must not make `nll` infinite."""
-
-
-class _Record:
-    """A result that becomes strict JSON and comes back: NaN is written as null, tuples as lists."""
-
-    __slots__ = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain dicts and lists, ready for strict JSON: NaN becomes None."""
-        return {field.name: _to_null(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
-
-    def to_json(self) -> str:
-        """Return the result as one JSON object; the inverse of `from_json`."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Return the result that `to_json` wrote."""
-        return cls(**{name: _to_nan(value) for name, value in json.loads(text).items()})
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics(_Record):
+class Metrics:
     """What predictions are worth. NaN (JSON `null`) stands where a figure is not defined.
 
     Attributes:
@@ -93,6 +74,20 @@ class Metrics(_Record):
     resample: str
     n_groups: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts and lists, ready for strict JSON: NaN becomes None."""
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda _: None)
+        return found
+
+    def to_json(self) -> str:
+        """Return the result as one JSON object; the inverse of `from_json`."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the result that `to_json` wrote."""
+        return cls(**{name: _to_nan(value) for name, value in json.loads(text).items()})
+
     def table(self) -> str:
         """Return the metrics as lines of text for a terminal."""
         names = {"accuracy": "accuracy (WA)", "uar": "UAR (UA)"}
@@ -105,20 +100,16 @@ class Metrics(_Record):
         drawn = {"group": f"{self.n_groups} groups", "file": f"{self.n_groups} files, with all samples that share one"}
         lines = [f"{self.n} samples; 95 % bootstrap intervals over {drawn.get(self.resample, 'samples')}"]
         for title, value, key, note in rows:
-            low, high = self.ci95[key]
-            interval = f"[{_figure(low)}, {_figure(high)}]"
-            lines.append(f"{title:<{width}}  {_figure(value)}  {interval}  {note}".rstrip())
+            said, low, high = ("  -  " if math.isnan(x) else f"{x:.3f}" for x in (value, *self.ci95[key]))
+            lines.append(f"{title:<{width}}  {said}  [{low}, {high}]  {note}".rstrip())
         missing = [name for name, n in self.per_class_n.items() if n == 0]
         if missing:
             lines.append(f"No sample is {' or '.join(missing)}: UAR is over the other classes.")
-        return "\n".join([*lines, "", *self._matrix_lines()])
-
-    def _matrix_lines(self) -> Iterator[str]:
-        cells = [*self.classes, *(str(count) for row in self.confusion_matrix for count in row), "true \\ said"]
-        width = max(len(cell) for cell in cells) + 2
-        yield "true \\ said".ljust(width) + "".join(name.rjust(width) for name in self.classes)
-        for name, row in zip(self.classes, self.confusion_matrix, strict=True):
-            yield name.ljust(width) + "".join(str(count).rjust(width) for count in row)
+        counts = zip(self.classes, self.confusion_matrix, strict=True)
+        matrix = [("true \\ said", *self.classes), *((name, *map(str, row)) for name, row in counts)]
+        width = max(len(cell) for row in matrix for cell in row) + 2
+        lines += ["", *(row[0].ljust(width) + "".join(cell.rjust(width) for cell in row[1:]) for row in matrix)]
+        return "\n".join(lines)
 
 
 def evaluate(
@@ -181,27 +172,10 @@ def evaluate(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class FoldSummary(_Record):
-    """Metrics over k folds, as papers report them.
+def summarise_folds(folds: Sequence[Metrics]) -> dict[str, Any]:
+    """Return `mean` and `std` (n - 1 below) of every metric over the folds in which it is defined, ready for JSON.
 
-    Attributes:
-        n_folds: folds.
-        mean: metric or `recall_CLASS` to its mean over the folds in which it is defined.
-        std: the same to its standard deviation (n - 1 in the denominator); NaN for fewer than two folds.
-        classes: names in the order of the confusion matrix.
-        confusion_matrix: counts summed over the folds; rows are the true class.
-    """
-
-    n_folds: int
-    mean: Mapping[str, float]
-    std: Mapping[str, float]
-    classes: tuple[str, ...]
-    confusion_matrix: tuple[tuple[int, ...], ...]
-
-
-def summarise_folds(folds: Sequence[Metrics]) -> FoldSummary:
-    """Return mean and standard deviation of every metric over the folds.
+    `n_folds`, `classes` and the sum of the `confusion_matrix` stand beside them; None is what is not defined.
 
     Raises:
         InputError: no folds, or folds with different classes.
@@ -214,27 +188,18 @@ def summarise_folds(folds: Sequence[Metrics]) -> FoldSummary:
     values = {name: np.array([getattr(fold, name) for fold in folds]) for name in SCALARS}
     values |= {f"recall_{name}": np.array([fold.per_class_recall[name] for fold in folds]) for name in classes}
     defined = {name: column[~np.isnan(column)] for name, column in values.items()}
-    matrix = np.sum([fold.confusion_matrix for fold in folds], axis=0)
-    return FoldSummary(
-        n_folds=len(folds),
-        mean={name: float(column.mean()) if len(column) else math.nan for name, column in defined.items()},
-        std={name: float(column.std(ddof=1)) if len(column) > 1 else math.nan for name, column in defined.items()},
-        classes=classes,
-        confusion_matrix=tuple(map(tuple, matrix.tolist())),
-    )
+    return {
+        "n_folds": len(folds),
+        "mean": {name: float(column.mean()) if len(column) else None for name, column in defined.items()},
+        "std": {name: float(column.std(ddof=1)) if len(column) > 1 else None for name, column in defined.items()},
+        "classes": list(classes),
+        "confusion_matrix": np.sum([fold.confusion_matrix for fold in folds], axis=0).tolist(),
+    }
 
 
 def _number(value: float | np.floating[Any]) -> float:
     # One NaN for all: Python compares containers by identity first, so a result equals what its JSON gives back.
     return math.nan if np.isnan(value) else float(value)
-
-
-def _to_null(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _to_null(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_to_null(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _to_nan(value: Any) -> Any:
@@ -243,7 +208,3 @@ def _to_nan(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_to_nan(item) for item in value)
     return math.nan if value is None else value
-
-
-def _figure(value: float) -> str:
-    return "  -  " if math.isnan(value) else f"{value:.3f}"

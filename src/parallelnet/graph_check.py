@@ -18,13 +18,12 @@ from pathlib import Path
 
 from .errors import CheckpointError, brief
 
-MAX_BYTES = 2**31 - 1
-"""Protobuf reads no larger file."""
-MAX_FIELDS = 2_000_000
-"""Most fields that are read, some two seconds of work; the largest of torchvision's networks has a tenth of it."""
-MAX_DIMENSIONS = 64
-"""Of a tensor; numpy takes no more either."""
+MAX_BYTES = 2**31 - 1  # protobuf reads no larger file
+MAX_FIELDS = 2_000_000  # some two seconds of work; the largest of torchvision's networks has a tenth of it
+MAX_DIMENSIONS = 64  # of a tensor; numpy takes no more either
 
+# Operators of the standard domain that compute numbers from numbers and end. Not here: control flow, random numbers,
+# sequences and optional values, texts, files of pictures, and what only training needs.
 OPERATORS = frozenset(
     """
     Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization
@@ -42,11 +41,8 @@ OPERATORS = frozenset(
     Transpose Trilu Unsqueeze Upsample Where Xor
     """.split()  # noqa: SIM905  # a list of 150 lines would say no more
 )
-"""Operators of the standard domain that compute numbers from numbers and end. Not here: control flow, random numbers,
-sequences and optional values, texts, files of pictures, and what only training needs."""
 
-Ports = tuple[tuple[str, ...], tuple[str, ...]]
-"""Names of a graph's inputs and of its outputs."""
+Ports = tuple[tuple[str, ...], tuple[str, ...]]  # names of a graph's inputs and of its outputs
 
 # What is known of each message (onnx.proto): number of a field to what it is. "" is passed over, a word is the message
 # inside, "!" what a graph must not have, "=" what is looked at.
@@ -67,8 +63,7 @@ _MESSAGES: dict[str, dict[int, str]] = {
 _SIZES = {1: 8, 5: 4}  # bytes by wire type; 0 is a number of its own length, 2 tells its bytes
 
 
-class _ForbiddenError(Exception):
-    """The graph has what none of ours has."""
+class _ForbiddenError(Exception): ...  # the graph has what none of ours has
 
 
 def check(path: Path) -> Ports:
@@ -85,7 +80,8 @@ def check(path: Path) -> Ports:
             if not 0 < os.fstat(file.fileno()).st_size <= MAX_BYTES:
                 raise ValueError("it is empty, or has more than 2 GiB")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Walk(data).ports()
+                inputs, outputs = _Walk(data).names.values()
+                return tuple(inputs), tuple(outputs)
     except (ValueError, OSError) as error:
         raise CheckpointError(
             f"{path} cannot be loaded ({brief(str(error))}). It may have been cut off; copy it again."
@@ -97,17 +93,12 @@ def check(path: Path) -> Ports:
         ) from None
 
 
-class _Walk:
-    """One pass over a model; weights are stepped over, not read."""
-
+class _Walk:  # one pass over a model; weights are stepped over, not read
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
         self._n_fields = 0
-        self._names: dict[str, list[str]] = {"input": [], "output": []}
-
-    def ports(self) -> Ports:
-        self._message("model", 0, len(self._data))
-        return tuple(self._names["input"]), tuple(self._names["output"])
+        self.names: dict[str, list[str]] = {"input": [], "output": []}
+        self._message("model", 0, len(data))
 
     def _message(self, kind: str, at: int, end: int) -> None:
         known = _MESSAGES[kind]
@@ -147,10 +138,10 @@ class _Walk:
             raise _ForbiddenError(f"the operator {brief(name)!r}")
         if what == "domain" and name not in ("", "ai.onnx"):
             raise _ForbiddenError(f"an operator of the domain {brief(name)!r}")
-        self._names.get(what, []).append(name)
+        self.names.get(what, []).append(name)
 
     def _fields(self, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Yield each field's number, its value or where it begins, and its size in bytes (-1 for a value)."""
+        # Each field's number, its value or where it begins, and its size in bytes (-1 for a value).
         while at < end:
             self._n_fields += 1
             if self._n_fields > MAX_FIELDS:

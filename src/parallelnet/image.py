@@ -48,17 +48,8 @@ _DEFAULT_LIMITS = LimitOptions()
 _DEFAULT_SIGNALS = SignalOptions()
 
 _STRIP = 1 << 20  # pixels that are converted at a time: beside the decoder's picture only the result is held
-# What a camera stores, as a view of the upright picture (EXIF 2.32, table 6).
-_STORED: dict[int, Callable[[Pixels], Pixels]] = {
-    1: lambda upright: upright,
-    2: lambda upright: upright[:, ::-1],
-    3: lambda upright: upright[::-1, ::-1],
-    4: lambda upright: upright[::-1],
-    5: lambda upright: upright.swapaxes(0, 1),
-    6: lambda upright: np.rot90(upright, 1),
-    7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
-    8: lambda upright: np.rot90(upright, -1),
-}
+# What a camera stores of an upright picture (EXIF 2.32, table 6): axes to flip, from 5 on of its transposed.
+_FLIPS = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}
 
 
 # --- any source to upright RGB ----------------------------------------------------------------------------------------
@@ -126,9 +117,8 @@ def _from_samples(samples: npt.NDArray[Any], name: str, turn: int, white: int | 
 
 
 def _in_strips(width: int, height: int, turn: int, strip: Callable[[int, int], Pixels]) -> Pixels:
-    """Return the upright picture, put together from strips of what is stored, `width` and `height` pixels of it."""
     upright = np.empty((width, height, 3) if turn >= 5 else (height, width, 3), np.uint8)
-    stored = _STORED[turn](upright)
+    stored = np.flip(upright.swapaxes(0, 1) if turn >= 5 else upright, _FLIPS.get(turn, ()))  # a view
     n_rows = max(1, _STRIP // width)
     for top in range(0, height, n_rows):
         stored[top : top + n_rows] = strip(top, min(top + n_rows, height))
@@ -168,7 +158,7 @@ def crop_face(rgb: Pixels, mode: Literal["auto", "off"] = "auto") -> tuple[Pixel
 
 
 def _largest_face(rgb: Pixels) -> tuple[float, float, float] | None:
-    """Return centre x, centre y and side of the largest frontal face in pixels of `rgb`, or None."""
+    # Centre x, centre y and side in pixels of `rgb`.
     height, width = rgb.shape[:2]
     scale = DETECT_SIDE / max(height, width)
     small = Image.fromarray(rgb).convert("L")
@@ -213,11 +203,6 @@ def resize(rgb: Pixels) -> npt.NDArray[np.float32]:
 def signal(
     source: Source, options: SignalOptions = _DEFAULT_SIGNALS, limits: LimitOptions = _DEFAULT_LIMITS
 ) -> tuple[npt.NDArray[np.float32], FaceCrop]:
-    """Return the tensor of a source, float32 `[3, 128, 128]`, and its `FaceCrop`: `read`, `crop_face`, `resize`.
-
-    Raises:
-        InputError: see `read`.
-        MissingExtraError: see `read`.
-    """
+    """Return the tensor of a source, float32 `[3, 128, 128]`, and its `FaceCrop`: `read`, `crop_face`, `resize`."""
     rgb, face = crop_face(read(source, limits=limits), options.face)
     return resize(rgb), face

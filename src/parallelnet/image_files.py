@@ -15,7 +15,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +28,12 @@ Pixels = npt.NDArray[np.uint8]
 
 FORMATS = 'jpeg, png, webp, gif, bmp, tiff, ppm, avif; heic with pip install "parallelnet[video]"'
 
+# So many may be claimed by any file: plain webp, avif and gif are honestly tiny, and 0.2 GB are affordable.
 FREE_PIXELS = 4096 * 4096
-"""So many may be claimed by any file: plain webp, avif and gif are honestly tiny, and 0.2 GB are affordable."""
-
+# Above that: grey png at the best ratio of deflate (258 bytes in 2 bits). RGB png reach 344, plain jpeg 512.
 PIXELS_A_BYTE = 1032
-"""Above that: grey png at the best ratio of deflate (258 bytes in 2 bits). RGB png reach 344, plain jpeg 512."""
-
+# No uncompressed picture has more: four channels of 32 bits. Webp, avif and heic are read into memory whole.
 BYTES_A_PIXEL = 16
-"""No uncompressed picture has more: four channels of 32 bits. Webp, avif and heic are read into memory whole."""
 
 # Named one by one: Pillow would also start Ghostscript for an eps, for instance. MPO (phones) opens as JPEG.
 _PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF")
@@ -59,11 +57,7 @@ class TooLargeError(InputError):
 
 @contextmanager
 def damaged(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into one line that names the file.
-
-    Raises:
-        InputError: the file cannot be decoded, or there is no memory for it.
-    """
+    """Turn whatever a decoder raises into an InputError of one line that names the file."""
     try:
         yield
     except InputError:
@@ -76,9 +70,7 @@ def damaged(name: str) -> Iterator[None]:
 
 
 def open_picture(stream: BinaryIO, name: str, limits: LimitOptions) -> Image.Image:
-    """Return a picture of a size that may be decoded, with its header read and nothing decoded.
-
-    A baseline JPEG of more than `max_pixels`, up to four times as many, is set to be decoded at half its size.
+    """Return a picture of a size that may be decoded (a large JPEG at half its size), with only its header read.
 
     Raises:
         InputError: no picture that is read, a damaged header, or fewer bytes than its pixels need.
@@ -122,11 +114,7 @@ def open_picture(stream: BinaryIO, name: str, limits: LimitOptions) -> Image.Ima
 
 
 def load(picture: Image.Image) -> int:
-    """Decode a picture in place, and return its EXIF orientation, 1 to 8, as what a viewer still has to do.
-
-    Raises:
-        Exception: whatever the plug-in raises; see `damaged`.
-    """
+    """Decode a picture in place, and return its EXIF orientation, 1 to 8, as what a viewer still has to do."""
     # TIFF reads further directories while it decodes, and warns of them; the others decode side by side.
     with _quiet_pillow() if picture.format == "TIFF" else nullcontext():
         picture.load()
@@ -141,9 +129,6 @@ def refuse_short_png(picture: Image.Image, stream: BinaryIO, name: str) -> None:
     """Refuse a decoded png whose data end before its last row: Pillow leaves the rest as it was, black, without a word.
 
     Costs as much as decoding it: to be called where the last rows came out black.
-
-    Raises:
-        InputError: rows are missing.
     """
     stream.seek(0)
     again = _opened(stream, name, b"", ("PNG",))
@@ -155,12 +140,7 @@ def refuse_short_png(picture: Image.Image, stream: BinaryIO, name: str) -> None:
 
 
 def refuse_size(name: str, width: int, height: int, limits: LimitOptions) -> None:
-    """Refuse a picture without pixels or with more than are decoded.
-
-    Raises:
-        InputError: it has no pixels.
-        TooLargeError: it has more than `limits.max_pixels`.
-    """
+    """Refuse a picture without pixels, or with more than `limits.max_pixels` (a TooLargeError)."""
     if width * height == 0:
         raise InputError(f"{name} has no pixels ({width} x {height}).")
     if width * height > limits.max_pixels:
@@ -181,10 +161,8 @@ def _refuse_claim(name: str, width: int, height: int, n_bytes: int) -> None:
 
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Keep Pillow's warnings (of odd EXIF, for instance) and its own limit of pixels out, both one for the process.
-
-    Held only while headers are read: decoding goes on side by side.
-    """
+    # Keeps Pillow's warnings (of odd EXIF, for instance) and its own limit of pixels out, both one for the process.
+    # Held only while headers are read: decoding goes on side by side.
     with _PILLOW, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # unknown to our options: ours is checked next
@@ -209,7 +187,7 @@ def _opened(stream: BinaryIO, name: str, head: bytes, formats: tuple[str, ...]) 
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """Return width and height that the header of a webp names; None for other files and broken headers."""
+    # Width and height that the header of a webp names; None for other files and broken headers.
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
         return None
     # Where the width begins; its bits and those before the height; what is added to both.
@@ -235,12 +213,9 @@ _OF_PROFILE = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"}  # ever
 def to_eight_bits(
     samples: npt.NDArray[Any], name: str, *, white: int | None = None
 ) -> Callable[[npt.NDArray[Any]], Pixels]:
-    """Return the function that makes uint8 of these samples, or of any part of them.
+    """Return the function that makes uint8 of these samples, of any type and byte order, or of any part of them.
 
-    Args:
-        samples: of any type and byte order.
-        name: how errors call the picture.
-        white: the value of white where it is known, for integers.
+    `white` is its value where it is known, for integers.
 
     Raises:
         InputError: they have no known white, or lie outside their range.
@@ -267,7 +242,6 @@ def to_eight_bits(
 
 
 def _white(name: str, dtype: np.dtype[Any], low: int, high: int) -> int:
-    """Return the value of white that the type or the values leave no doubt of."""
     told = f"{name} holds {dtype} samples from {low} to {high}"
     if low < 0 or high > WHITE_16:
         raise InputError(f"{told}; {_ALLOWED}. Mend: divide by the value of white, to floats in [0, 1].")
@@ -325,19 +299,16 @@ def to_rgb(picture: Image.Image, name: str) -> Callable[[Image.Image], Pixels]:
         def over_white(strip: Image.Image) -> Pixels:
             rgba = strip.convert("RGBA")
             if to_srgb is not None:
-                managed = to_srgb(strip.convert("RGBA").convert("RGB"))
-                managed.putalpha(rgba.getchannel("A"))
-                rgba = managed
+                alpha, rgba = rgba.getchannel("A"), to_srgb(rgba.convert("RGB"))
+                rgba.putalpha(alpha)
             return np.asarray(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"))
 
         return over_white
-    if to_srgb is not None:
-        return lambda strip: np.asarray(to_srgb(strip))
-    return lambda strip: np.asarray(strip.convert("RGB"))
+    return lambda strip: np.asarray(strip.convert("RGB") if to_srgb is None else to_srgb(strip))
 
 
 def _to_srgb(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
-    """Return what brings the colours of a picture (or its transparent twin in RGB) to sRGB; None where they are."""
+    # What brings the colours of a picture (or its transparent twin in RGB) to sRGB; None where they are.
     profile = picture.info.get("icc_profile")
     if not profile or not isinstance(profile, bytes):
         return None
@@ -353,9 +324,4 @@ def _to_srgb(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | Non
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
 
-    def managed(strip: Image.Image) -> Image.Image:
-        shown = ImageCms.applyTransform(strip.convert(wanted), transform)
-        assert shown is not None
-        return shown
-
-    return managed
+    return lambda strip: cast(Image.Image, ImageCms.applyTransform(strip.convert(wanted), transform))

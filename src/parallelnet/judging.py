@@ -45,7 +45,7 @@ class Heard:
     Attributes:
         waveform: the whole recording, float32 `[n_samples]` at 16 kHz; a long one is read by `np.asarray`.
         stretches: what is heard of it, in samples: at least one, in order, with nothing between them.
-        reasons: one sentence for each reason to distrust an answer.
+        reasons: to distrust an answer, one sentence each.
     """
 
     waveform: audio.Kept
@@ -75,11 +75,7 @@ class Heard:
         return tuple(sorted(found))
 
     def windows(self, clip_s: float) -> audio.Windows:
-        """Return the windows that vote, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1] where sliced.
-
-        Raises:
-            OSError: a long recording, and no room for a temporary file.
-        """
+        """Return the windows that vote, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1] where sliced."""
         return audio.cut(self.part, clip_s, self.starts(clip_s))
 
 
@@ -119,12 +115,7 @@ def hear(waveform: audio.Kept, signals: SignalOptions, notes: Sequence[str] = ()
 
 
 def see(rgb: image.Pixels, signals: SignalOptions) -> Seen:
-    """Return what of a picture can be judged.
-
-    Args:
-        rgb: uint8 `[h, w, 3]`, upright.
-        signals: of the checkpoint: whether it looks for a face.
-    """
+    """Return what can be judged of a picture, uint8 `[h, w, 3]`, upright; `signals` say whether a face is sought."""
     crop, face = image.crop_face(rgb, signals.face)
     pixels = image.resize(crop)
     return Seen(rgb, pixels, face, tuple(_against_picture(pixels, face)))
@@ -133,8 +124,7 @@ def see(rgb: image.Pixels, signals: SignalOptions) -> Seen:
 # --- speech -----------------------------------------------------------------------------------------------------------
 
 
-def _levels(waveform: audio.Kept) -> npt.NDArray[np.float64]:
-    """Return the variance of each block: a constant offset is no sound."""
+def _levels(waveform: audio.Kept) -> npt.NDArray[np.float64]:  # variances: a constant offset is no sound
     parts = []
     for _, piece in audio.pieces(waveform, audio.PIECE):
         whole = len(piece) - len(piece) % BLOCK
@@ -145,7 +135,6 @@ def _levels(waveform: audio.Kept) -> npt.NDArray[np.float64]:
 
 
 def _stretches(waveform: audio.Kept, sounding: npt.NDArray[np.intp], peak: float) -> list[tuple[int, int]]:
-    """Return first and end sample of each stretch that holds something; the whole where nothing does."""
     n = len(waveform)
     if not len(sounding):
         return [(0, n)]
@@ -161,17 +150,9 @@ def _stretches(waveform: audio.Kept, sounding: npt.NDArray[np.intp], peak: float
 
 
 def _quiet_beside(waveform: audio.Kept, end: int, start: int, peak: float) -> tuple[int, int]:
-    """Return where the stretch before some quiet ends, and where the one behind it begins, in samples.
-
-    Short quiet belongs to both. Of longer quiet digital silence goes to the sample, so that an utterance with zeros
-    before it is the very utterance: networks answer otherwise where frames begin half a hop later.
-
-    Args:
-        waveform: of the whole.
-        end: of the last sounding block before the quiet.
-        start: of the first one behind it.
-        peak: of the recording.
-    """
+    # Where the stretch before the quiet from `end` to `start` ends, and where the one behind it begins, in samples.
+    # Short quiet belongs to both. Of longer quiet digital silence goes to the sample, so that an utterance with zeros
+    # before it is the very utterance: networks answer otherwise where frames begin half a hop later.
     n, longest, lead = start - end, QUIET_S * audio.SAMPLE_RATE_HZ, round(LEAD_S * audio.SAMPLE_RATE_HZ)
     if n <= longest:
         return start, end
@@ -182,7 +163,7 @@ def _quiet_beside(waveform: audio.Kept, end: int, start: int, peak: float) -> tu
 
 
 def _flat(quiet: audio.Kept, peak: float) -> list[int]:
-    """Return first and end sample of each long run of one value; steps of 1e-5 of the peak are resampling's."""
+    # First and end sample of each long run of one value; steps of 1e-5 of the peak are resampling's.
     found: list[int] = []
     start, before = 0, np.asarray(quiet[:1])
     for at, piece in audio.pieces(quiet, audio.PIECE):
@@ -207,7 +188,7 @@ def _against_speech(n_samples: int, low: float, high: float, n_sounding: int) ->
 
 
 def _left_out(heard: Heard, kept: slice, clip_s: float) -> Iterator[str]:
-    """Say how much of what was to be heard lies in no window that votes."""
+    # How much of what was to be heard lies in no window that votes.
     step, n = audio.hop(clip_s), len(heard.part)
     starts = np.array(heard.starts(clip_s)) * step
     ends = np.minimum(starts + audio.N_FRAMES * step, n)

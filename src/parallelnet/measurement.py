@@ -21,12 +21,7 @@ FAILURES = "failures.csv"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a model is worth on some samples.
-
-    Attributes:
-        metrics: over the samples that could be measured.
-        failures: id and reason of each of the others.
-    """
+    """What a model is worth on the samples that could be measured; id and reason of each of the others."""
 
     metrics: Metrics
     failures: tuple[tuple[str, str], ...]
@@ -37,11 +32,7 @@ class Measured:
 
 
 def part(samples: Sequence[Sample], split: str | None) -> tuple[list[Sample], str]:
-    """Return the samples of a split, and its name.
-
-    Args:
-        samples: of a whole manifest or corpus.
-        split: `test`, `validation`, `train` or `all`; None takes the test split where there are splits, else all.
+    """Return the samples of a split or `all`, and its name; None is the test split where there are splits, else all.
 
     Raises:
         ManifestError: the split is empty.
@@ -70,9 +61,9 @@ def measure(
 
     Args:
         predictor: from `predictor.load`.
-        samples: labelled.
+        samples: labelled in their `target_column`.
         modalities: `speech` or `image` leaves the other out of every sample.
-        target_column: where the truth stands.
+        target_column: `label` or `sentiment`.
         by_group: bootstrap rounds draw speakers; a sample without a group is one of its own. Without it they draw
             samples, those with the same utterance (picture, where only pictures are used) together.
         n_bootstrap: rounds of the bootstrap.
@@ -98,6 +89,10 @@ def measure(
     if not known:
         first = failures[0][1] if failures else "there are none."
         raise ManifestError(f"None of {len(samples)} samples can be evaluated; the first: {first}")
+    groups: list[str] | None = [s.group or f"sample {s.id}" for s in known]
+    if not by_group:  # the file each sample stands or falls with, where they share it: an utterance in two pairs is one
+        groups = [(s.image if modalities == "image" or s.speech is None else s.speech) or s.id for s in known]
+        groups = groups if len(set(groups)) < len(groups) else None
     metrics = evaluate(
         [predictor.classes.index(getattr(sample, target_column)) for sample in known],
         probs,
@@ -105,16 +100,9 @@ def measure(
         n_bootstrap=n_bootstrap,
         seed=seed,
         drawn="group" if by_group else "file",
-        groups=[s.group or f"sample {s.id}" for s in known] if by_group else _shared(known, modalities),
+        groups=groups,
     )
     return Measured(metrics, tuple(failures))
-
-
-def _shared(samples: Sequence[Sample], modalities: Modalities) -> list[str] | None:
-    """Return the file each sample stands or falls with, where they share it: one utterance in two pairs is one."""
-    pictures_only = modalities == "image"
-    files = [(s.image if pictures_only or s.speech is None else s.speech) or s.id for s in samples]
-    return files if len(set(files)) < len(files) else None
 
 
 def _labelled(
@@ -134,13 +122,7 @@ def _labelled(
 
 
 def write(folder: Path, measured: Measured, facts: Mapping[str, Any]) -> None:
-    """Write confusion.png, confusion.csv, failures.csv, and metrics.json last, into a folder made where missing.
-
-    Args:
-        folder: existing files of these names are replaced.
-        measured: from `measure`.
-        facts: what was measured, kept in metrics.json.
-    """
+    """Write confusion.png, confusion.csv, failures.csv, and metrics.json with `facts` last, replacing what is there."""
     from .report.plots import save_confusion
 
     save_confusion(measured.metrics, folder)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import lru_cache
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar
 
 from . import audio, checkpoint, image, judging, runtime, voting
 from .errors import InputError, ManifestError, OptionError, ParallelNetError, unknown
@@ -20,14 +20,11 @@ from .options import LimitOptions, ModelOptions
 from .types import Modalities, Prediction, Sample
 from .voting import Signals
 
-_BLOCK_SAMPLES = 64
-_BLOCK_WINDOWS = 256
-"""A block is run when it holds as many samples or windows: their log-mels take 8 MB, whatever the list's length."""
+# A block is run when it holds as many samples or windows: their log-mels take 8 MB, whatever the list's length.
+_BLOCK_SAMPLES, _BLOCK_WINDOWS = 64, 256
 _DECODERS = min(4, os.cpu_count() or 1)
 _LIMITS = LimitOptions()
 
-SpeechSource = audio.Source
-ImageSource = image.Source
 _T = TypeVar("_T")
 
 
@@ -63,41 +60,27 @@ class Predictor:
         self.modalities = opened.facts.modalities
         self.signals = opened.facts.signals if face is None else replace(opened.facts.signals, face=face)
         self.limits = limits
-        self.classes = _chosen(opened.facts.classes, labels)
-        self.columns = [opened.facts.classes.index(name) for name in self.classes]
+        known = opened.facts.classes
+        for name in set(labels) - set(known):
+            raise unknown("class", name, known, "--labels")
+        if labels and len(set(labels)) < 2:
+            raise OptionError(f"--labels is {', '.join(labels)}; at least two classes, or none for all of them.")
+        self.classes = tuple(name for name in known if not labels or name in labels)
+        self.columns = [known.index(name) for name in self.classes]
         self.model = runtime.open_runtime(opened, device=device, int8=int8, n_threads=n_threads)
         self._opened = opened
         self._int8 = int8
 
     def asked(self) -> dict[str, Any]:
-        """Return all that decides its answers, as plain values: `records.begun` compares them.
-
-        How many threads it has and how large an input may be decides no answer.
-        """
+        """Return all that decides its answers, as plain values: `records.begun` compares them."""
+        digest = self._opened.digest(torch=self.model.device != "onnx", int8=self._int8)
         return {
-            "checkpoint": {
-                "name": self.name,
-                "sha256": self._opened.digest(torch=self.model.device != "onnx", int8=self._int8),
-            },
+            "checkpoint": {"name": self.name, "sha256": digest},
             "device": self.model.device,
             "int8": self._int8,
             "labels": list(self.classes),
             **asdict(self.signals),
         }
-
-    @overload
-    def predict(
-        self, speech: SpeechSource | None = ..., image: ImageSource | None = ..., *, sample_rate_hz: int | None = ...
-    ) -> Prediction: ...
-
-    @overload
-    def predict(
-        self,
-        speech: Sequence[SpeechSource | None] | None = ...,
-        image: Sequence[ImageSource | None] | None = ...,
-        *,
-        sample_rate_hz: int | None = ...,
-    ) -> list[Prediction]: ...
 
     def predict(self, speech: Any = None, image: Any = None, *, sample_rate_hz: int | None = None) -> Any:
         """Return the prediction of one sample, or of each sample of a list.
@@ -167,25 +150,18 @@ class Predictor:
 
     def predict_signals(self, signals: Signals) -> Prediction:
         """Return the prediction of one sample that is decoded already."""
-        return self._predict_block([signals])[0]
+        (found,) = self._judged([signals])
+        assert isinstance(found, Prediction)
+        return found
 
-    def hear(self, source: SpeechSource, *, sample_rate_hz: int | None = None) -> judging.Heard:
-        """Return speech as this checkpoint hears it, with the reasons to distrust an answer.
-
-        Raises:
-            InputError: it cannot be read; see `audio.read`.
-            OSError: it is long, and there is no room for a temporary file.
-        """
+    def hear(self, source: audio.Source, *, sample_rate_hz: int | None = None) -> judging.Heard:
+        """Return speech as this checkpoint hears it, with the reasons to distrust an answer; see `audio.read_long`."""
         notes: list[str] = []
         waveform = audio.read_long(source, sample_rate_hz=sample_rate_hz, limits=self.limits, notes=notes)
         return judging.hear(waveform, self.signals, notes)
 
-    def see(self, source: ImageSource) -> judging.Seen:
-        """Return a picture as this checkpoint sees it, with the reasons to distrust an answer.
-
-        Raises:
-            InputError: it cannot be read; see `image.read`.
-        """
+    def see(self, source: image.Source) -> judging.Seen:
+        """Return a picture as this checkpoint sees it, with the reasons to distrust an answer; see `image.read`."""
         return judging.see(image.read(source, limits=self.limits), self.signals)
 
     def signals_of(self, heard: judging.Heard | None, seen: judging.Seen | None) -> Signals:
@@ -194,24 +170,11 @@ class Predictor:
             None if heard is None else heard.windows(self.signals.clip_s),
             None if seen is None else seen.pixels[None],
             None if seen is None else seen.face,
-            tuple(reason for part in (heard, seen) if part is not None for reason in part.reasons),
+            tuple(reason for part in (heard, seen) if part for reason in part.reasons),
         )
 
-    def refuse_unless_taken(self, speech: Any, picture: Any) -> None:
-        """Refuse a sample with neither modality, or with one that the checkpoint does not take.
-
-        Raises:
-            InputError: says which.
-        """
-        given = [name for name, x in (("speech", speech), ("image", picture)) if x is not None]
-        if not given:
-            raise InputError(f"Neither speech nor image was given; {self.name} takes {' and '.join(self.modalities)}.")
-        for name in given:
-            if name not in self.modalities:
-                raise InputError(f"{name} was given, but checkpoint {self.name} takes {self.modalities[0]} only.")
-
     def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None) -> Signals:
-        self.refuse_unless_taken(speech, picture)
+        self.model.refuse_unless_taken(speech, picture)
         return self.signals_of(
             None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz),
             None if picture is None else self.see(picture),
@@ -226,19 +189,18 @@ class Predictor:
             block.append(signals)
             n_windows += signals.n_windows if isinstance(signals, Signals) else 0
             if len(block) >= n_block or n_windows >= _BLOCK_WINDOWS:
-                yield from self._predict_mixed(block)
+                yield from self._judged(block)
                 block, n_windows = [], 0
-        yield from self._predict_mixed(block)
+        yield from self._judged(block)
 
-    def _predict_mixed(self, block: Sequence[Signals | Exception]) -> Iterator[Prediction | Exception]:
-        found = iter(self._predict_block([signals for signals in block if isinstance(signals, Signals)]))
-        return (signals if isinstance(signals, Exception) else next(found) for signals in block)
-
-    def _predict_block(self, block: Sequence[Signals]) -> list[Prediction]:
-        """Return predictions of decoded samples of any mixture of modalities."""
-        by_modalities = voting.votes(self.model, block, self.columns)
-        each = [{name: rows[k] for name, rows in by_modalities.items() if k in rows} for k in range(len(block))]
-        return [self._prediction(signals, said) for signals, said in zip(block, each, strict=True)]
+    def _judged(self, block: Sequence[Signals | Exception]) -> Iterator[Prediction | Exception]:
+        sound = {k: signals for k, signals in enumerate(block) if isinstance(signals, Signals)}
+        by_modalities = voting.votes(self.model, sound, self.columns)
+        for k, signals in enumerate(block):
+            if isinstance(signals, Signals):
+                yield self._prediction(signals, {name: of[k] for name, of in by_modalities.items() if k in of})
+            else:
+                yield signals
 
     def _prediction(self, signals: Signals, votes: Mapping[Modalities, voting.Probs]) -> Prediction:
         said: dict[str, dict[str, float]]
@@ -324,19 +286,7 @@ def _bundled() -> Predictor:
     return load()
 
 
-def _chosen(classes: tuple[str, ...], labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes that `labels` name, in the checkpoint's order; all of them for no labels."""
-    for name in labels:
-        if name not in classes:
-            raise unknown("class", name, classes, "--labels")
-    if labels and len(set(labels)) < 2:
-        raise OptionError(f"--labels is {', '.join(labels)}; at least two classes, or none for all of them.")
-    return tuple(name for name in classes if not labels or name in labels)
-
-
 def _decoded(decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[Signals | Exception]:
-    """Yield each item's signals, or why there are none, in order, decoding a few items ahead."""
-
     def attempt(item: _T) -> Signals | Exception:
         try:
             return decode(item)

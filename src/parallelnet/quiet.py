@@ -45,7 +45,7 @@ def only_ours(*, everything: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _moved(name: str, number: int) -> Iterator[None]:
-    """Let `sys.NAME` write to a copy of its file descriptor, and the descriptor itself lead nowhere."""
+    # `sys.NAME` writes to a copy of its file descriptor, and the descriptor itself leads nowhere.
     stream = getattr(sys, name)
     try:
         found = stream.fileno()

@@ -32,15 +32,12 @@ _SHOWN = 4  # differences that an error names
 # --- written whole or not at all --------------------------------------------------------------------------------------
 
 
-def write_whole(
-    target: Path, write: Callable[[BinaryIO], object], *, partials: Path | None = None, sync: bool = True
-) -> tuple[str, int]:
+def write_whole(target: Path, write: Callable[[BinaryIO], object], *, sync: bool = True) -> tuple[str, int]:
     """Write a file so that it is whole or not there at all, and return its sha256 and size in bytes.
 
     Args:
         target: the file; replaced if it exists.
         write: gets the open file, which it may also read and seek in.
-        partials: folder on the same disk for what is not whole yet; that of `target` when left out.
         sync: wait until the disk has it (8 ms), so that it outlasts a power cut, too. Not worth it for one of many
             small files that can be made again.
 
@@ -48,7 +45,7 @@ def write_whole(
         OSError: the disk is full, for instance. The old file is untouched, and nothing is left behind.
     """
     # A name of its own: what an earlier, killed run is still writing must not come in between.
-    partial = (partials or target.parent) / f"{target.name}.{uuid.uuid4().hex}.partial"
+    partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
     try:
         with partial.open("w+b") as stream:
             write(stream)
@@ -60,20 +57,15 @@ def write_whole(
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         partial.replace(target)
         if sync:
-            _sync_folder(target.parent)
+            with suppress(OSError):  # Windows opens no folders, some network disks sync none
+                folder = os.open(target.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
     finally:
         partial.unlink(missing_ok=True)
     return digest, n_bytes
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name in a folder outlast a power cut, where the system can."""
-    with suppress(OSError):  # Windows opens no folders, some network disks sync none
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -89,13 +81,9 @@ def write_json(target: Path, record: Mapping[str, Any]) -> None:
 def read_json(source: Path, *, mend: str, needed: Collection[str] = ()) -> dict[str, Any]:
     """Return the JSON object in a file of ours.
 
-    Args:
-        source: the file.
-        mend: what the user can do where it is damaged, as the error's last sentence.
-        needed: names that it must hold.
-
     Raises:
-        OptionError: it cannot be read, or is no whole JSON object, or lacks a name.
+        OptionError: it cannot be read, or is no whole JSON object, or lacks a name of `needed`; `mend` is its last
+            sentence.
     """
     try:
         record = json.loads(source.read_text(encoding="utf-8"))
@@ -127,15 +115,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 @contextmanager
 def full_disk_told(place: Path, goes_on: str) -> Iterator[None]:
-    """Say in one line that the disk is full, and how to go on.
-
-    Args:
-        place: what could not be written below.
-        goes_on: what does so once there is room, as the end of a sentence.
-
-    Raises:
-        FullDiskError: in place of the error that says so.
-    """
+    """Say in a FullDiskError of one line that the disk of `place` is full, and what `goes_on` once there is room."""
     try:
         yield
     except OSError as error:
@@ -152,10 +132,7 @@ def full_disk_told(place: Path, goes_on: str) -> Iterator[None]:
 
 @contextmanager
 def held(place: Path) -> Iterator[None]:
-    """Hold a file or an existing folder while the context lasts; the hold ends with the process, however that ends.
-
-    Args:
-        place: a folder, or a file that may not be there yet; the folder that it lies in must be.
+    """Hold an existing folder, or a file that may not be there yet, while the context or the process lasts.
 
     Raises:
         ParallelNetError: another process holds it.
@@ -194,12 +171,12 @@ def beside(out: Path) -> Path:
 
 def begun(
     record: Path, asked: Mapping[str, Any], *, place: Path, free: Collection[str] = (), other: str = "another --out"
-) -> bool:
-    """Write down what is asked of a place, or check that it is what was asked there before; True for the latter.
+) -> None:
+    """Write down what is asked of a place, or check that it is what was asked there before.
 
     Args:
         record: the file that says it: `beside(out)` of a file, or a file inside a folder.
-        asked: all that decides the results: options, hashes of checkpoint and data. Plain values for JSON.
+        asked: all that decides the results, for JSON: options, hashes of checkpoint and data.
         place: how the error names the place.
         free: names in `asked` that may differ.
         other: how the error calls another place.
@@ -210,7 +187,7 @@ def begun(
     now = json.loads(json.dumps(asked))
     if not record.is_file():
         write_json(record, now)
-        return False
+        return
     before = read_json(record, mend=f"{other}; what was asked for the results there is not known any more.")
     found = differences(before, now, free=free)
     if found:
@@ -219,17 +196,12 @@ def begun(
             f"{place} was begun with other options or data: {'; '.join(found[:_SHOWN])}{more}. Mend: the same ones, or "
             f"{other}."
         )
-    return True
 
 
 def differences(before: Any, now: Any, *, free: Collection[str] = (), prefix: str = "") -> list[str]:
-    """Return a phrase for each value in which two nested records differ, such as `face was 'auto', is 'off'`.
+    """Return a phrase for each value in which two records as read from JSON differ: `face was 'auto', is 'off'`.
 
-    Args:
-        before: as read from JSON.
-        now: likewise.
-        free: names that may differ, at the first level.
-        prefix: of the names.
+    Names in `free` may differ at the first level.
     """
     found = []
     for name in sorted({*before, *now} - set(free)):

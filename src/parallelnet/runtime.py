@@ -23,24 +23,20 @@ Array = npt.NDArray[np.float32]
 Branches = tuple[Array, Array]
 """Outputs of N1 and N2 of one modality, each float32 [n, embed_dim]."""
 Device = Literal["onnx", "cpu", "cuda", "mps"]
-Part = Literal["speech", "image", "head", "joint"]
-"""What a backend computes: the branches of one modality, the head, or all at once where nothing separates."""
 
-SHAPES = {"speech": (1, 128, 128), "image": (3, 128, 128)}
-"""One sample of each modality (design section 4)."""
-_PASS_ROWS = 32
-"""Samples in one pass through branches: VGG16's widest layer then holds 134 MB."""
-_HEAD_ROWS = 4096
-"""Rows in one pass through the head, which holds a few thousand numbers a row."""
+SHAPES = {"speech": (1, 128, 128), "image": (3, 128, 128)}  # of one sample (design section 4)
+_PASS_ROWS = 32  # samples in one pass through branches: VGG16's widest layer then holds 134 MB
+_HEAD_ROWS = 4096  # rows in one pass through the head, which holds a few thousand numbers a row
+# Most memory for what all graphs of the process compute: five times what VGG16 and VGG19 take. A stranger's graph may
+# blow up a picture to terabytes, and nothing in its file says how large its numbers become.
 _MEMORY_BYTES = 4 * 2**30
-"""Most memory for what all graphs of the process compute: five times what VGG16 and VGG19 take. A stranger's graph may
-blow up a picture to terabytes, and nothing in its file says how large its numbers become."""
 
 
 class Model:
     """A network ready to run, from any number of threads; a copy, pickled or deep, opens its checkpoint anew.
 
     Attributes:
+        name: the checkpoint's name.
         classes: class names in the order of the logits.
         modalities: what the network takes.
         separable: True where each branch sees one modality only; `speech_branches`, `image_branches` and `head` exist
@@ -51,15 +47,14 @@ class Model:
     def __init__(self, checkpoint: Checkpoint, backend: Any, device: Device) -> None:
         """Take what computes (`open_runtime` chooses it), and try it on silence and black.
 
-        Args:
-            checkpoint: says what the network takes and gives.
-            backend: its `run(part, arrays)` returns the outputs of one `Part` as a tuple, each float32 [n, ...].
-            device: where that is.
+        `backend.run(part, arrays)` returns the outputs of one part as a tuple, each float32 [n, ...]: the branches of
+        `speech` or `image`, the `head`, or all as `joint` where nothing separates.
 
         Raises:
             CheckpointError: what comes out does not fit `model.json`, or is no number.
         """
         facts = checkpoint.facts
+        self.name = facts.name
         self.classes = facts.classes
         self.modalities = facts.modalities
         self.separable = facts.separable
@@ -87,6 +82,12 @@ class Model:
     def image_branches(self, image: Array) -> Branches:
         """Return (N1_i, N2_i), each float32 [n, embed_dim], of pictures [n, 3, 128, 128] in [0, 1]; see above."""
         return self._branches("image", image)
+
+    def _branches(self, name: str, x: Array) -> Branches:
+        self._must_separate()
+        self.refuse_unless_taken(**{name: x})
+        first, second = self._run(name, (_checked(name, x),), _PASS_ROWS)
+        return first, second
 
     def head(
         self,
@@ -140,14 +141,7 @@ class Model:
         arrays = [np.broadcast_to(zeros, (n, *SHAPES[k])) if x is None else _checked(k, x) for k, x in given.items()]
         return self._calibrated(self._run("joint", tuple(arrays), _PASS_ROWS)[0], modalities, given)
 
-    def _branches(self, name: str, x: Array) -> Branches:
-        self._must_separate()
-        self._must_take(name)
-        first, second = self._run(name, (_checked(name, x),), _PASS_ROWS)
-        return first, second
-
     def _run(self, part: str, arrays: tuple[Array, ...], n_rows: int) -> tuple[Array, ...]:
-        """Return the outputs of one part, `n_rows` rows at a time so that memory stays bounded, each checked."""
         chunks = []
         for at in range(0, len(arrays[0]), n_rows):
             chunk = tuple(np.ascontiguousarray(x[at : at + n_rows]) for x in arrays)
@@ -158,23 +152,15 @@ class Model:
         return chunks[0] if len(chunks) == 1 else tuple(np.concatenate(column) for column in zip(*chunks, strict=True))
 
     def _check_output(self, part: str, output: Array, n_rows: int) -> None:
-        """Refuse outputs that are not one row of numbers a sample; a graph may say one shape and give another."""
+        # A graph may say one shape and give another.
         width, last = output.shape[-1] if output.ndim else 0, part in ("head", "joint")
+        mend = "Mend: the graphs that belong together (parallelnet export)."
         if output.ndim != 2 or len(output) != n_rows or output.dtype != np.float32:
-            why = (
-                f"gave {output.dtype} {list(output.shape)} for {n_rows} samples; needed: float32 [{n_rows}, width]. "
-                "Its graphs do not belong to its model.json."
-            )
+            why = f"gave {output.dtype} {list(output.shape)} for {n_rows} samples; needed: float32 [n, width]. {mend}"
         elif last and width != len(self.classes):
-            why = (
-                f"tells {width} classes apart, but model.json names {len(self.classes)}. Mend: the graphs that belong "
-                "to it (parallelnet export)."
-            )
-        elif not last and self._width not in (None, width):
-            why = (
-                f"gave {width} numbers a sample, another branch {self._width}; all give as many. Mend: the graphs that "
-                "belong together (parallelnet export)."
-            )
+            why = f"tells {width} classes apart, but model.json names {len(self.classes)}. {mend}"
+        elif not last and width != (self._width or width):
+            why = f"gave {width} numbers a sample, another branch {self._width}; all give as many. {mend}"
         elif not np.isfinite(output).all():
             why = "gave numbers that are not finite: its weights or its input are damaged."
         else:
@@ -182,27 +168,27 @@ class Model:
             return
         raise CheckpointError(f"The {part} part of the model {why}")
 
+    def refuse_unless_taken(self, speech: Any = None, image: Any = None) -> None:
+        """Refuse with an InputError a sample of neither modality, or of one that this network does not take."""
+        given = [name for name, x in (("speech", speech), ("image", image)) if x is not None]
+        if not given:
+            raise InputError(f"Neither speech nor image was given; {self.name} takes {' and '.join(self.modalities)}.")
+        for name in given:
+            if name not in self.modalities:
+                raise InputError(f"{name} was given, but checkpoint {self.name} takes {self.modalities[0]} only.")
+
     def _count(self, given: dict[str, Array | None]) -> int:
-        lengths = {name: len(x) for name, x in given.items() if x is not None}
-        for name in lengths:
-            self._must_take(name)
-        if not lengths:
-            raise InputError(f"Neither speech nor image was given; this model takes {' and '.join(self.modalities)}.")
-        n, *others = lengths.values()
+        self.refuse_unless_taken(**given)
+        n, *others = (len(x) for x in given.values() if x is not None)
         if others not in ([], [n]):
             raise InputError(f"{n} speech rows came with {others[0]} image rows; as many of each.")
         return n
-
-    def _must_take(self, name: str) -> None:
-        if name not in self.modalities:
-            raise InputError(f"This model takes {self.modalities[0]} only; {name} was given.")
 
     def _must_separate(self) -> None:
         if not self.separable:
             raise InputError("This model crosses its modalities early: it has no separate branches; use logits().")
 
     def _calibrated(self, raw: Array, modalities: Modalities | None, given: dict[str, Any]) -> Array:
-        """Return logits over the temperature of `modalities`, or of those that were given."""
         there = [name for name, x in given.items() if x is not None]
         setting = modalities or (there[0] if len(there) == 1 else "both")
         with np.errstate(over="ignore"):  # told below, in words
@@ -239,9 +225,7 @@ def open_runtime(
     return Model(checkpoint, backend, device)
 
 
-class _Backend:
-    """What can be made again where it is unpickled or copied: sessions and devices do not travel."""
-
+class _Backend:  # made again where it is unpickled or copied: sessions and devices do not travel
     def __init__(self, checkpoint: Checkpoint, *how: Any) -> None:
         self._made_of = replace(checkpoint, path=checkpoint.path.absolute()), *how
 
@@ -250,8 +234,6 @@ class _Backend:
 
 
 class _OnnxBackend(_Backend):
-    """One ONNX Runtime session for each graph of the checkpoint."""
-
     def __init__(self, checkpoint: Checkpoint, int8: bool, n_threads: int | None) -> None:
         super().__init__(checkpoint, int8, n_threads)
         options = _onnxruntime().SessionOptions()
@@ -300,7 +282,7 @@ class _OnnxBackend(_Backend):
 
 
 def _ports(part: str, modalities: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of a graph's inputs and outputs, as `models.stored` writes them and `Model` passes them."""
+    # The names of a graph's inputs and outputs, as `models.stored` writes them and `Model` passes them.
     branches = {name: (f"{name}_n1", f"{name}_n2") for name in modalities}
     if part in branches:
         return (part,), branches[part]
@@ -320,9 +302,7 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-class _TorchBackend(_Backend):
-    """The torch module itself, for devices that ONNX Runtime is not built for here."""
-
+class _TorchBackend(_Backend):  # for devices that ONNX Runtime is not built for here
     def __init__(self, checkpoint: Checkpoint, device: str, n_threads: int | None) -> None:
         super().__init__(checkpoint, device, n_threads)
         try:

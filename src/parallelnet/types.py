@@ -11,15 +11,12 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any, Literal, Self
 
+# The paper's classes, in index order. A checkpoint carries its own list; nothing else assumes four.
 EMOTIONS: tuple[str, ...] = ("anger", "happy", "hate", "sad")
-"""The paper's classes, in index order. A checkpoint carries its own list; nothing else assumes four."""
-
 SENTIMENTS: tuple[str, ...] = ("negative", "neutral", "positive")
 
 Modality = Literal["speech", "image"]
-Modalities = Literal["both", "speech", "image"]
-"""Which parts of a sample are used: both, or one with the other at zero."""
-
+Modalities = Literal["both", "speech", "image"]  # that are used of a sample: both, or one with the other at zero
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
 
@@ -122,14 +119,9 @@ class Prediction:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return the prediction that `to_json` wrote."""
-        record = json.loads(text)
+        record: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in json.loads(text).items()}
         face = record["face"]
-        if face is not None:
-            face.pop("known", None)
-            record["face"] = FaceCrop(**{**face, "box": tuple(face["box"])})
-        for name in ("conformal_set", "modalities", "warnings"):
-            record[name] = tuple(record[name])
-        return cls(**record)
+        return cls(**record | {"face": face and FaceCrop(face["mode"], face["status"], tuple(face["box"]))})
 
     def _repr_html_(self) -> str:
         """Return a self-contained table with one bar a class, for notebooks."""

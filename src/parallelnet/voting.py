@@ -6,9 +6,9 @@ forgotten a few at a time: of an hour of speech, its probabilities are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,18 +46,16 @@ class Signals:
         return 0 if self.speech is None else len(self.speech)
 
 
-def votes(model: Model, block: Sequence[Signals], columns: Sequence[int]) -> dict[Modalities, dict[int, Probs]]:
+def votes(model: Model, block: Mapping[int, Signals], columns: Sequence[int]) -> dict[Modalities, dict[int, Probs]]:
     """Return for `speech`, `image`, `both` the samples that have it: place in the block to mean over windows.
 
-    Args:
-        model: the network.
-        block: samples of any mixture of modalities.
-        columns: classes that compete, by their places among the model's.
+    `block` holds samples of any mixture of modalities by their places, in ascending order; `columns` the places of the
+    classes that compete among the model's.
 
     Raises:
         CheckpointError: the model gives something else than it says.
     """
-    seen = [k for k, signals in enumerate(block) if signals.image is not None]
+    seen = [k for k, signals in block.items() if signals.image is not None]
     row = {k: place for place, k in enumerate(seen)}
     found: dict[Modalities, list[tuple[_Places, Probs]]] = {"speech": [], "image": [], "both": []}
 
@@ -82,18 +80,16 @@ def votes(model: Model, block: Sequence[Signals], columns: Sequence[int]) -> dic
     return {name: _means(parts) for name, parts in found.items() if parts}
 
 
-def _features(model: Model, name: Literal["speech", "image"], signals: npt.NDArray[np.float32]) -> _Features:
-    """Return what branches make of signals; the signals themselves where the network crosses early."""
-    if not model.separable:
-        return (signals,)
-    return model.speech_branches(signals) if name == "speech" else model.image_branches(signals)
+def _features(model: Model, name: str, signals: npt.NDArray[np.float32]) -> _Features:
+    features: _Features = getattr(model, f"{name}_branches")(signals) if model.separable else (signals,)
+    return features
 
 
-def _chunks(block: Sequence[Signals]) -> Iterator[tuple[_Places, npt.NDArray[np.float32]]]:
+def _chunks(block: Mapping[int, Signals]) -> Iterator[tuple[_Places, npt.NDArray[np.float32]]]:
     """Yield all windows of a block, `_WINDOWS_AT_ONCE` at a time: places of their samples, and the windows."""
     parts: list[npt.NDArray[np.float32]] = []
     owners: list[int] = []
-    for k, signals in enumerate(block):
+    for k, signals in block.items():
         at = 0
         while at < signals.n_windows:
             assert signals.speech is not None
@@ -108,8 +104,7 @@ def _chunks(block: Sequence[Signals]) -> Iterator[tuple[_Places, npt.NDArray[np.
 
 
 def _means(parts: Sequence[tuple[_Places, Probs]]) -> dict[int, Probs]:
-    """Return each owner's mean over its rows, which stand together."""
     owners, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
-    names, starts, counts = np.unique(owners, return_index=True, return_counts=True)
+    names, starts, counts = np.unique(owners, return_index=True, return_counts=True)  # an owner's rows stand together
     sums = np.add.reduceat(rows, starts, axis=0)
     return {int(k): row for k, row in zip(names, sums / counts[:, None], strict=True)}

@@ -161,7 +161,9 @@ def test_full_value_is_what_predict_says(toy_checkpoint, tone, picture, method, 
     )
     speech = image = None
     if kind != "image":
-        mel = audio.log_mel_for_windows(audio.trim(wave) if opened.signals.trim else wave, opened.signals.clip_s)
+        mel = audio.log_mel_for_windows(
+            wave[audio.trim_slice(wave)] if opened.signals.trim else wave, opened.signals.clip_s
+        )
         owners = np.repeat(np.arange(mel.shape[1])[None] * 3 // mel.shape[1], 128, axis=0).astype(np.int16)
         starts = audio.window_starts(mel.shape[1])
         assert len(starts) == said.n_windows

@@ -5,8 +5,10 @@ Read to the real end: what a header says of its length is a promise to be kept, 
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from itertools import chain, groupby
 from operator import itemgetter
@@ -20,9 +22,6 @@ from ..options import LimitOptions
 from .containers import FORMATS, links, no_sound
 from .frames import ENDLESS
 from .spliced import Link, Spliced, cut_off
-from .stored import Kept as Kept
-from .stored import gathered as gathered
-from .stored import pieces as pieces
 
 SAMPLE_RATE_HZ = 16_000
 RATES_HZ = (4_000, 192_000)  # lowest and highest sample rate that is read
@@ -43,8 +42,8 @@ _CANCELLED_NOTE = "The channels cancel each other out (opposite phase): the loud
 
 Waveform = npt.NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | npt.NDArray[Any]
-_Block = tuple[int, npt.NDArray[Any]]
-"""Samples a second, and samples `[n, channels]`."""
+IN_MEMORY_BYTES = 16 << 20  # longest array that stays in memory: 4 minutes of sound at 16 kHz
+_Block = tuple[int, npt.NDArray[Any]]  # samples a second, and samples `[n, channels]`
 
 _DEFAULT_LIMITS = LimitOptions()
 
@@ -58,7 +57,7 @@ def read(
 ) -> Waveform:
     """Return speech as mono float32 `[n_samples]` at 16,000 Hz, in about [-1, 1].
 
-    Channels are averaged; the rate is changed by soxr (HQ). Digital silence is allowed: see `audio.is_silent`.
+    Channels are averaged; the rate is changed by soxr (HQ). Digital silence is allowed.
 
     Args:
         source: path, bytes, binary stream, or array `[n]` or `[n, channels]`; integers are scaled by their range.
@@ -70,7 +69,7 @@ def read(
         InputError: missing, unreadable, empty, cut off, too long, no sound, or with NaN or infinite samples.
         MissingExtraError: m4a, aac, mp4 or webm without the `video` extra.
     """
-    with stream(source, sample_rate_hz=sample_rate_hz, limits=limits, notes=notes) as blocks:
+    with stream(source, sample_rate_hz, limits, notes) as blocks:
         return np.concatenate(list(blocks))
 
 
@@ -86,22 +85,18 @@ def read_long(
     Raises:
         OSError: no room for a temporary file; all else as of `read`.
     """
-    with stream(source, sample_rate_hz=sample_rate_hz, limits=limits, notes=notes) as blocks:
+    with stream(source, sample_rate_hz, limits, notes) as blocks:
         return gathered(blocks)
 
 
 @contextmanager
 def stream(
     source: Source,
-    *,
     sample_rate_hz: int | None = None,
     limits: LimitOptions = _DEFAULT_LIMITS,
     notes: list[str] | None = None,
 ) -> Iterator[Iterator[Waveform]]:
-    """Yield block by block what `read` joins: memory does not grow with the length.
-
-    What is wrong with a source may show as late as its last block; `notes` are filled while blocks are taken.
-    """
+    """Yield block by block what `read` joins; `notes` are filled, and errors come, while blocks are taken."""
     notes = [] if notes is None else notes
     with ExitStack() as stack:
         if isinstance(source, np.ndarray):
@@ -133,7 +128,6 @@ def _of_array(array: npt.NDArray[Any], rate_hz: int | None, name: str, limits: L
 
 
 def _prepared(name: str, raw: Iterator[_Block], limits: LimitOptions, notes: list[str]) -> Generator[Waveform]:
-    """Yield raw blocks as mono at 16 kHz; every refusal that does not depend on the container is here."""
     import soxr
 
     n_out, n_in, seconds = 0, 0, 0.0
@@ -158,7 +152,6 @@ def _prepared(name: str, raw: Iterator[_Block], limits: LimitOptions, notes: lis
 
 
 def _mono(block: npt.NDArray[Any], notes: list[str]) -> Waveform:
-    """Return the mean over channels of `[n, channels]`, float32 `[n]`; the louder one where they cancel out."""
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as infinite by the caller
         if block.shape[1] == 1 or not len(block):
             return np.ascontiguousarray(block[:, 0], dtype=np.float32)
@@ -196,22 +189,80 @@ def _refuse_long(name: str, seconds: float, limits: LimitOptions) -> None:
         )
 
 
+# --- arrays that may be too long for memory: beyond a bound they lie in a file without a name ------------------------
+
+
+class Stored:
+    """Float32 numbers `[n]`, or rows of them `[n, width]`, in a file that is gone with the process.
+
+    `[a:b]` is a view, as numpy's slices are; `np.asarray` reads it. Any number of threads may.
+    """
+
+    def __init__(self, mapped: mmap.mmap, view: Waveform) -> None:
+        """Take a part of a mapped file; `gathered` makes it."""
+        self._mapped = mapped
+        self._view = view
+
+    def __len__(self) -> int:
+        """Return how many numbers or rows there are."""
+        return len(self._view)
+
+    def __getitem__(self, part: slice) -> Stored:
+        """Return a part, which is not read yet."""
+        return Stored(self._mapped, self._view[part])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Return what it holds, read anew."""
+        found = np.array(self._view, dtype)
+        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows; pages that were read would count as memory of ours
+            self._mapped.madvise(mmap.MADV_DONTNEED)
+        return found
+
+
+Kept = Waveform | Stored  # what is sliced, and read by `np.asarray`, in either place
+
+
+def gathered(blocks: Iterable[Waveform]) -> Kept:
+    """Return blocks, float32 `[n]` or `[n, width]`, as one array; a long one lies in a temporary file.
+
+    Raises:
+        OSError: there is no room for the file (`ENOSPC`). No source is to blame for that.
+    """
+    kept: list[Waveform] = []
+    n_bytes = 0
+    rest = iter(blocks)
+    for block in rest:
+        kept.append(block)
+        n_bytes += block.nbytes
+        if n_bytes > IN_MEMORY_BYTES:
+            return _written(chain(kept, rest))
+    return kept[0] if len(kept) == 1 else np.concatenate(kept)
+
+
+def pieces(kept: Kept, n_rows: int) -> Iterator[tuple[int, Waveform]]:
+    """Yield where each piece begins, and what it holds: `n_rows` numbers or rows, the last one fewer."""
+    return ((at, np.asarray(kept[at : at + n_rows])) for at in range(0, len(kept), n_rows))
+
+
+def _written(blocks: Iterable[Waveform]) -> Stored:
+    import tempfile  # no short recording needs it
+
+    try:
+        with tempfile.TemporaryFile() as file:  # the map outlives it
+            for block in blocks:
+                file.write(np.ascontiguousarray(block).data)
+            file.flush()
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:  # a full disk, or no folder at all in which tempfile could write
+        text = "No room for the temporary file of a long recording"
+        raise OSError(errno.ENOSPC, text, tempfile.tempdir or "TMPDIR") from error
+    return Stored(mapped, np.frombuffer(mapped, np.float32).reshape(-1, *block.shape[1:]))
+
+
 # --- decoders: libsndfile, and PyAV for what libsndfile does not read -------------------------------------------------
 
 
 def _decoded(file: Spliced, name: str, refuse_long: Callable[[float], None], notes: list[str]) -> Iterator[_Block]:
-    """Yield everything that a file holds, block after block.
-
-    Args:
-        file: all of it.
-        name: what errors call it.
-        refuse_long: raises if a recording of so many seconds is too long; asked before it is decoded.
-        notes: see `links`.
-
-    Raises:
-        InputError: no sound, cut off, damaged, or of a coding that is not read.
-        MissingExtraError: only PyAV reads it, which is not installed.
-    """
     try:
         for link in links(file, name, notes):
             for block in (_by_soundfile if link.core else _by_av)(link, name, refuse_long):
@@ -268,7 +319,6 @@ def _reason(error: Any) -> str:
 
 
 def _by_av(link: Link, name: str, refuse_long: Callable[[float], None], refused: str = "") -> Iterator[_Block]:
-    """Yield what PyAV decodes; `refused` says why libsndfile did not."""
     try:
         import av
     except ImportError:
@@ -295,7 +345,7 @@ def _by_av(link: Link, name: str, refuse_long: Callable[[float], None], refused:
 
 
 def _promised_s(file: Any, track: Any) -> float:
-    """Return the seconds that a header promises; 0 where none does and FFmpeg guesses from the bit rate."""
+    # 0 where none does and FFmpeg guesses from the bit rate.
     if file.format.name in _GUESSED:
         return 0.0
     if track.duration and track.time_base:
@@ -305,7 +355,6 @@ def _promised_s(file: Any, track: Any) -> float:
 
 
 def _av_blocks(frames: Iterator[Any]) -> Iterator[_Block]:
-    """Yield what frames hold, joined to blocks of the size that the rest is made for."""
     import av
 
     # A stream may change on its way.

@@ -21,22 +21,14 @@ FORMATS = (
     'wav, flac, ogg, opus, mp3, aiff, au, caf; m4a, aac, amr, wma, mp4 and webm with pip install "parallelnet[video]"'
 )
 
-_Found = tuple[list[Link], int]
-"""Recordings, and where the last of them ends."""
-_Reader = Callable[[str, list[str]], _Found]
-"""From a file's name and notes."""
+_Found = tuple[list[Link], int]  # recordings, and where the last of them ends
+_Reader = Callable[[str, list[str]], _Found]  # from a file's name and notes
 
 
 def links(file: Spliced, name: str, notes: list[str]) -> Iterator[Link]:
-    """Yield the recordings of a file, one behind the other.
+    """Yield the recordings of a whole file, one behind the other.
 
-    Args:
-        file: all of it.
-        name: what errors call it.
-        notes: gets a sentence for everything that was judged differently from what the file says.
-
-    Raises:
-        InputError: no sound, cut off or damaged.
+    `notes` gets a sentence for everything that was judged differently from what the file says.
     """
     at = _skipped(file, 0)
     reader = _reader(file, at)
@@ -79,9 +71,7 @@ _FULL = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """How the chunks of one kind of file are written."""
-
+class _Kind:  # how the chunks of one kind of file are written
     what: str  # for errors; its last word is FFmpeg's name
     magic: re.Pattern[bytes]  # how a file begins
     order: Literal["little", "big"]  # of the bytes of a size
@@ -111,11 +101,6 @@ _BEGINS = re.compile(b"|".join(kind.magic.pattern for kind in _KINDS), re.DOTALL
 
 
 def _recording(kind: _Kind, file: Spliced, start: int, name: str, notes: list[str]) -> _Found:
-    """Return the recordings of the file of chunks that begins at `start`, and where it ends.
-
-    Raises:
-        InputError: it promises more sound than there is.
-    """
     found: dict[bytes, tuple[int, int]] = {}  # name -> where its content begins, how long it says it is
     for chunk, begin, size in _chunks(kind, file, start + kind.first) if kind.sound else ():
         found[chunk] = begin, size
@@ -157,7 +142,7 @@ def _number(kind: _Kind, file: Spliced, at: int, n_bytes: int = 4) -> int:
 
 
 def _chunks(kind: _Kind, file: Spliced, at: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield each chunk's name, where its content begins, and how long it says it is."""
+    # The name of each, where its content begins, and how long it says it is.
     for _ in range(_MAX_CHUNKS):
         # At an even place, or at once where a program forgot the byte between.
         forgotten = _named(file.at(at, 4)) and file.at(at + 1, 4) not in _USUAL
@@ -177,7 +162,7 @@ def _named(name: bytes) -> bool:
 def _sound_end(
     kind: _Kind, file: Spliced, at: int, promised: int, rate_bytes: int, name: str, notes: list[str]
 ) -> tuple[int, int]:
-    """Return where the sound ends that begins at `at`, and where the file goes on behind it and its last chunks."""
+    # Where the sound ends that begins at `at`, and where the file goes on behind it and its last chunks.
     size = file.size
     if promised <= 0 and _chunks_end(kind, file, at) > at:  # empty, with chunks behind it
         return at, _chunks_end(kind, file, at)
@@ -205,7 +190,7 @@ def _is_next(file: Spliced, at: int) -> bool:
 
 
 def _chunks_end(kind: _Kind, file: Spliced, at: int) -> int:
-    """Return where the chain of chunks ends that begins here; at once where none does, or where a new file begins."""
+    # Where the chain ends that begins here; at once where none does, or where a new file begins.
     if not kind.sound:
         return at
     for name, begin, size in _chunks(kind, file, at):
@@ -219,7 +204,7 @@ def _chunks_end(kind: _Kind, file: Spliced, at: int) -> int:
 
 
 def _mended(kind: _Kind, file: Spliced, start: int, found: dict[bytes, tuple[int, int]], stop: int) -> Spliced:
-    """Return the same sound behind a header whose sizes are right, without the chunks that say nothing of it."""
+    # The same sound behind a header whose sizes are right, without the chunks that say nothing of it.
     at = found[kind.sound][0]
     n_bytes, magic = stop - at, file.at(start, 12)
     parts: list[Part] = []
@@ -297,7 +282,7 @@ _UNREAD = (
 
 
 def _skipped(file: Spliced, at: int) -> int:
-    """Return where sound may begin from `at` on: behind tags, zeros and marks."""
+    # Behind tags, zeros and marks.
     while at < file.size and _reader(file, at) is None:
         head = file.at(at, 10)
         if head[:1] == b"\0":
@@ -311,7 +296,6 @@ def _skipped(file: Spliced, at: int) -> int:
 
 
 def _reader(file: Spliced, at: int) -> _Reader | None:
-    """Return what reads the recordings that begin here; None where nothing known begins."""
     head = file.at(at, 24)
     for kind in _KINDS:
         if kind.magic.match(head):
@@ -333,8 +317,7 @@ def _reader(file: Spliced, at: int) -> _Reader | None:
 
 
 def _container(file: Spliced, at: int, what: str, av_format: str, *, core: bool = False) -> _Found:
-    """Return what FFmpeg reads, and where it ends: FFmpeg reads the first of joined recordings, not the next."""
-    end = file.size
+    end = file.size  # FFmpeg reads the first of joined recordings, not the next
     if what == "MP4":
         end = _mp4_end(file, at)
     elif what == "AMR":
@@ -343,7 +326,7 @@ def _container(file: Spliced, at: int, what: str, av_format: str, *, core: bool 
 
 
 def _mp4_end(file: Spliced, at: int) -> int:
-    """Return where the next recording begins: a box of the type `ftyp` behind that with the table of contents."""
+    # Where the next recording begins: a box of the type `ftyp` behind that with the table of contents.
     seen = False
     while len(head := file.at(at, 16)) == 16:
         size, kind = int.from_bytes(head[:4]), head[4:8]
@@ -358,7 +341,7 @@ def _mp4_end(file: Spliced, at: int) -> int:
 
 
 def _is_adts(file: Spliced, at: int) -> bool:
-    """Return whether two frames of bare AAC follow each other, or one ends the file."""
+    # Two frames of bare AAC follow each other, or one ends the file.
     for _ in range(2):
         head = file.at(at, 7)
         if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:

@@ -22,8 +22,8 @@ from .spliced import Link, Spliced, add, cut_off
 FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
 _ID3V1 = 128  # bytes of the old kind of tag, at the end
 _TOTAL_AT = 21  # four bits of this byte, and the four bytes behind it
+# Samples, more than any flac has: told so many, libFLAC reads to the end, and says where a part of a frame ends it.
 ENDLESS = (1 << 36) - 1
-"""Samples, more than any flac has: told so many, libFLAC reads to the end, and says where a part of a frame ends it."""
 
 
 def flac_links(file: Spliced, start: int) -> tuple[list[Link], int]:
@@ -68,11 +68,7 @@ class _Stream:
 
 
 def ogg_links(file: Spliced, start: int, name: str) -> tuple[list[Link], int]:
-    """Return the recordings chained from `start` on, and where the last page ends.
-
-    Raises:
-        InputError: a page ends too early or is missing, or there is no sound.
-    """
+    """Return the recordings chained from `start` on, and where the last page ends."""
     chains: list[dict[int, _Stream]] = []
     end, heads = start, False
     for page, body, flags, serial, number in _pages(file, start, name):
@@ -96,7 +92,7 @@ def ogg_links(file: Spliced, start: int, name: str) -> tuple[list[Link], int]:
 
 
 def _pages(file: Spliced, at: int, name: str) -> Iterator[tuple[range, range, int, int, int]]:
-    """Yield each page: all of it, its content, flags, serial and number."""
+    # Of each page: all of it, its content, flags, serial and number.
     # There may be something between the pages.
     while (at := at if file.at(at, 4) == b"OggS" else next(file.find(_PAGE, at), file.size)) < file.size:
         head = file.at(at, _PAGE_HEAD.size).ljust(_PAGE_HEAD.size, b"\xff")
@@ -150,7 +146,7 @@ class _Frame:
 
 @lru_cache(maxsize=4096)
 def _frame(header: bytes) -> _Frame | None:
-    """Return what four bytes say, or None where they begin no frame of known length."""
+    # What four bytes say, or None where they begin no frame of known length.
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer, protected = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3), not header[1] & 1
@@ -168,21 +164,11 @@ def _frame(header: bytes) -> _Frame | None:
 
 
 @dataclass(slots=True)
-class _Run:
-    """Frames that one decoder can read in a row.
-
-    Attributes:
-        first: the first of them.
-        promised: frames, by a Xing, Info or VBRI header that stands in place of the first's sound; 0 if it does not
-            say, None where there is none.
-        parts: where they lie.
-        n_frames: how many hold sound.
-    """
-
+class _Run:  # frames that one decoder can read in a row
     first: _Frame
-    promised: int | None
+    promised: int | None  # frames, by a Xing, Info or VBRI header in place of the first's sound; 0 if it does not say
     parts: list[range] = field(default_factory=list)
-    n_frames: int = 0
+    n_frames: int = 0  # that hold sound
 
 
 def mpeg_begins(file: Spliced, at: int, stop: int, wanted: int = 2) -> bool:
@@ -215,9 +201,6 @@ def mpeg_links(file: Spliced, start: int, stop: int, name: str) -> tuple[list[Li
     """Return the recordings of the frames that begin at `start` (see `mpeg_begins`), and where their last frame ends.
 
     A new one begins with each Xing header, and where rate, layer or the number of channels changes.
-
-    Raises:
-        InputError: a Xing header promises more frames than there are, or much in the middle is no sound.
     """
     runs: list[_Run] = []
     end, lost = start, 0
@@ -237,7 +220,7 @@ def mpeg_links(file: Spliced, start: int, stop: int, name: str) -> tuple[list[Li
 
 
 def _frames(file: Spliced, at: int, stop: int) -> Iterator[tuple[int, _Frame, int]]:
-    """Yield where each whole frame begins, the frame, and how many bytes before it belong to nothing."""
+    # Where each whole frame begins, the frame, and how many bytes before it belong to nothing.
     first = _frame(file.at(at, 4))
     kind, junk = first and first.kind, 0
     while at + 4 <= stop:
@@ -254,7 +237,7 @@ def _frames(file: Spliced, at: int, stop: int) -> Iterator[tuple[int, _Frame, in
 
 
 def _promised(body: bytes, frame: _Frame) -> int | None:
-    """Return the frames that a Xing, Info or VBRI header promises, 0 if it does not say, None if this is sound."""
+    # The frames that a Xing, Info or VBRI header promises, 0 if it does not say, None if this is sound.
     version, layer, _, mono = frame.kind
     if layer == 3 and body[_VBRI_AT : _VBRI_AT + 4] == b"VBRI":
         return int.from_bytes(body[_VBRI_AT + 14 : _VBRI_AT + 18])

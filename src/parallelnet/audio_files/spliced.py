@@ -15,8 +15,7 @@ from ..errors import InputError
 _WINDOW = 1 << 16  # bytes read at a time: decoders ask for a few at a time, and parsers for four
 _AHEAD = 1 << 20  # bytes searched at a time
 
-Part = bytes | range
-"""Bytes of our own, or offsets `range(start, stop)` in the real file."""
+Part = bytes | range  # bytes of our own, or offsets `range(start, stop)` in the real file
 
 
 class Spliced:

@@ -32,8 +32,8 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
 
 
 def _predict_many(chosen: options.PredictOptions, manifest: str, console: Console) -> None:
+    from ..batches import predict_manifest
     from ..data.manifest import MANIFEST_CSV
-    from ..predictions import predict_manifest
 
     out = Path(chosen.out or "")
     read = [path for path in (Path(manifest), Path(manifest) / MANIFEST_CSV) if path.exists()]

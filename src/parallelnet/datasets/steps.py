@@ -228,7 +228,7 @@ def check_sound(example: Example) -> Example:
         waveform = audio.read(example.speech, limits=_ANY_LENGTH)
     except InputError as error:
         return example.reject("speech-silent", str(error))
-    if audio.is_silent(waveform):
+    if not waveform.any():
         return example.reject("speech-silent", "nothing but zeros")
     loudest = float(np.abs(waveform).max())
     if loudest >= AUDIBLE:

@@ -69,7 +69,7 @@ def explain(
         model = _opened(ModelOptions(**{name: getattr(chosen, name) for name in _MODEL_FIELDS}), chosen.labels)
     elif changes.keys() & {*_MODEL_FIELDS, "labels"}:
         raise OptionError("model= is open already; checkpoint, device and labels belong to load(). Leave out one.")
-    model.refuse_unless_taken(speech, image)
+    model.model.refuse_unless_taken(speech, image)
     sample = _Sample(model, chosen)
     if speech is not None:
         sample.divide_speech(model.hear(speech, sample_rate_hz=sample_rate_hz), word_times)

@@ -271,7 +271,7 @@ def _collect(out: Path, options: TrainOptions) -> TrainReport:
     metrics = tuple({name: Metrics.from_json(json.dumps(m)) for name, m in each["test"].items()} for each in finished)
     summary: dict[str, Any] = {}
     if options.folds:
-        summary = {name: summarise_folds([m[name] for m in metrics]).to_dict() for name in metrics[0]}
+        summary = {name: summarise_folds([m[name] for m in metrics]) for name in metrics[0]}
         records.write_json(out / "summary.json", summary)
     return TrainReport(out, tuple(folder / "checkpoint" for folder in folders), metrics, summary)
 

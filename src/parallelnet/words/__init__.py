@@ -57,7 +57,7 @@ def align(waveform: audio.Waveform, text: str, *, engine: str = "pocketsphinx", 
 
 
 def _engine(waveform: audio.Waveform, name: str, model: str | None) -> Engine:
-    if audio.is_silent(waveform):
+    if not waveform.any():
         raise InputError("No speech found: the recording is digital silence. Mend: record it again.")
     if name not in STT_ENGINES:
         raise unknown("speech engine", name, STT_ENGINES, "--stt")

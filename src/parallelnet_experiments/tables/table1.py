@@ -130,8 +130,8 @@ def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
         "network": _network(folds[0]),
         "learning_rate": recipe.learning_rate,
         "folds": each,
-        "mean": {name: null(summary.mean[name]) for name in names},
-        "std": {name: null(summary.std[name]) for name in names},
+        "mean": {name: summary["mean"][name] for name in names},
+        "std": {name: summary["std"][name] for name in names},
         "validation": {
             name: _mean([found["validation"].get(name) for found in each if found["validation"]]) for name in names[:3]
         },
