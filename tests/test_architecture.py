@@ -220,3 +220,27 @@ def test_predict_loads_no_torch(any_checkpoint, tone_wav, picture_png):
     loaded = loaded_by("-m", "parallelnet", "predict", *files)
     assert "onnxruntime" in loaded  # or the list of loaded packages would say nothing
     assert not loaded & {"torch", "torchvision", "lightning", "matplotlib", "pyarrow", "ray", "gradio"}
+
+
+def test_the_design_names_every_module_with_about_its_lines():
+    text = (SRC.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    stated = {}
+    for row in text.splitlines():
+        cells = row.split("|")
+        if len(cells) == 5 and cells[3].isdecimal():
+            name = cells[1].strip("`")
+            place = (
+                name.replace("experiments/", f"{STUDIES.name}/", 1)
+                if name.startswith("experiments/")
+                else f"{ROOT.name}/{name}"
+            )
+            stated[place.removesuffix("/").removesuffix("/__init__")] = int(cells[3])
+    lines = {}
+    for path in MODULES:
+        name = path.relative_to(SRC).with_suffix("").as_posix().removesuffix("/__init__")
+        lines[name] = path.read_text(encoding="utf-8").count("\n")
+    small = {name for name, n in lines.items() if n <= 12}  # package markers
+    assert stated.keys() | small >= lines.keys() >= stated.keys()
+    # A tenth or twenty lines: so much a module may change before the table must be looked at again.
+    off = {name: (n, lines[name]) for name, n in stated.items() if abs(n - lines[name]) > max(20, n / 10)}
+    assert not off, f"lines stated and counted: {off}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from . import audio, checkpoint, image, judging, runtime, voting
 from .errors import InputError, ManifestError, OptionError, ParallelNetError, unknown
@@ -81,6 +81,20 @@ class Predictor:
             "labels": list(self.classes),
             **asdict(self.signals),
         }
+
+    @overload
+    def predict(
+        self, speech: audio.Source | None = ..., image: image.Source | None = ..., *, sample_rate_hz: int | None = ...
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        speech: Sequence[audio.Source | None] | None = ...,
+        image: Sequence[image.Source | None] | None = ...,
+        *,
+        sample_rate_hz: int | None = ...,
+    ) -> list[Prediction]: ...
 
     def predict(self, speech: Any = None, image: Any = None, *, sample_rate_hz: int | None = None) -> Any:
         """Return the prediction of one sample, or of each sample of a list.

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parallelnet import words
-from parallelnet.audio_files import stored
+from parallelnet import audio_files, words
 from parallelnet.errors import InputError, OptionError
 from parallelnet.explanation.explaining import explain
 from parallelnet.explanation.result import Explanation
@@ -69,7 +68,7 @@ def test_long_recordings_are_explained_as_predict_hears_them(model, tone, pictur
 def test_recordings_too_long_for_memory_are_explained_alike(model, tone, picture, monkeypatch):
     settings = dict(model=model, sample_rate_hz=RATE_HZ, invert=True, **FEW)
     expected = explain(long_tone(tone), picture, **settings)
-    monkeypatch.setattr(stored, "IN_MEMORY_BYTES", 1_000)
+    monkeypatch.setattr(audio_files, "IN_MEMORY_BYTES", 1_000)
     found = explain(long_tone(tone), picture, **settings)
     assert found.values == expected.values
     for name in ("waveform", "kept", "silenced", "inverted", "log_mel"):
