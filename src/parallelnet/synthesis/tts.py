@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import version
@@ -35,7 +36,7 @@ _TO_ASCII = str.maketrans(
 )
 
 
-class Engine:
+class Engine(ABC):
     """What speaks: the base of every engine.
 
     Attributes:
@@ -67,8 +68,9 @@ class Engine:
         self.settings = " ".join([f"rate={rate}"] * (rate > 0) + [f"pitch={pitch}"] * (pitch >= 0))
         self._open(model)
 
+    @abstractmethod
     def _open(self, model: str | None) -> None:
-        raise NotImplementedError
+        """Open the engine, or raise; see `__init__`."""
 
     def check_voices(self, voices: Sequence[str]) -> None:
         """Raise `OptionError` for the first voice that the engine does not have."""
@@ -76,13 +78,13 @@ class Engine:
             if voice not in self._known:
                 raise OptionError(f"--voices {voice!r}: {self._owner} has {', '.join(self._known[:20])}.")
 
+    @abstractmethod
     def speak(self, text: str, voice: str) -> Spoken:
         """Return the speech: the same bytes for the same text and voice, in every process and order on one machine.
 
         Raises:
             InputError: this text cannot be spoken; others can.
         """
-        raise NotImplementedError
 
 
 class _Library(Engine):
@@ -102,8 +104,9 @@ class _Library(Engine):
             raise OptionError(f"--tts {self.name}: {error} Mend: install it again ({self._mend}).") from None
         self.version = self._process.version
 
+    @abstractmethod
     def _found(self) -> Mapping[str, Any]:
-        raise NotImplementedError
+        """Return what the speaking process is started with, or raise `OptionError`."""
 
 
 class EspeakEngine(_Library):
