@@ -278,9 +278,11 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
     """Write samples as a csv manifest, whole or not at all, and return its path; files are named relative to that.
 
     Raises:
-        ManifestError: no samples, or a file outside the folder.
+        ManifestError: no samples, a file outside the folder, or a path that promises another format.
     """
     target = Path(path)
+    if target.suffix.lower() != ".csv":
+        raise ManifestError(f"A manifest is written as csv; {target} ends otherwise. Mend: name it *.csv.")
     folder = os.path.abspath(target.parent)  # noqa: PTH100
     rows: list[dict[str, str | int | None]] = []
     for sample in samples:
