@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal
 
-from ..errors import OptionError
-from .checks import ABOVE_0, AT_ONCE, BELOW_1, FOLDS, FROM_0, FROM_1, Checked, between, require
+from .checks import ABOVE_0, AT_ONCE, BELOW_1, FOLDS, FROM_0, FROM_1, Against, Checked, between
 from .running import SignalOptions
 
 PART = between(0, 1)
@@ -108,11 +107,14 @@ class Recipe(Checked):
     speech_versions: Annotated[int, FROM_0] = 0
     augment: AugmentOptions = AugmentOptions()
 
-    def _check(self) -> None:
-        if self.auxiliary and self.augment.mixup:
-            raise OptionError("--auxiliary cannot be given with --mixup, whose samples have no single value. Drop one.")
+    def _against(self) -> Against:
         weights = (self.focal_weight, self.cross_entropy_weight)
-        require(sum(weights) > 0, "--focal-weight and --cross-entropy-weight", weights, "0 or more, not both 0")
+        mixed = "--auxiliary cannot be given with --mixup, whose samples have no single value. Drop one."
+        yield self.auxiliary and self.augment.mixup, mixed
+        yield (
+            not any(weights),
+            f"--focal-weight and --cross-entropy-weight is {weights}; allowed: 0 or more, not both 0.",
+        )
 
 
 PRESETS: dict[str, Recipe] = {
@@ -231,6 +233,6 @@ class TrainOptions(LearningOptions):
     int8: bool = False
     card_notes: str | None = None
 
-    def _check(self) -> None:
-        if self.int8 and not self.export:
-            raise OptionError("--int8 names ONNX graphs, but --no-export writes none. Leave out one of the two.")
+    def _against(self) -> Against:
+        told = "--int8 names ONNX graphs, but --no-export writes none. Leave out one of the two."
+        yield self.int8 and not self.export, told
