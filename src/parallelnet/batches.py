@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, records
-from .errors import ManifestError, OptionError, ParallelNetError, brief
+from .errors import ManifestError, OptionError, ParallelNetError, brief, refuse
 from .records import harmless, original
 from .types import Modalities, Prediction, Sample
 
@@ -189,12 +189,11 @@ def failed(error: Exception) -> Row:
 
 def check_ids(samples: Sequence[Sample]) -> None:
     """Refuse ids by which rows could not be told apart, with a ManifestError: repeated, empty, or of several lines."""
-    repeated = len(samples) - len({cell(sample.id) for sample in samples})
-    if repeated:
-        raise ManifestError(f"{repeated} ids occur more than once; their rows could not be told apart.")
+    n = len(samples) - len({cell(sample.id) for sample in samples})
     broken = next((sample.id for sample in samples if len(sample.id.splitlines()) != 1), None)
-    if broken is not None:
-        raise ManifestError(f"The id {broken!r} is empty or holds a line break; allowed: one line of text.")
+    several = f"The id {broken!r} is empty or holds a line break; allowed: one line of text."
+    told_apart = f"{n} ids occur more than once; their rows could not be told apart."
+    refuse(ManifestError, [(n, told_apart), (broken is not None, several)])
 
 
 def digest(samples: Sequence[Sample]) -> str:
@@ -344,24 +343,22 @@ def predict_manifest(
     now = asked(predictor, samples, data, modalities=modalities)
     with writing(target):
         record = records.beside(target)
-        if not target.exists() or not target.stat().st_size:
+        there = target.exists() and target.stat().st_size > 0
+        alone = (
+            f"{target} has results, but {record.name}, which says what was asked for them, is not beside it (an "
+            "older version wrote them, or they were copied alone). Mend: bring that file along, or another --out."
+        )
+        exists = f"{target} exists. Mend: --resume to go on with it, or another --out."
+        refuse(OptionError, [(there and not resume, exists), (there and not record.exists(), alone)])
+        if not there:
             record.unlink(missing_ok=True)  # of a file that is gone
-        elif not resume:
-            raise OptionError(f"{target} exists. Mend: --resume to go on with it, or another --out.")
-        elif not record.exists():
-            raise OptionError(
-                f"{target} has results, but {record.name}, which says what was asked for them, is not beside it (an "
-                "older version wrote them, or they were copied alone). Mend: bring that file along, or another --out."
-            )
         records.begun(record, now, place=target)
         table = Table(target, columns(predictor.classes), predictor.name)
-        return run(
-            table,
-            samples,
-            lambda todo: (_row(x) for x in predictor.predict_each(todo, modalities=modalities, singly=True)),
-            retry_failed=retry_failed,
-            progress=progress,
-        )
+
+        def work(todo: Sequence[Sample]) -> Generator[Row]:
+            yield from map(_row, predictor.predict_each(todo, modalities=modalities, singly=True))
+
+        return run(table, samples, work, retry_failed=retry_failed, progress=progress)
 
 
 def columns(classes: Sequence[str]) -> tuple[str, ...]:

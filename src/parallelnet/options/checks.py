@@ -9,7 +9,7 @@ from dataclasses import Field, fields
 from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from ..errors import OptionError
+from ..errors import OptionError, refuse
 
 MOST_AT_ONCE = max(64, os.cpu_count() or 1)
 """Threads or processes. More gain nothing, and a thousand take the machine from everybody on it: where no further
@@ -61,9 +61,7 @@ class Checked:
             value = getattr(self, name)
             if not (value is None or allowed.holds(value)):
                 raise OptionError(f"{flag} is {value!r}; allowed: {allowed.told}.")
-        for wrong, told in self._against():
-            if wrong:
-                raise OptionError(told)
+        refuse(OptionError, self._against())
 
     def _against(self) -> Against:
         """Return what must not be, as where values contradict each other, and the error for it; the first is told."""
