@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 from .checks import ABOVE_0, AT_ONCE, BELOW_1, FOLDS, FROM_0, FROM_1, Against, Checked, between
 from .running import SignalOptions
@@ -155,6 +156,13 @@ PRESETS: dict[str, Recipe] = {
         ),
     ),
 }
+
+
+def recipe(preset: str, given: Mapping[str, Any]) -> Recipe:
+    """Return a preset with the parts that were given, by name, in place of its own."""
+    chosen, kinds = PRESETS[preset], (AugmentOptions, Recipe)
+    augment, learning = ({f.name: given[f.name] for f in fields(kind) if f.name in given} for kind in kinds)
+    return replace(chosen, **learning, augment=replace(chosen.augment, **augment))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
