@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio_files import RATES_HZ, SAMPLE_RATE_HZ, Kept, Source, Waveform, gathered, pieces, read, read_long
-from .options import LimitOptions, SignalOptions
+from .options import SignalOptions
 
 __all__ = [
     "FLOOR_DB", "N_FFT", "N_FRAMES", "N_MELS", "PIECE", "RATES_HZ", "SAMPLE_RATE_HZ", "STRIDE_FRAMES", "TRIM_DB",
@@ -34,7 +34,6 @@ TRIM_SAMPLES = 512
 PIECE = TRIM_SAMPLES * 2048  # samples of a long recording that are looked at at once: 4 MB
 
 _FRAMES_AT_ONCE = 256  # about 2 MB of spectra: fits the cache, and an hour needs no more memory than a second
-_DEFAULT_LIMITS = LimitOptions()
 _DEFAULT_SIGNALS = SignalOptions()
 
 

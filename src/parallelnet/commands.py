@@ -126,10 +126,8 @@ def _rows(*, quiet: bool) -> Iterator[Callable[[Done], None]]:
     from tqdm import tqdm
 
     line = "{n} of {total} rows, {rate_fmt}, {remaining} left{postfix}\n"
-    every_s, form = (0.1, None) if sys.stderr.isatty() else (60, line)
-    with tqdm(
-        unit="row", disable=quiet, delay=1e-9, miniters=1, smoothing=0, mininterval=every_s, bar_format=form
-    ) as bar:
+    lines: dict[str, Any] = {} if sys.stderr.isatty() else {"mininterval": 60, "bar_format": line}
+    with tqdm(unit="row", disable=quiet, delay=1e-9, miniters=1, smoothing=0, **lines) as bar:
 
         def show(done: Done) -> None:
             if bar.total is None:  # what an earlier run finished says nothing of this one's rate
