@@ -243,12 +243,13 @@ def _record(source: Path) -> dict[str, Any]:
         record = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
     except FileNotFoundError:
         raise CheckpointError(f"{source.parent} is no checkpoint: it has no {MODEL_JSON}.") from None
-    except (OSError, ValueError) as error:  # a whole number of more than 4300 digits is a ValueError, too
-        raise CheckpointError(
-            f"{source} cannot be read: {brief(str(error))}. It may have been cut off; copy it again."
-        ) from None
-    except RecursionError:
-        raise CheckpointError(f"{source} cannot be read: its JSON is nested too deeply. Mend: copy it again.") from None
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a whole number of more than 4300 digits is a ValueError, too
+        why = "its JSON is nested too deeply" if isinstance(error, RecursionError) else brief(str(error))
+        raise CheckpointError(f"{source} cannot be read: {why}. It may have been cut off; copy it again.") from None
     if not isinstance(record, dict):
         raise CheckpointError(f"{source} was not written by parallelnet: it holds no JSON object.")
     return record

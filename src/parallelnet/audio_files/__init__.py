@@ -10,6 +10,7 @@ import mmap
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, BinaryIO
@@ -192,30 +193,29 @@ def _refuse_long(name: str, seconds: float, limits: LimitOptions) -> None:
 # --- arrays that may be too long for memory: beyond a bound they lie in a file without a name ------------------------
 
 
+@dataclass(frozen=True, slots=True)
 class Stored:
     """Float32 numbers `[n]`, or rows of them `[n, width]`, in a file that is gone with the process.
 
     `[a:b]` is a view, as numpy's slices are; `np.asarray` reads it. Any number of threads may.
     """
 
-    def __init__(self, mapped: mmap.mmap, view: Waveform) -> None:
-        """Take a part of a mapped file; `gathered` makes it."""
-        self._mapped = mapped
-        self._view = view
+    mapped: mmap.mmap  # the whole file
+    view: Waveform  # this part of it
 
     def __len__(self) -> int:
         """Return how many numbers or rows there are."""
-        return len(self._view)
+        return len(self.view)
 
     def __getitem__(self, part: slice) -> Stored:
         """Return a part, which is not read yet."""
-        return Stored(self._mapped, self._view[part])
+        return Stored(self.mapped, self.view[part])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Return what it holds, read anew."""
-        found = np.array(self._view, dtype)
+        found = np.array(self.view, dtype)
         if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows; pages that were read would count as memory of ours
-            self._mapped.madvise(mmap.MADV_DONTNEED)
+            self.mapped.madvise(mmap.MADV_DONTNEED)
         return found
 
 
