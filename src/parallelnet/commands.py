@@ -127,7 +127,7 @@ def _rows(*, quiet: bool) -> Iterator[Callable[[Done], None]]:
 
     line = "{n} of {total} rows, {rate_fmt}, {remaining} left{postfix}\n"
     lines: dict[str, Any] = {} if sys.stderr.isatty() else {"mininterval": 60, "bar_format": line}
-    with tqdm(unit="row", disable=quiet, delay=1e-9, miniters=1, smoothing=0, **lines) as bar:
+    with tqdm(unit="row", disable=quiet, delay=0.01, miniters=1, smoothing=0, **lines) as bar:
 
         def show(done: Done) -> None:
             if bar.total is None:  # what an earlier run finished says nothing of this one's rate
@@ -389,11 +389,5 @@ def evaluate(chosen: options.EvaluateOptions, console: Console, _: Given) -> Non
         facts = {"data": chosen.data, "split": split, "modalities": chosen.modalities, "checkpoint": predictor.name}
         if chosen.out is not None:
             measurement.write(Path(chosen.out), measured, facts)
-    told = (
-        f"{predictor.name} on {chosen.data}, split {split}, modalities {chosen.modalities}\n{measured.metrics.table()}"
-    )
-    if measured.failures:
-        name, reason = measured.failures[0]
-        where = f"see {chosen.out}/{measurement.FAILURES}" if chosen.out else "--out DIR lists them"
-        told += f"\n\n{len(measured.failures)} samples could not be evaluated ({where}); the first, {name}: {reason}"
-    _say(console, json.dumps({**measured.to_dict(), **facts}, ensure_ascii=False), print, told)
+    as_json = json.dumps({**measured.to_dict(), **facts}, ensure_ascii=False)
+    _say(console, as_json, terminal.show_measured, measured, facts, chosen.out)

@@ -88,29 +88,6 @@ class Metrics:
         """Return the result that `to_json` wrote."""
         return cls(**{name: _to_nan(value) for name, value in json.loads(text).items()})
 
-    def table(self) -> str:
-        """Return the metrics as lines of text for a terminal."""
-        names = {"accuracy": "accuracy (WA)", "uar": "UAR (UA)"}
-        rows = [(names.get(name, name), getattr(self, name), name, "") for name in SCALARS]
-        rows += [
-            (f"recall {name}", value, f"recall_{name}", f"n {self.per_class_n[name]}")
-            for name, value in self.per_class_recall.items()
-        ]
-        width = max(len(title) for title, *_ in rows)
-        drawn = {"group": f"{self.n_groups} groups", "file": f"{self.n_groups} files, with all samples that share one"}
-        lines = [f"{self.n} samples; 95 % bootstrap intervals over {drawn.get(self.resample, 'samples')}"]
-        for title, value, key, note in rows:
-            said, low, high = ("  -  " if math.isnan(x) else f"{x:.3f}" for x in (value, *self.ci95[key]))
-            lines.append(f"{title:<{width}}  {said}  [{low}, {high}]  {note}".rstrip())
-        missing = [name for name, n in self.per_class_n.items() if n == 0]
-        if missing:
-            lines.append(f"No sample is {' or '.join(missing)}: UAR is over the other classes.")
-        counts = zip(self.classes, self.confusion_matrix, strict=True)
-        matrix = [("true \\ said", *self.classes), *((name, *map(str, row)) for name, row in counts)]
-        width = max(len(cell) for row in matrix for cell in row) + 2
-        lines += ["", *(row[0].ljust(width) + "".join(cell.rjust(width) for cell in row[1:]) for row in matrix)]
-        return "\n".join(lines)
-
 
 def evaluate(
     y_true: npt.ArrayLike,

@@ -106,9 +106,9 @@ class _Walk:  # one pass over a model; weights are stepped over, not read
         known = _MESSAGES[kind]
         sizes: list[int] = []
         for number, value, size in self._fields(at, end):
-            rule = known.get(number, f"!an unknown field {number} in a {kind}")
+            rule = known.get(number, "!")
             if rule[:1] == "!":
-                raise _ForbiddenError(rule[1:])
+                raise _ForbiddenError(rule[1:] or f"an unknown field {number} in a {kind}")
             if rule == "=size":
                 packed, stop = value, value + size
                 while packed < stop and len(sizes) <= MAX_DIMENSIONS:

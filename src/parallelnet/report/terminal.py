@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..explanation.result import Explanation
+    from ..measurement import Measured
     from ..types import Prediction
 
 _LINE = 100  # characters of one
@@ -31,6 +32,11 @@ def show_prediction(prediction: Prediction) -> None:
 def show_explanation(explanation: Explanation) -> None:
     """Print an explanation of its target: the modalities, the eight largest units, what it cost, and the notes."""
     print(_text("explanation.txt.j2", of=explanation))
+
+
+def show_measured(measured: Measured, facts: Mapping[str, str], out: str | None) -> None:
+    """Print metrics with their intervals, what they are `facts` of, and what could not be measured."""
+    print(_text("measured.txt.j2", of=measured.metrics, failures=measured.failures, facts=facts, out=out))
 
 
 def show_inspection(found: Mapping[str, Any], reasons: Mapping[str, str], paper: Mapping[str, int]) -> None:
