@@ -8,7 +8,6 @@ import pytest
 
 from parallelnet.errors import InputError
 from parallelnet.evaluation import Metrics, evaluate, summarise_folds
-from parallelnet.measurement import Measured
 from parallelnet.report import terminal
 
 CLASSES = ("anger", "happy", "hate", "sad")
@@ -56,7 +55,7 @@ def test_by_hand():
 def shown(capsys, found):
     """What `evaluate` prints of metrics."""
     facts = {"checkpoint": "toy", "data": "d", "split": "all", "modalities": "both"}
-    terminal.show_measured(Measured(found, (("a", "gone"),)), facts, "DIR")
+    terminal.show("measured", of=found, failures=(("a", "gone"),), facts=facts, out="DIR")
     told = capsys.readouterr().out
     assert told.endswith("1 samples could not be evaluated (see DIR/failures.csv); the first, a: gone\n")
     return told

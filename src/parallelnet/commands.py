@@ -22,9 +22,7 @@ from .report import terminal
 
 if TYPE_CHECKING:
     from .batches import BatchCounts
-    from .data.pairs import PairsReport
     from .datasets.build import Done
-    from .training.run import TrainReport
 
 Console = options.ConsoleOptions
 Given = Mapping[str, Any]  # the parts of a preset that were given, by name
@@ -79,19 +77,7 @@ def build_pairs(chosen: options.PairsOptions, console: Console, _: Given) -> Non
     from .data.pairs import build_pairs
 
     report = build_pairs(chosen)
-    _say(console, report.to_json(), _show_pairs, report)
-
-
-def _show_pairs(report: PairsReport) -> None:
-    print(f"{report.n_pairs} pairs of {report.n_utterances} utterances and {report.n_pictures} pictures")
-    columns = ("pairs", "utterances", "pictures")
-    counts = [(part, name, n) for part, classes in report.counts.items() for name, n in classes.items()]
-    rows = [[part, name, *(str(n[key]) for key in columns)] for part, name, n in counts]
-    terminal.table([["part", "class", *columns], *rows])
-    for side, reasons in report.drops.items():
-        for reason, dropped in reasons.items():
-            print(f"{side}: left out {dropped}: {reason}")
-    print(report.manifest)
+    _say(console, report.to_json(), partial(terminal.show, "pairs", of=report))
 
 
 def build_tweets(chosen: options.TweetsOptions, console: Console, _: Given) -> None:
@@ -171,19 +157,7 @@ def train(chosen: options.TrainOptions, console: Console, given: Given) -> None:
         from .training.run import train as run
     report = run(chosen, how, quiet=console.quiet)
     if report.checkpoints:  # of several devices: the first one's process tells
-        _say(console, report.to_json(), _show_report, report)
-
-
-def _show_report(report: TrainReport) -> None:
-    for folder, by_setting in zip(report.checkpoints, report.metrics, strict=True):
-        print(folder)
-        rows = [["", "accuracy", "macro F1", "kappa", "UAR"]]
-        for setting, m in by_setting.items():
-            rows.append([setting, *(f"{x:.3f}" for x in (m.accuracy, m.macro_f1, m.cohen_kappa, m.uar))])
-        terminal.table(rows)
-    for setting, summary in report.summary.items():
-        mean, std = summary["mean"]["accuracy"], summary["std"]["accuracy"]
-        print(f"accuracy over the folds, {setting}: {mean:.3f} ± {std:.3f}")
+        _say(console, report.to_json(), partial(terminal.show, "trained", of=report))
 
 
 def export(chosen: options.ExportOptions, console: Console, _: Given) -> None:
@@ -390,4 +364,5 @@ def evaluate(chosen: options.EvaluateOptions, console: Console, _: Given) -> Non
         if chosen.out is not None:
             measurement.write(Path(chosen.out), measured, facts)
     as_json = json.dumps({**measured.to_dict(), **facts}, ensure_ascii=False)
-    _say(console, as_json, terminal.show_measured, measured, facts, chosen.out)
+    told = {"of": measured.metrics, "failures": measured.failures, "facts": facts, "out": chosen.out}
+    _say(console, as_json, partial(terminal.show, "measured", **told))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..explanation.result import Explanation
-    from ..measurement import Measured
     from ..types import Prediction
 
 _LINE = 100  # characters of one
@@ -34,9 +33,9 @@ def show_explanation(explanation: Explanation) -> None:
     print(_text("explanation.txt.j2", of=explanation))
 
 
-def show_measured(measured: Measured, facts: Mapping[str, str], out: str | None) -> None:
-    """Print metrics with their intervals, what they are `facts` of, and what could not be measured."""
-    print(_text("measured.txt.j2", of=measured.metrics, failures=measured.failures, facts=facts, out=out))
+def show(name: str, **facts: Any) -> None:
+    """Print what the template `NAME.txt.j2` says of some facts."""
+    print(_text(f"{name}.txt.j2", **facts))
 
 
 def show_inspection(found: Mapping[str, Any], reasons: Mapping[str, str], paper: Mapping[str, int]) -> None:
