@@ -20,8 +20,7 @@ from .options import MOST_AT_ONCE
 from .types import Modalities
 
 Array = npt.NDArray[np.float32]
-Branches = tuple[Array, Array]
-"""Outputs of N1 and N2 of one modality, each float32 [n, embed_dim]."""
+Branches = tuple[Array, Array]  # outputs of N1 and N2 of one modality, each float32 [n, embed_dim]
 Device = Literal["onnx", "cpu", "cuda", "mps"]
 
 SHAPES = {"speech": (1, 128, 128), "image": (3, 128, 128)}  # of one sample (design section 4)
