@@ -84,7 +84,7 @@ def test_seed_repeats_and_small_chunks_change_nothing(monkeypatch):
     first, again = (evaluate(y, p, CLASSES, seed=3) for _ in range(2))
     assert first == again
     assert evaluate(y, p, CLASSES, seed=4).ci95 != first.ci95
-    monkeypatch.setattr(bootstrap, "MAX_WEIGHTS", 700)  # seven rounds at a time
+    monkeypatch.setattr(evaluation, "MAX_WEIGHTS", 700)  # seven rounds at a time
     in_chunks = evaluate(y, p, CLASSES, seed=3)
     for name, bounds in first.ci95.items():
         assert in_chunks.ci95[name] == pytest.approx(bounds, abs=EXACT)
