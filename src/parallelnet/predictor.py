@@ -262,15 +262,8 @@ load = Predictor
 
 def load_chosen(options: ModelOptions, labels: Sequence[str] = ()) -> Predictor:
     """Return the checkpoint that the options name, ready to predict; see `load`."""
-    return load(
-        options.checkpoint,
-        device=options.device,
-        face=options.face,
-        int8=options.int8,
-        n_threads=options.threads or None,
-        labels=labels,
-        limits=options.limits,
-    )
+    given: dict[str, Any] = {name: getattr(options, name) for name in ("device", "face", "int8", "limits")}
+    return load(options.checkpoint, n_threads=options.threads or None, labels=labels, **given)
 
 
 def predict(speech: Any = None, image: Any = None, *, sample_rate_hz: int | None = None) -> Any:
