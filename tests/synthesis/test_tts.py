@@ -233,7 +233,7 @@ class Toy:
     def speak(self, text, voice, rate, pitch):
         Toy.n_spoken += 1
         if text == "crash": ctypes.string_at(0)
-        if text == "hang": time.sleep(60)
+        if text == "hang": signal.pause()
         if text == "leave": os.kill(os.getppid(), signal.SIGKILL)
         return 8000, [(0, 0.0, Toy.n_spoken)], bytes([1, 0, 2, 0, 3, 0]) + bytes(2_000_000 if text == "long" else 0)
 Espeak = lambda **_: Toy()
@@ -321,7 +321,7 @@ def test_the_process_ends_with_its_owner():
     code = (
         "import os, time\nfrom parallelnet.synthesis import tts\n"
         "engine = tts.open_engine('espeak-ng')\n"
-        "held = os.dup(engine._process._process.stdin.fileno())\n"
+        "held = os.dup(engine._process._line.fileno())\n"
         "os.set_inheritable(held, True)\n"
         "if os.fork() == 0:\n    time.sleep(20)\n    os._exit(0)\n"  # holds the pipe open
         "print(engine._process._process.pid, flush=True)\ntime.sleep(60)\n"

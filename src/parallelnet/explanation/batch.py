@@ -17,6 +17,7 @@ from ..errors import InputError, ManifestError, OptionError
 from ..options import ExplainOptions, ModelOptions
 from ..predictor import Predictor
 from ..report import explanation_plots, html
+from ..report.html_page import jpeg
 from ..types import Sample
 from .explaining import explain
 from .result import Explanation
@@ -28,12 +29,12 @@ _FIGURES: dict[str, Callable[[Explanation], str]] = {
     "emotion": lambda of: of.emotion,
     "probability": lambda of: f"{of.prediction.probs[of.emotion]:.6f}",
     "target": lambda of: of.target,
-    "base_value": lambda of: f"{of.base_value:.6f}",
-    "full_value": lambda of: f"{of.full_value:.6f}",
+    "base_value": lambda of: f"{of.of_target.base:.6f}",
+    "full_value": lambda of: f"{of.of_target.full:.6f}",
     "speech_value": lambda of: f"{of.of_target.speech:.6f}",
     "image_value": lambda of: f"{of.of_target.image:.6f}",
     "synergy": lambda of: f"{of.of_target.synergy:.6f}",
-    "efficiency_gap": lambda of: f"{of.efficiency_gap:.3g}",
+    "efficiency_gap": lambda of: f"{of.of_target.efficiency_gap:.3g}",
     "top": lambda of: "|".join(f"{modality} {name} {value:+.3f}" for modality, name, value in of.top(3)),
     "warnings": lambda of: "|".join(of.warnings),
     "seconds": lambda of: f"{of.seconds:.3f}",
@@ -72,7 +73,9 @@ def write_explanation(
         small = Image.fromarray(explanation.material.picture)
         small.thumbnail((144, 144))  # twice the side that the index shows, for dense screens
         small.save(target / _SMALL)
-    return html.write(explanation, target / "report.html", title=title, speech_name=speech_name, image_name=image_name)
+    page = html.render(explanation, title=title, speech_name=speech_name, image_name=image_name)
+    (target / "report.html").write_text(page, encoding="utf-8")
+    return target / "report.html"
 
 
 def _clear(folder: Path) -> None:
@@ -203,27 +206,13 @@ def _folder(sample_id: str) -> str:
 
 
 def _write_index(table: batches.Table) -> None:
-    target = table.path.parent
-    html.write_index(
-        [
-            html.IndexRow(
-                id=row["id"],
-                link=f"{row['folder']}/report.html" if row["status"] == "ok" else "",
-                status=row["status"],
-                reason=row["reason"],
-                emotion=row["emotion"],
-                probability=float(row["probability"]) if row["probability"] else None,
-                truth=row["label"],
-                thumbnail=_thumbnail(target / row["folder"]) if row["status"] == "ok" else "",
-            )
-            for row in table.rows()
-        ],
-        target / "index.html",
-    )
+    folder = table.path.parent
+    rows = [{**row, "thumbnail": _thumbnail(folder / row["folder"] / _SMALL)} for row in table.rows()]
+    records.write_text(folder / "index.html", html.render_index(rows))
 
 
-def _thumbnail(folder: Path) -> str:
+def _thumbnail(path: Path) -> str:
     try:
-        return html.thumbnail(image.read(folder / _SMALL))
+        return jpeg(image.read(path), 72, quality=70)
     except InputError:  # there is no picture, or somebody took it away
         return ""

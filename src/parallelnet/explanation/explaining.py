@@ -61,9 +61,8 @@ def explain(
         MissingExtraError: words were asked for and the recogniser is not installed.
     """
     known = {field.name for field in fields(ExplainOptions)}
-    for name in changes:
-        if name not in known:
-            raise unknown("option", name, known, "ExplainOptions")
+    for name in changes.keys() - known:
+        raise unknown("option", name, known, "ExplainOptions")
     chosen = replace(options or ExplainOptions(), **changes)
     if model is None:
         model = _opened(ModelOptions(**{name: getattr(chosen, name) for name in _MODEL_FIELDS}), chosen.labels)

@@ -7,63 +7,23 @@ for the other classes, plays, and lights up. Without a script, and on paper, the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from .. import records
 from ..audio import SAMPLE_RATE_HZ
 from ..errors import unknown
 from ..explanation.result import ClassValues, Explanation
 from . import drawing
 from .drawing import SMALLEST, Colours
-from .html_page import LONGEST_SIDE, jpeg, outline, render_page, script_json, short, sound, waves
+from .html_page import LONGEST_SIDE, jpeg, outline, render_page, script_json, sound, waves
+from .numbers import short
 
 _STEPS = 12  # parts named one by one on the way from base to score
 _ROWS = 400  # of the table of all numbers; the JSON has them all
 _SEEN = 5e-4  # what is less is not spoken of
-
-
-@dataclass(frozen=True, slots=True)
-class IndexRow:
-    """One line of the index of many explanations.
-
-    Attributes:
-        id: of the sample.
-        link: its page, as a path relative to the index; "" where there is none.
-        emotion: what the model says; "" where it could not.
-        probability: of that; None where it could not.
-        status: `ok`, or what went wrong.
-        reason: why, in one line; "" for `ok`.
-        truth: the label; "" where unknown.
-        thumbnail: what `thumbnail` gave, or "".
-    """
-
-    id: str
-    link: str = ""
-    emotion: str = ""
-    probability: float | None = None
-    status: str = "ok"
-    reason: str = ""
-    truth: str = ""
-    thumbnail: str = ""
-
-
-def write(explanation: Explanation, path: str | Path, **given: Any) -> Path:
-    """Write `render`'s page as UTF-8 and return its path; what is given beyond the path goes to `render`."""
-    Path(path).write_text(render(explanation, **given), encoding="utf-8")
-    return Path(path)
-
-
-def write_index(rows: Iterable[IndexRow], path: str | Path, *, title: str = "") -> Path:
-    """Write `render_index`'s page as UTF-8, whole or not at all, and return its path."""
-    records.write_text(Path(path), render_index(rows, title=title))
-    return Path(path)
 
 
 def render(
@@ -102,29 +62,16 @@ def render(
     )
 
 
-def render_index(rows: Iterable[IndexRow], *, title: str = "") -> str:
+def render_index(rows: Sequence[Mapping[str, str]], *, title: str = "Explanations") -> str:
     """Return the page that lists many explanations.
 
     Args:
-        rows: in the order in which they are shown.
+        rows: of `explanations.csv`, in the order in which they are shown, with `thumbnail`: a data URI, or "".
         title: heading.
     """
-    rows = list(rows)
-    judged = [row for row in rows if row.truth and row.emotion]
-    return render_page(
-        "index.html.j2",
-        rows=rows,
-        title=title or "Explanations",
-        emotions=sorted({row.emotion for row in rows if row.emotion}),
-        n_failed=sum(row.status != "ok" for row in rows),
-        n_judged=len(judged),
-        n_right=sum(row.truth == row.emotion for row in judged),
-    )
-
-
-def thumbnail(picture: npt.NDArray[np.uint8], side: int = 72) -> str:
-    """Return a picture, uint8 `[h, w, 3]`, as a data URI of a JPEG with at most `side` pixels a side."""
-    return jpeg(picture, side, quality=70)
+    judged = [row["label"] == row["emotion"] for row in rows if row["label"] and row["emotion"]]
+    emotions = sorted({row["emotion"] for row in rows} - {""})
+    return render_page("index.html.j2", rows=rows, title=title, emotions=emotions, judged=judged)
 
 
 class _View:
@@ -182,11 +129,10 @@ class _View:
         A word is isolated from the direction of the text around; one that is said more than once has its second too.
         """
         place = int(key[1:])
-        if key[0] == "i":
-            return Markup("{}").format(self.of.image_unit_name(place).replace(" ", "\u00a0"))
-        unit = self.of.speech_units[place]
-        if not unit.word:
-            return Markup("{}").format(self.of.speech_unit_name(place).replace("-", "\u2013").replace(" ", "\u00a0"))
+        unit = self.of.speech_units[place] if key[0] == "s" else None
+        if unit is None or not unit.word:
+            said = self.of.speech_unit_name(place).replace("-", "\u2013") if unit else self.of.image_unit_name(place)
+            return escape(said.replace(" ", "\u00a0"))
         when = f" at\u00a0{unit.start_s:.1f}\u00a0s" if self.said[unit.word] > 1 else ""
         return Markup("\u201c<bdi>{}</bdi>\u201d{}").format(short(unit.word), when)
 
@@ -196,10 +142,9 @@ class _View:
         parts, bands = self.of.division_parts(node)
         if node.modality == "speech":
             units = self.of.speech_units
-            words = " ".join(short(units[k].word) for k in parts[:6]) + (" \u2026" if len(parts) > 6 else "")
-            said = (
-                words if units[parts[0]].word else f"{units[parts[0]].start_s:.2f}\u2013{units[parts[-1]].end_s:.2f} s"
-            )
+            said = f"{units[parts[0]].start_s:.2f}\u2013{units[parts[-1]].end_s:.2f} s"
+            if units[parts[0]].word:
+                said = " ".join(short(units[k].word) for k in parts[:6]) + " \u2026" * (len(parts) > 6)
             return said if len(bands) in (0, self.of.mel_bands) else f"{said}, {_span('band', bands, '')}"
         if len(node.units) == 1:
             return self.of.image_unit_name(parts[0])
@@ -251,14 +196,9 @@ class _View:
 
     def regions(self) -> list[str]:
         """Return the outline of each picture unit, in the model's square of 128 x 128."""
-        count = len(self.of.of_target.image_units)
-        if self.of.image_grid is None:
-            labels = drawing.owners(self.of) if self.of.image_labels else np.empty(0)
-            return [outline(labels == unit) for unit in range(count) if labels.size]
-        rows, columns = self.of.image_grid
-        wide, high = 128 / columns, 128 / rows
-        places = (divmod(unit, columns) for unit in range(count))
-        return [f"M{column * wide:.5g} {row * high:.5g}h{wide:.5g}v{high:.5g}h-{wide:.5g}z" for row, column in places]
+        units = self.of.of_target.image_units
+        owner = drawing.owners(self.of) if units else np.empty(0)
+        return [outline(owner == unit) for unit in range(len(units))]
 
     # --- the way from base to score, and all numbers ------------------------------------------------------------------
 

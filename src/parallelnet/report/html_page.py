@@ -12,51 +12,32 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from ..audio import SAMPLE_RATE_HZ
 from .drawing import envelope
+from .numbers import environment
 
 LONGEST_SIDE = 1200
 """Pixels of the picture in a page."""
 
-_LONGEST_NAME = 60  # characters of a word, class or file that are shown
 _COLUMNS = 1000  # of a waveform: more than a screen shows, and no more for an hour than for a second
 _LOSSLESS_S = 30  # longer speech is written as MP3, which every browser plays as well, at about 18 kbit/s
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("parallelnet", "report/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"short": short, "link": _link}
-    return environment
-
-
 def render_page(template: str, **content: Any) -> str:
     """Return a page that needs nothing else: the template with its style and script inside, which alone may run."""
-    environment = _environment()
-    assert environment.loader is not None
-    sources = {}
-    for kind in ("css", "js"):
-        name = f"{template.split('.')[0]}.{kind}"
-        sources[kind] = Markup(environment.loader.get_source(environment, name)[0])
-    digest = base64.b64encode(hashlib.sha256(sources["js"].encode()).digest()).decode()
-    page = environment.get_template(template).render(**sources, script_hash=digest, **content)
+    stem, folder = template.partition(".")[0], Path(__file__).with_name("templates")
+    css, js = (Markup((folder / f"{stem}.{kind}").read_text(encoding="utf-8")) for kind in ("css", "js"))
+    digest = base64.b64encode(hashlib.sha256(js.encode()).digest()).decode()
+    page = environment(__package__).get_template(template).render(css=css, js=js, script_hash=digest, **content)
     return page.encode("utf-8", "replace").decode()  # file names may hold bytes that are no text
 
 
@@ -64,16 +45,6 @@ def script_json(data: Any) -> Markup:
     """Return JSON that no HTML parser takes for markup, and no old script engine for the end of a line."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-
-
-def _link(path: str) -> str:
-    """Return a relative path as an address; what would be a scheme (`javascript:`) is part of the path."""
-    return quote(path.encode("utf-8", "replace"), safe="/")
-
-
-def short(text: str) -> str:
-    """Return a text that is not ours cut to what a line holds; the JSON has all of it."""
-    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "\u2026"
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
@@ -130,28 +101,23 @@ def _data_uri(kind: str, file: io.BytesIO) -> str:
 def outline(inside: npt.NDArray[np.bool_]) -> str:
     """Return the border of a region, bool `[h, w]`, as an SVG path along the edges of its pixels."""
     padded = np.pad(inside, 1)
-    steps: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    ways: dict[complex, list[complex]] = {}  # from each corner (x + y i), which ways the border goes on
     # Clockwise around each pixel: top to the right, right side down, bottom to the left, left side up.
-    for shift, (x0, y0), (x1, y1) in (
-        ((-1, 0), (0, 0), (1, 0)),
-        ((0, 1), (1, 0), (1, 1)),
-        ((1, 0), (1, 1), (0, 1)),
-        ((0, -1), (0, 1), (0, 0)),
-    ):
-        border = padded & ~np.roll(padded, (-shift[0], -shift[1]), (0, 1))
+    for way, corner in ((1, 0), (1j, 1), (-1, 1 + 1j), (-1j, 1j)):
+        outward = way * -1j
+        border = padded & ~np.roll(padded, (-int(outward.imag), -int(outward.real)), (0, 1))
         for row, column in np.argwhere(border) - 1:
-            steps.setdefault((int(column) + x0, int(row) + y0), []).append((int(column) + x1, int(row) + y1))
+            ways.setdefault(complex(column, row) + corner, []).append(way)
     path: list[str] = []
-    while steps:
-        start = at = next(iter(steps))
-        corners: list[tuple[int, int]] = [start]
-        while at in steps:
-            to = steps[at].pop()
-            if not steps[at]:
-                del steps[at]
-            if len(corners) > 1 and (corners[-2][0] == at[0] == to[0] or corners[-2][1] == at[1] == to[1]):
-                corners.pop()  # on one straight line
-            corners.append(to)
-            at = to
-        path.append("M" + "L".join(f"{x} {y}" for x, y in corners) + "z")
+    while ways:
+        at, before = next(iter(ways)), 0j
+        corners = []
+        while at in ways:
+            way = ways[at].pop()
+            if not ways[at]:
+                del ways[at]
+            if way != before:
+                corners.append(f"{at.real:.0f} {at.imag:.0f}")
+            at, before = at + way, way
+        path.append(f"M{'L'.join(corners)}z")
     return "".join(path)
