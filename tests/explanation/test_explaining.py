@@ -130,12 +130,6 @@ def test_text_and_recognition_reach_the_recogniser_and_its_words_the_units(model
     assert again.heard_by == "listener 1"
 
 
-def test_speech_without_words_is_said(model, tone, monkeypatch):
-    monkeypatch.setattr(words, "transcribe", lambda *_, **__: words.Alignment((), "listener 1", None, 1.0, ()))
-    with pytest.raises(InputError, match="listener 1 found no words"):
-        explain(tone, model=model, sample_rate_hz=RATE_HZ, transcribe=True)
-
-
 def test_targets(model, tone):
     classes = model.classes
     other = next(name for name in classes if name != model.predict(tone, sample_rate_hz=RATE_HZ).emotion)

@@ -16,7 +16,7 @@ from parallelnet.errors import OptionError
 from parallelnet.explanation.parts import Budget, ClassValues, DivisionNode, Material, SpeechUnit
 from parallelnet.explanation.result import Explanation
 from parallelnet.report import html
-from parallelnet.report.html_page import jpeg, outline
+from parallelnet.report.html import jpeg, outline
 from parallelnet.types import FaceCrop, Prediction
 
 HOSTILE = (

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from parallelnet.errors import InputError, MissingExtraError, OptionError
-from parallelnet.synthesis import synthesis, tts, word_timing
+from parallelnet.synthesis import synthesis, tts
 from parallelnet.synthesis.tts import EspeakEngine, FliteEngine, PiperEngine
 
 needs_espeak = pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="needs the extra tts")
@@ -53,12 +53,12 @@ def held(spoken, text):
 
 
 def test_words_without_marks_share_by_letters():
-    found = word_timing.word_times(["of", "the", "new", "mornings"], [(0, 0.0, 0.5), (1, 0.6, 1.2), (3, 1.4, 2.0)], 2.0)
+    found = tts.word_times(["of", "the", "new", "mornings"], [(0, 0.0, 0.5), (1, 0.6, 1.2), (3, 1.4, 2.0)], 2.0)
     assert found == (("of", 0.0, 0.5), ("the", 0.6, 0.9), ("new", 0.9, 1.2), ("mornings", 1.4, 2.0))
 
 
 def test_words_before_the_first_mark_share_it():
-    found = word_timing.word_times(["aa", "bb", "cccc"], [(2, 0.0, 0.8)], 1.0)
+    found = tts.word_times(["aa", "bb", "cccc"], [(2, 0.0, 0.8)], 1.0)
     assert [(word, round(start, 6), round(end, 6)) for word, start, end in found] == [
         ("aa", 0.0, 0.2),
         ("bb", 0.2, 0.4),
@@ -68,13 +68,13 @@ def test_words_before_the_first_mark_share_it():
 
 def test_several_marks_are_one_word_and_order_is_kept():
     marks = [(1, 0.9, 1.0), (0, 0.0, 0.2), (0, 0.5, 0.95), (0, 1.5, 1.6)]  # the last comes back after word 1
-    assert word_timing.word_times(["a", "b"], marks, 1.2) == (("a", 0.0, 0.9), ("b", 0.9, 1.0))
-    assert word_timing.word_times(["a"], [(0, 0.5, 9.0)], 1.2) == (("a", 0.5, 1.2),)
-    assert word_timing.word_times(["a", "b"], [], 1.0) == ()
+    assert tts.word_times(["a", "b"], marks, 1.2) == (("a", 0.0, 0.9), ("b", 0.9, 1.0))
+    assert tts.word_times(["a"], [(0, 0.5, 9.0)], 1.2) == (("a", 0.5, 1.2),)
+    assert tts.word_times(["a", "b"], [], 1.0) == ()
 
 
 def test_characters_belong_to_words():
-    marks = word_timing.marks_of_words("ab  cd\nef", [(0, 0, 1), (1, 1, 2), (4, 2, 3), (7, 3, 4), (99, 4, 5)])
+    marks = tts.marks_of_words("ab  cd\nef", [(0, 0, 1), (1, 1, 2), (4, 2, 3), (7, 3, 4), (99, 4, 5)])
     assert [word for word, _, _ in marks] == [0, 0, 1, 2, 2]
 
 
@@ -82,7 +82,7 @@ def test_pauses_are_no_part_of_a_word():
     waveform = np.zeros(100, np.float32)
     waveform[10:40] = 0.5
     marks = [(0, 0.0, 0.8), (1, 0.8, 1.0)]
-    assert word_timing.without_pauses(marks, waveform, 100) == [(0, 0.0, 0.4), (1, 0.8, 1.0)]
+    assert tts.without_pauses(marks, waveform, 100) == [(0, 0.0, 0.4), (1, 0.8, 1.0)]
 
 
 def test_voices_are_spread_and_fixed():

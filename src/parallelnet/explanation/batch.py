@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -17,7 +17,6 @@ from ..errors import InputError, ManifestError, OptionError
 from ..options import ExplainOptions, ModelOptions
 from ..predictor import Predictor
 from ..report import explanation_plots, html
-from ..report.html_page import jpeg
 from ..types import Sample
 from .explaining import explain
 from .result import Explanation
@@ -144,15 +143,10 @@ def explain_manifest(
                 )
         records.begun(target / SETTINGS, asked, place=target)
         table = batches.Table(target / TABLE, COLUMNS, model.name, _NUMBERS)
-
-        def work(todo: Sequence[Sample]) -> Generator[batches.Row]:
-            for sample in todo:
-                yield _explained(model, sample, target, options)
-
         return batches.run(
             table,
             samples,
-            work,
+            lambda todo: (_explained(model, sample, target, options) for sample in todo),
             retry_failed=options.retry_failed,
             finish=lambda: _write_index(table),
             progress=progress,
@@ -180,9 +174,8 @@ def _explained(model: Predictor, sample: Sample, target: Path, options: ExplainO
         )
         explained = True
         folder.parent.mkdir(exist_ok=True)  # not its parents: an --out that was taken away must not come back half
-        given = {"speech_name": sample.speech, "image_name": sample.image}
-        names = {name: Path(path).name for name, path in given.items() if path}
-        write_explanation(explanation, folder, title=sample.id, **names)
+        speech_name, image_name = (Path(path or "").name for path in (sample.speech, sample.image))
+        write_explanation(explanation, folder, title=sample.id, speech_name=speech_name, image_name=image_name)
     except Exception as error:  # one bad file must not end a batch, whatever its decoder raises, nor an odd explanation
         if explained and isinstance(error, OSError):
             raise
@@ -213,6 +206,6 @@ def _write_index(table: batches.Table) -> None:
 
 def _thumbnail(path: Path) -> str:
     try:
-        return jpeg(image.read(path), 72, quality=70)
+        return html.jpeg(image.read(path), 72, quality=70)
     except InputError:  # there is no picture, or somebody took it away
         return ""

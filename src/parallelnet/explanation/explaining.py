@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import audio, judging, words
-from ..errors import InputError, OptionError, unknown
+from ..errors import OptionError, unknown
 from ..options import ExplainOptions, ModelOptions
 from ..predictor import Predictor, load_chosen
 from ..types import Prediction
@@ -133,10 +133,6 @@ class _Sample:
             found = words.align(waveform, chosen.text, engine=chosen.stt, model=chosen.stt_model)
         elif chosen.transcribe:
             found = words.transcribe(waveform, engine=chosen.stt, model=chosen.stt_model)
-            if not found.words:
-                raise InputError(
-                    f"{found.engine} found no words in the speech. Mend: --text TEXT, or --units segments."
-                )
         elif word_times or chosen.units != "words":
             self.words_from = "given" if word_times else ""
             return word_times
