@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Mapping
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +24,8 @@ _TIMEOUT_S = 120.0  # of an utterance: far beyond any, so that no busy machine l
 _GRACE_S = 10.0  # that the process has beyond its own limit before it is taken for dead
 
 
-class Rendering(NamedTuple):
-    """What came back: float32 samples, their rate, and (character position, start in s, end in s) in order of time."""
-
-    waveform: npt.NDArray[np.float32]
-    sample_rate_hz: int
-    marks: tuple[tuple[int, float, float], ...]
+# Float32 samples, their rate, and (character position, start in s, end in s) in order of time.
+Rendering = tuple[npt.NDArray[np.float32], int, list[tuple[int, float, float]]]
 
 
 class SynthesisError(RuntimeError):
@@ -79,9 +75,8 @@ class SynthesisProcess:
         head, samples = answer
         if "refused" in head:
             raise InputError(f"{self._engine} {head['refused']}.")
-        marks = tuple((int(at), float(start), float(end)) for at, start, end in head["marks"])
         waveform = np.frombuffer(samples, np.int16).astype(np.float32) / np.float32(32_768)
-        return Rendering(waveform, int(head["sample_rate_hz"]), marks)
+        return waveform, head["sample_rate_hz"], [tuple(mark) for mark in head["marks"]]
 
     def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes] | None:
         self._running()

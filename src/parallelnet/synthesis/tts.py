@@ -20,7 +20,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, MissingExtraError, OptionError, brief, unknown
+from ..words.alignment import Mark, word_times
 from .synthesis import SynthesisProcess
 
 ESPEAK_RATES = (80, 450)  # words a minute that espeak-ng takes
@@ -39,11 +39,7 @@ _TO_ASCII = str.maketrans(
     {"\u2019": "'", "ß": "ss", "æ": "ae", "ø": "o", "œ": "oe", "ł": "l", "£": "pounds ", "€": "euros "}
 )
 
-Mark = tuple[int, float, float]
-"""Number of a word of the text, start in s, end in s: a piece of it that was spoken. A word may have several."""
-
 QUIET = 10 ** (-60 / 20)  # of full scale: what an engine puts into a pause is below it
-_DECIMALS = 4  # 0.1 ms: two samples at 16 kHz
 
 
 # --- a time for each word of the text ---------------------------------------------------------------------------------
@@ -82,37 +78,6 @@ def without_pauses(marks: Iterable[Mark], waveform: npt.NDArray[np.float32], sam
             end_s = min(end_s, (int(before[-1]) + 1) / sample_rate_hz)
         ended.append((word, start_s, end_s))
     return ended
-
-
-def word_times(words: Sequence[str], marks: Iterable[Mark], duration_s: float) -> tuple[tuple[str, float, float], ...]:
-    """Return (word, start in s, end in s) of every word: in order, not overlapping, within the duration.
-
-    A word with several marks (`$100`: one, hundred, dollars) lasts from the first to the last. A word without any is
-    one that the engine spoke together with the word before it (`of the`), or has no sound for: it shares that word's
-    time by the number of letters, at the beginning of a text the time of the word after it. Without a single mark
-    nothing is known, and the answer is empty. Marks may come in any order.
-    """
-    spans: dict[int, tuple[float, float]] = {}
-    for word, start_s, end_s in marks:
-        start, end = spans.get(word, (start_s, end_s))
-        spans[word] = min(start, start_s), max(end, end_s)
-    known = sorted(spans)
-    # Each known word with those after it that have no mark; the first with those before, too.
-    firsts = [0, *known[1:], len(words)]
-    times: list[tuple[str, float, float]] = []
-    before_s = 0.0
-    for place, number in enumerate(known):
-        start_s, end_s = spans[number]
-        if place + 1 < len(known):  # a word that comes back later (an engine may) must not swallow the next one
-            end_s = min(end_s, spans[known[place + 1]][0])
-        start_s = min(max(start_s, before_s), duration_s)
-        before_s = min(max(end_s, start_s), duration_s)
-        group = words[firsts[place] : firsts[place + 1]]
-        shares = np.cumsum([0, *(max(1, sum(map(str.isalnum, word))) for word in group)])
-        borders_s = start_s + (before_s - start_s) * shares / shares[-1]
-        edges = [min(round(float(edge_s), _DECIMALS), duration_s) for edge_s in borders_s]
-        times += [(word, *edge) for word, edge in zip(group, pairwise(edges), strict=True)]
-    return tuple(times)
 
 
 # --- engines ----------------------------------------------------------------------------------------------------------
