@@ -279,14 +279,12 @@ class _Sample:
 def _values(found: Attribution, classes: Sequence[str], mel_bands: int) -> dict[str, ClassValues]:
     """Return the numbers under their classes' names, mel bands summed to units."""
 
-    def folded(rows: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
-        return None if rows is None else players.fold_bands(rows, mel_bands)
-
     def of(rows: npt.NDArray[Any] | None, c: int) -> Any:
         return () if rows is None else tuple(rows[:, c].tolist())
 
     # Bands of one unit are sampled together; their errors are added, which is never too small.
-    speech, errors, together = map(folded, (found.speech, found.speech_errors, found.interactions))
+    of_players = (found.speech, found.speech_errors, found.interactions)
+    speech, errors, together = (players.fold_bands(rows, mel_bands) for rows in of_players)
     values = {}
     for c, name in enumerate(classes):
         bands = found.speech[:, c].reshape(-1, mel_bands).tolist() if mel_bands > 1 else ()

@@ -115,31 +115,17 @@ def overview(explanation: Explanation, *, target: str | None = None, colours: Co
     return drawing.literal(figure)
 
 
-def save_all(
-    explanation: Explanation,
-    folder: str | os.PathLike[str],
-    *,
-    target: str | None = None,
-    colours: Colours = "paper",
-) -> list[Path]:
+def save_all(explanation: Explanation, folder: str | os.PathLike[str]) -> list[Path]:
     """Write `explanation.png`, the overview, and each figure of `plot` that there is; return their paths.
 
     Args:
         explanation: of one modality or both.
         folder: made where it is missing.
-        target: class whose values are shown; the explained one when None.
-        colours: as of `plot`.
-
-    Raises:
-        OptionError: no such class or colours.
     """
-    shown = Shown(explanation, target, colours)
-    paths = [drawing.save(overview(explanation, target=target, colours=colours), Path(folder) / NAMES[0])]
-    for name in _FIGURES:
-        if not _missing(shown, name):
-            figure = plot(explanation, name, target=target, colours=colours)
-            paths.append(drawing.save(figure, Path(folder) / f"{name}.png"))
-    return paths
+    figures = {NAMES[0]: overview(explanation)}
+    there = (name for name in _FIGURES if not _missing(Shown(explanation), name))
+    figures |= {f"{name}.png": plot(explanation, name) for name in there}
+    return [drawing.save(figure, Path(folder) / name) for name, figure in figures.items()]
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
