@@ -50,12 +50,7 @@ _FREE = {"manifest", "out", "resume", "retry_failed", "memory_mb", "speech", "im
 
 
 def write_explanation(
-    explanation: Explanation,
-    folder: str | Path,
-    *,
-    title: str = "",
-    speech_name: str = "",
-    image_name: str = "",
+    explanation: Explanation, folder: str | Path, *, title: str = "", speech_name: str = "", image_name: str = ""
 ) -> Path:
     """Write `report.html`, `explanation.json`, plots and sounds into a folder, made where it is missing.
 

@@ -155,10 +155,7 @@ def _in_turn(block: Rows, axis: int) -> tuple[list[Rows], int]:
 
 
 def _division(
-    modality: Modality,
-    whole: Rows,
-    first_axis: int,
-    halved: Callable[[Rows, int], tuple[list[Rows], int]] = _in_turn,
+    modality: Modality, whole: Rows, first_axis: int, halved: Callable[[Rows, int], tuple[list[Rows], int]] = _in_turn
 ) -> tuple[DivisionNode, ...]:
     """Return the division of the players `whole`; `halved` cuts a part along an axis, and says along which to go on."""
     nodes: list[DivisionNode] = []

@@ -121,23 +121,7 @@ class _View:
             "digits": self.digits,
         }
 
-    # --- numbers and names as text ------------------------------------------------------------------------------------
-
-    def score(self, value: float) -> str:
-        """Return a score: `96.1%`, or the log-odds."""
-        return f"{100 * value:.1f}%" if self.points else drawing.minus(f"{value:.2f}")
-
-    def signed(self, value: float, digits: int | None = None) -> str:
-        """Return a value with its sign, in points or log-odds; one that rounds to 0 has none."""
-        text = f"{value * self.factor:+.{self.digits if digits is None else digits}f}"
-        return drawing.minus(text) if float(text) else text.lstrip("+-")
-
-    def shade(self, key: str, style: str = "") -> Markup:
-        """Return the attributes of an element coloured by the value with this key; `style` is CSS of ours."""
-        value = self.keyed[self.target].get(key, 0.0)
-        part = min(1.0, abs(value) / self.scales[self.target][key[0]])
-        sign = "-" if value < 0 else "+"
-        return Markup('data-u="{}" data-sign="{}" style="{}--m:{:.3f}"').format(key, sign, style, part)
+    # --- names as text ------------------------------------------------------------------------------------------------
 
     def name(self, key: str) -> Markup:
         """Return a unit's name as it stands in text: a word between quotation marks, on one line.
@@ -191,13 +175,6 @@ class _View:
                 wave = np.asarray(wave, np.float32)
                 yield kind, sound(wave), *waves(wave, reaches, max(loudest, float(np.abs(wave).max(initial=0.0))))
 
-    def ticks(self) -> list[tuple[float, str]]:
-        """Return (percent, text) of at most ten times under the waveform, none so late that its text sticks out."""
-        steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
-        step = next((step for step in steps if self.duration_s / step <= 9), 3600)
-        places = [k * step for k in range(int(self.duration_s / step) + 1)] if self.duration_s else []
-        return [(100 * at / self.duration_s, _clock(at, step)) for at in places if at <= 0.94 * self.duration_s]
-
     # --- picture ------------------------------------------------------------------------------------------------------
 
     def pictures(self) -> Iterator[tuple[str, float, float, float, float]]:
@@ -226,20 +203,14 @@ class _View:
             at += change
         return found
 
-    def axis(self, values: Iterable[float]) -> tuple[float, float]:
-        """Return the lowest value and the width of an axis that holds these with some air."""
-        low, high = min(values := list(values)), max(values)
-        air = 0.04 * max(high - low, SMALLEST)
-        return low - air, high - low + 2 * air
-
     def rows(self) -> list[str]:
         """Return the keys of the units in their order; of very many, the largest for the target."""
         own = {key: abs(value) for key, value in self.keyed[self.target].items() if key[0] in "si"}
         kept = set(sorted(own, key=lambda key: -own[key])[:_ROWS])
         return [key for key in own if key in kept]
 
-    def telling(self, values: ClassValues) -> Iterator[tuple[str, float, list[tuple[Markup, str]]]]:
-        """Yield for each modality its name, value, and (name, signed value) of the two units that count most.
+    def telling(self, values: ClassValues) -> Iterator[tuple[str, float, list[tuple[Markup, float]]]]:
+        """Yield for each modality its name, value, and (name, value) of the two units that count most.
 
         A sampled value within twice its standard error may as well be 0: it is not named.
         """
@@ -248,7 +219,7 @@ class _View:
             ("picture", "i", values.image, values.image_units, values.image_errors),
         ):
             sure = [
-                (self.name(f"{prefix}{k}"), self.signed(own))
+                (self.name(f"{prefix}{k}"), own)
                 for k, own in sorted(enumerate(of_units), key=lambda each: -abs(each[1]))
                 if abs(own) > 2 * (errors[k] if errors else 0) and abs(own) >= _SEEN
             ]
@@ -259,11 +230,6 @@ class _View:
 def _span(what: str, places: Iterable[int], plural: str = "s") -> str:
     first, last = min(places := list(places)) + 1, max(places) + 1
     return f"{what} {first}" if first == last else f"{what}{plural} {first}\u2013{last}"
-
-
-def _clock(seconds: float, step: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{rest:.1f} s" if step < 1 else f"{seconds:.0f} s" if step < 30 else f"{minutes:.0f}:{rest:02.0f}"
 
 
 def _keyed(values: ClassValues) -> Iterator[tuple[str, float]]:
