@@ -231,7 +231,7 @@ class _Sample:
         chosen, clip_s = self.chosen, self.model.signals.clip_s
         if self.view is not None:
             height, width = self.view.rgb.shape[:2]
-            material |= {"picture": self.view.rgb, "image_owners": self.owners}
+            material |= {"picture": self.view.rgb}
             found |= {
                 "image_grid": self.grid,
                 "image_labels": () if self.grid else tuple(self.owners.ravel().tolist()),

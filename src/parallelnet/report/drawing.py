@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 Colours = Literal["paper", "safe"]
 DARK, GREY, PALE = "#222222", "#666666", "#DDDDDD"
-SMALLEST = 0.01
-"""The strongest colour stands for at least this much: values near 0 shall not look like large ones."""
+SMALLEST = 0.01  # the strongest colour stands for at least this much: values near 0 shall not look like large ones
 
 # From against to for. The middle is a grey that is seen on white; the ends are as far from it as from each other.
 # `paper` is the yellow and blue of the paper's Fig. 4. `safe` ends in Okabe and Ito's blue and vermilion, which are of

@@ -299,5 +299,4 @@ _FIGURES: dict[str, tuple[str, Callable[[Shown], Any], Callable[[Any, Shown], No
     "interaction": ("told only together", lambda _: None, _draw_interactions),
     "interaction_maps": ("told only together", lambda _: None, _draw_maps),
 }
-NAMES = ("explanation.png", *(f"{name}.png" for name in _FIGURES))
-"""What `save_all` may write."""
+NAMES = ("explanation.png", *(f"{name}.png" for name in _FIGURES))  # what `save_all` may write

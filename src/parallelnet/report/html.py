@@ -32,8 +32,7 @@ from . import drawing
 from .drawing import SMALLEST, Colours
 from .numbers import environment, short
 
-LONGEST_SIDE = 1200
-"""Pixels of the picture in a page."""
+LONGEST_SIDE = 1200  # pixels of the picture in a page
 
 _COLUMNS = 1000  # of a waveform: more than a screen shows, and no more for an hour than for a second
 _LOSSLESS_S = 30  # longer speech is written as MP3, which every browser plays as well, at about 18 kbit/s
