@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -105,20 +105,17 @@ def steps(values: ClassValues, most: int) -> list[tuple[str, str, float]]:
     return [*units, ("", "in no part", lost)] if abs(lost) > 1e-6 else units
 
 
-def divisions(explanation: Explanation) -> Iterator[tuple[str, list[tuple[int, int, int]]]]:
-    """Yield for each modality its name and (place in `nodes`, level, leaves to the left) of each part, depth first."""
-    halves: dict[int, list[int]] = {}
+def divisions(explanation: Explanation) -> list[tuple[str, list[tuple[int, int, int]]]]:
+    """Return for each modality its name and (place in `nodes`, level, leaves to the left) of each part."""
+    found: dict[str, list[tuple[int, int, int]]] = {}
+    levels, free = [-1], [0]  # of each part, and of nobody in front: its level, and the leaves up to its next half
     for place, node in enumerate(explanation.nodes):
-        halves.setdefault(node.parent, []).append(place)
-
-    def below(place: int, level: int, left: int) -> Iterator[tuple[int, int, int]]:
-        yield place, level, left
-        for half in halves.get(place, ()):
-            yield from below(half, level + 1, left)
-            left += len(explanation.nodes[half].units)
-
-    for root in halves.get(-1, ()):
-        yield explanation.nodes[root].modality, list(below(root, 0, 0))
+        level, left = levels[node.parent + 1] + 1, free[node.parent + 1] if node.parent >= 0 else 0
+        free[node.parent + 1] += len(node.units)
+        levels.append(level)
+        free.append(left)
+        found.setdefault(node.modality, []).append((place, level, left))
+    return list(found.items())
 
 
 def envelope(wave: npt.NDArray[np.float32], columns: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -72,7 +72,7 @@ def render(
         speech_name=speech_name,
         image_name=image_name,
         colours=colours,
-        divisions=list(drawing.divisions(explanation)),
+        divisions=drawing.divisions(explanation),
         data=script_json({"explanation": explanation.to_dict(), "page": view.for_script()}),
     )
 
