@@ -19,8 +19,8 @@ __all__ = ["STT_ENGINES", "Alignment", "Word", "align", "transcribe"]
 
 Engine = PocketSphinx | Whisper
 
+# Engines by the name of `--stt`; each is made from a model's name or folder (None: its own).
 STT_ENGINES: dict[str, type[Engine]] = {"pocketsphinx": PocketSphinx, "whisper": Whisper}
-"""Engines by the name of `--stt`; each is made from a model's name or folder (None: its own)."""
 
 
 def transcribe(waveform: audio.Waveform, *, engine: str = "pocketsphinx", model: str | None = None) -> Alignment:
