@@ -10,7 +10,7 @@ import io
 import os
 import reprlib
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -76,6 +76,13 @@ def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionEr
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return OptionError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}. See {flag}.")
+
+
+def refuse(problems: Mapping[str, object], kind: type[Exception] = ManifestError) -> None:
+    """Raise an error of a kind with the first text of `problems` whose condition holds, if there is one."""
+    for text, holds in problems.items():
+        if holds:
+            raise kind(text)
 
 
 _SHORT = reprlib.Repr()

@@ -82,7 +82,7 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Given) -> None:
 
 def _show(folder: str, examples: int) -> None:
     from ..data.shards import REASONS
-    from ..datasets.card import PAPER_COUNTS
+    from ..datasets.inspection import PAPER_COUNTS
     from ..datasets.inspection import inspect as look
 
     terminal.show_inspection(look(Path(folder), examples=examples), REASONS, PAPER_COUNTS)

@@ -84,7 +84,7 @@ def _listed(what: str) -> list[dict[str, Any]]:
 
         return [{"name": name, **asdict(backbone)} for name, backbone in BACKBONES.items()]
     if what == "corpora":
-        from ..data.corpora import list_corpora
+        from ..data.dataset import list_corpora
 
         return [{**record, "summary": record["title"]} for record in list_corpora()]
     from .. import checkpoint

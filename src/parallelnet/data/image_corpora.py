@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from .. import records
-from ..errors import ManifestError
+from ..errors import ManifestError, refuse
 from ..types import Sample
 from .rows import any_text, csv_rows, read_lines
 from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table
@@ -34,9 +34,8 @@ SPLIT_FOLDERS: dict[str, str] = {  # what people call the folders of their split
 
 FI_CLASSES: tuple[str, ...] = ("amusement", "anger", "awe", "contentment", "disgust", "excitement", "fear", "sadness")
 
+# What stands in `b-t4sa_*.txt`, and our name of that split.
 B_T4SA_SPLITS: dict[str, str] = {"train": "train", "val": "validation", "test": "test"}
-"""What stands in `b-t4sa_*.txt`, and our name of that split."""
-
 B_T4SA_SENTIMENTS: dict[str, str] = {"0": "negative", "1": "neutral", "2": "positive"}
 
 MVSA_LABELS = "labelResultAll.txt"
@@ -58,17 +57,16 @@ def read_fer2013(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     original = root if root.is_file() else root / "fer2013.csv"
     if original.is_file():
         yield from _read_fer2013_csv(original, drops)
-        return
-    if (root / PACKED_TABLE).is_file():
+    elif (root / PACKED_TABLE).is_file():
         for path, row in packed_files(root, drops, "split"):
             yield _picture(root, path, row["label"], row["split"])
-        return
-    for path in files_below(root, IMAGE_SUFFIXES):
-        parts = path.relative_to(root).parts
-        if len(parts) == 3 and parts[0].lower() in SPLIT_FOLDERS:
-            yield _picture(root, path, parts[1], SPLIT_FOLDERS[parts[0].lower()])
-        else:
-            drops["not in a folder SPLIT/CLASS"] += 1
+    else:
+        for path in files_below(root, IMAGE_SUFFIXES):
+            parts = path.relative_to(root).parts
+            if len(parts) == 3 and parts[0].lower() in SPLIT_FOLDERS:
+                yield _picture(root, path, parts[1], SPLIT_FOLDERS[parts[0].lower()])
+            else:
+                drops["not in a folder SPLIT/CLASS"] += 1
 
 
 def _picture(root: Path, path: Path, label: str, split: str) -> Sample:
@@ -100,8 +98,7 @@ def _read_fer2013_csv(source: Path, drops: Counter[str]) -> Iterator[Sample]:
                         f"{where}: pixels are not 2304 numbers from 0 to 255. The csv may have been cut off; copy it "
                         "again."
                     ) from None
-                save = partial(Image.fromarray(values).save, format="PNG")
-                records.write_whole(path, save, sync=False)
+                records.write_whole(path, partial(Image.fromarray(values).save, format="PNG"), sync=False)
             yield Sample(id=path.stem, image=str(path), label=label, split=split)
 
 
@@ -147,8 +144,7 @@ def read_mvsa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 def mvsa_lines(root: Path) -> Iterator[tuple[str, str, str]]:
     """Yield ID, sentiment of the text and sentiment of the picture ("" where annotators disagree) of each tweet."""
     source = root / MVSA_LABELS
-    if not source.is_file():
-        raise ManifestError(f"{root} has no {MVSA_LABELS}. Expected: the folder that holds it and data/.")
+    refuse({f"{root} has no {MVSA_LABELS}. Expected: the folder that holds it and data/.": not source.is_file()})
     for _, line in islice(read_lines(source), 1, None):
         number, *votes = line.strip().split("\t")
         if number:
@@ -159,11 +155,12 @@ def mvsa_lines(root: Path) -> Iterator[tuple[str, str, str]]:
 def mvsa_sentiment(text_sentiment: str, image_sentiment: str) -> tuple[str, str]:
     """Return the sentiment of a tweet from that of its text and its picture, and why it has none or ""."""
     either = {text_sentiment, image_sentiment}
-    if "" in either:
-        return "", "annotators do not agree"
-    if either == {"positive", "negative"}:
-        return "", "text and picture contradict each other"
-    return next(iter(either - {"neutral"}), "neutral"), ""
+    whys = {
+        "annotators do not agree": "" in either,
+        "text and picture contradict each other": either == {"positive", "negative"},
+    }
+    why_none = next((why for why, holds in whys.items() if holds), "")
+    return "" if why_none else next(iter(either - {"neutral"}), "neutral"), why_none
 
 
 def _majority(votes: list[str]) -> str:
@@ -191,7 +188,8 @@ def read_b_t4sa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
             drops["picture is missing"] += 1
         else:
             found.append((path, B_T4SA_SENTIMENTS[sentiment], split, path.stem.partition("-")[0]))
-    texts = _texts(root, {tweet for *_, tweet in found})
+    wanted = {tweet for *_, tweet in found}
+    texts = {tweet: text for tweet, text in b_t4sa_texts(root) or () if tweet in wanted}  # of seven times as many
     for path, sentiment, split, tweet in found:
         text = texts.get(tweet, "")
         yield Sample(id=path.stem, image=str(path), text=text, sentiment=sentiment, split=split, group=tweet)
@@ -200,26 +198,18 @@ def read_b_t4sa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 def b_t4sa_lines(root: Path) -> Iterator[tuple[str, str, str, str]]:
     """Yield split, how errors name the line, picture path and sentiment (as found) of each line of the lists."""
     lists = {split: root / f"b-t4sa_{name}.txt" for name, split in B_T4SA_SPLITS.items()}
-    if not any(path.is_file() for path in lists.values()):
-        names = ", ".join(path.name for path in lists.values())
-        raise ManifestError(f"{root} has none of {names}. Expected: what b-t4sa_imgs.tar unpacks.")
-    for split, source in lists.items():
-        for number, line in read_lines(source) if source.is_file() else ():
+    told = f"{root} has none of {', '.join(path.name for path in lists.values())}."
+    found = {split: path for split, path in lists.items() if path.is_file()}
+    refuse({f"{told} Expected: what b-t4sa_imgs.tar unpacks.": not found})
+    for split, source in found.items():
+        for number, line in read_lines(source):
             name, _, sentiment = line.strip().rpartition(" ")
             if name or sentiment:
                 yield split, f"{source}, row {number}", name, sentiment
 
 
-def b_t4sa_texts(root: Path) -> Path | None:
-    """Return the file of T4SA's texts, in the folder of the pictures or the one above, if it is there."""
+def b_t4sa_texts(root: Path) -> Iterator[tuple[str, str]] | None:
+    """Return tweet and text of each row of T4SA's texts, in the folder of the pictures or the one above, if there."""
     sources = (root / "raw_tweets_text.csv", root.parent / "raw_tweets_text.csv")
-    return next((path for path in sources if path.is_file()), None)
-
-
-def _texts(root: Path, wanted: set[str]) -> dict[str, str]:
-    """Return the texts of the wanted tweets; the file holds seven times as many, so it is read row by row."""
-    source = b_t4sa_texts(root)
-    if source is None:
-        return {}
-    rows = (row.values for row in csv_rows(read_lines(source), ",", 2) if not row.problem)
-    return {tweet: text for tweet, text in rows if tweet in wanted}
+    found = [(row.values for row in csv_rows(read_lines(s), ",", 2) if not row.problem) for s in sources if s.is_file()]
+    return found[0] if found else None

@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..errors import ManifestError, ParallelNetError, brief, shown
+from ..errors import ManifestError, ParallelNetError, brief, refuse, shown
 from ..records import harmless, original, write_text, write_whole
 from ..types import EMOTIONS, SENTIMENTS, SPLITS, Sample
 from .image_corpora import SPLIT_FOLDERS, cache_root
@@ -27,9 +27,8 @@ from .tables import inside, listed, open_table, refuse_broken, storable, tidy
 _PATHS = ("speech", "image")
 _NAMES = ("id", "label", "sentiment", "split", "group", "image_group")  # not text to be read
 
+# Columns that mean something here; only `speech` or `image` is required, and unknown ones are kept.
 COLUMNS = ("id", "speech", "image", "text", "label", "sentiment", "split", "fold", "group", "image_group", "word_times")
-"""Columns that mean something here; only `speech` or `image` is required, and unknown ones are kept."""
-
 MANIFEST_CSV = "manifest.csv"
 MAX_ID = 1000  # characters of the longest id
 MAX_FOLD = 2**31 - 1  # what a column of 32-bit integers holds
@@ -59,16 +58,14 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
     source = Path(path)
     if source.is_dir():
         source = source / MANIFEST_CSV
-        if not source.is_file():
-            raise ManifestError(f"The folder {path} has no {MANIFEST_CSV}. Mend: name the manifest itself.")
+        told = f"The folder {path} has no {MANIFEST_CSV}. Mend: name the manifest itself."
+        refuse({told: not source.is_file()})
     table = open_table(source, known=(*COLUMNS, "audio"))
     table.refuse_twice(table.columns)
     audio = "audio" if "speech" not in table.columns else ""
-    if not {"speech", "image", audio} & set(table.columns):
-        raise ManifestError(
-            f"{source} has neither a column 'speech' nor 'image'; it has: {listed(table.columns)}. "
-            "Needed: at least one of the two."
-        )
+    told = f"it has: {listed(table.columns)}. Needed: at least one of the two."
+    usable = {"speech", "image", audio} & set(table.columns)
+    refuse({f"{source} has neither a column 'speech' nor 'image'; {told}": not usable})
     lacking = [name for name in COLUMNS if name not in table.columns]
     for name in table.columns:
         near = get_close_matches(name, lacking, n=1, cutoff=0.8) if name not in COLUMNS else []
@@ -90,27 +87,22 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
         if sample.id:
             seen[sample.id] = number
         samples.append(sample)
-    if not samples:
-        raise ManifestError(f"{source} has no rows. Needed: at least one below the header.")
+    refuse({f"{source} has no rows. Needed: at least one below the header.": not samples})
     return tuple(_same_spelling(tuple(_all_named(samples, set(seen))), source))
 
 
 def _sample(where: str, folder: Path, values: Mapping[str, Any], seen: Mapping[str, int]) -> Sample:
     name = {column: tidy(_text(values.get(column), where, column)) for column in _NAMES}
-    if "id" in values and not name["id"]:
-        raise ManifestError(f"{where}: the id is empty. Mend: fill it, or leave the whole column out.")
-    if len(name["id"]) > MAX_ID:
-        raise ManifestError(f"{where}: the id has {len(name['id']):,} characters; allowed: at most {MAX_ID:,}.")
-    if name["id"] in seen:
-        raise ManifestError(
-            f"{where}: id {shown(name['id'])} was given to row {seen[name['id']]} before. Ids are unique."
-        )
-    split = SPLIT_FOLDERS.get(name["split"].lower(), "")
-    if name["split"] and not split:
-        raise ManifestError(f"{where}: split is {shown(name['split'])}; allowed: {', '.join(SPLITS)} or nothing.")
+    id_, said, split = name["id"], name["split"], SPLIT_FOLDERS.get(name["split"].lower(), "")
+    problems = {
+        f"{where}: the id is empty. Mend: fill it, or leave the whole column out.": "id" in values and not id_,
+        f"{where}: the id has {len(id_):,} characters; allowed: at most {MAX_ID:,}.": len(id_) > MAX_ID,
+        f"{where}: id {shown(id_)} was given to row {seen.get(id_)} before. Ids are unique.": id_ in seen,
+        f"{where}: split is {shown(said)}; allowed: {', '.join(SPLITS)} or nothing.": said and not split,
+    }
+    refuse(problems)
     speech, image = (_file(values.get(column), folder, where, column) for column in _PATHS)
-    if speech is None and image is None:
-        raise ManifestError(f"{where} names neither speech nor image. Needed: at least one path.")
+    refuse({f"{where} names neither speech nor image. Needed: at least one path.": speech is None and image is None})
     return Sample(
         **{**name, "split": split},
         speech=speech,
@@ -179,13 +171,12 @@ def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
     if plain and isinstance(value, float) and value.is_integer():
         return str(int(value))  # what pandas makes of 3 in a column that has gaps
     try:
-        return storable(json.dumps(value, ensure_ascii=False, default=_as_json))
+        told = json.dumps(
+            value, ensure_ascii=False, default=lambda x: f"{len(x)} bytes" if isinstance(x, bytes) else str(x)
+        )
     except RecursionError:
         raise ManifestError(f"{where}: {column} holds {DEEP}.") from None
-
-
-def _as_json(value: object) -> str:
-    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
+    return storable(told)
 
 
 def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
@@ -197,13 +188,11 @@ def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
         return _unpacked(value)
     if value is None or value != value or value == "":
         return None
-    if isinstance(value, str):
-        path = inside(folder, value, where)
-        bare = value.strip()  # "1, a.wav": hardly a file whose name begins with a space
-        return path if value == bare or Path(path).exists() else inside(folder, bare, where) if bare else None
-    raise ManifestError(
-        f"{where}: {column} is of type {type(value).__name__}; allowed: a path, bytes, or {{bytes, path}}."
-    )
+    told = f"{where}: {column} is of type {type(value).__name__}; allowed: a path, bytes, or {{bytes, path}}."
+    refuse({told: not isinstance(value, str)})
+    path = inside(folder, value, where)
+    bare = value.strip()  # "1, a.wav": hardly a file whose name begins with a space
+    return path if value == bare or Path(path).exists() else inside(folder, bare, where) if bare else None
 
 
 def _unpacked(content: bytes) -> str:
@@ -266,8 +255,7 @@ def read_word_times(path: str | os.PathLike[str]) -> tuple[tuple[str, float, flo
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     found = _word_times(text, str(path))
-    if not found:
-        raise ManifestError(f"{path} holds no words. Needed: JSON [[word, start_s, end_s], ...].")
+    refuse({f"{path} holds no words. Needed: JSON [[word, start_s, end_s], ...].": not found})
     return found
 
 
@@ -281,8 +269,8 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
         ManifestError: no samples, a file outside the folder, or a path that promises another format.
     """
     target = Path(path)
-    if target.suffix.lower() != ".csv":
-        raise ManifestError(f"A manifest is written as csv; {target} ends otherwise. Mend: name it *.csv.")
+    told = f"A manifest is written as csv; {target} ends otherwise. Mend: name it *.csv."
+    refuse({told: target.suffix.lower() != ".csv"})
     folder = os.path.abspath(target.parent)  # noqa: PTH100
     rows: list[dict[str, str | int | None]] = []
     for sample in samples:
@@ -290,8 +278,7 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
         row |= {name: _relative(getattr(sample, name), folder, sample.id) for name in _PATHS}
         row["word_times"] = json.dumps(sample.word_times, ensure_ascii=False) if sample.word_times else ""
         rows.append({**row, **sample.extra})
-    if not rows:
-        raise ManifestError(f"{target} would have no rows. Needed: at least one sample.")
+    refuse({f"{target} would have no rows. Needed: at least one sample.": not rows})
     # Columns that nobody filled are left out, except the id: a manifest stays readable by eye.
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [name for name in names if name == "id" or any(row.get(name) not in (None, "") for row in rows)]
@@ -311,11 +298,9 @@ def _relative(value: str | None, folder: str, sample_id: str) -> str:
         return ""
     # Not Path.resolve: it would follow the links that `build pairs` makes out of the folder.
     path = os.path.abspath(value)  # noqa: PTH100
-    if not path.startswith(folder + os.sep):
-        raise ManifestError(
-            f"Sample {shown(sample_id)}: {value} lies outside {folder}, and manifests name only files below them. "
-            "Mend: write the manifest above the files, or link them into its folder."
-        )
+    why = f"{value} lies outside {folder}, and manifests name only files below them. Mend: write the manifest above the"
+    told = f"Sample {shown(sample_id)}: {why} files, or link them into its folder."
+    refuse({told: not path.startswith(folder + os.sep)})
     relative = path[len(folder) + 1 :].replace(os.sep, "/")
     return relative if harmless(relative) == relative else f"./{relative}"  # no formula, and the same path to anybody
 

@@ -20,11 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from .. import records
-from ..errors import ManifestError
+from ..errors import refuse
 from ..options import PairsOptions
 from ..types import Sample
 from . import dataset, splits
-from .corpora import reasons
 from .image_corpora import cache_root
 from .manifest import MANIFEST_CSV, write_manifest
 from .splits import Part, deal_parts, part_name
@@ -86,14 +85,11 @@ def build_pairs(options: PairsOptions) -> PairsReport:
     for side, samples in zip(_SIDES, (speech, image), strict=True):
         left = sum(getattr(sample, side) not in used for sample in samples)
         drops[side] += Counter({"not needed for so few pairs": left})
-    notes = []
     given = {sample.split for sample in contents["image"].samples}
-    if not options.folds and image_test_split(given, options) == "validation" != options.image_test_split:
-        notes = [f"--image {options.image} has no test split: its validation split is the test split."]
+    stands_in = not options.folds and image_test_split(given, options) == "validation" != options.image_test_split
     folder = Path(options.out)
+    refuse({f"--out {folder} is a file. Mend: name a folder.": folder.is_file()})
     with records.full_disk_told(folder, "the same line goes on"):
-        if folder.is_file():
-            raise ManifestError(f"--out {folder} is a file. Mend: name a folder.")
         folder.mkdir(parents=True, exist_ok=True)
         with records.held(folder):
             _claim(folder, options, pairs)
@@ -103,7 +99,6 @@ def build_pairs(options: PairsOptions) -> PairsReport:
     parts: defaultdict[str, list[Sample]] = defaultdict(list)
     for pair in pairs:
         parts[part_name(pair.split, pair.fold)].append(pair)
-    n = _numbers(pairs)
     return PairsReport(
         manifest=str(manifest),
         counts={
@@ -111,11 +106,9 @@ def build_pairs(options: PairsOptions) -> PairsReport:
             for name, listed in parts.items()
         },
         speakers={name: sorted({pair.group for pair in listed}) for name, listed in parts.items()},
-        n_pairs=n["pairs"],
-        n_utterances=n["utterances"],
-        n_pictures=n["pictures"],
+        **{f"n_{name}": n for name, n in _numbers(pairs).items()},
         drops={side: dict(counter) for side, counter in drops.items()},
-        notes=notes,
+        notes=[f"--image {options.image} has no test split: its validation split is the test split."] * stands_in,
         fingerprint=dataset.fingerprint(pairs, hashes=hashes),
     )
 
@@ -140,14 +133,13 @@ def _labelled(samples: Sequence[Sample], side: str, options: PairsOptions, drops
             drops[why] += 1
         else:
             kept.append(sample)
-    if not kept:
-        raise ManifestError(f"--{side} {spec} leaves nothing to pair ({reasons(drops)}).")
     nameless = sum(not sample.group for sample in kept) if side == "speech" else 0
-    if nameless:
-        raise ManifestError(
-            f"--speech {spec} does not say who speaks in {nameless} of {len(kept)} utterances, so a voice could "
-            "stand in two splits. Mend: give it a manifest with a column 'group', or a nkululeko csv with 'speaker'."
-        )
+    problems = {
+        f"--{side} {spec} leaves nothing to pair ({dataset.reasons(drops)}).": not kept,
+        f"--speech {spec} does not say who speaks in {nameless} of {len(kept)} utterances, so a voice could stand in "
+        "two splits. Mend: give it a manifest with a column 'group', or a nkululeko csv with 'speaker'.": nameless,
+    }
+    refuse(problems)
     return tuple(kept)
 
 
@@ -170,11 +162,9 @@ def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops:
     if options.folds:
         samples = tuple(replace(sample, split="") for sample in samples)
     elif have != {""}:
-        if options.image_test_split not in ("auto", *have):
-            raise ManifestError(
-                f"--image {options.image} has no split {options.image_test_split!r}; it has: "
-                f"{', '.join(sorted(have))}. Mend: --image-test-split with one that is there."
-            )
+        lacks = f"--image {options.image} has no split {options.image_test_split!r}; it has"
+        told = f"{lacks}: {', '.join(sorted(have))}. Mend: --image-test-split with one that is there."
+        refuse({told: options.image_test_split not in ("auto", *have)})
         if image_test_split(have, options) == "validation":
             used = [sample for sample in samples if sample.split != "test"]
             drops += Counter({"split 'test' is not used (--image-test-split validation)": len(samples) - len(used)})
@@ -193,26 +183,19 @@ def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
         for label in options.classes or sorted(found):
             spoken = [sample for sample in part.speech if sample.label == label]
             seen = [sample for sample in part.image if sample.label == label]
-            if not spoken or not seen:
-                raise ManifestError(
-                    f"Class {label!r} has {len(spoken)} utterances and {len(seen)} pictures in {part.name}; needed: "
-                    "one of each in every part. Mend: --classes without it, fewer folds or larger fractions."
-                )
+            told = f"Class {label!r} has {len(spoken)} utterances and {len(seen)} pictures in {part.name}; needed: one"
+            mend = "Mend: --classes without it, fewer folds or larger fractions."
+            refuse({f"{told} of each in every part. {mend}": not (spoken and seen)})
             n_pairs = _n_pairs(part, label, len(spoken), len(seen), options)
             name = part.split if part.fold is None else f"fold{part.fold}.{part.block}"
             for index, (s, i) in enumerate(combine(len(spoken), len(seen), n_pairs, rng)):
-                sources = {
-                    "speech_source": f"{corpora[0]}:{spoken[s].id}",
-                    "image_source": f"{corpora[1]}:{seen[i].id}",
-                }
+                own = {"speech_source": f"{corpora[0]}:{spoken[s].id}", "image_source": f"{corpora[1]}:{seen[i].id}"}
                 pair = replace(
                     spoken[s],
                     id=f"{name}-{label}-{index:05d}",
-                    image=seen[i].image,
-                    split=part.split,
-                    fold=part.fold,
-                    image_group=seen[i].image_group,
-                    extra={**seen[i].extra, **spoken[s].extra, **sources},
+                    **{field: getattr(seen[i], field) for field in ("image", "image_group")},
+                    **{field: getattr(part, field) for field in ("split", "fold")},
+                    extra={**seen[i].extra, **spoken[s].extra, **own},
                 )
                 pairs.append(pair)
     return tuple(pairs)
@@ -223,12 +206,10 @@ def _n_pairs(part: Part, label: str, n_utterances: int, n_pictures: int, options
     if asked is None:
         return min(max(n_utterances, n_pictures), MAX_PER_CLASS)
     asked = asked // part.n_blocks + (part.block < asked % part.n_blocks)
-    if asked > n_utterances * n_pictures:
-        raise ManifestError(
-            f"{asked} pairs of class {label!r} in {part.name} are asked for, but {n_utterances} utterances and "
-            f"{n_pictures} pictures make only {n_utterances * n_pictures}. Mend: a smaller --per-class or "
-            "--per-class-eval."
-        )
+    n_most = n_utterances * n_pictures
+    told = f"{asked} pairs of class {label!r} in {part.name} are asked for, but {n_utterances} utterances and"
+    made = f"{n_pictures} pictures make only {n_most}. Mend: a smaller --per-class or --per-class-eval."
+    refuse({f"{told} {made}": asked > n_most})
     return asked
 
 
@@ -256,12 +237,11 @@ def _claim(folder: Path, options: PairsOptions, pairs: Sequence[Sample]) -> None
     key = hashlib.sha256(listed.encode()).hexdigest()
     report = folder / REPORT_JSON
     if not records.is_empty(folder):
-        if not report.is_file():
-            raise ManifestError(f"--out {folder} is not empty and was not made by build pairs. Mend: another folder.")
+        told = f"--out {folder} is not empty and was not made by build pairs. Mend: another folder."
+        refuse({told: not report.is_file()})
         if records.read_json(report, mend="another folder.").get("key") == key:
             return
-        if not options.overwrite:
-            raise ManifestError(f"--out {folder} holds another build. Mend: another folder, or --overwrite.")
+        refuse({f"--out {folder} holds another build. Mend: another folder, or --overwrite.": not options.overwrite})
         (folder / MANIFEST_CSV).unlink(missing_ok=True)  # first: without it nobody takes the rest for complete
         for side in _SIDES:
             shutil.rmtree(folder / side, ignore_errors=True)

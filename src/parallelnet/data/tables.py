@@ -18,7 +18,7 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ..errors import ManifestError, brief, shown
+from ..errors import ManifestError, brief, refuse, shown
 from .rows import Row, csv_rows, is_text, json_rows, open_parquet, read_lines
 
 FORMATS: dict[str, str] = {  # what the ending of a file says that it is
@@ -58,9 +58,8 @@ class OpenTable:
 
     def refuse_twice(self, names: Collection[str]) -> None:
         """Raise `ManifestError` if one of these columns stands twice in the table."""
-        twice = [name for name in names if self.columns.count(name) > 1]
-        if twice:
-            raise ManifestError(f"{self.path} names its column {shown(twice[0])} twice. Mend: rename one of them.")
+        twice = (name for name in names if self.columns.count(name) > 1)
+        refuse({f"{self.path} names its column {shown(name)} twice. Mend: rename one of them.": name for name in twice})
 
 
 def read_table(
@@ -76,17 +75,13 @@ def read_table(
     """
     table = open_table(path, known=known)
     table.refuse_twice(table.columns)
-    missing = [name for name in needed if name not in table.columns]
-    if missing:
-        raise ManifestError(
-            f"{path} has no column {missing[0]!r}; it has: {listed(table.columns)}. Needed: {', '.join(needed)}."
-        )
+    has = f"it has: {listed(table.columns)}. Needed: {', '.join(needed)}."
+    refuse({f"{path} has no column {name!r}; {has}": name not in table.columns for name in needed})
     rows = []
     for number, row in enumerate(table.read(()), 1):
         refuse_broken(table.path, number, row)
         rows.append((f"{path}, row {number}", row.values))
-    if not rows:
-        raise ManifestError(f"{path} has no rows. Needed: at least one below the header.")
+    refuse({f"{path} has no rows. Needed: at least one below the header.": not rows})
     return tuple(rows)
 
 
@@ -124,27 +119,22 @@ def format_of(source: Path) -> str:
     Raises:
         ManifestError: it is missing, empty, or of no kind that is read here.
     """
-    if not source.is_file():
-        raise ManifestError(f"There is no file {source}.")
+    refuse({f"There is no file {source}.": not source.is_file()})
     with source.open("rb") as stream:
         head = stream.read(4)
-    if not head:
-        raise ManifestError(f"{source} is empty. Needed: a header and at least one row.")
-    given = "parquet" if head == b"PAR1" else FORMATS.get(source.suffix.lower())
-    if given is None:
-        raise ManifestError(
-            f"{source} is no table that is read here. Allowed endings: {', '.join(FORMATS)}. Mend: unpack it, or save "
-            "it as one of these."
-        )
+    given = "parquet" if head == b"PAR1" else FORMATS.get(source.suffix.lower(), "")
+    problems = {
+        f"{source} is empty. Needed: a header and at least one row.": not head,
+        f"{source} is no table that is read here. Allowed endings: {', '.join(FORMATS)}. Mend: unpack it, or save it "
+        "as one of these.": not given,
+    }
+    refuse(problems)
     return given
 
 
 def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
-    if not is_text(source):
-        raise ManifestError(
-            f"{source} is not text that can be read as csv: it is UTF-16 without a byte order mark, a workbook, "
-            "packed, or damaged. Mend: save it as csv in UTF-8."
-        )
+    why = "it is UTF-16 without a byte order mark, a workbook, packed, or damaged. Mend: save it as csv in UTF-8."
+    refuse({f"{source} is not text that can be read as csv: {why}": not is_text(source)})
     lines = read_lines(source)
     filled = (line for line in lines if line[1].strip())
     first = next(filled, None)
@@ -154,8 +144,7 @@ def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
         raise ManifestError(f"{source} holds blank lines only. Needed: a header and at least one row.")
     delimiter = told["delimiter"] if told else _likely_delimiter(first[1], known)
     header = next(csv_rows(chain([first], lines), delimiter))
-    if header.problem:
-        raise ManifestError(f"{source} has no header that can be read: line {header.line}: {header.problem}.")
+    refuse({f"{source} has no header that can be read: line {header.line}: {header.problem}.": header.problem})
     names = [column_name(field, known) for field in header.values]
 
     def rows(_: Collection[str]) -> Iterator[Row]:
@@ -186,11 +175,8 @@ def _open_json(source: Path, known: frozenset[str]) -> OpenTable:
     for row in islice(_known_here(json_rows(source), known), _N_LOOKED_AT):
         columns |= dict.fromkeys(row.values)
         problem, n_sound = problem or row.problem, n_sound + (not row.problem)
-    if not n_sound:
-        raise ManifestError(
-            f"{source} is no JSON Lines: none of its first lines is an object that can be read ({problem or 'blank'}). "
-            "Needed: one a line."
-        )
+    why = f"none of its first lines is an object that can be read ({problem or 'blank'}). Needed: one a line."
+    refuse({f"{source} is no JSON Lines: {why}": not n_sound})
     return OpenTable(source, "jsonl", tuple(columns), frozenset(), lambda _: _known_here(json_rows(source), known))
 
 
@@ -258,8 +244,7 @@ def inside(folder: Path, value: str, where: str) -> str:
         raise ManifestError(
             f"{where}: path {shown(value)} leaves its folder. Allowed: relative paths inside {str(folder.resolve())!r}."
         )
-    if len(value) > MAX_PATH:
-        raise ManifestError(f"{where}: a path has {len(value):,} characters; allowed: at most {MAX_PATH:,}.")
+    refuse({f"{where}: a path has {len(value):,} characters; allowed: at most {MAX_PATH:,}.": len(value) > MAX_PATH})
     return str(folder / posix)
 
 
@@ -281,9 +266,6 @@ def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
 
     Hidden folders and files and those of the system are left out.
     """
-
-    def is_a_users(path: Path) -> bool:
-        return not any(name[0] == "." or name.lower() in SYSTEM_FOLDERS for name in path.relative_to(root).parts)
-
-    found = (path for path in root.rglob("*") if path.suffix.lower() in suffixes)
-    return sorted(path for path in found if is_a_users(path) and path.is_file())
+    found = (path for path in root.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    names = ((path, path.relative_to(root).parts) for path in found)
+    return sorted(p for p, parts in names if not any(n[0] == "." or n.lower() in SYSTEM_FOLDERS for n in parts))

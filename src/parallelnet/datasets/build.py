@@ -224,14 +224,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Path]) -> BuildReport:
     """Write all but `dataset.json` of a data set whose shards are made, and return what that will hold."""
-    from .card import write_card
-    from .inspection import write_gallery
+    from .inspection import write_card, write_gallery
 
     folder, tools, counts, listed = Path(options.out), made_from.tools, Counts(), []
     for made in map(_read, finished):
         counts += Counts.from_record(made["counts"])
         listed.append(made["shard"])
-    rejected = write_rejected(
+    n_rejected, rejected_sha256 = write_rejected(
         folder / "rejected.parquet", (Example(**row) for made in map(_read, finished) for row in made["rejected"])
     )
     report = BuildReport(
@@ -243,10 +242,10 @@ def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Pat
         **{name: getattr(made_from, name) for name in ("options", "files", "input")},
         versions=tools["versions"],
         shards=tuple(listed),
-        rejected_sha256=rejected.sha256,
+        rejected_sha256=rejected_sha256,
         fingerprint=fingerprint(listed),
     )
-    assert report.n_rejected == rejected.n == counts.rejected.total()
+    assert report.n_rejected == n_rejected == counts.rejected.total()
     if options.exclude:  # every row that has such an id is among the rejected
         known = {row["id"] for row in read_rows(folder / "rejected.parquet", ("id",), REJECTED_COLUMNS)}
         strange = read_excluded(options.exclude) - known

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.corpora import EMOTION_WORDS
+from ..data.dataset import EMOTION_WORDS
 from ..data.shards import Example
 from ..errors import InputError, OptionError, shown, unknown
 from ..records import read_json
@@ -44,7 +44,7 @@ def classes_to_emotions(
 ) -> dict[str, str | None]:
     """Return which of `EMOTIONS` each class of a teacher is merged into; None for one that is dropped.
 
-    The user's map goes first, then `corpora.EMOTION_WORDS` (excitement is happy, disgust is hate), then
+    The user's map goes first, then `dataset.EMOTION_WORDS` (excitement is happy, disgust is hate), then
     `DROPPED_WORDS`; capitals do not count. The map may name classes of the other teacher. `teacher` begins errors.
 
     Raises:

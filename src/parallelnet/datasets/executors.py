@@ -22,15 +22,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple, Protocol, Self, cast
+from typing import Any, Protocol, Self, cast
 
 from ..errors import MissingExtraError, ParallelNetError, brief
 
+# Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes.
 THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes."""
-
-RAY_RETRIES = 4
-"""Times that Ray does a task again whose worker or node died, before the build stops."""
+RAY_RETRIES = 4  # times that Ray does a task again whose worker or node died, before the build stops
 
 _log = logging.getLogger(__name__)
 
@@ -53,28 +51,25 @@ class Job(Hashable, Protocol):
         """Return how errors name a task, for instance `rows 0 to 255`."""
 
 
-class _Failure(NamedTuple):
-    """Why a task failed, in a form that travels between processes: class and arguments of what is to be raised."""
+def _failure(error: Exception) -> Callable[[], Exception]:
+    """Return what makes an exception in another process: as it is where a caller can mend it, else with its traceback.
 
-    kind: type[Exception]
-    arguments: tuple[Any, ...]
-
-
-def _failure(error: Exception) -> _Failure:
-    """Return an exception as it is where a caller or the system can mend it, else as a defect with its traceback."""
-    if isinstance(error, ParallelNetError):
-        return _Failure(type(error), (str(error),))
+    Not through __init__: MissingExtraError's takes other arguments than its text.
+    """
+    kind: type[Exception] = type(error) if isinstance(error, ParallelNetError) else RuntimeError
+    told = str(error)
     if isinstance(error, OSError):
-        return _Failure(OSError, (error.errno, error.strerror or str(error), error.filename))
-    trace = "".join(traceback.format_exception(error))
-    return _Failure(RuntimeError, (f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}",))
+        return functools.partial(OSError, error.errno, error.strerror or told, error.filename)
+    if kind is RuntimeError:
+        trace = "".join(traceback.format_exception(error))
+        told = f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}"
+    return functools.partial(kind.__new__, kind, told)
 
 
 def _raised(outcome: Any) -> Any:
     """Return the outcome of a task, or raise what it ended in."""
-    if isinstance(outcome, _Failure):
-        # Not through __init__: MissingExtraError's takes other arguments than its text.
-        raise outcome.kind.__new__(outcome.kind, *outcome.arguments)
+    if isinstance(outcome, functools.partial):
+        raise outcome()
     return outcome
 
 

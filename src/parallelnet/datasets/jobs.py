@@ -231,11 +231,11 @@ class MakeShard(LookOver):
             clock, counts, rejected = Clock(), Counts(), list[dict[str, Any]]()
             name = shard_name(index, self.n_shards)
             try:
-                written = write_shard(Path(options.out) / "data" / name, made(index, clock, counts, rejected))
+                n, sha256 = write_shard(Path(options.out) / "data" / name, made(index, clock, counts, rejected))
             except SynthesisError as error:
                 raise ParallelNetError(f"{error} What was finished is kept. Mend: start the same line again.") from None
             clock.lap("write")
-            shard = {"name": name, "n": written.n, "sha256": written.sha256}
+            shard = {"name": name, "n": n, "sha256": sha256}
             record = {"shard": shard, "counts": counts.to_record(), "rejected": rejected}
             return _finished(work_file(options, "made/.json", index), clock, **record)
 
