@@ -24,7 +24,7 @@ def build_pairs(chosen: options.PairsOptions, console: Console, _: Given) -> Non
     from ..data.pairs import build_pairs
 
     report = build_pairs(chosen)
-    say(console, report.to_json(), _show_pairs, report)
+    say(console, json.dumps(asdict(report), ensure_ascii=False), _show_pairs, report)
 
 
 def _show_pairs(report: PairsReport) -> None:

@@ -226,10 +226,12 @@ def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
 
 
 def _sample(example: Example, folder: Path) -> Sample:
+    speech, image = map(str, _files(example, folder))
     told = ("language", "label_source", "tts_engine", "tts_version", "tts_voice")
     probs = ("speech_probs", "image_probs") if example.speech_probs and example.image_probs else ()
     return Sample(
-        **dict(zip(("speech", "image"), map(str, _files(example, folder)), strict=True)),
+        speech=speech,
+        image=image,
         text=example.spoken_text,
         **{name: getattr(example, name) for name in ("id", "label", "sentiment", "group", "image_group", "word_times")},
         extra={

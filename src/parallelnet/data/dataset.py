@@ -25,7 +25,7 @@ from .manifest import MANIFEST_CSV, read_manifest
 from .shards import file_sha256
 from .speech_corpora import AUDIO_SUFFIXES
 from .splits import drop_overlaps
-from .tables import files_below, tidy
+from .tables import files_below, left_out, tidy
 
 _log = logging.getLogger(__name__)
 
@@ -65,18 +65,16 @@ def read_folder(root: Path, drops: Counter[str]) -> Iterator[Sample]:
         parts = path.relative_to(root).parts[:-1]
         split = SPLIT_FOLDERS.get(parts[0].lower(), "") if parts else ""
         parts = parts[1:] if split else parts
-        if len(parts) not in (1, 2):
-            drops["not in a folder CLASS or CLASS/SPEAKER"] += 1
-            continue
         is_speech = path.suffix.lower() in AUDIO_SUFFIXES
-        yield Sample(
-            id=path.relative_to(root).as_posix(),
-            speech=str(path) if is_speech else None,
-            image=None if is_speech else str(path),
-            label=tidy(parts[0]).lower(),
-            split=split,
-            group=tidy(parts[1]) if len(parts) == 2 else "",
-        )
+        if not left_out(drops, {"not in a folder CLASS or CLASS/SPEAKER": len(parts) not in (1, 2)}):
+            yield Sample(
+                id=path.relative_to(root).as_posix(),
+                speech=str(path) if is_speech else None,
+                image=None if is_speech else str(path),
+                label=tidy(parts[0]).lower(),
+                split=split,
+                group=tidy(" ".join(parts[1:])),
+            )
 
 
 def read_own(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -162,22 +160,21 @@ def read_corpus(name: str, root: str | os.PathLike[str], *, labels: Mapping[str,
     refuse({f"There is no {source} to read {name} from.": not source.exists()})
     ours = corpus.labels if labels is None else labels
     drops: Counter[str] = Counter()
-    samples: dict[str, Sample | None] = {}  # None: dropped
+    seen, kept = set[str](), list[Sample]()
     for sample in corpus.reader(source, drops):
         label = getattr(sample, corpus.target)
-        if sample.id in samples:  # copies of TESS hold the whole corpus twice, one inside the other
-            drops["stands twice in the corpus"] += 1
-        elif ours is None or label in ours:
+        whys = {  # copies of TESS hold the whole corpus twice, one inside the other
+            "stands twice in the corpus": sample.id in seen,
+            f"label {label!r} is not used": ours is not None and label not in ours,
+        }
+        if not left_out(drops, whys):
             changed: dict[str, Any] = {} if ours is None else {corpus.target: ours[label]}
-            samples[sample.id] = replace(sample, **changed)
-        else:
-            samples[sample.id] = None
-            drops[f"label {label!r} is not used"] += 1
-    kept = tuple(sample for sample in samples.values() if sample is not None)
+            kept.append(replace(sample, **changed))
+        seen.add(sample.id)
     why = reasons(drops) or "no file of the kind was found"
     told = f"{source} holds nothing of {name} that can be used ({why}). Expected: {corpus.layout}"
     refuse({told: not kept})
-    return CorpusContent(kept, dict(drops))
+    return CorpusContent(tuple(kept), dict(drops))
 
 
 def reasons(drops: Counter[str]) -> str:

@@ -18,7 +18,7 @@ from .. import records
 from ..errors import ManifestError, refuse
 from ..types import Sample
 from .rows import any_text, csv_rows, read_lines
-from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table
+from .tables import PACKED_TABLE, files_below, inside, left_out, packed_files, read_table
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic")
 
@@ -63,10 +63,9 @@ def read_fer2013(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     else:
         for path in files_below(root, IMAGE_SUFFIXES):
             parts = path.relative_to(root).parts
-            if len(parts) == 3 and parts[0].lower() in SPLIT_FOLDERS:
-                yield _picture(root, path, parts[1], SPLIT_FOLDERS[parts[0].lower()])
-            else:
-                drops["not in a folder SPLIT/CLASS"] += 1
+            split = SPLIT_FOLDERS.get(parts[0].lower(), "")
+            if not left_out(drops, {"not in a folder SPLIT/CLASS": len(parts) != 3 or not split}):
+                yield _picture(root, path, parts[1], split)
 
 
 def _picture(root: Path, path: Path, label: str, split: str) -> Sample:
@@ -84,11 +83,8 @@ def _read_fer2013_csv(source: Path, drops: Counter[str]) -> Iterator[Sample]:
     emotions = {str(number): name for number, name in enumerate(FER2013_EMOTIONS)}
     for index, (where, row) in enumerate(rows):
         label, split = emotions.get(row["emotion"], ""), FER2013_USAGES.get(row["Usage"], "")
-        if not label:
-            drops["emotion is not 0 to 6"] += 1
-        elif not split:
-            drops["usage is none of Training, PublicTest, PrivateTest"] += 1
-        else:
+        odd = {"emotion is not 0 to 6": not label, "usage is none of Training, PublicTest, PrivateTest": not split}
+        if not left_out(drops, odd):
             path = folder / f"{row['Usage']}_{index:05d}.png"
             if not path.is_file():
                 try:
@@ -108,12 +104,9 @@ def read_fi(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     Folders of the eight emotions (`amusement/*.jpg`, ...), below folders train, val, test where the copy is split.
     """
     for path in files_below(root, IMAGE_SUFFIXES):
-        parts = path.relative_to(root).parts
-        split = SPLIT_FOLDERS.get(parts[-3].lower(), "") if len(parts) > 2 else ""
-        if len(parts) < 2 or parts[-2].lower() not in FI_CLASSES:
-            drops["not in a folder of FI's eight emotions"] += 1
-        else:
-            yield _picture(root, path, parts[-2], split)
+        *_, before, label, _ = ("", "", *path.relative_to(root).parts)
+        if not left_out(drops, {"not in a folder of FI's eight emotions": label.lower() not in FI_CLASSES}):
+            yield _picture(root, path, label, SPLIT_FOLDERS.get(before.lower(), ""))
 
 
 def read_mvsa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -127,11 +120,8 @@ def read_mvsa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     for number, text_sentiment, image_sentiment in mvsa_lines(root):
         path, words = root / "data" / f"{number}.jpg", root / "data" / f"{number}.txt"
         sentiment, why_none = mvsa_sentiment(text_sentiment, image_sentiment)
-        if why_none:
-            drops[why_none] += 1
-        elif not number.isdigit() or not path.is_file():
-            drops["picture is missing"] += 1
-        else:
+        is_there = number.isdigit() and path.is_file()
+        if not left_out(drops, {why_none: why_none, "picture is missing": not is_there}):
             yield Sample(
                 id=number,
                 image=str(path),
@@ -179,14 +169,10 @@ def read_b_t4sa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     """
     found = []
     for split, where, name, sentiment in b_t4sa_lines(root):
-        if not name:
-            continue
         path = Path(inside(root, name, where))
-        if sentiment not in B_T4SA_SENTIMENTS:
-            drops["sentiment is not 0, 1 or 2"] += 1
-        elif not path.is_file():
-            drops["picture is missing"] += 1
-        else:
+        unknown = sentiment not in B_T4SA_SENTIMENTS
+        odd = {"sentiment is not 0, 1 or 2": unknown, "picture is missing": not path.is_file()}
+        if name and not left_out(drops, odd):
             found.append((path, B_T4SA_SENTIMENTS[sentiment], split, path.stem.partition("-")[0]))
     wanted = {tweet for *_, tweet in found}
     texts = {tweet: text for tweet, text in b_t4sa_texts(root) or () if tweet in wanted}  # of seven times as many

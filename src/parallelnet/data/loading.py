@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import soxr
@@ -58,13 +58,6 @@ class Batch(NamedTuple):
     auxiliary: Tensor = torch.empty(0, 0, dtype=torch.long)
 
 
-class Frozen(Protocol):
-    """The part of a network that does not learn; `models.network.FrozenPart` is one."""
-
-    def of(self, modality: str, path: str | None, x: Tensor) -> Kept:
-        """Return what it makes of the signals [n, ...] of a file, [n, ...] each."""
-
-
 class SignalStore:
     """Decoded signals by path, kept until `CACHE_BYTES` are full; then decoded anew each time."""
 
@@ -102,10 +95,10 @@ class SignalStore:
     def picture(self, path: str) -> NDArray[np.float32]:
         """Return the picture as `predict` sees it, [3, 128, 128]."""
         # A byte a value: the source had no more, and a data set of faces fits in memory four times over.
-        made = self._known(
+        kept = self._known(
             (path, "picture"), lambda: np.rint(image.signal(path, self.signals)[0] * 255).astype(np.uint8)
         )
-        return made.astype(np.float32) / np.float32(255)
+        return kept.astype(np.float32) / np.float32(255)
 
     def _known(self, key: tuple[str, object], make: Callable[[], NDArray[Any]], *, keep: bool = True) -> NDArray[Any]:
         if key in self._kept:
@@ -123,8 +116,8 @@ class SampleDataset(Dataset[Batch]):
 
     Attributes:
         labels: class index of each sample.
-        frozen: what does not learn; given only where nothing is augmented, and then training draws among the windows
-            that `predict` cuts.
+        frozen: the part that does not learn (`models.network.FrozenPart`); given only where nothing is augmented, and
+            then training draws among the windows that `predict` cuts.
         auxiliary: indices of each sample's auxiliary values, or nothing.
     """
 
@@ -133,7 +126,7 @@ class SampleDataset(Dataset[Batch]):
     store: SignalStore
     recipe: Recipe
     seed: int
-    frozen: Frozen | None = None
+    frozen: Any = None
     auxiliary: Sequence[tuple[int, ...]] = ()
 
     def __len__(self) -> int:
@@ -152,17 +145,19 @@ class SampleDataset(Dataset[Batch]):
                 picture = torch.from_numpy(self.store.picture(sample.image))
         except ParallelNetError as error:
             raise InputError(f"Sample {sample.id!r}: {error}") from error
-        speech_kept: Sequence[Tensor] = ()
-        image_kept: Kept = ()
+        kept: list[Kept] = [(), ()]
         if self.frozen is not None:
-            speech_kept = self.frozen.of("speech", sample.speech, speech)
-            image_kept = self.frozen.of("image", sample.image, picture[None])
+            kept = [
+                self.frozen.of("speech", sample.speech, speech),
+                self.frozen.of("image", sample.image, picture[None]),
+            ]
             if draw is not None:
                 one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
-                speech, *speech_kept = (each[one : one + 1] for each in (speech, *speech_kept))
+                speech, *drawn = (each[one : one + 1] for each in (speech, *kept[0]))
+                kept[0] = tuple(drawn)
         owner, label = torch.zeros(len(speech), dtype=torch.long), torch.tensor([self.labels[place]])
         auxiliary = torch.tensor([self.auxiliary[place] if self.auxiliary else ()], dtype=torch.long)
-        return Batch(speech, picture[None], owner, label, tuple(speech_kept), image_kept, auxiliary)
+        return Batch(speech, picture[None], owner, label, *kept, auxiliary)
 
     def _speech(self, path: str, draw: int | None) -> NDArray[np.float32]:
         if draw is None or self.frozen is not None:
@@ -293,9 +288,7 @@ def augment_image(image: Tensor, options: AugmentOptions, generator: torch.Gener
     if options.flip or options.rotate_deg or options.scale or options.shift:
         angle = torch.randn(n, generator=generator).clamp(-2, 2) * math.radians(options.rotate_deg) / 2
         zoom = 1 / (1 + _signed(options.scale, generator, n))
-        mirror = torch.ones(n)
-        if options.flip:
-            mirror = (torch.rand(n, generator=generator) < 0.5).float() * 2 - 1
+        mirror = (torch.rand(n, generator=generator) < 0.5).float() * 2 - 1 if options.flip else torch.ones(n)
         rows = (angle.cos() * zoom * mirror, -angle.sin() * zoom, angle.sin() * zoom * mirror, angle.cos() * zoom)
         turn = torch.stack(rows, 1).reshape(n, 2, 2)
         image = _moved(image, torch.cat([turn, _signed(2 * options.shift, generator, n, 2)[:, :, None]], 2))

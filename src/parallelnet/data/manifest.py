@@ -129,13 +129,11 @@ def _free_id(values: Mapping[str, Any], seen: Mapping[str, int]) -> str:
 def _all_named(samples: Iterable[Sample], taken: set[str]) -> Iterator[Sample]:
     """Yield the samples with an id each: those without one get their row's number, or more where a row has that."""
     for number, sample in enumerate(samples, 1):
-        if not sample.id:
-            name = str(number)
-            while name in taken:
-                name = f"row {name}"
-            taken.add(name)
-            sample = replace(sample, id=name)
-        yield sample
+        name = sample.id or str(number)
+        while not sample.id and name in taken:
+            name = f"row {name}"
+        taken.add(name)
+        yield replace(sample, id=name)
 
 
 def _same_spelling(samples: Sequence[Sample], source: Path) -> Sequence[Sample]:
@@ -166,8 +164,8 @@ def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
         return value
     if value is None or value != value:  # how pandas writes "nothing": NaN, NaT
         return ""
-    if plain and isinstance(value, list | tuple | dict | bytes):
-        raise ManifestError(f"{where}: {column} is of type {type(value).__name__}; allowed: text.")
+    told = f"{where}: {column} is of type {type(value).__name__}; allowed: text."
+    refuse({told: plain and isinstance(value, list | tuple | dict | bytes)})
     if plain and isinstance(value, float) and value.is_integer():
         return str(int(value))  # what pandas makes of 3 in a column that has gaps
     try:
@@ -219,8 +217,8 @@ def _fold(value: Any, where: str) -> int | None:
         number = float(text.replace(",", "."))  # "3.0" and, where people write so, "3,0"
     except ValueError:
         number = -1.0
-    if isinstance(value, bool) or not number.is_integer() or not 0 <= number <= MAX_FOLD:
-        raise ManifestError(f"{where}: fold is {shown(value)}; allowed: 0, 1, 2, ... or nothing.")
+    odd = isinstance(value, bool) or not number.is_integer() or not 0 <= number <= MAX_FOLD
+    refuse({f"{where}: fold is {shown(value)}; allowed: 0, 1, 2, ... or nothing.": odd})
     return int(number)
 
 
@@ -233,14 +231,12 @@ def _word_times(value: Any, where: str) -> tuple[tuple[str, float, float], ...]:
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         reason = DEEP if isinstance(error, RecursionError) else brief(str(error))
         raise ManifestError(f"{where}: word_times is no JSON [[word, start_s, end_s], ...]: {reason}.") from None
-    before_s = 0.0
-    for word, start_s, end_s in words:
+    for (word, start_s, end_s), (_, before_s, _) in zip(words, (("", 0.0, 0.0), *words), strict=False):
         if not isinstance(word, str) or not (before_s <= start_s <= end_s < math.inf):
             raise ManifestError(
                 f"{where}: word_times has {shown([word, start_s, end_s])}; needed: a word, then start and end in "
                 "seconds, the start not before that of the word before it and the end not before the start."
             )
-        before_s = start_s
     return words
 
 

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -27,6 +27,7 @@ from . import dataset, splits
 from .image_corpora import cache_root
 from .manifest import MANIFEST_CSV, write_manifest
 from .splits import Part, deal_parts, part_name
+from .tables import left_out
 
 REPORT_JSON = "pairs.json"  # what the build was asked for, beside the manifest; written before the first file
 
@@ -57,10 +58,6 @@ class PairsReport:
     drops: Mapping[str, Mapping[str, int]]
     notes: Sequence[str]
     fingerprint: str
-
-    def to_json(self) -> str:
-        """Return the report as one JSON object."""
-        return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def build_pairs(options: PairsOptions) -> PairsReport:
@@ -96,9 +93,8 @@ def build_pairs(options: PairsOptions) -> PairsReport:
             records.sweep(folder)
             pairs, hashes = _with_files(pairs, folder, options)
             manifest = write_manifest(folder / MANIFEST_CSV, pairs)
-    parts: defaultdict[str, list[Sample]] = defaultdict(list)
-    for pair in pairs:
-        parts[part_name(pair.split, pair.fold)].append(pair)
+    names = dict.fromkeys(part_name(pair.split, pair.fold) for pair in pairs)
+    parts = {name: [pair for pair in pairs if part_name(pair.split, pair.fold) == name] for name in names}
     return PairsReport(
         manifest=str(manifest),
         counts={
@@ -128,10 +124,7 @@ def _labelled(samples: Sequence[Sample], side: str, options: PairsOptions, drops
             f"label {sample.label!r} is not in --classes": options.classes and sample.label not in options.classes,
             "file is missing": path is not None and not Path(path).is_file(),
         }
-        why = next((reason for reason, holds in whys.items() if holds), None)
-        if why:
-            drops[why] += 1
-        else:
+        if not left_out(drops, whys):
             kept.append(sample)
     nameless = sum(not sample.group for sample in kept) if side == "speech" else 0
     problems = {
@@ -145,9 +138,8 @@ def _labelled(samples: Sequence[Sample], side: str, options: PairsOptions, drops
 
 def image_test_split(have: Collection[str], options: PairsOptions) -> str:
     """Return which of the splits that the pictures have is the test split: `test` or `validation`."""
-    if options.image_test_split != "auto":
-        return options.image_test_split
-    return "validation" if "validation" in have and "test" not in have else "test"
+    auto = "validation" if "validation" in have and "test" not in have else "test"
+    return auto if options.image_test_split == "auto" else options.image_test_split
 
 
 def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops: Counter[str]) -> tuple[Sample, ...]:

@@ -114,13 +114,13 @@ class Example:
         return replace(self, reason=reason, detail=" ".join(detail.split()), image=b"", speech=b"")
 
 
-def pyarrow_parquet() -> tuple[Any, Any]:
+def pyarrow_parquet(feature: str = "A built data set (Parquet)") -> tuple[Any, Any]:
     """Return the modules `pyarrow` and `pyarrow.parquet`; raises `MissingExtraError` where they are not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise MissingExtraError("A built data set (Parquet)", "train") from None
+        raise MissingExtraError(feature, "train") from None
     return pyarrow, pyarrow.parquet
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import ManifestError, refuse, shown
 from ..options import PairsOptions
 from ..types import SPLITS, Sample
+from .tables import left_out
 
 MAX_CARVED = 1 / 3  # of a training set that `carve_validation` may take where the groups allow no smaller part
 
@@ -173,13 +174,12 @@ def drop_overlaps(samples: Sequence[Sample], *, target: str = "label") -> tuple[
     kept: dict[str, Sample] = {}  # by content; what has none is kept by its id
     for sample in samples:
         key = sample.image_group
-        if key and len(labels[key]) > 1:
-            drops["picture stands under two labels"] += 1
-        elif key and sample.split != home[key]:
-            drops[f"picture of {sample.split or 'no split'} stands in {home[key]} too"] += 1
-        elif key in kept:
-            drops["picture stands twice in its split"] += 1
-        else:
+        whys = {
+            "picture stands under two labels": key and len(labels[key]) > 1,
+            f"picture of {sample.split or 'no split'} stands in {home[key]} too": key and sample.split != home[key],
+            "picture stands twice in its split": key in kept,
+        }
+        if not left_out(drops, whys):
             kept[key or f"id {sample.id}"] = sample
     return tuple(kept.values()), dict(drops)
 
@@ -270,9 +270,8 @@ def _speakers(names: Sequence[str], samples: Sequence[Sample], flag: str) -> set
 
 def _folds(speech: tuple[Sample, ...], image: tuple[Sample, ...], options: PairsOptions) -> list[Part]:
     n_folds, seed = options.folds, options.seed
-    if {sample.fold for sample in speech} != set(range(n_folds)):
-        speech = grouped_folds(speech, n_folds, seed)
-    image = grouped_folds(image, n_folds, seed)
+    is_dealt = {sample.fold for sample in speech} == set(range(n_folds))
+    speech, image = speech if is_dealt else grouped_folds(speech, n_folds, seed), grouped_folds(image, n_folds, seed)
     n_blocks = round(1 / (BLOCK_FRACTION * (n_folds - 1)))
     parts = []
     for fold in range(n_folds):

@@ -248,6 +248,13 @@ def inside(folder: Path, value: str, where: str) -> str:
     return str(folder / posix)
 
 
+def left_out(drops: Counter[str], whys: Mapping[str, object]) -> bool:
+    """Return whether one of the reasons holds; the first that does is counted in `drops`."""
+    why = [reason for reason, holds in whys.items() if holds][:1]
+    drops.update(why)
+    return bool(why)
+
+
 def packed_files(root: Path, drops: Counter[str], *needed: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield each file that the column `path` of `metadata.csv` in a corpus's folder names, with its row.
 
@@ -255,10 +262,8 @@ def packed_files(root: Path, drops: Counter[str], *needed: str) -> Iterator[tupl
     """
     for where, row in read_table(root / PACKED_TABLE, "path", "label", *needed):
         path = Path(inside(root, row["path"], where))
-        if path.is_file():
+        if not left_out(drops, {"file of the table is missing": not path.is_file()}):
             yield path, row
-        else:
-            drops["file of the table is missing"] += 1
 
 
 def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:

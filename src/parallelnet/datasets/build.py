@@ -7,9 +7,9 @@ appears whole, `dataset.json` last, so a build that was killed anywhere goes on,
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
+import re
 import shutil
 import tempfile
 import time
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ import numpy as np
 
 from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
 from ..data.shards import REJECTED_COLUMNS, Example, fingerprint, pyarrow_parquet, read_rows, write_rejected
-from ..errors import ManifestError, ParallelNetError
+from ..errors import ParallelNetError, refuse
 from ..options import TweetsOptions
-from ..records import is_disk_full, sweep, write_json, write_text
+from ..records import is_disk_full, read_json, sweep, write_json, write_text
 from . import jobs, recipe
 from .counts import Counts
 from .duplicates import find_duplicates, save
@@ -35,12 +35,11 @@ from .executors import EXECUTORS, Executor, n_cores
 from .recipe import Recipe
 from .steps import Clock, read_excluded
 
-BUILD_LOG_JSON = "build-log.json"
-"""What differs between runs: seconds, memory, machine. No part of the data set."""
-
+BUILD_LOG_JSON = "build-log.json"  # what differs between runs: seconds, memory, machine; no part of the data set
 DRY_RUN_ROWS = 20
 
 _log = logging.getLogger(__name__)
+_read = partial(read_json, mend="start the same command line again, with --overwrite.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,7 @@ class Done:
         return replace(self, n_read=self.n_read + made["counts"]["n_read"], n_kept=self.n_kept + made["shard"]["n"])
 
 
-Progress = Callable[[Done], object]
-"""Called whenever a range is finished, and first with what earlier runs finished."""
+Progress = Callable[[Done], object]  # called whenever a range is finished, and first with what earlier runs finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +89,8 @@ def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: No
         done = "what a run that was ended left in it was removed" if recipe.tidy(folder) else "nothing was done"
         _log.info("%s is complete already; %s.", folder, done)
         return read_report(folder)
-    if next(jobs.read_input(options), None) is None:
-        raise ManifestError(f"--tweets {options.tweets} has no rows. Needed: at least one.")
+    is_empty = next(jobs.read_input(options), None) is None
+    refuse({f"--tweets {options.tweets} has no rows. Needed: at least one.": is_empty})
     complete = replace(plain, tools=_tools(options))
     with (
         _disk_errors(folder),
@@ -137,12 +135,12 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told, mend = f"The disk of {folder} is full ({error.strerror}). Nothing is half-written, and what", "make room"
-        if not is_disk_full(error):
-            where = f" {error.filename}" if error.filename else ""
-            told, mend = f"The build in {folder} stopped: {error.strerror or error}{where}. What", "put that right"
+        full, where = is_disk_full(error), f" {error.filename}" if error.filename else ""
+        told = f"The build in {folder} stopped: {error.strerror or error}{where}. What"
+        told = f"The disk of {folder} is full ({error.strerror}). Nothing is half-written, and what" if full else told
         raise ParallelNetError(
-            f"{told} is finished is kept. Mend: {mend} and start the same command line again; it goes on from here."
+            f"{told} is finished is kept. Mend: {'make room' if full else 'put that right'} and start the same command "
+            "line again; it goes on from here."
         ) from error
 
 
@@ -217,11 +215,6 @@ def _spent(paths: Iterable[Path], prefix: str = "") -> dict[str, Any]:
     return total
 
 
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
 def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Path]) -> BuildReport:
     """Write all but `dataset.json` of a data set whose shards are made, and return what that will hold."""
     from .inspection import write_card, write_gallery
@@ -263,5 +256,5 @@ def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Pat
 
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    told = re.search(r"^model name\s*:(.*)", info.read_text("utf-8", "replace") if info.exists() else "", re.MULTILINE)
+    return told[1].strip() if told else ""

@@ -22,9 +22,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, cast
 
-from ..errors import MissingExtraError, ParallelNetError, brief
+from ..errors import MissingExtraError, ParallelNetError, brief, refuse
 
 # Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes.
 THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -180,12 +180,11 @@ class _Worker:
         death = f"was ended by signal {name}" if code < 0 else f"ended with status {code}"
         death += " (out of memory, most often)" if name == "SIGKILL" else ""
         told = f"A worker process {death} in the middle of its task, {task}"
-        if self.tries > 1:
-            raise ParallelNetError(
-                f"{told}, twice. What was finished is kept. Mend: start the same command line again, with fewer "
-                "--workers if memory is short. If it always ends there, one of these rows does it: take its picture "
-                "away."
-            ) from None
+        mend = (
+            "What was finished is kept. Mend: start the same command line again, with fewer --workers if memory is "
+            "short. If it always ends there, one of these rows does it: take its picture away."
+        )
+        refuse({f"{told}, twice. {mend}": self.tries > 1}, ParallelNetError)
         _log.warning("%s; that is tried once more.", told)
 
 
@@ -210,7 +209,7 @@ def _end_with_parent() -> None:
 # --- a Ray cluster, which is nobody's but the user's: nothing here calls out ------------------------------------------
 
 
-class RayExecutor:
+class RayExecutor(AbstractContextManager[Any]):
     """A Ray cluster: one that runs, or one of this machine's processes that is started and stopped with us.
 
     Every node must see the input, the output and the teachers under the same paths, and have the same packages. The
@@ -224,6 +223,7 @@ class RayExecutor:
 
         Raises:
             MissingExtraError: Ray is not installed.
+            ParallelNetError: no cluster can be joined there.
         """
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read on import and by what it starts: nothing of ours calls out
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the coming default; else it warns
@@ -233,13 +233,8 @@ class RayExecutor:
             import ray
         except ImportError:
             raise MissingExtraError("--executor ray", "ray") from None
-        self._ray, self._address, self.n_workers = ray, address, workers
-
-    def __enter__(self) -> Self:
-        ray, address = self._ray, self._address
-        started: dict[str, Any] = {"address": address}
-        if address is None:
-            started = {"num_cpus": self.n_workers or n_cores(), "include_dashboard": False, "address": "local"}
+        alone = {"num_cpus": workers or n_cores(), "include_dashboard": False, "address": "local"}
+        started: dict[str, Any] = alone if address is None else {"address": address}
         try:
             host, colon, port = (address or "").rpartition(":")
             if colon and port.isdecimal() and "//" not in host:
@@ -252,8 +247,7 @@ class RayExecutor:
                 f"No Ray cluster can be joined at --ray-address {address}: {_plain(error)} Mend: HOST:PORT as `ray "
                 "start --head` prints it, or leave it out."
             ) from None
-        self.n_workers = self.n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        return self
+        self._ray, self.n_workers = ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
@@ -307,5 +301,5 @@ def _plain(error: Exception) -> str:
 
 Executor = LocalExecutor | RayExecutor
 
+# By the name of `--executor`; each is made with `(workers, address)`.
 EXECUTORS: dict[str, type[LocalExecutor] | type[RayExecutor]] = {"local": LocalExecutor, "ray": RayExecutor}
-"""By the name of `--executor`; each is made with `(workers, address)`."""

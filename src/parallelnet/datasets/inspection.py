@@ -79,12 +79,12 @@ def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) 
         report = read_report(out)
         refuse_damaged(out, report.damaged(out))
     counts, shards = Counts(), report.paths(out)
-    for shard in shards:
-        for example in read_shard(shard, with_bytes=False):
-            counts.add(example)
-    told = f"The shards of {out} hold {counts.n_kept:,} rows, but {DATASET_JSON} says {report.n_kept:,}."
+    for example in (row for shard in shards for row in read_shard(shard, with_bytes=False)):
+        counts.add(example)
+    n_kept = counts.kept.total()
+    told = f"The shards of {out} hold {n_kept:,} rows, but {DATASET_JSON} says {report.n_kept:,}."
     mend = "Mend: copy the folder again, or build again with --overwrite."
-    refuse({f"{told} {mend}": counts.n_kept != report.n_kept})
+    refuse({f"{told} {mend}": n_kept != report.n_kept})
     fields = {"id": "id", "label": report.class_field, "spoken_text": "spoken_text", "source": "label_source"}
     fields |= {"confidence": "confidence", "voice": "tts_voice", "language": "language", "duration_s": "duration_s"}
     rows = load(shards, choose(shards, report, examples * len(report.classes)), with_bytes=False)

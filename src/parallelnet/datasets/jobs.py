@@ -23,7 +23,7 @@ import numpy as np
 from ..data.built import WORK
 from ..data.shards import Example, shard_name, write_shard
 from ..data.tables import storable
-from ..errors import ManifestError, MissingExtraError, ParallelNetError
+from ..errors import MissingExtraError, ParallelNetError, refuse
 from ..options import TweetsOptions
 from ..records import write_json, write_text
 from ..synthesis.synthesis import SynthesisError
@@ -31,10 +31,9 @@ from ..synthesis.tts import Engine, open_engine
 from ..types import Modality
 from . import duplicates, steps, tweets
 from .counts import Counts
-from .decision import decided, own_label
 from .recipe import relative, root_of
 from .steps import Clock, Step, advanced
-from .teachers import Teacher, open_teacher, taught
+from .teachers import Teacher, decided, open_teacher, own_label, taught
 
 
 def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Path:
@@ -104,11 +103,9 @@ def read_range(options: TweetsOptions, path: Path) -> Iterator[Example]:
         ManifestError: this machine does not see the work folder.
     """
     root = root_of(options)
-    if not path.parent.is_dir():
-        raise ManifestError(
-            f"{socket.gethostname()} sees no folder {work_file(options, '')}. Mend: every node of the cluster needs "
-            "--out, --tweets and the pictures under the same paths, on a shared disk."
-        )
+    told = f"{socket.gethostname()} sees no folder {work_file(options, '')}. Mend: every node of the cluster needs"
+    needed = "--out, --tweets and the pictures under the same paths, on a shared disk."
+    refuse({f"{told} {needed}": not path.parent.is_dir()})
     with path.open(encoding="ascii") as stream:
         for line in stream:
             values = json.loads(line)
@@ -152,15 +149,18 @@ def open_teachers(options: TweetsOptions) -> dict[Modality, Teacher]:
 
 def making_steps(options: TweetsOptions) -> dict[str, Step]:
     """Return the steps from a row that is no duplicate to a labelled sample."""
-    teachers, found = open_teachers(options), dict[str, Step]()
+    teachers = open_teachers(options)
+    marked: dict[str, Step] = {}
     if options.exclude:
-        found["exclude"] = partial(steps.exclude, ids=steps.read_excluded(options.exclude))
-    found["speak"] = partial(steps.speak, engine=open_speaker(options), voices=options.voices, seed=options.seed)
-    found["check-sound"] = steps.check_sound
-    found |= {f"teach-{modality}": partial(taught, teacher=teacher) for modality, teacher in teachers.items()}
-    if not teachers:
-        return found | {"own-label": own_label}
-    return found | {"decide": partial(decided, threshold=options.threshold, rule=options.rule)}
+        marked = {"exclude": partial(steps.exclude, ids=steps.read_excluded(options.exclude))}
+    decide = {"decide": partial(decided, threshold=options.threshold, rule=options.rule)}
+    return {
+        **marked,
+        "speak": partial(steps.speak, engine=open_speaker(options), voices=options.voices, seed=options.seed),
+        "check-sound": steps.check_sound,
+        **{f"teach-{modality}": partial(taught, teacher=teacher) for modality, teacher in teachers.items()},
+        **(decide if teachers else {"own-label": own_label}),
+    }
 
 
 # --- the two jobs -----------------------------------------------------------------------------------------------------
@@ -261,10 +261,8 @@ def _with_picture(row: Example, key: int, folder: str) -> Example:
         content = steps.picture_bytes(row.image_path, folder)
     except steps.UnfitError:
         content = b""
-    if duplicates.head_of_hash(content) != key:
-        raise ManifestError(
-            f"The picture of row {row.row} ({PurePath(row.image_path).name!r}) is not what it was when this build "
-            "looked for duplicates. What was finished is kept. Mend: put the picture of then back, or build anew into "
-            "another --out."
-        )
+    told = f"The picture of row {row.row} ({PurePath(row.image_path).name!r}) is not what it was when this build looked"
+    mend = "Mend: put the picture of then back, or build anew into another --out."
+    changed = duplicates.head_of_hash(content) != key
+    refuse({f"{told} for duplicates. What was finished is kept. {mend}": changed})
     return replace(row, image=content)

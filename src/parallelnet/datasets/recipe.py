@@ -20,7 +20,7 @@ from typing import Any
 
 from ..data.built import DATASET_JSON, MADE_BY, WORK, read_report
 from ..data.shards import file_sha256
-from ..errors import ManifestError, OptionError
+from ..errors import OptionError, refuse
 from ..options import TweetsOptions
 from ..records import LOCK, differences, held, is_disk_full, read_json, sweep, write_json
 from . import tweets
@@ -28,9 +28,8 @@ from .teachers import HUB_PREFIX
 
 _log = logging.getLogger(__name__)
 
+# What people read of a data set; written last, and not gone on with.
 PAGES: tuple[str, ...] = ("README.md", "figures", "gallery.html")
-"""What people read of a data set; written last, and not gone on with."""
-
 # What a build makes, besides `dataset.json`; --overwrite removes nothing else.
 _PARTS = ("data", "rejected.parquet", *PAGES, "build-log.json")
 # Options that do not change a byte, and those that change none where labels are the source's own.
@@ -108,11 +107,8 @@ def write_recipe(options: TweetsOptions) -> Recipe:
         ManifestError: the input or a file that an option names cannot be read.
         OptionError: --images is no folder.
     """
-    if options.images and not Path(options.images).is_dir():
-        raise OptionError(
-            f"--images {options.images} is no folder. Needed: the folder that picture paths are relative to; left out, "
-            "it is the folder of --tweets."
-        )
+    told = f"--images {options.images} is no folder. Needed: the folder that picture paths are relative to; left out,"
+    refuse({f"{told} it is the folder of --tweets.": options.images and not Path(options.images).is_dir()}, OptionError)
     free = _FREE_OPTIONS if options.labels == "emotion" else _FREE_OPTIONS + _TEACHER_OPTIONS
     listed = {name: value for name, value in asdict(options).items() if name not in free}
     listed["voices"] = list(options.voices)  # as it comes back from JSON
@@ -157,8 +153,7 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
         return False
     stored = read_report(folder)
     found = recipe.differences({"options": stored.options, "files": stored.files, "input": stored.input})
-    if found and not overwrite:
-        raise _another(folder, found)
+    _refuse_another(folder, [] if overwrite else found)
     damaged = list(stored.damaged(folder)) if stored.n_kept and not found else []
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
@@ -166,9 +161,9 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
     return bool(stored.n_kept) and not found and not damaged
 
 
-def _another(folder: Path, found: list[str]) -> OptionError:
+def _refuse_another(folder: Path, found: list[str]) -> None:
     told = "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
-    return OptionError(f"--out {folder} holds another build: {told}. Mend: another folder, or --overwrite.")
+    refuse({f"--out {folder} holds another build: {told}. Mend: another folder, or --overwrite.": found}, OptionError)
 
 
 @contextmanager
@@ -182,11 +177,13 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
     """
     work, stored, finished = folder / WORK, folder / WORK / "recipe.json", folder / DATASET_JSON
     was_there = folder.is_dir()
-    if folder.exists() and not was_there:
-        raise ManifestError(f"--out {folder} is a file. Needed: a folder, or a name that is free.")
     holds = {path.name for path in folder.iterdir()} - {LOCK, WORK} if was_there else set()
-    if holds and not (stored.is_file() or finished.is_file()):
-        raise ManifestError(f"--out {folder} is not empty and was not made by build tweets. Mend: another folder.")
+    strange = f"--out {folder} is not empty and was not made by build tweets. Mend: another folder."
+    problems = {
+        f"--out {folder} is a file. Needed: a folder, or a name that is free.": folder.exists() and not was_there,
+        strange: holds and not (stored.is_file() or finished.is_file()),
+    }
+    refuse(problems)
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -208,11 +205,10 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
                     _clear(folder)
                     shutil.rmtree(work)
                 raise
-    except BaseException:
+    finally:
         if not was_there:
-            with suppress(OSError):  # it holds what is gone on with, or somebody put something in meanwhile
+            with suppress(OSError):  # it holds the data set or what is gone on with, or somebody put something in
                 folder.rmdir()
-        raise
 
 
 def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
@@ -223,8 +219,7 @@ def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
     if goes_on:
         needed = ("made_by", "options", "files", "input", "tools")
         found = recipe.differences(read_json(stored, needed=needed, mend="another folder for --out."))
-        if found and not overwrite:
-            raise _another(folder, found)
+        _refuse_another(folder, [] if overwrite else found)
         goes_on = not found
     if not goes_on:
         # What marks the folder as ours goes last: killed in between, it is a damaged build or one to be replaced.
@@ -260,7 +255,4 @@ def _clear(folder: Path) -> None:
 def remove(folder: Path, names: Iterable[str]) -> None:
     """Remove files and folders of these names, where they are there."""
     for path in (folder / name for name in names):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

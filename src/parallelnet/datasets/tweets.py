@@ -122,10 +122,9 @@ class _Said(NamedTuple):
 def _tweet(row: int, said: _Said, folder: Path, labels: Labels) -> Example:
     """Return a row with the path of its picture, or rejected where that or the sentiment cannot be used."""
     tweet, picture = Example(row, said.id, said.text, sentiment=said.sentiment), said.picture
-    if not picture:
-        return tweet.reject("picture-missing", f"{said.where}: no picture")
-    if _ADDRESS.match(picture):
-        return tweet.reject("picture-missing", f"{said.where}: {picture[:200]!r} is an address; nothing is fetched")
+    if not picture or _ADDRESS.match(picture):
+        why = f"{picture[:200]!r} is an address; nothing is fetched" if picture else "no picture"
+        return tweet.reject("picture-missing", f"{said.where}: {why}")
     try:
         # `inside` takes 50 microseconds, which is hours for a hundred million rows: it is asked where there is doubt.
         path = f"{folder}{os.sep}{picture}" if _PLAIN_PATH.fullmatch(picture) else inside(folder, picture, said.where)
@@ -155,8 +154,7 @@ def _table_rows(source: Path, format: str, labels: Labels) -> Iterator[_Said]:
     for row, found in enumerate(table.read(used)):
         where = f"line {found.line}" if found.line else f"row {row}"
         try:
-            if found.problem:
-                raise ValueError(found.problem)
+            refuse({found.problem: found.problem}, ValueError)
             id_, text, picture, word = (_value(kind, names[kind], found.values) for kind in COLUMNS)
         except ValueError as error:
             yield _Said(where, str(error))
@@ -184,9 +182,8 @@ def _string(value: object, kind: str) -> str:
         return value
     if kind in ("id", "sentiment") and isinstance(value, int | float) and not isinstance(value, bool):
         return str(int(value)) if value == value // 1 and math.isfinite(value) else str(value)
-    if isinstance(value, list) and kind == "image":
-        raise ValueError(f"{len(value)} pictures; allowed: one a row")
-    raise ValueError(f"the {kind} is {type(value).__name__}; allowed: a string")
+    many = isinstance(value, list) and kind == "image" and f"{len(value)} pictures; allowed: one a row"
+    raise ValueError(many or f"the {kind} is {type(value).__name__}; allowed: a string")
 
 
 def _mvsa_rows(source: Path) -> Iterator[_Said]:
