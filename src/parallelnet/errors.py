@@ -10,7 +10,7 @@ import io
 import os
 import reprlib
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -78,11 +78,11 @@ def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionEr
     return OptionError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}. See {flag}.")
 
 
-def refuse(problems: Mapping[str, object], kind: type[Exception] = ManifestError) -> None:
-    """Raise an error of a kind with the first text of `problems` whose condition holds, if there is one."""
-    for text, holds in problems.items():
-        if holds:
-            raise kind(text)
+def refuse(error: type[Exception], rows: Iterable[tuple[object, str]]) -> None:
+    """Raise an error with the text of the first row that is so: each is what must not be, and what to say of it."""
+    for wrong, told in rows:
+        if wrong:
+            raise error(told)
 
 
 _SHORT = reprlib.Repr()

@@ -91,7 +91,7 @@ class BuildReport:
         """Return the report that `to_json` wrote."""
         record = json.loads(text)
         told = "it was not written by build tweets"
-        refuse({told: not isinstance(record, dict) or record.get("made_by") != MADE_BY}, ValueError)
+        refuse(ValueError, [(not isinstance(record, dict) or record.get("made_by") != MADE_BY, told)])
         record = {item.name: record[item.name] for item in fields(cls)}
         record["threshold_curve"] = tuple((at, n, counts) for at, n, counts in record["threshold_curve"])
         record["shards"] = tuple(record["shards"])
@@ -140,14 +140,15 @@ def read_report(folder: Path) -> BuildReport:
     """
     source, needed = folder / DATASET_JSON, "Needed: the folder that `build tweets --out` made."
     begun = (folder / WORK).is_dir() or (folder / "data").is_dir()
-    problems = {
-        f"{folder} does not exist. {needed}": not folder.exists(),
-        f"{folder} is a file. {needed}": not folder.is_dir(),
-        f"The build in {folder} did not finish: {DATASET_JSON}, which is written last, is missing. Mend: start the "
-        "same `build tweets` again; it goes on where it stopped.": begun and not source.is_file(),
-        f"{folder} is no built data set: it has no {DATASET_JSON}. {needed}": not source.is_file(),
-    }
-    refuse(problems)
+    told = f"The build in {folder} did not finish: {DATASET_JSON}, which is written last, is missing."
+    mend = "Mend: start the same `build tweets` again; it goes on where it stopped."
+    problems = [
+        (not folder.exists(), f"{folder} does not exist. {needed}"),
+        (not folder.is_dir(), f"{folder} is a file. {needed}"),
+        (begun and not source.is_file(), f"{told} {mend}"),
+        (not source.is_file(), f"{folder} is no built data set: it has no {DATASET_JSON}. {needed}"),
+    ]
+    refuse(ManifestError, problems)
     try:
         report = BuildReport.from_json(source.read_text(encoding="utf-8"))
         _check(report)
@@ -165,17 +166,17 @@ def _check(report: BuildReport) -> None:
         value, kind = getattr(report, item.name), str(item.type)
         wanted = _KINDS.get(kind.partition("[")[0], object)
         strange = item.name != "fingerprint" and not isinstance(value, wanted)  # that is computed anew
-        refuse({f"its {item.name} is {str(value)[:40]!r}": strange}, ValueError)
+        refuse(ValueError, [(strange, f"its {item.name} is {str(value)[:40]!r}")])
         no_counts = kind == "Counts" and not all(isinstance(n, int) for n in value.values())
-        refuse({f"its {item.name} are no counts": no_counts}, ValueError)
-    refuse({f"its labels are {report.labels[:40]!r}": report.labels not in ("emotion", "sentiment")}, ValueError)
+        refuse(ValueError, [(no_counts, f"its {item.name} are no counts")])
+    refuse(ValueError, [(report.labels not in ("emotion", "sentiment"), f"its labels are {report.labels[:40]!r}")])
     names, n_rows = [str(shard["name"]) for shard in report.shards], 0
     for name, shard in zip(names, report.shards, strict=True):
         whole = _SHARD.fullmatch(name) and re.fullmatch(r"[0-9a-f]{64}", str(shard["sha256"]))
         strange = not (whole and isinstance(shard["n"], int))
-        refuse({f"its shard {name[:80]!r} is none that a build makes": strange}, ValueError)
+        refuse(ValueError, [(strange, f"its shard {name[:80]!r} is none that a build makes")])
         n_rows += shard["n"]
-    refuse({"its shards do not hold its rows": n_rows != report.n_kept or len(set(names)) < len(names)}, ValueError)
+    refuse(ValueError, [(n_rows != report.n_kept or len(set(names)) < len(names), "its shards do not hold its rows")])
 
 
 def refuse_damaged(folder: Path, names: Iterable[str]) -> None:
@@ -204,8 +205,11 @@ def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
     """
     source = Path(path)
     report = read_report(source)
-    told = f"The data set in {path} has no rows: all {report.n_read:,} of its input fell out."
-    refuse({f"{told} Mend: put right what rejected.parquet says, and build it again.": not report.n_kept})
+    told, mend = (
+        f"all {report.n_read:,} of its input fell out.",
+        "put right what rejected.parquet says, and build it again",
+    )
+    refuse(ManifestError, [(not report.n_kept, f"The data set in {path} has no rows: {told} Mend: {mend}.")])
     # Each time: ids and labels are read from the shards also where sounds and pictures are unpacked already, and the
     # fingerprint, which names the cache, is that of these hashes: no other set can have put its files there.
     refuse_damaged(source, (name for name in report.damaged(source) if name != "rejected.parquet"))

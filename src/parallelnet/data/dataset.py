@@ -4,8 +4,6 @@ Every corpus that is read here has one entry, with its label map as a plain tabl
 by one reader (here, in `speech_corpora` or in `image_corpora`) and one line in `CORPORA`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -157,7 +155,7 @@ def read_corpus(name: str, root: str | os.PathLike[str], *, labels: Mapping[str,
     if name not in CORPORA:
         raise unknown("corpus", name, CORPORA, "parallelnet list corpora")
     corpus, source = CORPORA[name], Path(root)
-    refuse({f"There is no {source} to read {name} from.": not source.exists()})
+    refuse(ManifestError, [(not source.exists(), f"There is no {source} to read {name} from.")])
     ours = corpus.labels if labels is None else labels
     drops: Counter[str] = Counter()
     seen, kept = set[str](), list[Sample]()
@@ -173,7 +171,7 @@ def read_corpus(name: str, root: str | os.PathLike[str], *, labels: Mapping[str,
         seen.add(sample.id)
     why = reasons(drops) or "no file of the kind was found"
     told = f"{source} holds nothing of {name} that can be used ({why}). Expected: {corpus.layout}"
-    refuse({told: not kept})
+    refuse(ManifestError, [(not kept, told)])
     return CorpusContent(tuple(kept), dict(drops))
 
 

@@ -4,8 +4,6 @@ A reader parses names and tables and decodes nothing (but for FER-2013's origina
 What it leaves out it counts in `drops`, by reason.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import Counter
@@ -134,7 +132,8 @@ def read_mvsa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 def mvsa_lines(root: Path) -> Iterator[tuple[str, str, str]]:
     """Yield ID, sentiment of the text and sentiment of the picture ("" where annotators disagree) of each tweet."""
     source = root / MVSA_LABELS
-    refuse({f"{root} has no {MVSA_LABELS}. Expected: the folder that holds it and data/.": not source.is_file()})
+    if not source.is_file():
+        raise ManifestError(f"{root} has no {MVSA_LABELS}. Expected: the folder that holds it and data/.")
     for _, line in islice(read_lines(source), 1, None):
         number, *votes = line.strip().split("\t")
         if number:
@@ -186,7 +185,7 @@ def b_t4sa_lines(root: Path) -> Iterator[tuple[str, str, str, str]]:
     lists = {split: root / f"b-t4sa_{name}.txt" for name, split in B_T4SA_SPLITS.items()}
     told = f"{root} has none of {', '.join(path.name for path in lists.values())}."
     found = {split: path for split, path in lists.items() if path.is_file()}
-    refuse({f"{told} Expected: what b-t4sa_imgs.tar unpacks.": not found})
+    refuse(ManifestError, [(not found, f"{told} Expected: what b-t4sa_imgs.tar unpacks.")])
     for split, source in found.items():
         for number, line in read_lines(source):
             name, _, sentiment = line.strip().rpartition(" ")

@@ -7,12 +7,10 @@ uninterrupted one.
 Torch lives here, so `data` modules that the core install uses must not import this one.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import soxr
@@ -56,6 +54,13 @@ class Batch(NamedTuple):
     speech_kept: Kept = ()
     image_kept: Kept = ()
     auxiliary: Tensor = torch.empty(0, 0, dtype=torch.long)
+
+
+class Frozen(Protocol):
+    """The part of a network that does not learn; `models.network.FrozenPart` is one."""
+
+    def of(self, modality: str, path: str | None, x: Tensor) -> Kept:
+        """Return what it makes of the signals [n, ...] of a file, [n, ...] each."""
 
 
 class SignalStore:
@@ -116,8 +121,8 @@ class SampleDataset(Dataset[Batch]):
 
     Attributes:
         labels: class index of each sample.
-        frozen: the part that does not learn (`models.network.FrozenPart`); given only where nothing is augmented, and
-            then training draws among the windows that `predict` cuts.
+        frozen: what does not learn; given only where nothing is augmented, and then training draws among the windows
+            that `predict` cuts.
         auxiliary: indices of each sample's auxiliary values, or nothing.
     """
 
@@ -126,7 +131,7 @@ class SampleDataset(Dataset[Batch]):
     store: SignalStore
     recipe: Recipe
     seed: int
-    frozen: Any = None
+    frozen: Frozen | None = None
     auxiliary: Sequence[tuple[int, ...]] = ()
 
     def __len__(self) -> int:
@@ -145,19 +150,17 @@ class SampleDataset(Dataset[Batch]):
                 picture = torch.from_numpy(self.store.picture(sample.image))
         except ParallelNetError as error:
             raise InputError(f"Sample {sample.id!r}: {error}") from error
-        kept: list[Kept] = [(), ()]
+        speech_kept: Sequence[Tensor] = ()
+        image_kept: Kept = ()
         if self.frozen is not None:
-            kept = [
-                self.frozen.of("speech", sample.speech, speech),
-                self.frozen.of("image", sample.image, picture[None]),
-            ]
+            speech_kept = self.frozen.of("speech", sample.speech, speech)
+            image_kept = self.frozen.of("image", sample.image, picture[None])
             if draw is not None:
                 one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
-                speech, *drawn = (each[one : one + 1] for each in (speech, *kept[0]))
-                kept[0] = tuple(drawn)
+                speech, *speech_kept = (each[one : one + 1] for each in (speech, *speech_kept))
         owner, label = torch.zeros(len(speech), dtype=torch.long), torch.tensor([self.labels[place]])
         auxiliary = torch.tensor([self.auxiliary[place] if self.auxiliary else ()], dtype=torch.long)
-        return Batch(speech, picture[None], owner, label, *kept, auxiliary)
+        return Batch(speech, picture[None], owner, label, tuple(speech_kept), image_kept, auxiliary)
 
     def _speech(self, path: str, draw: int | None) -> NDArray[np.float32]:
         if draw is None or self.frozen is not None:

@@ -1,7 +1,5 @@
 """The manifest: one row a sample, as csv, JSON Lines or Parquet, with paths relative to it (design section 3)."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -59,13 +57,13 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
     if source.is_dir():
         source = source / MANIFEST_CSV
         told = f"The folder {path} has no {MANIFEST_CSV}. Mend: name the manifest itself."
-        refuse({told: not source.is_file()})
+        refuse(ManifestError, [(not source.is_file(), told)])
     table = open_table(source, known=(*COLUMNS, "audio"))
     table.refuse_twice(table.columns)
     audio = "audio" if "speech" not in table.columns else ""
     told = f"it has: {listed(table.columns)}. Needed: at least one of the two."
     usable = {"speech", "image", audio} & set(table.columns)
-    refuse({f"{source} has neither a column 'speech' nor 'image'; {told}": not usable})
+    refuse(ManifestError, [(not usable, f"{source} has neither a column 'speech' nor 'image'; {told}")])
     lacking = [name for name in COLUMNS if name not in table.columns]
     for name in table.columns:
         near = get_close_matches(name, lacking, n=1, cutoff=0.8) if name not in COLUMNS else []
@@ -87,22 +85,23 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
         if sample.id:
             seen[sample.id] = number
         samples.append(sample)
-    refuse({f"{source} has no rows. Needed: at least one below the header.": not samples})
+    refuse(ManifestError, [(not samples, f"{source} has no rows. Needed: at least one below the header.")])
     return tuple(_same_spelling(tuple(_all_named(samples, set(seen))), source))
 
 
 def _sample(where: str, folder: Path, values: Mapping[str, Any], seen: Mapping[str, int]) -> Sample:
     name = {column: tidy(_text(values.get(column), where, column)) for column in _NAMES}
     id_, said, split = name["id"], name["split"], SPLIT_FOLDERS.get(name["split"].lower(), "")
-    problems = {
-        f"{where}: the id is empty. Mend: fill it, or leave the whole column out.": "id" in values and not id_,
-        f"{where}: the id has {len(id_):,} characters; allowed: at most {MAX_ID:,}.": len(id_) > MAX_ID,
-        f"{where}: id {shown(id_)} was given to row {seen.get(id_)} before. Ids are unique.": id_ in seen,
-        f"{where}: split is {shown(said)}; allowed: {', '.join(SPLITS)} or nothing.": said and not split,
-    }
-    refuse(problems)
+    problems = [
+        ("id" in values and not id_, f"{where}: the id is empty. Mend: fill it, or leave the whole column out."),
+        (len(id_) > MAX_ID, f"{where}: the id has {len(id_):,} characters; allowed: at most {MAX_ID:,}."),
+        (id_ in seen, f"{where}: id {shown(id_)} was given to row {seen.get(id_)} before. Ids are unique."),
+        (said and not split, f"{where}: split is {shown(said)}; allowed: {', '.join(SPLITS)} or nothing."),
+    ]
+    refuse(ManifestError, problems)
     speech, image = (_file(values.get(column), folder, where, column) for column in _PATHS)
-    refuse({f"{where} names neither speech nor image. Needed: at least one path.": speech is None and image is None})
+    nothing = speech is None and image is None
+    refuse(ManifestError, [(nothing, f"{where} names neither speech nor image. Needed: at least one path.")])
     return Sample(
         **{**name, "split": split},
         speech=speech,
@@ -165,7 +164,7 @@ def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
     if value is None or value != value:  # how pandas writes "nothing": NaN, NaT
         return ""
     told = f"{where}: {column} is of type {type(value).__name__}; allowed: text."
-    refuse({told: plain and isinstance(value, list | tuple | dict | bytes)})
+    refuse(ManifestError, [(plain and isinstance(value, list | tuple | dict | bytes), told)])
     if plain and isinstance(value, float) and value.is_integer():
         return str(int(value))  # what pandas makes of 3 in a column that has gaps
     try:
@@ -187,7 +186,7 @@ def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
     if value is None or value != value or value == "":
         return None
     told = f"{where}: {column} is of type {type(value).__name__}; allowed: a path, bytes, or {{bytes, path}}."
-    refuse({told: not isinstance(value, str)})
+    refuse(ManifestError, [(not isinstance(value, str), told)])
     path = inside(folder, value, where)
     bare = value.strip()  # "1, a.wav": hardly a file whose name begins with a space
     return path if value == bare or Path(path).exists() else inside(folder, bare, where) if bare else None
@@ -218,7 +217,7 @@ def _fold(value: Any, where: str) -> int | None:
     except ValueError:
         number = -1.0
     odd = isinstance(value, bool) or not number.is_integer() or not 0 <= number <= MAX_FOLD
-    refuse({f"{where}: fold is {shown(value)}; allowed: 0, 1, 2, ... or nothing.": odd})
+    refuse(ManifestError, [(odd, f"{where}: fold is {shown(value)}; allowed: 0, 1, 2, ... or nothing.")])
     return int(number)
 
 
@@ -251,7 +250,7 @@ def read_word_times(path: str | os.PathLike[str]) -> tuple[tuple[str, float, flo
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     found = _word_times(text, str(path))
-    refuse({f"{path} holds no words. Needed: JSON [[word, start_s, end_s], ...].": not found})
+    refuse(ManifestError, [(not found, f"{path} holds no words. Needed: JSON [[word, start_s, end_s], ...].")])
     return found
 
 
@@ -266,7 +265,7 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
     """
     target = Path(path)
     told = f"A manifest is written as csv; {target} ends otherwise. Mend: name it *.csv."
-    refuse({told: target.suffix.lower() != ".csv"})
+    refuse(ManifestError, [(target.suffix.lower() != ".csv", told)])
     folder = os.path.abspath(target.parent)  # noqa: PTH100
     rows: list[dict[str, str | int | None]] = []
     for sample in samples:
@@ -274,7 +273,7 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
         row |= {name: _relative(getattr(sample, name), folder, sample.id) for name in _PATHS}
         row["word_times"] = json.dumps(sample.word_times, ensure_ascii=False) if sample.word_times else ""
         rows.append({**row, **sample.extra})
-    refuse({f"{target} would have no rows. Needed: at least one sample.": not rows})
+    refuse(ManifestError, [(not rows, f"{target} would have no rows. Needed: at least one sample.")])
     # Columns that nobody filled are left out, except the id: a manifest stays readable by eye.
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [name for name in names if name == "id" or any(row.get(name) not in (None, "") for row in rows)]
@@ -296,7 +295,7 @@ def _relative(value: str | None, folder: str, sample_id: str) -> str:
     path = os.path.abspath(value)  # noqa: PTH100
     why = f"{value} lies outside {folder}, and manifests name only files below them. Mend: write the manifest above the"
     told = f"Sample {shown(sample_id)}: {why} files, or link them into its folder."
-    refuse({told: not path.startswith(folder + os.sep)})
+    refuse(ManifestError, [(not path.startswith(folder + os.sep), told)])
     relative = path[len(folder) + 1 :].replace(os.sep, "/")
     return relative if harmless(relative) == relative else f"./{relative}"  # no formula, and the same path to anybody
 

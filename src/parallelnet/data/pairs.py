@@ -4,8 +4,6 @@ Speech and picture corpora with true labels exist; one with both hardly does. Sp
 splits (or folds) first and paired inside, so nothing of one split is ever seen in another.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -20,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import records
-from ..errors import refuse
+from ..errors import ManifestError, refuse
 from ..options import PairsOptions
 from ..types import Sample
 from . import dataset, splits
@@ -85,7 +83,7 @@ def build_pairs(options: PairsOptions) -> PairsReport:
     given = {sample.split for sample in contents["image"].samples}
     stands_in = not options.folds and image_test_split(given, options) == "validation" != options.image_test_split
     folder = Path(options.out)
-    refuse({f"--out {folder} is a file. Mend: name a folder.": folder.is_file()})
+    refuse(ManifestError, [(folder.is_file(), f"--out {folder} is a file. Mend: name a folder.")])
     with records.full_disk_told(folder, "the same line goes on"):
         folder.mkdir(parents=True, exist_ok=True)
         with records.held(folder):
@@ -127,12 +125,10 @@ def _labelled(samples: Sequence[Sample], side: str, options: PairsOptions, drops
         if not left_out(drops, whys):
             kept.append(sample)
     nameless = sum(not sample.group for sample in kept) if side == "speech" else 0
-    problems = {
-        f"--{side} {spec} leaves nothing to pair ({dataset.reasons(drops)}).": not kept,
-        f"--speech {spec} does not say who speaks in {nameless} of {len(kept)} utterances, so a voice could stand in "
-        "two splits. Mend: give it a manifest with a column 'group', or a nkululeko csv with 'speaker'.": nameless,
-    }
-    refuse(problems)
+    nothing = f"--{side} {spec} leaves nothing to pair ({dataset.reasons(drops)})."
+    told = f"--speech {spec} does not say who speaks in {nameless} of {len(kept)} utterances, so a voice could stand in"
+    mend = "Mend: give it a manifest with a column 'group', or a nkululeko csv with 'speaker'."
+    refuse(ManifestError, [(not kept, nothing), (nameless, f"{told} two splits. {mend}")])
     return tuple(kept)
 
 
@@ -156,7 +152,7 @@ def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops:
     elif have != {""}:
         lacks = f"--image {options.image} has no split {options.image_test_split!r}; it has"
         told = f"{lacks}: {', '.join(sorted(have))}. Mend: --image-test-split with one that is there."
-        refuse({told: options.image_test_split not in ("auto", *have)})
+        refuse(ManifestError, [(options.image_test_split not in ("auto", *have), told)])
         if image_test_split(have, options) == "validation":
             used = [sample for sample in samples if sample.split != "test"]
             drops += Counter({"split 'test' is not used (--image-test-split validation)": len(samples) - len(used)})
@@ -177,7 +173,7 @@ def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
             seen = [sample for sample in part.image if sample.label == label]
             told = f"Class {label!r} has {len(spoken)} utterances and {len(seen)} pictures in {part.name}; needed: one"
             mend = "Mend: --classes without it, fewer folds or larger fractions."
-            refuse({f"{told} of each in every part. {mend}": not (spoken and seen)})
+            refuse(ManifestError, [(not (spoken and seen), f"{told} of each in every part. {mend}")])
             n_pairs = _n_pairs(part, label, len(spoken), len(seen), options)
             name = part.split if part.fold is None else f"fold{part.fold}.{part.block}"
             for index, (s, i) in enumerate(combine(len(spoken), len(seen), n_pairs, rng)):
@@ -201,7 +197,7 @@ def _n_pairs(part: Part, label: str, n_utterances: int, n_pictures: int, options
     n_most = n_utterances * n_pictures
     told = f"{asked} pairs of class {label!r} in {part.name} are asked for, but {n_utterances} utterances and"
     made = f"{n_pictures} pictures make only {n_most}. Mend: a smaller --per-class or --per-class-eval."
-    refuse({f"{told} {made}": asked > n_most})
+    refuse(ManifestError, [(asked > n_most, f"{told} {made}")])
     return asked
 
 
@@ -230,10 +226,11 @@ def _claim(folder: Path, options: PairsOptions, pairs: Sequence[Sample]) -> None
     report = folder / REPORT_JSON
     if not records.is_empty(folder):
         told = f"--out {folder} is not empty and was not made by build pairs. Mend: another folder."
-        refuse({told: not report.is_file()})
+        refuse(ManifestError, [(not report.is_file(), told)])
         if records.read_json(report, mend="another folder.").get("key") == key:
             return
-        refuse({f"--out {folder} holds another build. Mend: another folder, or --overwrite.": not options.overwrite})
+        if not options.overwrite:
+            raise ManifestError(f"--out {folder} holds another build. Mend: another folder, or --overwrite.")
         (folder / MANIFEST_CSV).unlink(missing_ok=True)  # first: without it nobody takes the rest for complete
         for side in _SIDES:
             shutil.rmtree(folder / side, ignore_errors=True)

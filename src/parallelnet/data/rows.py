@@ -4,8 +4,6 @@ Whatever the encoding, line ends and separator. Csv and JSON Lines are read line
 bounded memory; one JSON list is held whole. What the columns mean is for `tables`.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import json

@@ -3,14 +3,12 @@
 A reader parses names and tables and decodes nothing. What it leaves out it counts in `drops`, by reason.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import refuse
+from ..errors import ManifestError
 from ..records import read_json
 from ..types import Sample
 from .image_corpora import IMAGE_SUFFIXES, SPLIT_FOLDERS
@@ -232,7 +230,8 @@ def read_nkululeko(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     the csv. Rows with `start` and `end` that name a part of a longer file are dropped.
     """
     found = [root] if root.is_file() else sorted(root.glob("[!.]*.csv"))
-    refuse({f"{root} holds {len(found)} csv files; needed: one. Mend: name the csv itself.": len(found) != 1})
+    if len(found) != 1:
+        raise ManifestError(f"{root} holds {len(found)} csv files; needed: one. Mend: name the csv itself.")
     known = ("file", "emotion", "speaker", "split", "text", "start", "end")
     for where, row in read_table(found[0], "file", "emotion", known=known):
         path = inside(found[0].parent, row["file"], where)

@@ -4,8 +4,6 @@
 together, so what is dealt are the connected components of the two.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections import Counter, defaultdict
@@ -88,7 +86,7 @@ def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "l
     n_groups, largest = len(sizes), max(sizes, default=0) / max(len(groups), 1)
     told = f"{len(samples)} samples fall into {n_groups} sets that share no speaker and no picture (the largest holds "
     more = "Mend: fewer folds, or pairs built with more (parallelnet build pairs --folds)."
-    refuse({f"{told}{largest:.0%}); {n_parts} are needed. {more}": n_groups < n_parts})
+    refuse(ManifestError, [(n_groups < n_parts, f"{told}{largest:.0%}); {n_parts} are needed. {more}")])
     labels = [getattr(sample, target) for sample in samples]
     # The grouped splitter walks over groups in Python; pictures that are all alone need none of that.
     splitter = StratifiedKFold if n_groups == len(samples) else StratifiedGroupKFold
@@ -107,7 +105,7 @@ def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "l
         parts[chosen] = number
     told = f"{len(samples)} samples in {n_groups} sets that share no speaker and no picture leave part"
     why = f"of {n_parts} empty: the sets are too unequal. Mend: fewer folds."
-    refuse({f"{told} {part} {why}": part not in parts for part in range(n_parts)})
+    refuse(ManifestError, ((part not in parts, f"{told} {part} {why}") for part in range(n_parts)))
     return parts
 
 
@@ -140,7 +138,7 @@ def carve_validation(
     )
     n_least, share = round(1 / MAX_CARVED), "share no speaker and no picture"
     told = f"Nothing can be set apart from {len(train)} samples for validation or test: they fall into {n_components} "
-    refuse({f"{told}set(s) that {share}, and {n_least} are needed. {mend}": n_parts < n_least})
+    refuse(ManifestError, [(n_parts < n_least, f"{told}set(s) that {share}, and {n_least} are needed. {mend}")])
     parts = deal(train, n_parts, seed, target=target)
     classes = {getattr(sample, target) for sample in train}
 
@@ -151,10 +149,10 @@ def carve_validation(
     sizes = {part: float((parts == part).mean()) for part in range(n_parts) if is_whole(parts == part)}
     fitting = [part for part, size in sizes.items() if size <= max(MAX_CARVED, fraction)]
     told = f"No part of at most {MAX_CARVED:.0%} with every class can be set apart from {len(train)} samples in"
-    refuse({f"{told} {n_components} sets that {share}. {mend}": not fitting})
+    refuse(ManifestError, [(not fitting, f"{told} {n_components} sets that {share}. {mend}")])
     inside = parts == min(fitting, key=lambda part: abs(sizes[part] - fraction))
     told = "Cutting a validation part would leave the training part without a class."
-    refuse({f"{told} {mend}": not is_whole(~inside)})
+    refuse(ManifestError, [(not is_whole(~inside), f"{told} {mend}")])
     return tuple(compress(train, ~inside)), tuple(compress(train, inside))
 
 
@@ -227,7 +225,7 @@ def deal_parts(speech: tuple[Sample, ...], image: tuple[Sample, ...], options: P
     test = _speakers(options.test_speakers, speech, "--test-speakers")
     validation = _speakers(options.validation_speakers, speech, "--validation-speakers")
     told = "is in --validation-speakers and in --test-speakers. Allowed: one."
-    refuse({f"Speaker {name!r} {told}": name for name in sorted(test & validation)})
+    refuse(ManifestError, ((name, f"Speaker {name!r} {told}") for name in sorted(test & validation)))
     if test or validation:
         sides = dict.fromkeys(test, "test") | dict.fromkeys(validation, "validation")
         speech = tuple(replace(sample, split=sides.get(sample.group, "train")) for sample in speech)

@@ -5,8 +5,6 @@ that means is for the caller. `read_table` refuses the file, with the number of 
 is row 1); `build tweets` and batches go on.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 import unicodedata
@@ -58,8 +56,9 @@ class OpenTable:
 
     def refuse_twice(self, names: Collection[str]) -> None:
         """Raise `ManifestError` if one of these columns stands twice in the table."""
-        twice = (name for name in names if self.columns.count(name) > 1)
-        refuse({f"{self.path} names its column {shown(name)} twice. Mend: rename one of them.": name for name in twice})
+        for name in names:
+            if self.columns.count(name) > 1:
+                raise ManifestError(f"{self.path} names its column {shown(name)} twice. Mend: rename one of them.")
 
 
 def read_table(
@@ -76,12 +75,12 @@ def read_table(
     table = open_table(path, known=known)
     table.refuse_twice(table.columns)
     has = f"it has: {listed(table.columns)}. Needed: {', '.join(needed)}."
-    refuse({f"{path} has no column {name!r}; {has}": name not in table.columns for name in needed})
+    refuse(ManifestError, ((name not in table.columns, f"{path} has no column {name!r}; {has}") for name in needed))
     rows = []
     for number, row in enumerate(table.read(()), 1):
         refuse_broken(table.path, number, row)
         rows.append((f"{path}, row {number}", row.values))
-    refuse({f"{path} has no rows. Needed: at least one below the header.": not rows})
+    refuse(ManifestError, [(not rows, f"{path} has no rows. Needed: at least one below the header.")])
     return tuple(rows)
 
 
@@ -119,22 +118,20 @@ def format_of(source: Path) -> str:
     Raises:
         ManifestError: it is missing, empty, or of no kind that is read here.
     """
-    refuse({f"There is no file {source}.": not source.is_file()})
+    refuse(ManifestError, [(not source.is_file(), f"There is no file {source}.")])
     with source.open("rb") as stream:
         head = stream.read(4)
     given = "parquet" if head == b"PAR1" else FORMATS.get(source.suffix.lower(), "")
-    problems = {
-        f"{source} is empty. Needed: a header and at least one row.": not head,
-        f"{source} is no table that is read here. Allowed endings: {', '.join(FORMATS)}. Mend: unpack it, or save it "
-        "as one of these.": not given,
-    }
-    refuse(problems)
+    told = f"{source} is no table that is read here. Allowed endings: {', '.join(FORMATS)}."
+    mend = "Mend: unpack it, or save it as one of these."
+    blank = f"{source} is empty. Needed: a header and at least one row."
+    refuse(ManifestError, [(not head, blank), (not given, f"{told} {mend}")])
     return given
 
 
 def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
     why = "it is UTF-16 without a byte order mark, a workbook, packed, or damaged. Mend: save it as csv in UTF-8."
-    refuse({f"{source} is not text that can be read as csv: {why}": not is_text(source)})
+    refuse(ManifestError, [(not is_text(source), f"{source} is not text that can be read as csv: {why}")])
     lines = read_lines(source)
     filled = (line for line in lines if line[1].strip())
     first = next(filled, None)
@@ -144,7 +141,8 @@ def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
         raise ManifestError(f"{source} holds blank lines only. Needed: a header and at least one row.")
     delimiter = told["delimiter"] if told else _likely_delimiter(first[1], known)
     header = next(csv_rows(chain([first], lines), delimiter))
-    refuse({f"{source} has no header that can be read: line {header.line}: {header.problem}.": header.problem})
+    if header.problem:
+        raise ManifestError(f"{source} has no header that can be read: line {header.line}: {header.problem}.")
     names = [column_name(field, known) for field in header.values]
 
     def rows(_: Collection[str]) -> Iterator[Row]:
@@ -176,7 +174,7 @@ def _open_json(source: Path, known: frozenset[str]) -> OpenTable:
         columns |= dict.fromkeys(row.values)
         problem, n_sound = problem or row.problem, n_sound + (not row.problem)
     why = f"none of its first lines is an object that can be read ({problem or 'blank'}). Needed: one a line."
-    refuse({f"{source} is no JSON Lines: {why}": not n_sound})
+    refuse(ManifestError, [(not n_sound, f"{source} is no JSON Lines: {why}")])
     return OpenTable(source, "jsonl", tuple(columns), frozenset(), lambda _: _known_here(json_rows(source), known))
 
 
@@ -244,7 +242,8 @@ def inside(folder: Path, value: str, where: str) -> str:
         raise ManifestError(
             f"{where}: path {shown(value)} leaves its folder. Allowed: relative paths inside {str(folder.resolve())!r}."
         )
-    refuse({f"{where}: a path has {len(value):,} characters; allowed: at most {MAX_PATH:,}.": len(value) > MAX_PATH})
+    if len(value) > MAX_PATH:
+        raise ManifestError(f"{where}: a path has {len(value):,} characters; allowed: at most {MAX_PATH:,}.")
     return str(folder / posix)
 
 

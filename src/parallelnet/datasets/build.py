@@ -25,7 +25,7 @@ import numpy as np
 
 from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
 from ..data.shards import REJECTED_COLUMNS, Example, fingerprint, pyarrow_parquet, read_rows, write_rejected
-from ..errors import ParallelNetError, refuse
+from ..errors import ManifestError, ParallelNetError, refuse
 from ..options import TweetsOptions
 from ..records import is_disk_full, read_json, sweep, write_json, write_text
 from . import jobs, recipe
@@ -90,7 +90,7 @@ def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: No
         _log.info("%s is complete already; %s.", folder, done)
         return read_report(folder)
     is_empty = next(jobs.read_input(options), None) is None
-    refuse({f"--tweets {options.tweets} has no rows. Needed: at least one.": is_empty})
+    refuse(ManifestError, [(is_empty, f"--tweets {options.tweets} has no rows. Needed: at least one.")])
     complete = replace(plain, tools=_tools(options))
     with (
         _disk_errors(folder),

@@ -10,8 +10,6 @@ Nothing is compared beyond 64-bit hashes: of 100 million rows two different text
 (n^2 / 2^65). Memory is bounded, whatever the rows.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterator, Sequence

@@ -184,7 +184,7 @@ class _Worker:
             "What was finished is kept. Mend: start the same command line again, with fewer --workers if memory is "
             "short. If it always ends there, one of these rows does it: take its picture away."
         )
-        refuse({f"{told}, twice. {mend}": self.tries > 1}, ParallelNetError)
+        refuse(ParallelNetError, [(self.tries > 1, f"{told}, twice. {mend}")])
         _log.warning("%s; that is tried once more.", told)
 
 
@@ -233,6 +233,7 @@ class RayExecutor(AbstractContextManager[Any]):
             import ray
         except ImportError:
             raise MissingExtraError("--executor ray", "ray") from None
+        self._ray: Any = ray
         alone = {"num_cpus": workers or n_cores(), "include_dashboard": False, "address": "local"}
         started: dict[str, Any] = alone if address is None else {"address": address}
         try:
@@ -241,13 +242,13 @@ class RayExecutor(AbstractContextManager[Any]):
                 # Where nobody answers, Ray itself would go on asking for ten minutes and more.
                 socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             with _without_usage_process(ray):
-                ray.init(log_to_driver=False, logging_level="ERROR", **started)
+                self._ray.init(log_to_driver=False, logging_level="ERROR", **started)
         except (OSError, RuntimeError, ValueError) as error:
             raise ParallelNetError(
                 f"No Ray cluster can be joined at --ray-address {address}: {_plain(error)} Mend: HOST:PORT as `ray "
                 "start --head` prints it, or leave it out."
             ) from None
-        self._ray, self.n_workers = ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self.n_workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()

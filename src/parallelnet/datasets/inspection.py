@@ -8,8 +8,6 @@ nothing. Marks are kept by the browser, under the data set's fingerprint, and le
 saves.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import heapq
@@ -27,7 +25,7 @@ import soundfile
 from .. import image
 from ..data.built import DATASET_JSON, BuildReport, read_report, refuse_damaged
 from ..data.shards import REASONS, REJECTED_COLUMNS, Example, read_rows, read_shard
-from ..errors import InputError, refuse
+from ..errors import InputError, ManifestError, refuse
 from ..options import LimitOptions
 from ..report import drawing, numbers, plots
 from ..report.html_page import jpeg, render_page, script_json, sound
@@ -84,7 +82,7 @@ def inspect(out: Path, *, examples: int = 3, report: BuildReport | None = None) 
     n_kept = counts.kept.total()
     told = f"The shards of {out} hold {n_kept:,} rows, but {DATASET_JSON} says {report.n_kept:,}."
     mend = "Mend: copy the folder again, or build again with --overwrite."
-    refuse({f"{told} {mend}": n_kept != report.n_kept})
+    refuse(ManifestError, [(n_kept != report.n_kept, f"{told} {mend}")])
     fields = {"id": "id", "label": report.class_field, "spoken_text": "spoken_text", "source": "label_source"}
     fields |= {"confidence": "confidence", "voice": "tts_voice", "language": "language", "duration_s": "duration_s"}
     rows = load(shards, choose(shards, report, examples * len(report.classes)), with_bytes=False)

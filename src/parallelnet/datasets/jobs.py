@@ -4,8 +4,6 @@ Looking over and making are jobs of `executors`: small, hashable, opened once in
 of ranges. Every outcome is files below the work folder, the last of which says that the range is finished.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os
@@ -23,7 +21,7 @@ import numpy as np
 from ..data.built import WORK
 from ..data.shards import Example, shard_name, write_shard
 from ..data.tables import storable
-from ..errors import MissingExtraError, ParallelNetError, refuse
+from ..errors import ManifestError, MissingExtraError, ParallelNetError, refuse
 from ..options import TweetsOptions
 from ..records import write_json, write_text
 from ..synthesis.synthesis import SynthesisError
@@ -105,7 +103,7 @@ def read_range(options: TweetsOptions, path: Path) -> Iterator[Example]:
     root = root_of(options)
     told = f"{socket.gethostname()} sees no folder {work_file(options, '')}. Mend: every node of the cluster needs"
     needed = "--out, --tweets and the pictures under the same paths, on a shared disk."
-    refuse({f"{told} {needed}": not path.parent.is_dir()})
+    refuse(ManifestError, [(not path.parent.is_dir(), f"{told} {needed}")])
     with path.open(encoding="ascii") as stream:
         for line in stream:
             values = json.loads(line)
@@ -264,5 +262,5 @@ def _with_picture(row: Example, key: int, folder: str) -> Example:
     told = f"The picture of row {row.row} ({PurePath(row.image_path).name!r}) is not what it was when this build looked"
     mend = "Mend: put the picture of then back, or build anew into another --out."
     changed = duplicates.head_of_hash(content) != key
-    refuse({f"{told} for duplicates. What was finished is kept. {mend}": changed})
+    refuse(ManifestError, [(changed, f"{told} for duplicates. What was finished is kept. {mend}")])
     return replace(row, image=content)

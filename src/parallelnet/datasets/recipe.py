@@ -3,8 +3,6 @@
 A folder belongs to one recipe. The same recipe goes on where it stopped; another is refused, or replaces it when asked.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -20,7 +18,7 @@ from typing import Any
 
 from ..data.built import DATASET_JSON, MADE_BY, WORK, read_report
 from ..data.shards import file_sha256
-from ..errors import OptionError, refuse
+from ..errors import ManifestError, OptionError, refuse
 from ..options import TweetsOptions
 from ..records import LOCK, differences, held, is_disk_full, read_json, sweep, write_json
 from . import tweets
@@ -108,7 +106,8 @@ def write_recipe(options: TweetsOptions) -> Recipe:
         OptionError: --images is no folder.
     """
     told = f"--images {options.images} is no folder. Needed: the folder that picture paths are relative to; left out,"
-    refuse({f"{told} it is the folder of --tweets.": options.images and not Path(options.images).is_dir()}, OptionError)
+    if options.images and not Path(options.images).is_dir():
+        raise OptionError(f"{told} it is the folder of --tweets.")
     free = _FREE_OPTIONS if options.labels == "emotion" else _FREE_OPTIONS + _TEACHER_OPTIONS
     listed = {name: value for name, value in asdict(options).items() if name not in free}
     listed["voices"] = list(options.voices)  # as it comes back from JSON
@@ -163,7 +162,7 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
 
 def _refuse_another(folder: Path, found: list[str]) -> None:
     told = "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
-    refuse({f"--out {folder} holds another build: {told}. Mend: another folder, or --overwrite.": found}, OptionError)
+    refuse(OptionError, [(found, f"--out {folder} holds another build: {told}. Mend: another folder, or --overwrite.")])
 
 
 @contextmanager
@@ -179,11 +178,11 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
     was_there = folder.is_dir()
     holds = {path.name for path in folder.iterdir()} - {LOCK, WORK} if was_there else set()
     strange = f"--out {folder} is not empty and was not made by build tweets. Mend: another folder."
-    problems = {
-        f"--out {folder} is a file. Needed: a folder, or a name that is free.": folder.exists() and not was_there,
-        strange: holds and not (stored.is_file() or finished.is_file()),
-    }
-    refuse(problems)
+    problems = [
+        (folder.exists() and not was_there, f"--out {folder} is a file. Needed: a folder, or a name that is free."),
+        (holds and not (stored.is_file() or finished.is_file()), strange),
+    ]
+    refuse(ManifestError, problems)
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:

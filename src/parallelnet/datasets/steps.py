@@ -4,8 +4,6 @@ A step is a function: a row that was not rejected in, the row out, with what was
 falls out. The other steps live with what they know: `teachers.taught`, `teachers.decided`.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re
@@ -25,7 +23,7 @@ from PIL import Image
 from .. import audio, image
 from ..data.shards import Example
 from ..data.tables import read_table
-from ..errors import InputError, ParallelNetError, refuse, shown
+from ..errors import InputError, ManifestError, ParallelNetError, refuse, shown
 from ..options import LimitOptions
 from ..records import is_disk_full, original
 from ..synthesis.spoken import clean_for_speech, language_of
@@ -173,13 +171,13 @@ def read_excluded(path: str | Path) -> frozenset[str]:
     ids = set()
     for where, row in read_table(path, "id", known=("id",)):
         said = "" if row.get("id") is None else original(str(row["id"]).strip())
-        problems = {
-            f"{where} has no id. Mend: delete the row, or name the row to exclude.": not said,
-            f"{where} has id {shown(said)}: a spreadsheet rewrote it and lost digits. Mend: export it from "
-            "gallery.html again and do not save it in a spreadsheet.": isinstance(row.get("id"), str)
-            and _REWRITTEN.fullmatch(said),
-        }
-        refuse(problems)
+        if not said:
+            raise ManifestError(f"{where} has no id. Mend: delete the row, or name the row to exclude.")
+        told = (
+            f"{where} has id {shown(said)}: a spreadsheet rewrote it and lost digits. Mend: export it from gallery.html"
+        )
+        lost = isinstance(row["id"], str) and _REWRITTEN.fullmatch(said)
+        refuse(ManifestError, [(lost, f"{told} again and do not save it in a spreadsheet.")])
         ids.add(said)
     return frozenset(ids)
 

@@ -154,7 +154,7 @@ class _OurClassifier:
         self._opened, self._modality = checkpoint.opened(spec, flag), modality
         takes = self._opened.facts.modalities
         needed = f"needed: a checkpoint that takes {modality}. See parallelnet list checkpoints."
-        refuse({f"{flag} {spec} takes {' and '.join(takes)}; {needed}": modality not in takes}, OptionError)
+        refuse(OptionError, [(modality not in takes, f"{flag} {spec} takes {' and '.join(takes)}; {needed}")])
         self._predictor = Predictor(self._opened, n_threads=1, limits=limits)
         self.name, self.classes = self._predictor.name, self._predictor.classes
 
@@ -212,7 +212,7 @@ class _HubClassifier:
         names = self._network.config.id2label
         self.classes = tuple(str(names[k]) for k in range(self._network.config.num_labels))
         twice = len(set(self.classes)) < len(self.classes)
-        refuse({f"{self.name} names the same class twice: {', '.join(self.classes)}.": twice}, CheckpointError)
+        refuse(CheckpointError, [(twice, f"{self.name} names the same class twice: {', '.join(self.classes)}.")])
 
     def probs(self, file: bytes) -> Sequence[float]:
         import threadpoolctl
@@ -253,7 +253,7 @@ def _opened(folder: Path, spec: str, modality: Modality, flag: str) -> tuple[Any
     try:
         config = transformers.AutoConfig.from_pretrained(folder, **safe)
         told = f"{flag} {spec} is a {config.model_type} network, which is not for {task}."
-        refuse({told: type(config) not in kind._model_mapping}, OptionError)
+        refuse(OptionError, [(type(config) not in kind._model_mapping, told)])
         prepare = reader.from_pretrained(folder, **safe)
         network, loaded = kind.from_pretrained(
             folder, config=config, use_safetensors=True, output_loading_info=True, **safe
@@ -265,7 +265,7 @@ def _opened(folder: Path, spec: str, modality: Modality, flag: str) -> tuple[Any
     missing = sorted(map(str, (*loaded["missing_keys"], *loaded["mismatched_keys"])))
     told = f"{flag} {spec} has no trained weights for {', '.join(missing[:3])}."
     mend = f"Mend: name a model that was trained for {task}, not one that is to be trained for it."
-    refuse({f"{told} {mend}": missing}, CheckpointError)
+    refuse(CheckpointError, [(missing, f"{told} {mend}")])
     return network.eval(), prepare
 
 
@@ -277,7 +277,8 @@ def read_label_map(path: str) -> dict[str, str | None]:
     needed = f'--label-map needs a JSON object {{"own class": one of {", ".join(EMOTIONS)}, or null}}.'
     found = read_json(Path(path), mend=needed)
     strange = {own: ours for own, ours in found.items() if ours not in (None, *EMOTIONS)}
-    refuse({f"{path} maps {shown(own)} to {shown(strange[own])}. Mend: {needed}": True for own in strange}, OptionError)
+    rows = ((True, f"{path} maps {shown(own)} to {shown(ours)}. Mend: {needed}") for own, ours in strange.items())
+    refuse(OptionError, rows)
     return found
 
 
@@ -297,13 +298,10 @@ def classes_to_emotions(
     words = {own: own.strip().casefold() for own in classes}
     strange = [own for own, word in words.items() if word not in known]
     table, ours = {own: known.get(word) for own, word in words.items()}, ", ".join(EMOTIONS)
-    problems = {
-        f"{teacher} has classes that no table names: {', '.join(map(repr, strange))}. Mend: name them in a file for "
-        f'--label-map, {{"{"".join(strange[:1])}": one of {ours}, or null to drop it}}.': strange,
-        f"{teacher} tells {', '.join(classes)} apart, none of which is one of {ours}. Mend: another teacher, or "
-        "--label-map.": not any(table.values()),
-    }
-    refuse(problems, OptionError)
+    told = f"{teacher} has classes that no table names: {', '.join(map(repr, strange))}. Mend: name them in a file for"
+    mend = f'--label-map, {{"{"".join(strange[:1])}": one of {ours}, or null to drop it}}.'
+    none = f"{teacher} tells {', '.join(classes)} apart, none of which is one of {ours}. Mend: another teacher, or"
+    refuse(OptionError, [(strange, f"{told} {mend}"), (not any(table.values()), f"{none} --label-map.")])
     return table
 
 
@@ -315,15 +313,14 @@ def merge(own: Mapping[str, float], table: Mapping[str, str | None], *, renormal
     Raises:
         InputError: the probabilities are not finite, or all of them fall on classes that are dropped.
     """
-    refuse(
-        {"The teacher gave probabilities that are not finite.": not all(map(math.isfinite, own.values()))}, InputError
-    )
+    if not all(map(math.isfinite, own.values())):
+        raise InputError("The teacher gave probabilities that are not finite.")
     sums = dict.fromkeys((*EMOTIONS, None), 0.0)
     for name, p in own.items():
         sums[table[name]] += float(p)
     del sums[None]  # what is dropped
     total = math.fsum(sums.values())
-    refuse({"The teacher gave all its probability to classes that are dropped.": total <= 0}, InputError)
+    refuse(InputError, [(total <= 0, "The teacher gave all its probability to classes that are dropped.")])
     # Without dropped classes the sum is 1 but for rounding, which is left alone.
     scale = total if renormalise and any(ours is None for ours in table.values()) else 1.0
     return tuple(p / scale for p in sums.values())
@@ -382,11 +379,9 @@ def decided(example: Example, *, threshold: float, rule: str) -> Example:
     if found.reason:
         other = example.image_probs if found.source == "speech" else example.speech_probs
         second = EMOTIONS[other.index(max(other))]
-        details = {
-            "low-confidence": f"{found.label} by {found.source} with {found.confidence:.3f}",
-            "teachers-disagree": f"{found.source} says {found.label} ({found.confidence:.3f}), the other {second}",
-        }
-        return example.reject(found.reason, details[found.reason])
+        low = f"{found.label} by {found.source} with {found.confidence:.3f}"
+        differ = f"{found.source} says {found.label} ({found.confidence:.3f}), the other teacher {second}"
+        return example.reject(found.reason, low if found.reason == "low-confidence" else differ)
     return replace(example, label=found.label, label_source=found.source, confidence=found.confidence)
 
 

@@ -4,8 +4,6 @@ Nothing of a source is held but the row that is being read, whatever its size. A
 the next one is read. Which ids stand twice is found later, with the duplicates.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import re
@@ -59,13 +57,13 @@ def detect_format(source: Path) -> str:
     Raises:
         ManifestError: there is nothing, or it is none of them.
     """
-    refuse({f"There is no file or folder {source}.": not source.exists()})
+    refuse(ManifestError, [(not source.exists(), f"There is no file or folder {source}.")])
     if not source.is_dir():
         return format_of(source)
     lists = {"mvsa": [MVSA_LABELS], "b-t4sa": [f"b-t4sa_{name}.txt" for name in B_T4SA_SPLITS]}
     found = [given for given, names in lists.items() if any((source / name).is_file() for name in names)]
     told = f"The folder {source} is neither MVSA ({MVSA_LABELS}) nor B-T4SA (b-t4sa_train.txt, ...). Allowed: those, or"
-    refuse({f"{told} the path of a csv, JSON Lines or Parquet file.": not found})
+    refuse(ManifestError, [(not found, f"{told} the path of a csv, JSON Lines or Parquet file.")])
     return found[0]
 
 
@@ -93,11 +91,11 @@ def read_tweets(source: Path, format: str = "auto", *, images: Path | None = Non
     given = detect_format(source) if format == "auto" else format
     readers = {"mvsa": _mvsa_rows, "b-t4sa": _b_t4sa_rows}
     what = "a folder" if source.is_dir() else "a file" if source.is_file() else "missing"
-    problems = {
-        f"{source} is {what}, which --format {given} cannot be.": (given in readers) != source.is_dir(),
-        f"{source} is empty. Needed: at least one tweet.": source.is_file() and not source.stat().st_size,
-    }
-    refuse(problems)
+    problems = [
+        ((given in readers) != source.is_dir(), f"{source} is {what}, which --format {given} cannot be."),
+        (source.is_file() and not source.stat().st_size, f"{source} is empty. Needed: at least one tweet."),
+    ]
+    refuse(ManifestError, problems)
     folder = images or (source if source.is_dir() else source.parent)
     rows = readers.get(given, partial(_table_rows, format=given, labels=labels))
     for row, said in enumerate(rows(source)):
@@ -147,14 +145,15 @@ def _table_rows(source: Path, format: str, labels: Labels) -> Iterator[_Said]:
     table.refuse_twice(used)
     for kind in ("text", "image", *(["sentiment"] if labels == "sentiment" else [])):
         has = f"{table.path} has no column with the {kind} of a tweet; it has: {listed(table.columns)}. Allowed names:"
-        refuse({f"{has} {', '.join(COLUMNS[kind])}. Mend: name the column in the header.": not names[kind]})
+        if not names[kind]:
+            raise ManifestError(f"{has} {', '.join(COLUMNS[kind])}. Mend: name the column in the header.")
     mend = "Needed: paths of picture files. Mend: write them as files, and their paths as the column."
     held = f"{source} holds the pictures themselves in its column"
-    refuse({f"{held} {name!r}. {mend}": name in table.binary for name in names["image"]})
+    refuse(ManifestError, ((name in table.binary, f"{held} {name!r}. {mend}") for name in names["image"]))
     for row, found in enumerate(table.read(used)):
         where = f"line {found.line}" if found.line else f"row {row}"
         try:
-            refuse({found.problem: found.problem}, ValueError)
+            refuse(ValueError, [(found.problem, found.problem)])
             id_, text, picture, word = (_value(kind, names[kind], found.values) for kind in COLUMNS)
         except ValueError as error:
             yield _Said(where, str(error))
