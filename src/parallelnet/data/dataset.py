@@ -17,13 +17,8 @@ from typing import Any, Literal
 
 from ..errors import ManifestError, refuse, unknown
 from ..types import EMOTIONS, SENTIMENTS, Sample
-from . import built, image_corpora, speech_corpora
-from .image_corpora import IMAGE_SUFFIXES, SPLIT_FOLDERS
+from . import built, image_corpora, shards, speech_corpora, splits, tables
 from .manifest import MANIFEST_CSV, read_manifest
-from .shards import file_sha256
-from .speech_corpora import AUDIO_SUFFIXES
-from .splits import drop_overlaps
-from .tables import files_below, left_out, tidy
 
 _log = logging.getLogger(__name__)
 
@@ -59,19 +54,19 @@ def read_folder(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     `CLASS/file`, or `CLASS/SPEAKER/file` where the speaker (or author) is known, below folders train, validation and
     test where the data is split. The ending says whether a file is speech or a picture.
     """
-    for path in files_below(root, (*AUDIO_SUFFIXES, *IMAGE_SUFFIXES)):
+    for path in tables.files_below(root, (*speech_corpora.AUDIO_SUFFIXES, *image_corpora.IMAGE_SUFFIXES)):
         parts = path.relative_to(root).parts[:-1]
-        split = SPLIT_FOLDERS.get(parts[0].lower(), "") if parts else ""
+        split = image_corpora.SPLIT_FOLDERS.get(parts[0].lower(), "") if parts else ""
         parts = parts[1:] if split else parts
-        is_speech = path.suffix.lower() in AUDIO_SUFFIXES
-        if not left_out(drops, {"not in a folder CLASS or CLASS/SPEAKER": len(parts) not in (1, 2)}):
+        is_speech = path.suffix.lower() in speech_corpora.AUDIO_SUFFIXES
+        if not tables.left_out(drops, {"not in a folder CLASS or CLASS/SPEAKER": len(parts) not in (1, 2)}):
             yield Sample(
                 id=path.relative_to(root).as_posix(),
                 speech=str(path) if is_speech else None,
                 image=None if is_speech else str(path),
-                label=tidy(parts[0]).lower(),
+                label=tables.tidy(parts[0]).lower(),
                 split=split,
-                group=tidy(" ".join(parts[1:])),
+                group=tables.tidy(" ".join(parts[1:])),
             )
 
 
@@ -165,7 +160,7 @@ def read_corpus(name: str, root: str | os.PathLike[str], *, labels: Mapping[str,
             "stands twice in the corpus": sample.id in seen,
             f"label {label!r} is not used": ours is not None and label not in ours,
         }
-        if not left_out(drops, whys):
+        if not tables.left_out(drops, whys):
             changed: dict[str, Any] = {} if ours is None else {corpus.target: ours[label]}
             kept.append(replace(sample, **changed))
         seen.add(sample.id)
@@ -237,7 +232,7 @@ def open_data(
     content = open_content(spec, keep_bad_rows=keep_bad_rows)
     samples, drops = content.samples, Counter(content.drops)
     if name and CORPORA[name].reader is not read_own and hash_images:
-        samples, dropped = drop_overlaps(with_image_groups(samples), target=CORPORA[name].target)
+        samples, dropped = splits.drop_overlaps(with_image_groups(samples), target=CORPORA[name].target)
         drops.update(dropped)
     for reason, n in drops.items():
         _log.info("%s: %d dropped: %s", spec, n, reason)
@@ -259,7 +254,7 @@ def digest(spec: str | os.PathLike[str]) -> str:
         path /= MANIFEST_CSV
     elif built.is_built(path):
         return built.read_report(path).fingerprint
-    return file_sha256(path)
+    return shards.file_sha256(path)
 
 
 def file_hashes(paths: Iterable[str]) -> dict[str, str]:
@@ -270,7 +265,7 @@ def file_hashes(paths: Iterable[str]) -> dict[str, str]:
     """
     distinct = sorted(set(paths))
     with ThreadPoolExecutor(max_workers=4) as pool:  # waiting for the disk, not the processor, is what takes time
-        return dict(zip(distinct, pool.map(file_sha256, distinct), strict=True))
+        return dict(zip(distinct, pool.map(shards.file_sha256, distinct), strict=True))
 
 
 def with_image_groups(samples: Sequence[Sample]) -> tuple[Sample, ...]:

@@ -21,11 +21,8 @@ from .. import records
 from ..errors import ManifestError, refuse
 from ..options import PairsOptions
 from ..types import Sample
-from . import dataset, splits
-from .image_corpora import cache_root
+from . import dataset, image_corpora, splits, tables
 from .manifest import MANIFEST_CSV, write_manifest
-from .splits import Part, deal_parts, part_name
-from .tables import left_out
 
 REPORT_JSON = "pairs.json"  # what the build was asked for, beside the manifest; written before the first file
 
@@ -74,7 +71,7 @@ def build_pairs(options: PairsOptions) -> PairsReport:
     drops = {side: Counter(content.drops) for side, content in contents.items()}
     speech, image = (_labelled(contents[side].samples, side, options, drops[side]) for side in _SIDES)
     image = distinct_pictures(image, options, drops["image"])
-    pairs = _paired(deal_parts(speech, image, options), options)
+    pairs = _paired(splits.deal_parts(speech, image, options), options)
     splits.check_disjoint(pairs)
     used = {path for pair in pairs for path in (pair.speech, pair.image)}
     for side, samples in zip(_SIDES, (speech, image), strict=True):
@@ -91,8 +88,8 @@ def build_pairs(options: PairsOptions) -> PairsReport:
             records.sweep(folder)
             pairs, hashes = _with_files(pairs, folder, options)
             manifest = write_manifest(folder / MANIFEST_CSV, pairs)
-    names = dict.fromkeys(part_name(pair.split, pair.fold) for pair in pairs)
-    parts = {name: [pair for pair in pairs if part_name(pair.split, pair.fold) == name] for name in names}
+    names = dict.fromkeys(splits.part_name(pair.split, pair.fold) for pair in pairs)
+    parts = {name: [pair for pair in pairs if splits.part_name(pair.split, pair.fold) == name] for name in names}
     return PairsReport(
         manifest=str(manifest),
         counts={
@@ -122,7 +119,7 @@ def _labelled(samples: Sequence[Sample], side: str, options: PairsOptions, drops
             f"label {sample.label!r} is not in --classes": options.classes and sample.label not in options.classes,
             "file is missing": path is not None and not Path(path).is_file(),
         }
-        if not left_out(drops, whys):
+        if not tables.left_out(drops, whys):
             kept.append(sample)
     nameless = sum(not sample.group for sample in kept) if side == "speech" else 0
     nothing = f"--{side} {spec} leaves nothing to pair ({dataset.reasons(drops)})."
@@ -162,7 +159,7 @@ def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops:
     return kept
 
 
-def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
+def _paired(parts: Sequence[splits.Part], options: PairsOptions) -> tuple[Sample, ...]:
     found = {sample.label for part in parts for sample in (*part.speech, *part.image)}
     corpora = [spec.partition(":")[0] for spec in (options.speech, options.image)]
     rng = np.random.default_rng(options.seed)
@@ -189,7 +186,7 @@ def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
     return tuple(pairs)
 
 
-def _n_pairs(part: Part, label: str, n_utterances: int, n_pictures: int, options: PairsOptions) -> int:
+def _n_pairs(part: splits.Part, label: str, n_utterances: int, n_pictures: int, options: PairsOptions) -> int:
     asked = options.per_class_eval if part.split in ("validation", "test") else options.per_class
     if asked is None:
         return min(max(n_utterances, n_pictures), MAX_PER_CLASS)
@@ -254,7 +251,7 @@ def _with_files(
             if target.exists():
                 continue
             # What was converted into the cache is copied always: a cache may be emptied at any time.
-            if options.link == "copy" or path.is_relative_to(cache_root()):
+            if options.link == "copy" or path.is_relative_to(image_corpora.cache_root()):
                 with path.open("rb") as original:
                     records.write_whole(target, partial(shutil.copyfileobj, original), sync=False)
             else:

@@ -186,7 +186,10 @@ def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     """
     source = root if root.is_file() else root / f"{root.name}.jsonl"
     rows = read_table(source, "key", "wav", "emo")
-    names, folds = _emobox_labels(source.parent), _emobox_folds(source)
+    tables = (folder / "label_map.json" for folder in (source.parent, source.parent.parent))
+    mend = "a JSON object of codes and names, as EmoBox has it."
+    names = next((read_json(path, mend=mend) for path in tables if path.is_file()), {})
+    folds = _emobox_folds(source)
     # Its own root lies three folders above data/CORPUS/fold_1/x.jsonl.
     bases = (source.parent, *source.parent.absolute().parents[:4])
     for where, row in rows:
@@ -199,19 +202,11 @@ def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
                 id=key,
                 speech=path,
                 text=str(row.get("text") or ""),
-                label=names.get(emotion, emotion).lower(),
+                label=str(names.get(emotion, emotion)).lower(),
                 fold=folds.get(key),
                 group=tidy(str(row.get("speaker") or "")),
                 extra={"dataset": str(row.get("dataset") or "")},
             )
-
-
-def _emobox_labels(folder: Path) -> dict[str, str]:
-    for source in (folder / "label_map.json", folder.parent / "label_map.json"):
-        if source.is_file():
-            names = read_json(source, mend="a JSON object of codes and names, as EmoBox has it.")
-            return {code: str(name) for code, name in names.items()}
-    return {}
 
 
 def _emobox_folds(source: Path) -> dict[str, int]:

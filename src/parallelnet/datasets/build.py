@@ -28,12 +28,8 @@ from ..data.shards import REJECTED_COLUMNS, Example, fingerprint, pyarrow_parque
 from ..errors import ManifestError, ParallelNetError, refuse
 from ..options import TweetsOptions
 from ..records import is_disk_full, read_json, sweep, write_json, write_text
-from . import jobs, recipe
+from . import duplicates, executors, jobs, recipe, steps
 from .counts import Counts
-from .duplicates import find_duplicates, save
-from .executors import EXECUTORS, Executor, n_cores
-from .recipe import Recipe
-from .steps import Clock, read_excluded
 
 BUILD_LOG_JSON = "build-log.json"  # what differs between runs: seconds, memory, machine; no part of the data set
 DRY_RUN_ROWS = 20
@@ -94,7 +90,7 @@ def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: No
     complete = replace(plain, tools=_tools(options))
     with (
         _disk_errors(folder),
-        EXECUTORS[options.executor](options.workers, options.ray_address) as executor,
+        executors.EXECUTORS[options.executor](options.workers, options.ray_address) as executor,
         recipe.claimed(folder, complete, overwrite=options.overwrite),
     ):
         return _run(options, complete, executor, progress, started)
@@ -109,7 +105,7 @@ def plan_tweets(options: TweetsOptions) -> Plan:
     trial = replace(options, out=folder, limit=min(DRY_RUN_ROWS, n_rows), workers=1, executor="local", ray_address=None)
     report = build_tweets(trial)
     log = _read(Path(folder, BUILD_LOG_JSON))
-    with EXECUTORS[options.executor](options.workers, options.ray_address) as executor:
+    with executors.EXECUTORS[options.executor](options.workers, options.ray_address) as executor:
         n_workers = executor.n_workers
     n_shards = -(-n_rows // options.rows_per_shard)
     estimated_s = n_rows * log["step_wall_s_per_row"] / min(n_workers, n_shards)
@@ -119,7 +115,7 @@ def plan_tweets(options: TweetsOptions) -> Plan:
 def _tools(options: TweetsOptions) -> dict[str, Any]:
     """Open all that the options name once, before the first row, and return what it says of itself."""
     if options.exclude:
-        read_excluded(options.exclude)
+        steps.read_excluded(options.exclude)
     engine = jobs.open_speaker(options)
     voices = list(options.voices or engine.voices)
     return {
@@ -145,10 +141,10 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _run(
-    options: TweetsOptions, made_from: Recipe, executor: Executor, progress: Progress, started: float
+    options: TweetsOptions, made_from: recipe.Recipe, executor: executors.Executor, progress: Progress, started: float
 ) -> BuildReport:
     """Do the phases over a folder that is ours."""
-    began, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
+    began, clock = datetime.now(UTC).isoformat(timespec="seconds"), steps.Clock()
     folder, worker_peak_bytes = Path(options.out), 0
     n_rows = jobs.split(options)
     shards = range(-(-n_rows // options.rows_per_shard))
@@ -162,7 +158,7 @@ def _run(
     clock.lap("look over")
     if not (found := jobs.work_file(options, "duplicates.npy")).is_file():
         parts = [jobs.work_file(options, "surveyed/.npy", index) for index in shards]
-        save(found, find_duplicates(parts, mode=options.duplicates, near_bits=options.near_bits))
+        duplicates.save(found, duplicates.find_duplicates(parts, mode=options.duplicates, near_bits=options.near_bits))
     clock.lap("find duplicates")
     earlier = records("made/.json")
     so_far = reduce(Done.and_also, map(_read, earlier.values()), Done(n_rows, 0, 0))
@@ -198,7 +194,7 @@ def _run(
         },
         "step_wall_s_per_row": sum(step_s for step_s, _ in spent.values()) / report.n_read,
         "peak_memory_bytes": {"coordinator": jobs.peak_memory_bytes(), "worker": worker_peak_bytes},
-        "machine": {"cpu": _cpu_name(), "n_cores": n_cores(), "platform": platform.platform()},
+        "machine": {"cpu": _cpu_name(), "n_cores": executors.n_cores(), "platform": platform.platform()},
     }
     write_json(folder / BUILD_LOG_JSON, log)
     write_text(folder / DATASET_JSON, report.to_json())
@@ -215,7 +211,7 @@ def _spent(paths: Iterable[Path], prefix: str = "") -> dict[str, Any]:
     return total
 
 
-def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Path]) -> BuildReport:
+def _assembled(options: TweetsOptions, made_from: recipe.Recipe, finished: Sequence[Path]) -> BuildReport:
     """Write all but `dataset.json` of a data set whose shards are made, and return what that will hold."""
     from .inspection import write_card, write_gallery
 
@@ -241,7 +237,7 @@ def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Pat
     assert report.n_rejected == n_rejected == counts.rejected.total()
     if options.exclude:  # every row that has such an id is among the rejected
         known = {row["id"] for row in read_rows(folder / "rejected.parquet", ("id",), REJECTED_COLUMNS)}
-        strange = read_excluded(options.exclude) - known
+        strange = steps.read_excluded(options.exclude) - known
         if strange:
             told = "%d of the ids in --exclude %s match no row (%s, ...): are they of another input?"
             _log.warning(told, len(strange), options.exclude, min(strange))

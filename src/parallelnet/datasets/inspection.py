@@ -22,11 +22,10 @@ from typing import Any, NamedTuple
 
 import soundfile
 
-from .. import image
+from .. import image, options
 from ..data.built import DATASET_JSON, BuildReport, read_report, refuse_damaged
 from ..data.shards import REASONS, REJECTED_COLUMNS, Example, read_rows, read_shard
 from ..errors import InputError, ManifestError, refuse
-from ..options import LimitOptions
 from ..report import drawing, numbers, plots
 from ..report.html_page import jpeg, render_page, script_json, sound
 from .counts import Counts, tally
@@ -237,7 +236,7 @@ def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
     Arguments and errors are those of `inspect`.
     """
     report = report or read_report(out)
-    limits = LimitOptions(max_pixels=int(report.options.get("max_pixels", LimitOptions().max_pixels)))
+    limits = options.LimitOptions(max_pixels=int(report.options.get("max_pixels", options.LimitOptions().max_pixels)))
     shards = report.paths(out)
     rows = load(shards, choose(shards, report, _MOST_ROWS), with_bytes=True)
     rejected = read_rows(out / "rejected.parquet", ("id", "reason"), REJECTED_COLUMNS)
@@ -250,7 +249,7 @@ def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
     return path
 
 
-def _card(row: Example, label: str, limits: LimitOptions) -> Card:
+def _card(row: Example, label: str, limits: options.LimitOptions) -> Card:
     picture = ""
     with suppress(InputError):  # it was read when the set was built; a newer Pillow may think otherwise
         picture = jpeg(image.read(row.image, limits=limits), _PICTURE_SIDE, quality=74)

@@ -21,8 +21,7 @@ from ..data.shards import file_sha256
 from ..errors import ManifestError, OptionError, refuse
 from ..options import TweetsOptions
 from ..records import LOCK, differences, held, is_disk_full, read_json, sweep, write_json
-from . import tweets
-from .teachers import HUB_PREFIX
+from . import teachers, tweets
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ def absolute(options: TweetsOptions) -> TweetsOptions:
 def _paths(options: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Return of the options that may name a path what stands before it, where it is a Hugging Face model's, and it."""
     given = {name: str(options.get(name) or "") for name in _PATH_OPTIONS}
-    kinds = {name: HUB_PREFIX * value.startswith(HUB_PREFIX) for name, value in given.items()}
+    kinds = {name: teachers.HUB_PREFIX * value.startswith(teachers.HUB_PREFIX) for name, value in given.items()}
     return {name: (kind, given[name].removeprefix(kind)) for name, kind in kinds.items() if given[name] != kind}
 
 

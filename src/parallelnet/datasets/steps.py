@@ -20,12 +20,10 @@ import soundfile
 import soxr
 from PIL import Image
 
-from .. import audio, image
+from .. import audio, image, options, records
 from ..data.shards import Example
 from ..data.tables import read_table
 from ..errors import InputError, ManifestError, ParallelNetError, refuse, shown
-from ..options import LimitOptions
-from ..records import is_disk_full, original
 from ..synthesis.spoken import clean_for_speech, language_of
 from ..synthesis.tts import Engine, voice_of
 
@@ -34,7 +32,7 @@ AUDIBLE = 10 ** (-40 / 20)  # of full scale: speech whose loudest sample is belo
 # Largest picture file that is read: posted photos have a hundredth of it, and every byte ends up in the data set.
 MAX_BYTES = 64 << 20
 
-_ANY_LENGTH = LimitOptions(max_duration_s=24 * 3600)  # --max-characters limits it, not this
+_ANY_LENGTH = options.LimitOptions(max_duration_s=24 * 3600)  # --max-characters limits it, not this
 # What spreadsheets make of a tweet's 18 digits; its last ones are lost for good.
 _REWRITTEN = re.compile(r"\d([.,]\d+)?E\+\d+")
 
@@ -73,7 +71,7 @@ def clean_text(example: Example, *, emoji: Literal["name", "drop"], max_characte
         spoken = clean_for_speech(example.text, emoji=emoji)
         language = language_of(spoken) if spoken else ""
     except Exception as error:  # of ftfy, for instance: one stranger's text must not stop the build for ever
-        if is_disk_full(error):  # no fault of the row: it would be lost for ever
+        if records.is_disk_full(error):  # no fault of the row: it would be lost for ever
             raise
         return example.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
     cleaned = replace(example, spoken_text=spoken, language=language)
@@ -95,13 +93,13 @@ def check_picture(example: Example, *, max_pixels: int, folder: str) -> Example:
     """
     try:
         content = picture_bytes(example.image_path, folder)
-        dhash = difference_hash(image.read(content, limits=LimitOptions(max_pixels=max_pixels)))
+        dhash = difference_hash(image.read(content, limits=options.LimitOptions(max_pixels=max_pixels)))
     except UnfitError as unfit:
         return example.reject(*unfit.args)
     except image.TooLargeError as error:
         return example.reject("picture-too-large", str(error))
     except Exception as error:  # whatever it is, one stranger's file must not stop the build for ever
-        if is_disk_full(error):
+        if records.is_disk_full(error):
             raise
         told = str(error) if isinstance(error, ParallelNetError) else f"{type(error).__name__}: {error}"
         return example.reject("picture-unreadable", told)
@@ -170,7 +168,7 @@ def read_excluded(path: str | Path) -> frozenset[str]:
     """
     ids = set()
     for where, row in read_table(path, "id", known=("id",)):
-        said = "" if row.get("id") is None else original(str(row["id"]).strip())
+        said = "" if row.get("id") is None else records.original(str(row["id"]).strip())
         if not said:
             raise ManifestError(f"{where} has no id. Mend: delete the row, or name the row to exclude.")
         told = (

@@ -13,7 +13,6 @@ makes them happy and hate.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 
 import soxr
 
-from .. import audio, checkpoint, image
+from .. import audio, checkpoint, image, options, predictor, records
 from ..data.dataset import EMOTION_WORDS
 from ..data.shards import Example, file_sha256
 from ..errors import (
@@ -37,9 +36,6 @@ from ..errors import (
     shown,
     unknown,
 )
-from ..options import MAX_PIXELS, LimitOptions
-from ..predictor import Predictor
-from ..records import read_json
 from ..types import EMOTIONS, Modality
 
 HUB_PREFIX = "hf-model:"  # before the name or folder of a Hugging Face model, where a teacher is named
@@ -109,7 +105,7 @@ def open_teacher(
     *,
     label_map: str | None = None,
     renormalise: bool = True,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = options.MAX_PIXELS,
 ) -> Teacher:
     """Return a teacher, ready to judge files; processes open their own instead of handing one over.
 
@@ -126,7 +122,7 @@ def open_teacher(
         MissingExtraError: transformers is asked for and not installed.
         OptionError: it does not take the modality, or its classes cannot be mapped to ours.
     """
-    flag, limits = f"--{modality}-teacher", LimitOptions(max_duration_s=_ANY_LENGTH_S, max_pixels=max_pixels)
+    flag, limits = f"--{modality}-teacher", options.LimitOptions(max_duration_s=_ANY_LENGTH_S, max_pixels=max_pixels)
     given = read_label_map(label_map) if label_map is not None else {}
     kind = _HubClassifier if spec.startswith(HUB_PREFIX) else _OurClassifier
     classifier: _HubClassifier | _OurClassifier = kind(spec, modality, flag, limits)
@@ -150,12 +146,12 @@ def taught(example: Example, *, teacher: Teacher) -> Example:
 class _OurClassifier:
     """What gives one probability a class of its own, summing to 1, and knows what decides its answers."""
 
-    def __init__(self, spec: str, modality: Modality, flag: str, limits: LimitOptions) -> None:
+    def __init__(self, spec: str, modality: Modality, flag: str, limits: options.LimitOptions) -> None:
         self._opened, self._modality = checkpoint.opened(spec, flag), modality
         takes = self._opened.facts.modalities
         needed = f"needed: a checkpoint that takes {modality}. See parallelnet list checkpoints."
         refuse(OptionError, [(modality not in takes, f"{flag} {spec} takes {' and '.join(takes)}; {needed}")])
-        self._predictor = Predictor(self._opened, n_threads=1, limits=limits)
+        self._predictor = predictor.Predictor(self._opened, n_threads=1, limits=limits)
         self.name, self.classes = self._predictor.name, self._predictor.classes
 
     def probs(self, file: bytes) -> Sequence[float]:
@@ -193,7 +189,7 @@ def files_sha256(folder: Path, names: Iterable[str]) -> str:
 class _HubClassifier:
     """The same; see `_OurClassifier`."""
 
-    def __init__(self, spec: str, modality: Modality, flag: str, limits: LimitOptions) -> None:
+    def __init__(self, spec: str, modality: Modality, flag: str, limits: options.LimitOptions) -> None:
         if not all(importlib.util.find_spec(package) for package in ("transformers", "torch", "torchvision")):
             raise MissingExtraError(f"{flag} {spec}", "hf")
         source = Path(spec.removeprefix(HUB_PREFIX))
@@ -275,7 +271,7 @@ def _opened(folder: Path, spec: str, modality: Modality, flag: str) -> tuple[Any
 def read_label_map(path: str) -> dict[str, str | None]:
     """Return {own class: our class, or None to drop it} from a JSON file; `OptionError` where it is no such file."""
     needed = f'--label-map needs a JSON object {{"own class": one of {", ".join(EMOTIONS)}, or null}}.'
-    found = read_json(Path(path), mend=needed)
+    found = records.read_json(Path(path), mend=needed)
     strange = {own: ours for own, ours in found.items() if ours not in (None, *EMOTIONS)}
     rows = ((True, f"{path} maps {shown(own)} to {shown(ours)}. Mend: {needed}") for own, ours in strange.items())
     refuse(OptionError, rows)
