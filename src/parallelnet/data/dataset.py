@@ -20,8 +20,6 @@ from ..types import EMOTIONS, SENTIMENTS, Sample
 from . import built, image_corpora, shards, speech_corpora, splits, tables
 from .manifest import MANIFEST_CSV, read_manifest
 
-_log = logging.getLogger(__name__)
-
 Reader = Callable[[Path, Counter[str]], Iterator[Sample]]
 
 # What corpora call the paper's four emotions: excitement is merged into happy, disgust renamed to hate (Plutchik).
@@ -235,7 +233,7 @@ def open_data(
         samples, dropped = splits.drop_overlaps(with_image_groups(samples), target=CORPORA[name].target)
         drops.update(dropped)
     for reason, n in drops.items():
-        _log.info("%s: %d dropped: %s", spec, n, reason)
+        logging.getLogger(__name__).info("%s: %d dropped: %s", spec, n, reason)
     return samples
 
 

@@ -18,9 +18,8 @@ from typing import Any
 from ..errors import ManifestError, ParallelNetError, brief, refuse, shown
 from ..records import harmless, original, write_text, write_whole
 from ..types import EMOTIONS, SENTIMENTS, SPLITS, Sample
-from .image_corpora import SPLIT_FOLDERS, cache_root
+from . import image_corpora, tables
 from .rows import DEEP
-from .tables import inside, listed, open_table, refuse_broken, storable, tidy
 
 _PATHS = ("speech", "image")
 _NAMES = ("id", "label", "sentiment", "split", "group", "image_group")  # not text to be read
@@ -58,10 +57,10 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
         source = source / MANIFEST_CSV
         told = f"The folder {path} has no {MANIFEST_CSV}. Mend: name the manifest itself."
         refuse(ManifestError, [(not source.is_file(), told)])
-    table = open_table(source, known=(*COLUMNS, "audio"))
+    table = tables.open_table(source, known=(*COLUMNS, "audio"))
     table.refuse_twice(table.columns)
     audio = "audio" if "speech" not in table.columns else ""
-    told = f"it has: {listed(table.columns)}. Needed: at least one of the two."
+    told = f"it has: {tables.listed(table.columns)}. Needed: at least one of the two."
     usable = {"speech", "image", audio} & set(table.columns)
     refuse(ManifestError, [(not usable, f"{source} has neither a column 'speech' nor 'image'; {told}")])
     lacking = [name for name in COLUMNS if name not in table.columns]
@@ -76,7 +75,7 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
         if table.format == "csv":  # as `_cell` writes it
             values = {original(name): value if name in _PATHS else original(value) for name, value in values.items()}
         try:
-            refuse_broken(source, number, row)
+            tables.refuse_broken(source, number, row)
             sample = _sample(f"{source}, row {number}", source.parent, values, seen)
         except ManifestError as error:
             if not keep_bad_rows:
@@ -90,8 +89,8 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
 
 
 def _sample(where: str, folder: Path, values: Mapping[str, Any], seen: Mapping[str, int]) -> Sample:
-    name = {column: tidy(_text(values.get(column), where, column)) for column in _NAMES}
-    id_, said, split = name["id"], name["split"], SPLIT_FOLDERS.get(name["split"].lower(), "")
+    name = {column: tables.tidy(_text(values.get(column), where, column)) for column in _NAMES}
+    id_, said, split = name["id"], name["split"], image_corpora.SPLIT_FOLDERS.get(name["split"].lower(), "")
     problems = [
         ("id" in values and not id_, f"{where}: the id is empty. Mend: fill it, or leave the whole column out."),
         (len(id_) > MAX_ID, f"{where}: the id has {len(id_):,} characters; allowed: at most {MAX_ID:,}."),
@@ -119,7 +118,7 @@ def _sample(where: str, folder: Path, values: Mapping[str, Any], seen: Mapping[s
 
 def _free_id(values: Mapping[str, Any], seen: Mapping[str, int]) -> str:
     try:
-        name = tidy(_text(values.get("id"), "", "id"))
+        name = tables.tidy(_text(values.get("id"), "", "id"))
     except ManifestError:
         return ""
     return name if len(name) <= MAX_ID and name not in seen else ""
@@ -173,7 +172,7 @@ def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
         )
     except RecursionError:
         raise ManifestError(f"{where}: {column} holds {DEEP}.") from None
-    return storable(told)
+    return tables.storable(told)
 
 
 def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
@@ -187,15 +186,15 @@ def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
         return None
     told = f"{where}: {column} is of type {type(value).__name__}; allowed: a path, bytes, or {{bytes, path}}."
     refuse(ManifestError, [(not isinstance(value, str), told)])
-    path = inside(folder, value, where)
+    path = tables.inside(folder, value, where)
     bare = value.strip()  # "1, a.wav": hardly a file whose name begins with a space
-    return path if value == bare or Path(path).exists() else inside(folder, bare, where) if bare else None
+    return path if value == bare or Path(path).exists() else tables.inside(folder, bare, where) if bare else None
 
 
 def _unpacked(content: bytes) -> str:
     # By its content's name the same bytes lie there once, and no table can put its bytes in the place of another's.
     digest = hashlib.sha256(content).hexdigest()
-    target = cache_root() / "unpacked" / digest[:2] / digest
+    target = image_corpora.cache_root() / "unpacked" / digest[:2] / digest
     try:
         if not (target.is_file() and target.stat().st_size == len(content)):
             target.parent.mkdir(parents=True, exist_ok=True)

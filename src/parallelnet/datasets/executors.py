@@ -30,8 +30,6 @@ from ..errors import MissingExtraError, ParallelNetError, brief, refuse
 THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 RAY_RETRIES = 4  # times that Ray does a task again whose worker or node died, before the build stops
 
-_log = logging.getLogger(__name__)
-
 
 def n_cores() -> int:
     """Return how many processor cores this process may use."""
@@ -185,7 +183,7 @@ class _Worker:
             "short. If it always ends there, one of these rows does it: take its picture away."
         )
         refuse(ParallelNetError, [(self.tries > 1, f"{told}, twice. {mend}")])
-        _log.warning("%s; that is tried once more.", told)
+        logging.getLogger(__name__).warning("%s; that is tried once more.", told)
 
 
 def _serve(connection: Connection) -> None:

@@ -26,8 +26,7 @@ from .. import image, options
 from ..data.built import DATASET_JSON, BuildReport, read_report, refuse_damaged
 from ..data.shards import REASONS, REJECTED_COLUMNS, Example, read_rows, read_shard
 from ..errors import InputError, ManifestError, refuse
-from ..report import drawing, numbers, plots
-from ..report.html_page import jpeg, render_page, script_json, sound
+from ..report import drawing, html_page, numbers, plots
 from .counts import Counts, tally
 
 # Why a person leaves a row out: as the exported csv says it, and as the page does.
@@ -252,7 +251,7 @@ def write_gallery(out: Path, *, report: BuildReport | None = None) -> Path:
 def _card(row: Example, label: str, limits: options.LimitOptions) -> Card:
     picture = ""
     with suppress(InputError):  # it was read when the set was built; a newer Pillow may think otherwise
-        picture = jpeg(image.read(row.image, limits=limits), _PICTURE_SIDE, quality=74)
+        picture = html_page.jpeg(image.read(row.image, limits=limits), _PICTURE_SIDE, quality=74)
     return Card(row, label, picture, sound_uri(row.speech, row.duration_s) if row.speech else "")
 
 
@@ -260,7 +259,7 @@ def sound_uri(flac: bytes, duration_s: float) -> str:
     """Return FLAC as a data URI: its very bytes, or an MP3 of what lasts longer than 30 s."""
     if duration_s > _LOSSLESS_S:
         wave, _ = soundfile.read(io.BytesIO(flac), dtype="float32")
-        return sound(wave)
+        return html_page.sound(wave)
     return f"data:audio/flac;base64,{base64.b64encode(flac).decode()}"
 
 
@@ -283,7 +282,7 @@ def render(cards: Sequence[Card], report: BuildReport, *, excluded: Sequence[str
         report: of the data set; marks are kept under its fingerprint.
         excluded: ids that this build left out already by marks.
     """
-    return render_page(
+    return html_page.render_page(
         "gallery.html.j2",
         cards=cards,
         title=f"{report.name}: speech + picture {report.labels}",
@@ -295,5 +294,5 @@ def render(cards: Sequence[Card], report: BuildReport, *, excluded: Sequence[str
         marks=MARKS,
         n_kept=report.n_kept,
         fingerprint=report.fingerprint,
-        data=script_json({"fingerprint": report.fingerprint, "excluded": list(excluded), "marks": MARKS}),
+        data=html_page.script_json({"fingerprint": report.fingerprint, "excluded": list(excluded), "marks": MARKS}),
     )

@@ -23,8 +23,6 @@ from ..options import TweetsOptions
 from ..records import LOCK, differences, held, is_disk_full, read_json, sweep, write_json
 from . import teachers, tweets
 
-_log = logging.getLogger(__name__)
-
 # What people read of a data set; written last, and not gone on with.
 PAGES: tuple[str, ...] = ("README.md", "figures", "gallery.html")
 # What a build makes, besides `dataset.json`; --overwrite removes nothing else.
@@ -155,7 +153,9 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
     damaged = list(stored.damaged(folder)) if stored.n_kept and not found else []
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
-        _log.warning("%s: %s%s is missing or not what was built; the set is built again.", folder, damaged[0], more)
+        logging.getLogger(__name__).warning(
+            "%s: %s%s is missing or not what was built; the set is built again.", folder, damaged[0], more
+        )
     return bool(stored.n_kept) and not found and not damaged
 
 

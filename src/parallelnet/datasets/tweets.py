@@ -16,15 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ..data.image_corpora import (
-    B_T4SA_SENTIMENTS,
-    B_T4SA_SPLITS,
-    MVSA_LABELS,
-    b_t4sa_lines,
-    b_t4sa_texts,
-    mvsa_lines,
-    mvsa_sentiment,
-)
+from ..data import image_corpora
 from ..data.rows import any_text
 from ..data.shards import Example
 from ..data.tables import format_of, inside, listed, open_table
@@ -60,10 +52,13 @@ def detect_format(source: Path) -> str:
     refuse(ManifestError, [(not source.exists(), f"There is no file or folder {source}.")])
     if not source.is_dir():
         return format_of(source)
-    lists = {"mvsa": [MVSA_LABELS], "b-t4sa": [f"b-t4sa_{name}.txt" for name in B_T4SA_SPLITS]}
+    lists = {
+        "mvsa": [image_corpora.MVSA_LABELS],
+        "b-t4sa": [f"b-t4sa_{name}.txt" for name in image_corpora.B_T4SA_SPLITS],
+    }
     found = [given for given, names in lists.items() if any((source / name).is_file() for name in names)]
-    told = f"The folder {source} is neither MVSA ({MVSA_LABELS}) nor B-T4SA (b-t4sa_train.txt, ...). Allowed: those, or"
-    refuse(ManifestError, [(not found, f"{told} the path of a csv, JSON Lines or Parquet file.")])
+    told = f"The folder {source} is neither MVSA ({lists['mvsa'][0]}) nor B-T4SA (b-t4sa_train.txt, ...). Allowed:"
+    refuse(ManifestError, [(not found, f"{told} those, or the path of a csv, JSON Lines or Parquet file.")])
     return found[0]
 
 
@@ -188,7 +183,7 @@ def _string(value: object, kind: str) -> str:
 def _mvsa_rows(source: Path) -> Iterator[_Said]:
     """Yield MVSA in the order of its label file; where annotators disagree there is no sentiment (see `read_mvsa`)."""
     root = os.path.realpath(source)
-    for row, (number, *votes) in enumerate(mvsa_lines(source)):
+    for row, (number, *votes) in enumerate(image_corpora.mvsa_lines(source)):
         where, words, problem, text = f"line {row + 2}", source / "data" / f"{number}.txt", "", ""
         if not number.isdigit():
             problem = f"{number[:40]!r} is no number of a tweet"
@@ -199,27 +194,27 @@ def _mvsa_rows(source: Path) -> Iterator[_Said]:
                 text = any_text(words.read_bytes()).strip()
             except OSError as error:
                 problem = f"no text data/{words.name} ({error.strerror})"
-        yield _Said(where, problem, number, text, f"data/{number}.jpg", *mvsa_sentiment(*votes))
+        yield _Said(where, problem, number, text, f"data/{number}.jpg", *image_corpora.mvsa_sentiment(*votes))
 
 
 def _b_t4sa_rows(source: Path) -> Iterator[_Said]:
     """Yield B-T4SA, a row a picture: train, then validation, then test."""
-    pairs = b_t4sa_texts(source)
+    pairs = image_corpora.b_t4sa_texts(source)
     if pairs is None:
         told = f"{source} has the pictures of B-T4SA but no raw_tweets_text.csv, there or one folder above."
         raise ManifestError(told)
     with tempfile.TemporaryDirectory(prefix="parallelnet-") as scratch, closing(_by_tweet(pairs, scratch)) as texts:
-        for _, where, name, number in b_t4sa_lines(source):
+        for _, where, name, number in image_corpora.b_t4sa_lines(source):
             where = where.rpartition(os.sep)[2]  # the folders of this machine do not belong into a data set
             stem = name.rpartition("/")[2].partition(".")[0]
             tweet = stem.partition("-")[0]
             if not (tweet.isdecimal() and tweet.isascii() and len(tweet) < _N_DIGITS):
                 yield _Said(where, f"{name[:200]!r} is no picture of a tweet")
                 continue
-            sentiment = B_T4SA_SENTIMENTS.get(number, "")
+            sentiment = image_corpora.B_T4SA_SENTIMENTS.get(number, "")
             # Of the last line that has the tweet.
             found = texts.execute("SELECT text FROM texts WHERE id = ? ORDER BY rowid DESC LIMIT 1", (int(tweet),))
-            why_none = "" if sentiment else _why_none(number, B_T4SA_SENTIMENTS)
+            why_none = "" if sentiment else _why_none(number, image_corpora.B_T4SA_SENTIMENTS)
             yield _Said(where, "", stem, next(found, ("",))[0], name, sentiment, why_none)
 
 
