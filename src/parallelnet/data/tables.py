@@ -195,13 +195,11 @@ def _known_here(rows: Iterable[Row], known: frozenset[str]) -> Iterator[Row]:
         if len(values) < len(row.values):
             yield Row(row.line, {}, "two of its names differ in case or space only")
             continue
-        values.pop("", None)
-        problem = row.problem
-        for name, value in values.items():
-            if isinstance(value, str):
-                problem = problem or (f"{shown(name)} holds a NUL character" if "\0" in value else "")
-                values[name] = storable(value)
-        yield Row(row.line, values, problem)
+        values = {name: storable(v) if isinstance(v, str) else v for name, v in values.items() if name}
+        broken = (
+            f"{shown(name)} holds a NUL character" for name, v in values.items() if isinstance(v, str) and "\0" in v
+        )
+        yield Row(row.line, values, row.problem or next(broken, ""))
 
 
 def tidy(text: str) -> str:

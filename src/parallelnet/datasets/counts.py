@@ -145,9 +145,8 @@ def tally(counts: Counts, labels: str) -> dict[str, Any]:
     named = {row: dict.fromkeys(EMOTIONS, 0) for row in EMOTIONS if counts.judged}
     for (heard, seen, *_), n in counts.judged.items():
         named[heard][seen] += n
-    seconds = Counter[int]()
-    for bin_, n in counts.lengths.items():
-        seconds[bin_ // round(1 / _BIN_S)] += n
+    bins = np.array([*counts.lengths], np.int64)
+    seconds = np.bincount(bins // round(1 / _BIN_S), [*counts.lengths.values()]).astype(int).tolist()
     voices, lengths = table("tts_voice", class_), counts.lengths
     return {
         "n": counts.kept.total(),
@@ -167,7 +166,7 @@ def tally(counts: Counts, labels: str) -> dict[str, Any]:
             "median_s": _quantile(lengths, 0.5),
             "p95_s": _quantile(lengths, 0.95),
             "longest_s": counts.longest_s,
-            "seconds": [seconds[second] for second in range(max(seconds, default=-1) + 1)],
+            "seconds": seconds,
         },
         "voice_association": cramers_v(voices),
         "teacher_kappa": _kappa(named),
