@@ -196,9 +196,7 @@ def _known_here(rows: Iterable[Row], known: frozenset[str]) -> Iterator[Row]:
             yield Row(row.line, {}, "two of its names differ in case or space only")
             continue
         values = {name: storable(v) if isinstance(v, str) else v for name, v in values.items() if name}
-        broken = (
-            f"{shown(name)} holds a NUL character" for name, v in values.items() if isinstance(v, str) and "\0" in v
-        )
+        broken = (f"{shown(k)} holds a NUL character" for k, v in values.items() if isinstance(v, str) and "\0" in v)
         yield Row(row.line, values, row.problem or next(broken, ""))
 
 
