@@ -77,7 +77,7 @@ def build_pairs(chosen: options.PairsOptions, console: Console, _: Given) -> Non
     from .data.pairs import build_pairs
 
     report = build_pairs(chosen)
-    _say(console, report.to_json(), terminal.show, "pairs", of=report)
+    _say(console, json.dumps(asdict(report), ensure_ascii=False), terminal.show, "pairs", of=report)
 
 
 def build_tweets(chosen: options.TweetsOptions, console: Console, _: Given) -> None:
@@ -139,7 +139,7 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Given) -> None:
 
 def _show_data(folder: str, examples: int) -> None:
     from .data.shards import REASONS
-    from .datasets.card import PAPER_COUNTS
+    from .datasets.inspection import PAPER_COUNTS
     from .datasets.inspection import inspect as look
 
     terminal.show("inspection", found=look(Path(folder), examples=examples), reasons=REASONS, paper=PAPER_COUNTS)
@@ -204,7 +204,7 @@ def _listed(what: str) -> list[dict[str, Any]]:
 
         return [{"name": name, **asdict(backbone)} for name, backbone in BACKBONES.items()]
     if what == "corpora":
-        from .data.corpora import list_corpora
+        from .data.dataset import list_corpora
 
         return [{**record, "summary": record["title"]} for record in list_corpora()]
     from . import checkpoint

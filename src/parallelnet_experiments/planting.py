@@ -30,7 +30,7 @@ from PIL import Image
 
 from parallelnet import audio, image, records
 from parallelnet.data import dataset, pairs, splits
-from parallelnet.data.corpora import CORPORA, read_corpus
+from parallelnet.data.dataset import CORPORA, read_corpus
 from parallelnet.errors import InputError, ManifestError, OptionError
 from parallelnet.options import PairsOptions, PlantOptions
 from parallelnet.types import SPLITS, Sample

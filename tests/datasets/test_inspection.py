@@ -9,8 +9,7 @@ import pytest
 
 from parallelnet.data.built import read_report
 from parallelnet.data.shards import REASONS
-from parallelnet.datasets.card import PAPER_COUNTS
-from parallelnet.datasets.inspection import choose, inspect, load
+from parallelnet.datasets.inspection import PAPER_COUNTS, choose, inspect, load
 from parallelnet.errors import ManifestError
 from parallelnet.report import terminal
 from parallelnet.types import EMOTIONS, SENTIMENTS

@@ -14,8 +14,7 @@ from torch.nn.functional import cross_entropy, log_softmax, one_hot
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa, MulticlassF1Score
 
-from ..data.augment import augment_image, augment_speech, mixup
-from ..data.loading import Batch
+from ..data.loading import Batch, augment_image, augment_speech, mixup
 from ..errors import OptionError
 from ..models.layers import embedding
 from ..models.network import FrozenPart, ParallelNet, branches

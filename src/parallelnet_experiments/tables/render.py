@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from jinja2 import UndefinedError
 
 from parallelnet import records
-from parallelnet.datasets.card import PAPER_COUNTS
+from parallelnet.datasets.inspection import PAPER_COUNTS
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.options import RenderOptions
 from parallelnet.report.numbers import cells

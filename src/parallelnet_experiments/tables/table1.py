@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from parallelnet.data.shards import read_shard
-from parallelnet.datasets.decision import decide
+from parallelnet.datasets.teachers import decide
 from parallelnet.evaluation import Metrics, summarise_folds
 from parallelnet.options import PRESETS, Recipe, Table1Options
 from parallelnet.training.fit import read_log
