@@ -33,12 +33,12 @@ from . import peers
 GRADIENTS = ("integrated-gradients", "grad-cam")
 RANDOM = "random"
 NAMES = (*EXPLAINERS, *peers.VALUES, *GRADIENTS, *peers.INTERACTIONS, RANDOM)
+# What has to be installed for each explainer that is not ours.
 PACKAGES: dict[str, tuple[str, ...]] = {
     **{name: ("shap",) for name in (*peers.VALUES, *peers.INTERACTIONS) if name.startswith("shap-")},
     **dict.fromkeys(("captum-sampling", "occlusion", *GRADIENTS), ("captum", "torch")),
     "shapiq-sampled": ("shapiq",),
 }
-"""What has to be installed for each explainer that is not ours."""
 MOST_EXACT = 10  # players of a modality: 2^16 passes, at 4 ms each, are too many for a study of many samples
 Baselines = tuple[str, str]  # what absent speech and absent picture parts are replaced by
 

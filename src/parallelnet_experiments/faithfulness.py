@@ -40,12 +40,12 @@ Records = Mapping[tuple[str, str], Mapping[str, Any]]
 
 log = logging.getLogger(__name__)
 
+# For each task, under which baselines values are computed and curves scored; the first one is the default.
 BASELINES: dict[str, tuple[Baselines, ...]] = {
     "speech": tuple((name, "black") for name in ("silence", "band-floor", "mean", "blur")),
     "image": tuple(("silence", name) for name in ("black", "mean", "blur")),
     "pair": (("silence", "black"), ("mean", "mean"), ("blur", "blur")),
 }
-"""For each task, under which baselines values are computed and curves scored; the first one is the default."""
 CROSSED = ("owen", "exact", "occlusion", "integrated-gradients")  # their values are computed under every baseline
 # Explainers that are asked about random weights, too; the other peers estimate what these compute.
 RANDOMISED = ("owen", "paper", "sampled", "exact", "occlusion", *GRADIENTS)
@@ -238,9 +238,9 @@ class _Study:
 
 # --- figures of all samples -------------------------------------------------------------------------------------------
 
+# Whose figures the table shows: samples on which the model is right and changes its mind without the cue. Of pairs
+# those on which it is right: between two classes, a model that has lost the cue still says one of them.
 PRIMARY = {"speech": "changed", "image": "changed", "pair": "right"}
-"""Whose figures the table shows: samples on which the model is right and changes its mind without the cue. Of pairs
-those on which it is right: between two classes, a model that has lost the cue still says one of them."""
 CURVES = ("deletion", "insertion")
 
 

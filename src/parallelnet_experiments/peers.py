@@ -167,6 +167,7 @@ def _package(name: str) -> Any:
         raise MissingExtraError(f"Comparing with {name.partition('.')[0]}", "bench") from None
 
 
+# Peers that give each player a value, and cost little enough for 16 and more players.
 VALUES: dict[str, Peer] = {
     "shap-partition": lambda asked: shap_values(asked, "Partition"),  # Owen values on our own division, with no limit
     "shap-permutation": lambda asked: shap_values(
@@ -176,15 +177,14 @@ VALUES: dict[str, Peer] = {
     "captum-sampling": lambda asked: captum_values(asked, "ShapleyValueSampling", n_samples=CAPTUM_ORDERS),
     "occlusion": lambda asked: captum_values(asked, "FeatureAblation"),  # what is lost without each player
 }
-"""Peers that give each player a value, and cost little enough for 16 and more players."""
 
+# Peers that give each pair of players an interaction, and cost little enough to be asked of many samples.
 INTERACTIONS: dict[str, Peer] = {
     # Shapley-Taylor indices of all 2^n masks (Sundararajan et al. 2020), which share what three players tell together
     # otherwise than the Shapley interaction index does. shap puts half of it into each of a pair's two places.
     "shap-exact": lambda asked: 2 * shap_values(asked, "Exact", interactions=True),
     "shapiq-sampled": shapiq_sampled,
 }
-"""Peers that give each pair of players an interaction, and cost little enough to be asked of many samples."""
 
 
 # --- gradients and random weights -------------------------------------------------------------------------------------

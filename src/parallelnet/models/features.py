@@ -20,8 +20,8 @@ from torchvision.models import efficientnet, vgg
 from ..errors import CheckpointError, MissingExtraError, OptionError, unknown
 from .variants import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, TIMM, Backbone, Weights
 
+# Names that torchvision gives to what comes after the feature map.
 _CLASSIFIER = frozenset({"avgpool", "classifier", "fc", "head", "heads", "dropout", "flatten"})
-"""Names that torchvision gives to what comes after the feature map."""
 
 
 class Normalise(nn.Module):
@@ -184,11 +184,11 @@ class CompactSpeech(nn.Module):
 # The paper's backbones, narrow: the same layout with an eighth or a quarter of the channels, for small machines.
 # torchvision builds them from the lists of layers below; they start from random weights, for nobody published any.
 
+# Convolutions of each stage of VGG16 and VGG19 (Simonyan and Zisserman 2014, table 1, D and E).
 VGG_LAYERS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""Convolutions of each stage of VGG16 and VGG19 (Simonyan and Zisserman 2014, table 1, D and E)."""
-VGG_WIDTHS = (8, 16, 32, 64, 64)
-"""An eighth of 64, 128, 256, 512, 512."""
+VGG_WIDTHS = (8, 16, 32, 64, 64)  # An eighth of 64, 128, 256, 512, 512
 
+# Expansion, kernel, stride, channels in and out, layers of EfficientNet-B0's stages (Tan and Le 2019, table 1).
 EFFICIENTNET_BLOCKS = (
     (1, 3, 1, 32, 16, 1),
     (6, 3, 2, 16, 24, 2),
@@ -198,7 +198,6 @@ EFFICIENTNET_BLOCKS = (
     (6, 5, 2, 112, 192, 4),
     (6, 3, 1, 192, 320, 1),
 )
-"""Expansion, kernel, stride, channels in and out, layers of EfficientNet-B0's stages (Tan and Le 2019, table 1)."""
 
 
 def _vgg_narrow(depth: int) -> nn.Module:

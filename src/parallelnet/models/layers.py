@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Branches = tuple[Tensor, Tensor]
-"""(output of N1, output of N2) of one modality, each `[n, embed_dim]`."""
+Branches = tuple[Tensor, Tensor]  # (output of N1, output of N2) of one modality, each `[n, embed_dim]`
 
 
 def embedding(branches: Branches) -> Tensor:

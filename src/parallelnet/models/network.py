@@ -23,8 +23,7 @@ from .layers import (
 )
 from .variants import BranchOptions, NetworkOptions, Weights
 
-SIDE = 128
-"""Mel bands, frames, pixel rows and columns of every input (design section 4)."""
+SIDE = 128  # Mel bands, frames, pixel rows and columns of every input (design section 4)
 INPUT_CHANNELS = {"speech": 1, "image": 3}
 
 

@@ -27,14 +27,12 @@ from .variants import NetworkOptions
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 18
-"""The dynamo exporter's native opset: nothing is converted, and every onnxruntime since 1.14 (2023) runs it."""
+OPSET = 18  # The dynamo exporter's native opset: nothing is converted, and every onnxruntime since 1.14 (2023) runs it
 
-BATCH = "n"
-"""Name of the free dimension, the only one there is; the exporter would call it by a number of its own."""
+BATCH = "n"  # Name of the free dimension, the only one there is; the exporter would call it by a number of its own
 
+# Operators that become int8: they hold the weights. Norms, sums and the product of Eq. 1 stay float32.
 QUANTISED = ("Conv", "Gemm", "MatMul")
-"""Operators that become int8: they hold the weights. Norms, sums and the product of Eq. 1 stay float32."""
 
 
 class _Call(nn.Module):
@@ -49,9 +47,9 @@ class _Call(nn.Module):
         return self.call(*inputs)
 
 
+# What a graph computes: tensors in the order of the inputs to those of the outputs; name and shape of one sample of
+# each input; names of the outputs.
 Graph = tuple[Callable[..., Any], Mapping[str, tuple[int, ...]], tuple[str, ...]]
-"""What a graph computes: tensors in the order of the inputs to those of the outputs; name and shape of one sample of
-each input; names of the outputs."""
 
 
 def graphs(network: ParallelNet) -> dict[str, Graph]:

@@ -19,8 +19,8 @@ Weights = Literal["none", "imagenet"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# torchvision's Inception weights come from TensorFlow and want [-1, 1]; its `transform_input` does the same.
 HALF = (0.5, 0.5, 0.5)
-"""torchvision's Inception weights come from TensorFlow and want [-1, 1]; its `transform_input` does the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,9 @@ COUNTS = Allowed(
     lambda value: all(type(n) is int and n > 0 for n in (value if isinstance(value, tuple) else (value,))),
 )
 
+# Widths of N1's blocks. The paper gives none; four halvings of 128 leave 128 x 8 x 8 = 8192 numbers, as many as VGG's
+# 512 x 4 x 4, so that N1 and N2 reach their dense layers equally wide.
 PAPER_CHANNELS = (16, 32, 64, 128)
-"""Widths of N1's blocks. The paper gives none; four halvings of 128 leave 128 x 8 x 8 = 8192 numbers, as many as
-VGG's 512 x 4 x 4, so that N1 and N2 reach their dense layers equally wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +281,7 @@ VARIANTS: dict[str, Variant] = {
 
 Size = Literal["paper", "small"]
 
+# What stands for a backbone at the size `small`; one that is not named here stays as it is.
 NARROW: dict[str, str] = {
     "vgg16": "vgg16-narrow",
     "vgg19": "vgg19-narrow",
@@ -290,18 +291,15 @@ NARROW: dict[str, str] = {
     "resnet101": "resnet18",
     "mobilenet_v2": "mobilenet_v3_small",
 }
-"""What stands for a backbone at the size `small`; one that is not named here stays as it is."""
 
-NARROW_CHANNELS = (8, 16, 24, 32)
-"""Widths of N1's blocks at the size `small`."""
+NARROW_CHANNELS = (8, 16, 24, 32)  # Widths of N1's blocks at the size `small`
 
+# Side of the squares averaged before N1 and N2 at the size `small`: 32 x 32 inputs, a quarter of the work of 64 x 64.
+# In the same CPU time a network then sees three to four times as many samples, which is worth more to it.
 SMALL_POOL = 4
-"""Side of the squares averaged before N1 and N2 at the size `small`: 32 x 32 inputs, a quarter of the work of 64 x 64.
-In the same CPU time a network then sees three to four times as many samples, which is worth more to it."""
 
 
-SMALL_SIDE = 128 // SMALL_POOL
-"""Rows and columns of the inputs at the size `small`."""
+SMALL_SIDE = 128 // SMALL_POOL  # Rows and columns of the inputs at the size `small`
 
 
 def small(options: NetworkOptions) -> NetworkOptions:

@@ -21,10 +21,8 @@ from ..options import Recipe
 from .fit import Part
 
 BATCH = 64
-DECIMALS = 6
-"""Of the probabilities that are kept for each sample: finer than anything that is read off them."""
-MIN_CALIBRATION = 20
-"""Samples below which neither a temperature nor a 90 % threshold is worth its name."""
+DECIMALS = 6  # Of the probabilities that are kept for each sample: finer than anything that is read off them
+MIN_CALIBRATION = 20  # Samples below which neither a temperature nor a 90 % threshold is worth its name
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,9 @@ from .watching import FIGURES, EpochFigures, LastingEarlyStopping, Signals, in_o
 
 log = logging.getLogger(__name__)
 
-STATE = "state"
-"""Folder of the states in a run's folder; gone when the run is finished."""
+STATE = "state"  # Folder of the states in a run's folder; gone when the run is finished
+# The newest state, the one an epoch older, and that of the best epoch.
 LAST, BEFORE, BEST = "last.ckpt", "before.ckpt", "best.ckpt"
-"""The newest state, the one an epoch older, and that of the best epoch."""
 
 
 @dataclass(frozen=True, slots=True)

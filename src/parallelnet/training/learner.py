@@ -21,8 +21,8 @@ from ..models.layers import embedding
 from ..models.network import FrozenPart, ParallelNet, branches
 from ..options import Recipe
 
+# The paper names the focal loss without its parameters; these are those of its reference 31.
 FOCAL_GAMMA, FOCAL_ALPHA = 2.0, 0.25
-"""The paper names the focal loss without its parameters; these are those of its reference 31."""
 
 
 def focal_loss(logits: Tensor, target_probs: Tensor) -> Tensor:

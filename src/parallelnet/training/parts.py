@@ -14,8 +14,7 @@ from ..types import EMOTIONS, SENTIMENTS, Sample
 
 log = logging.getLogger(__name__)
 
-VALIDATION_FRACTION = 0.1
-"""Of the training part, grouped: what early stopping, plateau and calibration see."""
+VALIDATION_FRACTION = 0.1  # Of the training part, grouped: what early stopping, plateau and calibration see
 
 
 @dataclass(frozen=True, slots=True)

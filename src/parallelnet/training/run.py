@@ -44,12 +44,12 @@ from .watching import in_one_line
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.json"
+# What the network said of each sample of the test part, by setting: for paired tests and pooled figures.
 TEST = "test.json"
-"""What the network said of each sample of the test part, by setting: for paired tests and pooled figures."""
 OPTIONS = "options.json"
 _MACHINE = ("versions", "accelerator", "devices", "workers", "threads")
+# Options that may change when a stopped run goes on; the data are compared by fingerprint.
 NOT_COMPARED = (*_MACHINE, "resume", "data", "out", "init_from", "card_notes", "export")
-"""Options that may change when a stopped run goes on; the data are compared by fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ from .statistics import Draws, Pooled, circumstances, difference, gaps, interval
 from .statistics import figures as pooled_figures
 
 PRIVATE = ("data", "out", "work", "init_from")  # options that name places of one machine
+# The figures that temperature scaling is there to lower; it leaves the winning class of a window as it is.
 CALIBRATED = ("ece", "nll", "brier")
-"""The figures that temperature scaling is there to lower; it leaves the winning class of a window as it is."""
 COVERAGE = 0.9  # what conformal sets promise (design section 6)
 
 
@@ -56,6 +56,8 @@ DROPPED: tuple[Setting, ...] = tuple(
     replace(each, key=f"dropout-{each.key.removeprefix('both-')}", title=f"other dropout: {each.title}", row="dropout")
     for each in SETTINGS[:3]
 )
+# Differences, first minus second: what fusion earns over each modality, what a missing one costs, what a network of one
+# modality is ahead of one that has lost the other, and what another dropout changes.
 QUESTIONS: tuple[tuple[str, str], ...] = (
     ("both", "speech"),
     ("both", "image"),
@@ -65,8 +67,6 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("image", "both-without-speech"),
     *((dropped.key, plain.key) for dropped, plain in zip(DROPPED, SETTINGS, strict=False)),
 )
-"""Differences, first minus second: what fusion earns over each modality, what a missing one costs, what a network of
-one modality is ahead of one that has lost the other, and what another dropout changes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,12 @@ Record = Mapping[str, Any]
 NO_RUN = "No row was run to its end."
 MARK = "<!-- Made by `parallelnet experiment render` from the JSON beside the tables; changes by hand are lost. -->"
 DEFAULT_CLIP_S = next(float(str(each.default)) for each in fields(TablesOptions) if each.name == "clip_s")
+# Caption, and which columns of the Markdown table.
 _LATEX = {
     "table1": ("Emotions from speech and picture, 95 % bootstrap intervals in brackets", (0, 2, 3, 5, 6)),
     "table2": ("Sentiment in three classes, 95 % bootstrap intervals in brackets", (0, 3, 4, 5, 6, 8)),
     "modalities": ("Each modality, alone and missing, 95 % bootstrap intervals in brackets", (0, 3, 4, 5, 6)),
 }
-"""Caption, and which columns of the Markdown table."""
 
 
 class Result(NamedTuple):

@@ -28,8 +28,8 @@ from parallelnet.types import SENTIMENTS, Sample
 
 from .study import FoldTask
 
+# Side that VGG19's dense layers were trained for. Signals are 128 x 128 (design section 4) and enlarged to it.
 VGG_SIDE = 224
-"""Side that VGG19's dense layers were trained for. Signals are 128 x 128 (design section 4) and enlarged to it."""
 SMALL_WIDTH = 128  # width of fc6 and fc7 at the small size; VGG19's own have 4096
 CONTENT_BATCH = 16
 

@@ -32,15 +32,15 @@ from parallelnet.types import Sample
 
 log = logging.getLogger(__name__)
 
+# What a reader must know of data that `build tweets` made: source, teachers, rule, engine.
 BUILT = (
     *("fingerprint", "input", "labels", "rule", "threshold", "teachers", "teacher_agreement", "tts"),
     *("n_read", "n_kept"),
 )
-"""What a reader must know of data that `build tweets` made: source, teachers, rule, engine."""
 
+# How far the low and the high rate of section 5.4 lie from the table's own. The paper names neither; a step of ten is
+# what its own ReduceLROnPlateau takes.
 RATE_STEP = 10.0
-"""How far the low and the high rate of section 5.4 lie from the table's own. The paper names neither; a step of ten is
-what its own ReduceLROnPlateau takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ def index(*rows: Row) -> dict[str, Row]:
     return {row.key: row for row in rows}
 
 
+# The six rows that the paper prints, in its order. Baselines 1 to 3 are the study of configurations 1 to 3, too.
 TABLE1: dict[str, Row] = index(
     Row("ser-only", "SER only", "ser-only", "Table 1; section 4.3.1", 60.17),
     Row("ier-only", "IER only", "ier-only", "Table 1; section 4.3.1", 66.93),
@@ -93,11 +94,11 @@ TABLE1: dict[str, Row] = index(
     Row("baseline-3", "Baseline 3: criss-cross after N2", "baseline-3", "Table 1; section 4.3.2", 67.70),
     Row("parallelnet", "Proposed (ParallelNet)", "parallelnet", "Table 1; section 3.2", 83.29),
 )
-"""The six rows that the paper prints, in its order. Baselines 1 to 3 are the study of configurations 1 to 3, too."""
 
 _N2 = "section 4.3.2, choices for N2"
 _RATES = "section 5.4, ResNet"
 
+# What the text reports without figures: families of N2, the fusion, the rate of ResNet (the smallest it names).
 STUDIES: dict[str, Row] = index(
     Row("additive", "F_i and F_s added, not multiplied", "parallelnet-additive", "section 3.2.1"),
     Row("parallelnet-vgg16", "N2: VGG-16", "parallelnet-vgg16", _N2),
@@ -112,17 +113,16 @@ STUDIES: dict[str, Row] = index(
     Row("resnet34-low-rate", "N2: ResNet-34, low rate", "parallelnet-resnet34", _RATES, rate_factor=1 / RATE_STEP),
     Row("resnet34-high-rate", "N2: ResNet-34, high rate", "parallelnet-resnet34", _RATES, rate_factor=RATE_STEP),
 )
-"""What the text reports without figures: families of N2, the fusion, the rate of ResNet (the smallest it names)."""
 
 ROWS: dict[str, Row] = TABLE1 | STUDIES
 
+# Differences (first minus second) that the text claims beside those of `parallelnet` and every other row: that
+# configuration 3 is the best of three, and that pictures alone do better than speech alone.
 PAIRS_OF_INTEREST: tuple[tuple[str, str], ...] = (
     ("baseline-3", "baseline-1"),
     ("baseline-3", "baseline-2"),
     ("ier-only", "ser-only"),
 )
-"""Differences (first minus second) that the text claims beside those of `parallelnet` and every other row: that
-configuration 3 is the best of three, and that pictures alone do better than speech alone."""
 
 
 def chosen(keys: Sequence[str], rows: Mapping[str, Row], otherwise: Mapping[str, Row]) -> tuple[Row, ...]:

@@ -28,11 +28,11 @@ from .pages import MARK, Result, same_data
 TASKS = ("speech", "image", "pair")  # of the studies of faithfulness, in the order of their table
 NOTES = "notes.md"
 TITLES = {"table1": "Table 1", "table2": "Table 2", "modalities": "Modalities"}  # of the pages, by kind of result
+# What the `dataset.json` of `build tweets` holds, with `build-log.json` as its `log` where that is there.
 BUILD = {"n_read", "n_kept", "rejected", "class_counts", "threshold_curve"}
-"""What the `dataset.json` of `build tweets` holds, with `build-log.json` as its `log` where that is there."""
 FIGURE = re.compile(r"(?<![\w.])(\d+\.\d+)(?![\w.]*\d)")
+# Numbers that name a place, not a result.
 REFERENCE = re.compile(r"(?:sections?|Eq\.|Fig\.|Table|version)\s+[\d.]+(?:(?:,| and)\s+[\d.]+)*", re.IGNORECASE)
-"""Numbers that name a place, not a result."""
 
 
 class RenderReport(NamedTuple):

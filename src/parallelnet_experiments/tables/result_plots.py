@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 _SCORES = {"accuracy": plots.BLUE, "macro_f1": plots.ORANGE, "kappa": plots.GREEN}
 _STYLES: dict[str, Literal["-", "--"]] = {"validation": "-", "train": "--"}
+# Okabe and Ito 2008: told apart with any colour vision.
 COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.PURPLE, "#E69F00", "#56B4E9", "#F0E442", plots.GREY)
-"""Okabe and Ito 2008: told apart with any colour vision."""
 N_ACROSS = 3
 ROW = "parallelnet"  # the row whose network is explained in Fig. 4
 N_WORDS = 3

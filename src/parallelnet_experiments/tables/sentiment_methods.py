@@ -41,8 +41,8 @@ from .prepared import Row, index
 from .study import FoldTask
 
 ClassWeight = Literal["none", "balanced"]
+# Of a fold's test part: probabilities [n, 3], and what was chosen, counted and spent, ready for JSON.
 Said = tuple[Floats, dict[str, Any]]
-"""Of a fold's test part: probabilities [n, 3], and what was chosen, counted and spent, ready for JSON."""
 
 N_CLASSES = len(SENTIMENTS)
 C_GRID = (0.3, 1.0, 3.0, 10.0, 30.0)  # inverse regularisation strengths that are tried
@@ -246,6 +246,7 @@ def _as(row: Row, how: str, **facts: Any) -> Row:
     return replace(row, title=f"{row.title}{how}", **facts)
 
 
+# In the order of the table. The two original rows stand there even where they cannot be run.
 ROWS = index(
     Row("majority", "Majority class", "", "ours", method=majority),
     Row("text", "Text reference: TF-IDF, logistic regression", "", "ours", method=text, uses=_READ),
@@ -255,7 +256,6 @@ ROWS = index(
     _as(_SUM, " (with content, ImageNet)", key="gaspar-content", start="imagenet", depends=("fine_tune",)),
     Row("parallelnet", "ParallelNet", "parallelnet", "the paper, Table 2", 89.68, uses=("speech", "picture")),
 )
-"""In the order of the table. The two original rows stand there even where they cannot be run."""
 
 
 # --- cross-media learning ---------------------------------------------------------------------------------------------

@@ -37,12 +37,12 @@ from .statistics import Pooled
 
 log = logging.getLogger(__name__)
 
+# What all rows of a work folder, or all folds of a method's folder, have in common: others there are refused.
 PLAN = "plan.json"
-"""What all rows of a work folder, or all folds of a method's folder, have in common: others there are refused."""
 BeforeFold = Callable[[int], None]
 
+# Options that every run of a work folder has in common. Rows may be added, hardware and time limits may change.
 SHARED = ("folds", "seed", "size", "weights", "clip_s", "trim", "face")
-"""Options that every run of a work folder has in common. Rows may be added, hardware and time limits may change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ from .statistics import (
 )
 from .study import Fold, Outcome, Study, held, read
 
+# Section 4.2: when its networks converged, and how long they were trained at most.
 PAPER = {"convergence_epochs": [18, 23], "max_epochs": 30}
-"""Section 4.2: when its networks converged, and how long they were trained at most."""
 REFERENCES = {
     "majority": "the most frequent class of each fold's training part",
     "teacher-rule": "the labelling rule itself, from the teachers' probabilities (section 5.4)",
@@ -49,12 +49,12 @@ REFERENCES = {
     "image-teacher": "the teacher that saw, alone",
 }
 PRIVATE = ("data", "out", "work")  # options that name places of one machine
+# Columns of a training log that the results keep, with `DECIMALS`.
 CURVES = (
     "train_loss",
     "validation_loss",
     *(f"{part}_{kind}" for part in ("train", "validation") for kind in ("accuracy", "macro_f1", "kappa")),
 )
-"""Columns of a training log that the results keep, with `DECIMALS`."""
 DECIMALS = 4
 
 

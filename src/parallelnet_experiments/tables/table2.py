@@ -26,8 +26,8 @@ from .prepared import chosen
 log = logging.getLogger(__name__)
 
 OURS = "parallelnet"
+# Options that name places of one machine, or do not change a number.
 PRIVATE = ("data", "out", "work", "unlabelled", "rows", "max_minutes", "threads", "workers")
-"""Options that name places of one machine, or do not change a number."""
 BUILT = ("fingerprint", "input", "labels", "languages", "tts", "n_read", "n_kept", "rejected")
 PER_FOLD = ("n", "accuracy", "macro_f1", "cohen_kappa", "uar", "per_class_recall", "confusion_matrix")
 
