@@ -4,8 +4,6 @@ A sample knows where its cue is, and what the model says with and without it. Al
 players, of which absent ones are replaced by the same baselines.
 """
 
-from __future__ import annotations
-
 import time
 import zlib
 from collections import Counter

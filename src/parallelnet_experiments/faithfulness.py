@@ -7,12 +7,9 @@ the same of a network with random weights, which it must not.
 Nothing is tuned here. What is computed for a sample is written down at once, and not computed again after a stop.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from parallelnet import checkpoint, records
+from parallelnet.checkpoint import Checkpoint
 from parallelnet.data import dataset
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.explanation import faithfulness
@@ -34,7 +33,7 @@ from . import explainers, peers
 from .explainers import GRADIENTS, Baselines, Case, Networks, Stage, read_cases
 from .material import PLANT_JSON, held, published
 from .tables import pages
-from .tables.statistics import Draws, circumstances, mean
+from .tables.statistics import Draws, circumstances, mean, null
 
 Records = Mapping[tuple[str, str], Mapping[str, Any]]
 
@@ -78,7 +77,7 @@ class Journal:
             log.warning("%s: %d damaged lines are computed again", path, len(whole) - len(kept))
         records.write_text(path, "".join(kept))
 
-    def add(self, sample: str, what: str, **found: Any) -> None:
+    def add(self, sample: str, what: str, found: Mapping[str, Any]) -> None:
         """Keep what was computed, as it will be read again; arrays become lists."""
         line = json.dumps({"id": sample, "what": what, **found}, default=np.ndarray.tolist)
         with self._path.open("a", encoding="utf-8") as stream:
@@ -155,18 +154,17 @@ class _Study:
         self,
         options: FaithfulnessOptions,
         task: str,
-        opened: checkpoint.Checkpoint,
+        opened: Checkpoint,
         predictor: Predictor,
         journal: Journal,
         first: Case,
     ) -> None:
-        """Choose the explainers that can be asked; the players are those of the `first` case."""
         self.options, self.task, self.opened, self.predictor, self.journal = options, task, opened, predictor, journal
         self.failed: dict[str, dict[str, str]] = {}
         n_players = {name: len(side) for name, side in first.place().items()}
         self.names, self.left_out = explainers.allowed(options.explainers, task, n_players)
         temperature = opened.facts.temperatures.get("both" if len(n_players) == 2 else next(iter(n_players)), 1.0)
-        network = reason = None
+        network, reason = None, ""
         if find_spec("torch") is None or find_spec("captum") is None:
             reason = "torch or captum is not installed"
         elif not opened.weights.is_file():
@@ -199,7 +197,7 @@ class _Study:
         if key in self.journal.records:
             return
         try:
-            self.journal.add(*key, **asdict(explainers.say(name, stage, baselines, self.networks)))
+            self.journal.add(*key, asdict(explainers.say(name, stage, baselines, self.networks)))
         except ParallelNetError as error:
             self.failed.setdefault(name, {})[key[0]] = str(error)
 
@@ -216,9 +214,11 @@ class _Study:
         orders = np.concatenate([np.array(list(ours.values())).reshape(-1, stage.n), random])
         found = faithfulness.curves(stage.game(baselines), orders, stage.column)
         areas = faithfulness.area(found).T.tolist()
-        by_name = dict(zip(ours, areas, strict=False))
-        full, base = float(found[0, 0, 0]), float(found[0, 0, -1])
-        self.journal.add(*key, areas=by_name, random=areas[len(ours) :], full=full, base=base)
+        own, ends = (
+            dict(zip(ours, areas, strict=False)),
+            {"full": found[0, 0, 0].item(), "base": found[0, 0, -1].item()},
+        )
+        self.journal.add(*key, {"areas": own, "random": areas[len(ours) :], **ends})
 
     def _randomised(self, stage: Stage, baselines: Baselines) -> None:
         id_, known = stage.case.sample.id, self.journal.records
@@ -233,7 +233,7 @@ class _Study:
             if trained is not None and trained["values"] is not None:
                 found = np.asarray(explainers.say(name, stage, baselines, networks).values)
                 rho = faithfulness.rank_correlation(trained["values"], found)
-                self.journal.add(id_, f"random:{name}", rank_correlation=None if math.isnan(rho) else rho)
+                self.journal.add(id_, f"random:{name}", {"rank_correlation": null(rho)})
 
 
 # --- figures of all samples -------------------------------------------------------------------------------------------
@@ -276,16 +276,45 @@ def summarise(
     for what in explained:
         name, _, baselines = what.removeprefix("values:").partition("@")
         result["explainers"].setdefault(name, {})[baselines] = each = found.explainer(what)
-        rho = found.mean(kept, partial(found.correlation, name, float)) if baselines == default else None
-        if rho is not None:
-            absolute = found.mean(kept, partial(found.correlation, name, abs))
-            each["random_weights"] = {"rank_correlation": rho, "absolute": absolute}
+        rho = [found.told(f"random:{name}", "rank_correlation", told) for told in (lambda x, _: x, lambda x, _: abs(x))]
+        if baselines == default and rho[0] is not None:
+            each["random_weights"] = dict(zip(("rank_correlation", "absolute"), rho, strict=True))
     result["random_orders"] = found.bands()
     if task == "pair":
-        shares = [np.prod([side.mean() for side in case.place().values()]) for case in kept]
-        result["chance_first"] = float(np.mean(shares)) if shares else None  # that a random pair is the planted one
-        result["product_of_values"] = found.mean(kept, partial(found.product, f"values:exact@{default}"))
+        chance = found.mean(kept, lambda case: float(planted_pair(case).mean()))
+        result["chance_first"] = chance and chance["mean"]  # that a random pair is the planted one
+        result["product_of_values"] = found.told(f"values:exact@{default}", "values", product)
     return result
+
+
+# What is told of one sample: of the values of its players, or of the interactions of its pairs.
+
+
+def auc(side: str, values: Sequence[float], case: Case) -> float:
+    """Return how well the values of one modality tell the planted parts from the others."""
+    place = case.place()
+    own = np.split(values, [len(place.get("speech", ()))])[side == "image"]
+    return faithfulness.auc(own, place[side])
+
+
+def planted_pair(case: Case) -> npt.NDArray[np.bool_]:
+    """Return which pair of a speech unit and a picture cell is the planted one, [m, k]."""
+    return np.outer(*case.place().values())
+
+
+def first_of_all(pairs: Sequence[Sequence[float]], case: Case) -> float:
+    """Return whether the planted pair has the largest interaction."""
+    return faithfulness.first(np.abs(pairs), planted_pair(case))
+
+
+def product(values: Sequence[float], case: Case) -> float:
+    """Return whether the planted pair has the largest product of its parts' own values: the pair without pairs."""
+    wanted = planted_pair(case)
+    return faithfulness.first(np.outer(*np.split(np.abs(values), [len(wanted)])), wanted)
+
+
+def _area(key: str, which: int, areas: Mapping[str, Sequence[float]], _: Case) -> float | None:
+    return areas[key][which] if key in areas else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +331,17 @@ class _Figures:
 
     def read(self, case: Case, what: str, name: str) -> Any:
         return self.records.get((case.sample.id, what), {}).get(name)
+
+    def told(
+        self, what: str, name: str, tell: Callable[[Any, Case], float | None], members: Sequence[Case] | None = None
+    ) -> dict[str, Any] | None:
+        """Return the mean of what is told of a value in the journal; None where no sample has it."""
+
+        def value(case: Case) -> float | None:
+            known = self.read(case, what, name)
+            return None if known is None else tell(known, case)
+
+        return self.mean(self.kept if members is None else members, value)
 
     def scored(self) -> dict[str, str]:
         """Return each baseline that curves were scored with, and what their records are called."""
@@ -341,20 +381,17 @@ class _Figures:
         right = [case for case in self.chosen if case.right]
         populations = {"primary": self.kept, "right": right, "all": self.chosen}
         populations["needs_each"] = [case for case in right if case.needs_each]
-        found["auc"] = {}
-        first: dict[str, Any] = {}
+        found["auc"], first, curves = {}, {}, {}
         for population, members in populations.items():
-            sides = {side: self.mean(members, partial(self.auc, what, side)) for side in self.chosen[0].place()}
+            sides = {side: self.told(what, "values", partial(auc, side), members) for side in self.chosen[0].place()}
             found["auc"][population] = {side: each for side, each in sides.items() if each is not None}
-            pair = self.mean(members, partial(self.first, what))
-            first |= {population: pair} if pair is not None else {}
-        found |= {"pair_first": first} if first else {}
-        curves: dict[str, Any] = {}
+            first[population] = self.told(what, "together", first_of_all, members)
+        key = what.removeprefix("values:")
         for baselines, scored in self.scored().items():
-            key = what.removeprefix("values:")
-            each = {name: self.mean(self.kept, partial(self.area, key, scored, k)) for k, name in enumerate(CURVES)}
+            each = {name: self.told(scored, "areas", partial(_area, key, k)) for k, name in enumerate(CURVES)}
             curves |= {baselines: each} if each["deletion"] is not None else {}
-        return found | ({"curves": curves} if curves else {})
+        first = {name: pair for name, pair in first.items() if pair is not None}
+        return found | ({"pair_first": first} if first else {}) | ({"curves": curves} if curves else {})
 
     def bands(self) -> dict[str, Any]:
         """Return for each score-baseline what random orders get: their mean, the lowest and the highest order."""
@@ -369,32 +406,3 @@ class _Figures:
                     for name, each in zip(CURVES, means.T, strict=True)
                 }
         return found
-
-    # Values of one sample.
-
-    def auc(self, what: str, side: str, case: Case) -> float | None:
-        """Return how well the values of one modality tell the planted parts from the others."""
-        values, place = self.read(case, what, "values"), case.place()
-        first = len(place["speech"]) if side == "image" and "speech" in place else 0
-        return None if values is None else faithfulness.auc(values[first : first + len(place[side])], place[side])
-
-    def first(self, what: str, case: Case) -> float | None:
-        """Return whether the planted pair has the largest interaction."""
-        pairs, place = self.read(case, what, "together"), case.place()
-        return pairs and faithfulness.first(np.abs(pairs), np.outer(place["speech"], place["image"]))
-
-    def product(self, what: str, case: Case) -> float | None:
-        """Return whether the planted pair has the largest product of its parts' own values: the pair without pairs."""
-        values, place = self.read(case, what, "values"), case.place()
-        if values is None:
-            return None
-        speech, image = np.split(np.abs(values), [len(place["speech"])])
-        return faithfulness.first(np.outer(speech, image), np.outer(place["speech"], place["image"]))
-
-    def area(self, key: str, scored: str, which: int, case: Case) -> float | None:
-        areas = self.read(case, scored, "areas") or {}
-        return areas[key][which] if key in areas else None
-
-    def correlation(self, name: str, change: Callable[[float], float], case: Case) -> float | None:
-        value = self.read(case, f"random:{name}", "rank_correlation")
-        return None if value is None else change(value)

@@ -9,8 +9,6 @@
 - `voice_source`, `face_source`, `background`: what was planted in what; `voice`, `face`: their emotions in pairs.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence

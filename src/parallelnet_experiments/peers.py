@@ -9,8 +9,6 @@ arrive together, as many as it can use at once; limits that would cut it short a
 business of the `Score` behind it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import logging
@@ -191,11 +189,11 @@ INTERACTIONS: dict[str, Peer] = {
 
 
 class _Random(runtime._TorchBackend):  # the same passes, but of a network that is in no checkpoint
-    def __init__(self, network: ParallelNet) -> None:
+    def __init__(self, network: "ParallelNet") -> None:
         self._torch, self._network, self._device = captum()[1], network, "cpu"
 
 
-def random_model(opened: Checkpoint, seed: int) -> tuple[ParallelNet, runtime.Model]:
+def random_model(opened: Checkpoint, seed: int) -> tuple["ParallelNet", runtime.Model]:
     """Return a checkpoint's network with all weights drawn anew, and the same ready to be played with.
 
     A model without what it learnt must not be explained alike (Adebayo et al., arXiv 1810.03292).
@@ -214,7 +212,7 @@ class Gradients:
 
     def __init__(
         self,
-        network: ParallelNet,
+        network: "ParallelNet",
         speech: Players | None,
         image: Players | None,
         column: int,

@@ -11,8 +11,6 @@ speaker, no face and no background stands in two splits; speakers and faces are 
 bundled model, whose ears and eyes may then be started from.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import re

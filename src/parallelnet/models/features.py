@@ -4,8 +4,6 @@ A backbone turns `[n, 3, h, w]` in [0, 1] into a feature map `[n, C, h', w']`; I
 that zero means black and silence for every network.
 """
 
-from __future__ import annotations
-
 import http.client
 from collections.abc import Callable
 from functools import partial

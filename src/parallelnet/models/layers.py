@@ -1,8 +1,7 @@
 """The parts of the networks (paper section 3.2, Fig. 1): N1, N2, criss-cross, heads and fusion."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -10,6 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Branches = tuple[Tensor, Tensor]  # (output of N1, output of N2) of one modality, each `[n, embed_dim]`
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, without gradients, and leave it as it was."""
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()
+            yield
+    finally:
+        module.train(training)
 
 
 def embedding(branches: Branches) -> Tensor:

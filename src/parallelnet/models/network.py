@@ -1,7 +1,5 @@
 """The network (paper section 3.2): `ParallelNet` gets its parts and never chooses them; `build` does, from facts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 
@@ -20,6 +18,7 @@ from .layers import (
     ModalityBranches,
     SingleHead,
     WeightedAddition,
+    evaluating,
 )
 from .variants import BranchOptions, NetworkOptions, Weights
 
@@ -157,17 +156,15 @@ def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights
 
 def _feature_shape(name: str, backbone: nn.Module, side: int) -> torch.Size:
     # One zero picture through it: right for every backbone there is, where a table would be right for those we know.
-    training = backbone.training
     try:
-        with torch.no_grad():
-            feature = backbone.eval()(torch.zeros(1, 3, side, side))
+        with evaluating(backbone):
+            feature = backbone(torch.zeros(1, 3, side, side))
     except (RuntimeError, ValueError, AssertionError, NotImplementedError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OptionError(
             f"Backbone {name!r} cannot take {side} x {side} pictures: {reason}. See --backbone."
         ) from error
-    finally:
-        backbone.train(training)
+
     if not isinstance(feature, Tensor) or feature.ndim != 4:
         raise OptionError(
             f"Backbone {name!r} yields no feature map [n, C, h, w]; use a convolutional one. See --backbone."
@@ -249,17 +246,15 @@ class FrozenPart:
 
     def of(self, modality: str, path: str | None, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features [n, ...] of a file's signals [n, channels, 128, 128]; path None: of an absent one."""
-        part = self.network.speech if modality == "speech" else self.network.image
+        part = getattr(self.network, modality)
         if part is None or (self.what == "backbones" and part.mirror):  # a mirror image needs features of its own
             return ()
         key = (modality, path)
         if key not in self._kept:
-            training = part.training
-            part.eval()
-            with torch.no_grad():
+            with evaluating(part):
                 x = x.to(next(part.parameters()).device)
                 kept = part(x) if self.what == "branches" else (part.n2.backbone(part.n2.adapt(part.prepare(x))),)
-            part.train(training)
+
             self._kept[key] = tuple(k.cpu() for k in kept)
         return self._kept[key]
 

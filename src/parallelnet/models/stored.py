@@ -4,8 +4,6 @@ Three graphs where the branches are separable (design section 5), two for a sing
 free batch dimension, float32, in one file each. Logits leave raw: the runtime divides by the temperature.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 from .. import graph_check, records
 from ..checkpoint import Checkpoint, ModelFacts, int8_name
 from ..errors import CheckpointError, MissingExtraError, brief
+from .layers import evaluating
 from .network import INPUT_CHANNELS, SIDE, ParallelNet, build
 from .variants import NetworkOptions
 
@@ -96,30 +95,25 @@ def export(
         )
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    training = network.training
-    network.eval()
-    try:
-        paths = []
+    paths = []
+    with evaluating(network):
         for name, graph in todo.items():
             paths.append(_write(_trace(network, graph), target / name))
             if int8:
                 paths.append(_quantise(target / name))
-    finally:
-        network.train(training)
     return tuple(paths)
 
 
-def _trace(network: ParallelNet, graph: Graph) -> onnx.ModelProto:
+def _trace(network: ParallelNet, graph: Graph) -> "onnx.ModelProto":
     call, inputs, outputs = graph
     # Two samples: an example of one would be taken for a fixed batch of one.
     examples = tuple(torch.zeros(2, *shape) for shape in inputs.values())
-    batch = torch.export.Dim.DYNAMIC
     try:
         program = torch.onnx.export(
             _Call(network, call).eval(),
             examples,
             dynamo=True,
-            dynamic_shapes=(tuple({0: batch} for _ in examples),),  # the one parameter is *inputs
+            dynamic_shapes=(tuple({0: torch.export.Dim.DYNAMIC} for _ in examples),),  # the one parameter is *inputs
             input_names=list(inputs),
             output_names=list(outputs),
             opset_version=OPSET,
@@ -131,18 +125,9 @@ def _trace(network: ParallelNet, graph: Graph) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _write(model: onnx.ModelProto, path: Path) -> Path:
+def _write(model: "onnx.ModelProto", path: Path) -> Path:
     import onnx
 
-    _strip(model)
-    content = model.SerializeToString(deterministic=True)
-    onnx.checker.check_model(content)
-    records.write_whole(path, lambda stream: stream.write(content))
-    graph_check.check(path)  # what we write, we run
-    return path
-
-
-def _strip(model: onnx.ModelProto) -> None:
     # The exporter notes stack traces with this machine's paths; a published graph carries none of them.
     graph = model.graph
     used = {node.domain for node in graph.node}
@@ -159,6 +144,11 @@ def _strip(model: onnx.ModelProto) -> None:
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
+    content = model.SerializeToString(deterministic=True)
+    onnx.checker.check_model(content)
+    records.write_whole(path, lambda stream: stream.write(content))
+    graph_check.check(path)  # what we write, we run
+    return path
 
 
 def _quantise(path: Path) -> Path:
@@ -201,7 +191,7 @@ def open_network(opened: Checkpoint) -> ParallelNet:
             f"{opened.path} is damaged: its network takes {' and '.join(options.modalities)} and is "
             f"{'' if options.separable else 'not '}separable, its modalities and separable say otherwise."
         )
-    _refuse_missing(source)
+    found = _read(source)
     # A stranger may ask for layers of terabytes, which would be made before they are compared. No weight is smaller
     # than a byte.
     if options.fewest_weights > source.stat().st_size:
@@ -210,30 +200,14 @@ def open_network(opened: Checkpoint) -> ParallelNet:
             "off; copy it again."
         )
     network = build(options, facts.classes)
-    load_weights(network, source)
+    try:
+        network.load_state_dict(found)
+    except RuntimeError as error:
+        reason = brief(str(error).partition("\n")[2])  # behind a line that names the class
+        raise CheckpointError(
+            f"{source} belongs to another network: {reason} Mend: use the model.json beside it."
+        ) from None
     return network
-
-
-def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Fill a network, on whatever device it is, with the weights that `save_weights` wrote.
-
-    Raises:
-        CheckpointError: the file is missing, cut or foreign, or belongs to a network of other layers.
-    """
-    found, wanted = _read(Path(path)), network.state_dict()
-    problems = {
-        "lacks": sorted(wanted.keys() - found.keys()),
-        "has beyond this network": sorted(found.keys() - wanted.keys()),
-        "has in another shape": [
-            f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"
-            for name, tensor in wanted.items()
-            if name in found and found[name].shape != tensor.shape
-        ],
-    }
-    reason = "; ".join(f"{what} {_first(names)}" for what, names in problems.items() if names)
-    if reason:
-        raise CheckpointError(f"{path} belongs to another network: it {reason}. Mend: use the model.json beside it.")
-    network.load_state_dict(found)
 
 
 def load_matching(network: nn.Module, path: str | os.PathLike[str]) -> int:
@@ -257,20 +231,11 @@ def load_matching(network: nn.Module, path: str | os.PathLike[str]) -> int:
 
 
 def _read(source: Path) -> dict[str, Tensor]:
-    _refuse_missing(source)
+    if not source.is_file():
+        raise CheckpointError(f"There are no weights at {source}; a checkpoint that is only run has none.")
     try:
         return load_file(source)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{source} cannot be read: {brief(str(error))}. It may have been cut off; copy it again."
         ) from None
-
-
-def _refuse_missing(source: Path) -> None:
-    if not source.is_file():
-        raise CheckpointError(f"There are no weights at {source}; a checkpoint that is only run has none.")
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return brief(", ".join(names[:2])) + more

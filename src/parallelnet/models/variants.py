@@ -4,8 +4,6 @@ A variant is one `NetworkOptions` and a sentence. `network.build` turns any `Net
 learns the variant's name, so that a new row is one entry in `VARIANTS`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace

@@ -1,7 +1,5 @@
 """The model card: `README.md` of a checkpoint, made from its facts alone."""
 
-from __future__ import annotations
-
 from ..checkpoint import ModelFacts
 from ..report import numbers
 

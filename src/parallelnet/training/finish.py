@@ -3,22 +3,20 @@
 Window probabilities are averaged as `predict` averages them, so that what is reported is what users get.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..calibration import softmax
-from ..data.loading import Batch, SampleDataset, SignalStore, collate
+from ..data.loading import SampleDataset, SignalStore, collate
 from ..evaluation import Metrics, conformal_threshold, evaluate, fit_temperature
-from ..models.network import FrozenPart, ParallelNet, branches
+from ..models.network import FrozenPart, ParallelNet
 from ..options import Recipe
 from .fit import Part
+from .learner import outputs as network_outputs
 
 BATCH = 64
 DECIMALS = 6  # Of the probabilities that are kept for each sample: finer than anything that is read off them
@@ -82,19 +80,11 @@ class Judge:
             for first in range(0, len(samples), BATCH):
                 # No draw: what `predict` sees.
                 batch = collate([dataset[place, None] for place in range(first, min(first + BATCH, len(samples)))])
-                logits.append(self._logits(batch).double().numpy())
+                logits.append(network_outputs(self.network, batch)[0].double().numpy())
                 owner.append(batch.owner.numpy() + first)
         files = tuple(s.speech or s.image or s.id for s in samples)
         ids = tuple(s.id for s in samples)
         return Outputs(np.concatenate(logits), np.concatenate(owner), np.array(labels), files, ids)
-
-    def _logits(self, batch: Batch) -> Tensor:
-        image = batch.image[batch.owner]
-        if self.frozen is None:
-            return self.network.logits(batch.speech, image)
-        heard = branches(self.network.speech, batch.speech, batch.speech_kept)
-        seen = branches(self.network.image, image, tuple(k[batch.owner] for k in batch.image_kept))
-        return self.network.head(heard, seen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,6 @@
 States to resume from are written whole, the one before is kept, and they are looked at before anything goes on.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import logging
@@ -27,6 +25,7 @@ from ..data.loading import DrawSampler, SampleDataset, SignalStore, collate
 from ..errors import CheckpointError, ManifestError
 from ..models.network import Freeze, FrozenPart, ParallelNet, freeze
 from ..options import Recipe
+from ..options.training import LearningOptions
 from ..types import Sample
 from .learner import Learner, class_weights
 from .watching import FIGURES, EpochFigures, LastingEarlyStopping, Signals, in_one_line
@@ -66,16 +65,6 @@ def with_auxiliary(part: Part, columns: Sequence[str]) -> tuple[Part, tuple[int,
     return replace(part, auxiliary=rows), tuple(n for n, _ in found)
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
-    """Where to train, in Lightning's words."""
-
-    accelerator: str = "auto"
-    devices: int = 1
-    workers: int = 0
-    quiet: bool = False
-
-
 def fit(
     network: ParallelNet,
     train_part: Part,
@@ -83,14 +72,15 @@ def fit(
     store: SignalStore,
     recipe: Recipe,
     folder: Path,
+    options: LearningOptions,
     *,
-    seed: int,
-    hardware: Hardware,
+    quiet: bool = False,
     frozen: Freeze = "none",
 ) -> tuple[int, float]:
     """Train a network in place and return the epochs trained in all and the seconds of this call.
 
-    Figures go to `folder/logs`, resumable states to `folder/state`; a state found there is where training goes on.
+    Seed and hardware are those of the options. Figures go to `folder/logs`, resumable states to `folder/state`; a state
+    found there is where training goes on.
 
     Raises:
         ParallelNetError: a file cannot be used, states are damaged, memory is used up, a data worker died.
@@ -104,9 +94,9 @@ def fit(
     # Augmented signals differ each time, so only validation can take over what was kept of them.
     train_frozen = None if recipe.augment.any else part
     train_part, n_values = with_auxiliary(train_part, recipe.auxiliary)
-    learner = Learner(network, recipe, weights, seed, train_frozen, n_values)
+    learner = Learner(network, recipe, weights, options.seed, train_frozen, n_values)
     signals = Signals()
-    trainer = _trainer(recipe, folder, hardware, signals)
+    trainer = _trainer(recipe, folder, options, signals, quiet=quiet)
     state = folder / STATE
     # Only the first of several devices looks, and mends: the others are started once it has.
     last = resumable(state, keep_best=recipe.keep == "best") if trainer.is_global_zero else state / LAST
@@ -114,10 +104,8 @@ def fit(
     epoch = 0 if known is None else int(torch.load(known, map_location="cpu", weights_only=True)["epoch"]) + 1
     train_loader, validation_loader = (
         _loader(
-            SampleDataset(p.samples, p.labels, store, recipe, seed, kept, p.auxiliary),
-            trainer,
-            hardware.workers,
-            epoch,
+            SampleDataset(p.samples, p.labels, store, recipe, options.seed, kept, p.auxiliary),
+            *(trainer, options.workers, epoch),
             shuffle=p is train_part,
         )
         for p, kept in ((train_part, train_frozen), (validation_part, part))
@@ -136,12 +124,14 @@ def fit(
     return int(progress.processed), round(time.monotonic() - start, 1)
 
 
-def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals) -> lightning.Trainer:
+def _trainer(
+    recipe: Recipe, folder: Path, options: LearningOptions, signals: Signals, *, quiet: bool
+) -> lightning.Trainer:
     for name in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)  # what they say below that is about themselves
     state = folder / STATE
     # A folder for each start, so that the figures of the epochs before are kept.
-    figures = EpochFigures(folder / "logs" / f"start-{len(_logs(folder))}" / FIGURES, quiet=hardware.quiet)
+    figures = EpochFigures(folder / "logs" / f"start-{len(_logs(folder))}" / FIGURES, quiet=quiet)
     callbacks: list[Callback] = [signals, figures]
     # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others. The best
     # first: the last state says which epoch was the best, so that one must be there.
@@ -155,8 +145,8 @@ def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals)
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
     return lightning.Trainer(
         max_epochs=recipe.epochs,
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
+        accelerator=options.accelerator,
+        devices=options.devices,
         logger=False,
         callbacks=callbacks,
         plugins=[WholeStates()],

@@ -1,7 +1,5 @@
 """A network with its recipe, as Lightning trains it: the paper's loss, one step, one validation, one optimizer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -63,6 +61,20 @@ def smooth(labels: Tensor, n_classes: int, smoothing: float = 0.0) -> Tensor:
     return one_hot(labels, n_classes).float() * (1 - smoothing) + smoothing / n_classes
 
 
+def outputs(network: ParallelNet, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Return logits of each window with its sample's picture, and the embedding that auxiliary heads read.
+
+    That is of the speech where there is one, and None where branches are not separate.
+    """
+    image, image_kept = batch.image[batch.owner], tuple(kept[batch.owner] for kept in batch.image_kept)
+    if not network.separable:
+        return network.logits(batch.speech, image), None
+    heard = branches(network.speech, batch.speech, batch.speech_kept)
+    seen = branches(network.image, image, image_kept)
+    own = seen if heard is None else heard
+    return network.head(heard, seen), None if own is None else embedding(own)
+
+
 class Learner(lightning.LightningModule):
     """A network with its recipe, as Lightning trains it."""
 
@@ -122,7 +134,7 @@ class Learner(lightning.LightningModule):
         target = smooth(batch.label, len(self.network.classes), self.recipe.label_smoothing)
         speech, image, target = mixup([speech, image, target], self.recipe.augment.mixup, generator)
         batch = self._drop_modality(batch._replace(speech=speech, image=image), generator)
-        logits, embedded = self._outputs(batch)
+        logits, embedded = outputs(self.network, batch)
         loss = combined_loss(logits, target, self.recipe, self.class_weights)
         if self.auxiliary:
             loss = loss + self.recipe.auxiliary_weight * self._auxiliary_loss(embedded, batch.auxiliary)
@@ -133,34 +145,16 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and metrics of one batch, window probabilities averaged as in `predict`."""
-        probs = self._window_mean_probs(batch)
+        n = len(batch.label)
+        windows = outputs(self.network, batch)[0].softmax(-1)
+        summed = torch.zeros(n, windows.shape[1], device=windows.device).index_add_(0, batch.owner, windows)
+        probs = summed / torch.bincount(batch.owner, minlength=n)[:, None]
         target = smooth(batch.label, len(self.network.classes))
         # The logarithm of averaged probabilities serves as logits: its softmax is those probabilities again.
         loss = combined_loss(probs.clamp_min(1e-12).log(), target, self.recipe, self.class_weights)
         self.validation_metrics.update(probs, batch.label)
-        size = len(batch.label)
-        self.log("validation_loss", loss, on_epoch=True, batch_size=size, sync_dist=True)
-        self.log_dict(self.validation_metrics, on_epoch=True, batch_size=size)
-
-    def _window_mean_probs(self, batch: Batch) -> Tensor:
-        """Return [n, n_classes] probabilities, averaged over each sample's windows."""
-        kept = tuple(k[batch.owner] for k in batch.image_kept)
-        windows = batch._replace(image=batch.image[batch.owner], image_kept=kept)
-        probs = self._outputs(windows)[0].softmax(-1)
-        n = len(batch.label)
-        summed = torch.zeros(n, probs.shape[1], device=probs.device).index_add_(0, batch.owner, probs)
-        return summed / torch.bincount(batch.owner, minlength=n)[:, None]
-
-    def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Return logits, and the embedding that auxiliary heads read: of the speech where there is one."""
-        network = self.network
-        if not network.separable:
-            return network.logits(batch.speech, batch.image), None
-        heard = branches(network.speech, batch.speech, batch.speech_kept)
-        seen = branches(network.image, batch.image, batch.image_kept)
-        branches_out = heard if heard is not None else seen
-        assert branches_out is not None
-        return network.head(heard, seen), embedding(branches_out)
+        self.log("validation_loss", loss, on_epoch=True, batch_size=n, sync_dist=True)
+        self.log_dict(self.validation_metrics, on_epoch=True, batch_size=n)
 
     def _auxiliary_loss(self, embedded: Tensor | None, values: Tensor) -> Tensor:
         if embedded is None:

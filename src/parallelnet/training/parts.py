@@ -1,7 +1,5 @@
 """Who learns, who stops and calibrates, who is reported on: samples to parts, labels to classes (design section 6)."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ for each `fold-K`: `logs`, `state` (to resume), `checkpoint`, plots, and `metric
 means that this part is finished.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import platform
@@ -24,7 +22,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from .. import checkpoint as checkpoints
 from .. import records
-from ..checkpoint import Checkpoint, ModelFacts
+from ..checkpoint import ModelFacts
 from ..data.dataset import fingerprint, open_data
 from ..data.loading import SignalStore
 from ..errors import ManifestError, OptionError
@@ -37,7 +35,7 @@ from ..report import plots
 from ..types import Sample
 from .card import model_card
 from .finish import Calibration, Judge, calibrate, report
-from .fit import STATE, Hardware, Part, fit, read_log
+from .fit import STATE, Part, fit, read_log
 from .parts import Parts, class_list, deal_parts, usable
 from .watching import in_one_line
 
@@ -47,9 +45,12 @@ METRICS = "metrics.json"
 # What the network said of each sample of the test part, by setting: for paired tests and pooled figures.
 TEST = "test.json"
 OPTIONS = "options.json"
-_MACHINE = ("versions", "accelerator", "devices", "workers", "threads")
+
 # Options that may change when a stopped run goes on; the data are compared by fingerprint.
-NOT_COMPARED = (*_MACHINE, "resume", "data", "out", "init_from", "card_notes", "export")
+NOT_COMPARED = (
+    *("versions", "accelerator", "devices", "workers", "threads"),  # of the machine
+    *("resume", "data", "out", "init_from", "card_notes", "export"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def train(
         torch.set_num_threads(options.threads)
     if store is None or store.signals != options.signals:
         store = SignalStore(options.signals)
-    hardware = Hardware(options.accelerator, options.devices, options.workers, quiet)
+
     first = is_first(options.devices)
     with _claimed(out, options, recipe, fingerprint(samples)) if first else nullcontext():
         for number, part in enumerate(parts):
@@ -124,7 +125,7 @@ def train(
                 continue
             if before_part is not None:
                 before_part(number)
-            train_part(_Task(folder, part, labels_of, classes, network, options, recipe), store, hardware)
+            train_part(_Task(folder, part, labels_of, classes, network, options, recipe), store, quiet=quiet)
         return _collect(out, options) if first else TrainReport(out, (), (), {})
 
 
@@ -182,7 +183,7 @@ class _Task:
         return Part(tuple(samples), tuple(self.classes.index(self.labels_of[s.id]) for s in samples))
 
 
-def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
+def train_part(task: _Task, store: SignalStore, *, quiet: bool) -> None:
     """Train, calibrate, report and export one network into its folder; `metrics.json` last."""
     options = task.options
     train_set, validation, test = (task.part(getattr(task.parts, field.name)) for field in fields(task.parts))
@@ -192,8 +193,8 @@ def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
         taken = load_matching(network, checkpoints.opened(source, "--init-from").weights)
         log.info("took over %d tensors from %s", taken, source)
     task.folder.mkdir(parents=True, exist_ok=True)
-    how: dict[str, Any] = {"seed": options.seed, "hardware": hardware, "frozen": options.freeze}
-    epochs, seconds = fit(network, train_set, validation, store, task.recipe, task.folder, **how)
+    where = (store, task.recipe, task.folder, options)
+    epochs, seconds = fit(network, train_set, validation, *where, quiet=quiet, frozen=options.freeze)
     if not is_first(options.devices):  # one of several devices finishes
         return
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -217,9 +218,7 @@ def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
     shutil.rmtree(task.folder / STATE)  # what was trained is in the checkpoint now
 
 
-def _write_checkpoint(
-    task: _Task, network: ParallelNet, calibration: Calibration, record: Mapping[str, Any]
-) -> Checkpoint:
+def _write_checkpoint(task: _Task, network: ParallelNet, calibration: Calibration, record: Mapping[str, Any]) -> None:
     folder = task.folder / "checkpoint"
     options = task.options
     name = Path(options.out).resolve().name  # `--out .` has a name, too
@@ -252,7 +251,7 @@ def _write_checkpoint(
         export(network, facts, folder, int8=options.int8)
     notes = Path(options.card_notes).read_text(encoding="utf-8") if options.card_notes else ""
     records.write_text(folder / "README.md", model_card(facts, notes))
-    return checkpoints.write(folder, facts)
+    checkpoints.write(folder, facts)
 
 
 def _counts(task: _Task, samples: Sequence[Sample]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """What beside the learning happens while Lightning trains: figures of each epoch, signals, errors of the moment."""
 
-from __future__ import annotations
-
 import csv
 import io
 import logging

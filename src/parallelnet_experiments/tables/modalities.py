@@ -6,8 +6,6 @@ read, not trained again. Everything is pooled over the folds: each sample is ans
 see it, and intervals draw whole components of samples that share a speaker or a picture.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +27,6 @@ from .prepared import TABLE1, Row
 from .statistics import Draws, Pooled, circumstances, difference, gaps, intervals, join, mean
 from .statistics import figures as pooled_figures
 
-PRIVATE = ("data", "out", "work", "init_from")  # options that name places of one machine
 # The figures that temperature scaling is there to lower; it leaves the winning class of a window as it is.
 CALIBRATED = ("ece", "nll", "brier")
 COVERAGE = 0.9  # what conformal sets promise (design section 6)
@@ -117,11 +114,7 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
             "data": material.describe(),
             "backbones": {each.row.key: study.read(each.folder, material)[0].backbones for each in whole},
             "input_side": SMALL_SIDE if options.size == "small" else SIDE,
-            "options": {
-                **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
-                "init_from": prepared.start_names(options.init_from),
-                "recipe": asdict(recipe),
-            },
+            "options": prepared.published(options) | {"recipe": asdict(recipe)},
             **result(answers, missing, Draws(options.n_bootstrap, options.seed)),
             **circumstances(options.threads),
         }

@@ -4,8 +4,6 @@ They learn on the training of every other network here (`training.fit`): a `Para
 nothing and whose N2 is VGG19 up to fc7. At the small size VGG19 is narrow, as in the row `parallelnet`.
 """
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Sequence
@@ -19,11 +17,11 @@ from torch import Tensor, nn
 from parallelnet.calibration import Floats, Ints
 from parallelnet.data.loading import SignalStore
 from parallelnet.models import features, variants
-from parallelnet.models.layers import N1, N2, ModalityBranches, SingleHead
-from parallelnet.models.network import SIDE, ParallelNet
+from parallelnet.models.layers import N1, N2, ModalityBranches, SingleHead, evaluating
+from parallelnet.models.network import SIDE, Freeze, ParallelNet
 from parallelnet.models.variants import SMALL_SIDE, network_options
 from parallelnet.training.finish import Judge, calibrate
-from parallelnet.training.fit import Hardware, Part, fit
+from parallelnet.training.fit import Part, fit
 from parallelnet.types import SENTIMENTS, Sample
 
 from .study import FoldTask
@@ -94,9 +92,8 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
         assert facts is not None
         prepare = nn.AvgPool2d(facts.input_pool)
         backbone = features.build(facts.backbone)
-        with torch.no_grad():
-            n_features = backbone.eval()(torch.zeros(1, 3, SIDE // facts.input_pool, SIDE // facts.input_pool)).numel()
-        backbone.train()
+        with evaluating(backbone):
+            n_features = backbone(torch.zeros(1, 3, SIDE // facts.input_pool, SIDE // facts.input_pool)).numel()
         widths = ((n_features, SMALL_WIDTH), (SMALL_WIDTH, SMALL_WIDTH))
         layers = [layer for shape in widths for layer in (nn.Linear(*shape), nn.ReLU(), nn.Dropout())]
         dense, width = nn.Sequential(*layers), SMALL_WIDTH
@@ -141,18 +138,10 @@ def train_pictures(task: FoldTask, train: Part) -> tuple[tuple[Floats, Floats], 
     network = picture_network(SENTIMENTS, options.size, start)
     # From random weights everything learns: features that nobody trained are no features.
     fine_tune = options.fine_tune if start == "imagenet" else "all"
-    epochs, _ = fit(
-        network,
-        train,
-        validation,
-        task.store,
-        task.study.recipe,
-        task.folder,
-        seed=options.seed,
-        # One device: with more, each process would write the same files.
-        hardware=Hardware(options.accelerator, 1, options.workers, task.study.quiet),
-        frozen="backbones" if fine_tune == "fc6" else "none",
-    )
+    frozen: Freeze = "backbones" if fine_tune == "fc6" else "none"
+    # One device: with more, each process would write the same files.
+    how = (task.store, task.study.recipe, task.folder, replace(options, devices=1))
+    epochs, _ = fit(network, train, validation, *how, quiet=task.study.quiet, frozen=frozen)
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     judge = Judge(network, task.store)
     temperature = calibrate(judge, validation).temperatures["image"]

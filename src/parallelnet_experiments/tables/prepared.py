@@ -8,8 +8,6 @@ that fit no row. Who starts from a teacher that made the labels would be rewarde
 100 % accuracy" (paper section 5.4): no row may take over a teacher's weights.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import logging
@@ -134,10 +132,14 @@ def chosen(keys: Sequence[str], rows: Mapping[str, Row], otherwise: Mapping[str,
     for key in keys:
         if key not in rows:
             raise unknown("row", key, rows, "--rows")
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise OptionError(f"--rows names {twice[0]!r} twice; allowed: each row once.")
+    _once(keys, "--rows", "row")
     return tuple(row for row in rows.values() if row.key in (keys or otherwise))
+
+
+def _once(names: Sequence[str], flag: str, kind: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"{flag} names {name!r} twice; allowed: each {kind} once.")
 
 
 # --- samples and folds ------------------------------------------------------------------------------------------------
@@ -206,7 +208,15 @@ def prepare(options: TablesOptions, *, target_column: str = "label") -> Material
     refuse_teachers(getattr(options, "init_from", ()), built)
     every = open_data(options.data)
     if not any(getattr(s, target_column) for s in every):
-        raise ManifestError(_no_labels(options, target_column, every))
+        said, n = f"{options.data} has no sample with a {target_column}", sum(bool(s.sentiment) for s in every)
+        if target_column == "label" and n:
+            raise ManifestError(
+                f"{said}, but {n} with a sentiment. Mend: parallelnet experiment table2, which is about sentiments, or "
+                "data with emotions (build tweets --labels emotion)."
+            )
+        raise ManifestError(
+            f"{said}. Mend: data with one; a manifest holds it in the column {target_column!r}. See --data."
+        )
     asked = train_options(options, target_column)
     both = NetworkOptions(BranchOptions("compact-speech"), BranchOptions("compact-image"))
     samples, labels = usable(every, asked, both)
@@ -233,16 +243,6 @@ def prepare(options: TablesOptions, *, target_column: str = "label") -> Material
     )
 
 
-def _no_labels(options: TablesOptions, target_column: str, every: Sequence[Sample]) -> str:
-    said = f"{options.data} has no sample with a {target_column}"
-    if target_column == "label" and any(s.sentiment for s in every):
-        return (
-            f"{said}, but {sum(bool(s.sentiment) for s in every)} with a sentiment. Mend: parallelnet experiment "
-            "table2, which is about sentiments, or data with emotions (build tweets --labels emotion)."
-        )
-    return f"{said}. Mend: data with one; a manifest holds it in the column {target_column!r}. See --data."
-
-
 def _dealt(samples: tuple[Sample, ...], asked: TrainOptions, n_sets: int) -> tuple[Parts, ...]:
     """Return the parts of each fold; where that cannot be, say it of --folds and the data.
 
@@ -253,12 +253,13 @@ def _dealt(samples: tuple[Sample, ...], asked: TrainOptions, n_sets: int) -> tup
     except ManifestError as error:
         if {s.fold for s in samples} not in ({None}, set(range(asked.folds))):  # other folds of its own: said well
             raise
-        counts = Counter(getattr(s, asked.target_column) for s in samples)
-        rarest = min(counts, key=lambda name: (counts[name], name))
+        n_rarest, rarest = min(
+            (n, name) for name, n in Counter(getattr(s, asked.target_column) for s in samples).items()
+        )
         few = "few, or too unequal," if n_sets < len(samples) else "few"
         raise ManifestError(
             f"{asked.data} is too small for --folds {asked.folds}: its {len(samples)} samples fall into {n_sets} "
-            f"sets that share no speaker and no picture, the rarest class, {rarest!r}, has {counts[rarest]}; too {few} "
+            f"sets that share no speaker and no picture, the rarest class, {rarest!r}, has {n_rarest}; too {few} "
             "for every fold to hold each class in its test part and in the validation part that is cut from the rest. "
             "Mend: fewer --folds, or more samples in more sets (see --data)."
         ) from error
@@ -292,17 +293,21 @@ def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOpti
     """
     if not init_from:
         return {}
-    twice = sorted({name for name in init_from if init_from.count(name) > 1})
-    if twice:
-        raise OptionError(f"--init-from names {twice[0]!r} twice; allowed: each checkpoint once.")
+    _once(init_from, "--init-from", "checkpoint")
     # All rows: a part of a table, or the study of modalities, has the same --init-from as the whole.
     networks = {row.key: network_options(row.variant, size=options.size) for row in (*ROWS.values(), *rows)}
     found: dict[str, tuple[str, ...]] = dict.fromkeys(networks, ())
     for name in init_from:
         source = NetworkOptions.from_dict(checkpoint.opened(name, "--init-from").facts.network)
-        fitting = {key for key, network in networks.items() if _shares_branch(network, source)}
+        branches = {name: getattr(source, name) for name in source.modalities}
+        fitting = {
+            key
+            for key, network in networks.items()
+            if network.embed_dim == source.embed_dim
+            and any(getattr(network, name) == branch for name, branch in branches.items())
+        }
         if not fitting:
-            said = " and ".join(f"{getattr(source, each).backbone} for {each}" for each in source.modalities)
+            said = " and ".join(f"{branch.backbone} for {name}" for name, branch in branches.items())
             raise OptionError(
                 f"--init-from {name}: its network ({said}, {source.embed_dim} wide) shares no branch with any row at "
                 f"--size {options.size}. Mend: a checkpoint that `parallelnet train --size {options.size}` made of a "
@@ -314,14 +319,12 @@ def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOpti
     return found
 
 
-def _shares_branch(network: NetworkOptions, source: NetworkOptions) -> bool:
-    shared = set(network.modalities) & set(source.modalities)
-    return network.embed_dim == source.embed_dim and any(getattr(network, k) == getattr(source, k) for k in shared)
-
-
-def start_names(init_from: Sequence[str]) -> list[str]:
-    """Return what the checkpoints call themselves, without their places."""
-    return [checkpoint.opened(source, "--init-from").facts.name for source in init_from]
+def published(options: TablesOptions, *private: str) -> dict[str, Any]:
+    """Return the options as a result has them: no place of one machine, starting checkpoints by their own names."""
+    found = {name: value for name, value in asdict(options).items() if name not in ("data", "out", "work", *private)}
+    if "init_from" in found:
+        found["init_from"] = [checkpoint.opened(each, "--init-from").facts.name for each in found["init_from"]]
+    return found
 
 
 def identity(source: str) -> str:

@@ -4,8 +4,6 @@ The same files give the same bytes each time, so that a test can hold the commit
 stands in `results/NAME/notes.md`; figures there must be in a JSON.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +21,7 @@ from parallelnet.options import RenderOptions
 from parallelnet.report.numbers import cells
 
 from . import pages
-from .pages import MARK, Result, same_data
+from .pages import MARK, Result
 
 TASKS = ("speech", "image", "pair")  # of the studies of faithfulness, in the order of their table
 NOTES = "notes.md"
@@ -101,7 +99,9 @@ def files(results: Path, out: Path) -> dict[Path, str]:
         folder = results / result.name
         with _read_from(folder / f"{result.kind}.json"):
             wanted |= {folder / name: text for name, text in pages.files(result.kind, result.record).items()}
-            tries = same_data(result, found)
+            like = (result.kind, result.record["data"]["fingerprint"])  # the same data: attempts, as they were made
+            tries = [each for each in found if (each.kind, each.record["data"]["fingerprint"]) == like]
+            tries.sort(key=lambda each: (each.record["date"], each.name))
             title = f"{TITLES[result.kind]} on {result.record['data']['name']}"
             title += f" ({result.name})" if len(tries) > 1 else ""
             tries = tries if result.kind == "table1" else []

@@ -16,8 +16,6 @@ probability of each such class under each sentiment is counted on the training p
 round by Bayes' rule, and the weights are those of a grid with the best macro F1 on the validation part.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence
@@ -64,7 +62,7 @@ class Shared:
 
     unlabelled: tuple[Sample, ...]
     kept: Path
-    texts: dict[int, tuple[TextClassifier, float]] = field(default_factory=dict)
+    texts: "dict[int, tuple[TextClassifier, float]]" = field(default_factory=dict)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -5,8 +5,6 @@ McNemar's exact test knows no components and is too sure where they are few; bes
 rows' answers component by component.
 """
 
-from __future__ import annotations
-
 import datetime
 import itertools
 import math

@@ -5,8 +5,6 @@ row is a network that `training.run.train` trains, or a method that answers for 
 or has no time left does not stop the others: its outcome says why.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import time
@@ -63,7 +61,7 @@ class FoldTask:
     number: int
     parts: Parts
     folder: Path  # for logs and resumable states
-    study: Study
+    study: "Study"
     store: SignalStore
 
 

@@ -5,8 +5,6 @@ failed stands in it with the reason. What is tuned, is tuned on the inner valida
 those of the test; each attempt is an OUT of its own, with its recipe in its JSON.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter
@@ -25,7 +23,7 @@ from parallelnet.training.fit import read_log
 from parallelnet.types import EMOTIONS
 
 from . import result_plots
-from .prepared import PAIRS_OF_INTEREST, ROWS, TABLE1, Material, chosen, prepare, start_names
+from .prepared import PAIRS_OF_INTEREST, ROWS, TABLE1, Material, chosen, prepare, published
 from .statistics import (
     Draws,
     Pooled,
@@ -48,7 +46,7 @@ REFERENCES = {
     "speech-teacher": "the teacher that heard, alone",
     "image-teacher": "the teacher that saw, alone",
 }
-PRIVATE = ("data", "out", "work")  # options that name places of one machine
+
 # Columns of a training log that the results keep, with `DECIMALS`.
 CURVES = (
     "train_loss",
@@ -99,7 +97,7 @@ def summarise(
         rows[row.key] |= _measured(folds, row.recipe(recipe))
         rows[row.key]["pooled"] = figures(pooled[row.key], material.classes, draws)
     differences = _differences(pooled, draws)
-    published = {name: value for name, value in asdict(options).items() if name not in PRIVATE}
+
     return {
         "table": "table1",
         "paper": PAPER,
@@ -110,7 +108,7 @@ def summarise(
         "differences": differences,
         "fusion": _fusion(pooled, differences),
         "disagreement": _disagreement(pooled, rows, draws),
-        "options": published | {"init_from": start_names(options.init_from)},
+        "options": published(options),
         "recipe": json.loads(json.dumps(asdict(recipe))),
         **circumstances(options.threads),
     }

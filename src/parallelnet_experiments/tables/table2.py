@@ -4,8 +4,6 @@ Every row is tested on the same samples, each by a model that never saw it; `tab
 tables beside it are made from it alone.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,8 +24,6 @@ from .prepared import chosen
 log = logging.getLogger(__name__)
 
 OURS = "parallelnet"
-# Options that name places of one machine, or do not change a number.
-PRIVATE = ("data", "out", "work", "unlabelled", "rows", "max_minutes", "threads", "workers")
 BUILT = ("fingerprint", "input", "labels", "languages", "tts", "n_read", "n_kept", "rejected")
 PER_FOLD = ("n", "accuracy", "macro_f1", "cohen_kappa", "uar", "per_class_recall", "confusion_matrix")
 
@@ -49,24 +45,17 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
             picture_network.vgg19("imagenet")  # raises now, not after hours of other rows
         asked = {"confident_part": options.confident_part, "fine_tune": options.fine_tune}
         shared = sentiment_methods.Shared(others, study.work_folder(options) / "content.npz")
-        outcomes = study.Study(
-            options,
-            recipe,
-            material,
-            target_column="sentiment",
-            depends={**asked, "unlabelled": fingerprint(others)},
-            shared=shared,
-            quiet=quiet,
-        ).run(rows)
+        depends = {**asked, "unlabelled": fingerprint(others)}
+        own: dict[str, Any] = {"target_column": "sentiment", "depends": depends, "shared": shared}
+        outcomes = study.Study(options, recipe, material, **own, quiet=quiet).run(rows)
         answers = {each.row.key: (study.read(each.folder, material), each.reason) for each in outcomes}
         record = {
             "what": "sentiment in three classes against human labels: the paper's Table 2",
             "data": material.describe(BUILT, n_unlabelled=len(others)),
             "input_side": SMALL_SIDE if options.size == "small" else SIDE,
-            "options": {
-                **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
-                "recipe": asdict(recipe),
-            },
+            # Without those that do not change a number.
+            "options": prepared.published(options, "unlabelled", "rows", "max_minutes", "threads", "workers")
+            | {"recipe": asdict(recipe)},
             **result(answers, statistics.Draws(options.n_bootstrap, options.seed), options.weights),
             **statistics.circumstances(options.threads),
         }
@@ -113,11 +102,9 @@ def _fold(fold: study.Fold, weights: str) -> dict[str, Any]:
     """Return the figures of a fold, and what was chosen, counted and spent."""
     facts = fold.record.get("facts")
     if facts is None:  # of a trained network
-        name = (
-            f"{' and '.join(fold.backbones.values())} and {'ImageNet' if weights == 'imagenet' else 'random'} weights"
-        )
-        names = ("parameters", "epochs", "seconds", "validation")
-        facts = {"network": name, **{key: fold.record[key] for key in names}}
+        start = "ImageNet" if weights == "imagenet" else "random"
+        facts = {name: fold.record[name] for name in ("parameters", "epochs", "seconds", "validation")}
+        facts = {"network": f"{' and '.join(fold.backbones.values())} and {start} weights", **facts}
     test = fold.record["test"][fold.setting]
     return {"fold": fold.number, **{name: test[name] for name in PER_FOLD}, "facts": facts}
 
