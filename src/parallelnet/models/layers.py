@@ -49,8 +49,7 @@ class N1(nn.Module):
 class N2(nn.Module):
     """Backbone, batch norm, flatten, dense (Fig. 1, bottom right); for speech a 1x1 convolution makes three channels.
 
-    `adapt`, `backbone` and `embed` are apart from `forward` so that a criss-cross can reach N2's input, and a training
-    with a frozen backbone can keep the feature maps.
+    `adapt`, `backbone` and `embed` are apart from `forward` so that a criss-cross can reach N2's input.
     """
 
     def __init__(self, n_in: int, backbone: nn.Module, feature: torch.Size, embed_dim: int, dropout: float) -> None:

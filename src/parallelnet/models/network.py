@@ -219,7 +219,7 @@ def freeze(network: ParallelNet, what: Freeze) -> None:
     """Stop parts of a network from learning, in place.
 
     `backbones`: N2's features, and the 1x1 convolution before the speech backbone, which then copies the spectrogram
-    into the three channels: to learn it would take a pass through the whole backbone at each step, which is what
+    into the three channels: to learn it would take a pass back through the whole backbone at each step, which is what
     freezing is to save. `branches`: all but the heads and their fusion.
     """
     for part in (network.speech, network.image):
@@ -230,44 +230,3 @@ def freeze(network: ParallelNet, what: Freeze) -> None:
         if what == "backbones" and isinstance(part.n2.adapt, nn.Conv2d):
             nn.init.ones_(part.n2.adapt.weight)
             nn.init.zeros_(part.n2.adapt.bias)  # type: ignore[arg-type]  # built with a bias
-
-
-class FrozenPart:
-    """What the frozen part makes of signals; each path is computed once.
-
-    Only for separable networks without augmentation: otherwise the same file does not give the same features.
-    """
-
-    def __init__(self, network: ParallelNet, what: Freeze) -> None:
-        """Take a network whose frozen part is `backbones` or `branches`."""
-        self.network = network
-        self.what = what
-        self._kept: dict[tuple[str, str | None], tuple[Tensor, ...]] = {}
-
-    def of(self, modality: str, path: str | None, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the features [n, ...] of a file's signals [n, channels, 128, 128]; path None: of an absent one."""
-        part = getattr(self.network, modality)
-        if part is None or (self.what == "backbones" and part.mirror):  # a mirror image needs features of its own
-            return ()
-        key = (modality, path)
-        if key not in self._kept:
-            with evaluating(part):
-                x = x.to(next(part.parameters()).device)
-                kept = part(x) if self.what == "branches" else (part.n2.backbone(part.n2.adapt(part.prepare(x))),)
-
-            self._kept[key] = tuple(k.cpu() for k in kept)
-        return self._kept[key]
-
-
-def branches(part: ModalityBranches | None, x: Tensor, kept: tuple[Tensor, ...]) -> Branches | None:
-    """Return (N1, N2) of a signal, taking over what was kept: both outputs, N2's features, or nothing.
-
-    None where the network does not take the modality.
-    """
-    if part is None:
-        return None
-    if len(kept) == 2:
-        return kept[0], kept[1]
-    if not kept:
-        return part(x)  # type: ignore[no-any-return]
-    return part.n1(part.prepare(x)), part.n2.embed(kept[0])

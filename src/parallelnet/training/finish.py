@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from ..calibration import softmax
 from ..data.loading import SampleDataset, SignalStore, collate
 from ..evaluation import Metrics, conformal_threshold, evaluate, fit_temperature
-from ..models.network import FrozenPart, ParallelNet
+from ..models.network import ParallelNet
 from ..options import Recipe
 from .fit import Part
-from .learner import outputs as network_outputs
 
 BATCH = 64
 DECIMALS = 6  # Of the probabilities that are kept for each sample: finer than anything that is read off them
@@ -48,43 +47,39 @@ class Outputs:
         return summed / np.bincount(self.owner, minlength=len(self.labels))[:, None]
 
 
-class Judge:
-    """Runs a trained network over parts; each file goes through its branches once, whatever is asked after.
+def settings_of(network: ParallelNet) -> tuple[str, ...]:
+    """Return the ways in which a network can be used: both modalities, and each alone; or its only one."""
+    return ("both", *network.modalities) if len(network.modalities) == 2 else network.modalities
 
-    Attributes:
-        settings: the ways in which it can be used: both modalities, and each alone; or its only one.
+
+def outputs_of(network: ParallelNet, part: Part, store: SignalStore, setting: str) -> Outputs | None:
+    """Return what a network, in evaluation mode on the CPU, says of the samples that have a setting's modalities.
+
+    None where there are no such samples.
     """
-
-    def __init__(self, network: ParallelNet, store: SignalStore) -> None:
-        """Take a network in evaluation mode, on the CPU."""
-        self.network = network
-        self.store = store
-        self.frozen = FrozenPart(network, "branches") if network.separable else None
-        self.settings = ("both", "speech", "image") if len(network.modalities) == 2 else network.modalities
-
-    def outputs(self, part: Part, setting: str) -> Outputs | None:
-        """Return what the network says of the samples that have these modalities; None where there are none."""
-        wanted = ("speech", "image") if setting == "both" else (setting,)
-        absent = {name: None for name in ("speech", "image") if name not in wanted}
-        chosen = [
-            (replace(s, **absent), label)  # type: ignore[arg-type]  # only speech or image, set to None
-            for s, label in zip(part.samples, part.labels, strict=True)
-            if all(getattr(s, name) is not None for name in wanted)
-        ]
-        if not chosen:
-            return None
-        samples, labels = zip(*chosen, strict=True)
-        dataset = SampleDataset(samples, labels, self.store, Recipe(), 0, self.frozen)
-        logits, owner = [], []
+    wanted = ("speech", "image") if setting == "both" else (setting,)
+    absent = {name: None for name in ("speech", "image") if name not in wanted}
+    chosen = [
+        (replace(s, **absent), label)  # type: ignore[arg-type]  # only speech or image, set to None
+        for s, label in zip(part.samples, part.labels, strict=True)
+        if all(getattr(s, name) is not None for name in wanted)
+    ]
+    if not chosen:
+        return None
+    samples, labels = zip(*chosen, strict=True)
+    dataset = SampleDataset(samples, labels, store, Recipe(), 0)
+    logits, owner = [], []
+    for first in range(0, len(samples), BATCH):
+        # No draw: what `predict` sees. An absent signal is no batch of zeros: one pass through its branches does.
+        batch = collate([dataset[place, None] for place in range(first, min(first + BATCH, len(samples)))])
+        image = None if "image" in absent else batch.image[batch.owner]
         with torch.no_grad():
-            for first in range(0, len(samples), BATCH):
-                # No draw: what `predict` sees.
-                batch = collate([dataset[place, None] for place in range(first, min(first + BATCH, len(samples)))])
-                logits.append(network_outputs(self.network, batch)[0].double().numpy())
-                owner.append(batch.owner.numpy() + first)
-        files = tuple(s.speech or s.image or s.id for s in samples)
-        ids = tuple(s.id for s in samples)
-        return Outputs(np.concatenate(logits), np.concatenate(owner), np.array(labels), files, ids)
+            said = network.logits(None if "speech" in absent else batch.speech, image)
+        logits.append(said.double().numpy())
+        owner.append(batch.owner.numpy() + first)
+    files = tuple(s.speech or s.image or s.id for s in samples)
+    ids = tuple(s.id for s in samples)
+    return Outputs(np.concatenate(logits), np.concatenate(owner), np.array(labels), files, ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +97,12 @@ class Calibration:
     figures: dict[str, Any]
 
 
-def calibrate(judge: Judge, validation: Part) -> Calibration:
+def calibrate(network: ParallelNet, validation: Part, store: SignalStore) -> Calibration:
     """Return temperatures, conformal thresholds and figures of the validation part (design section 6)."""
-    found = Calibration(dict.fromkeys(judge.settings, 1.0), dict.fromkeys(judge.settings), {})
-    for setting in judge.settings:
-        outputs = judge.outputs(validation, setting)
+    settings = settings_of(network)
+    found = Calibration(dict.fromkeys(settings, 1.0), dict.fromkeys(settings), {})
+    for setting in settings:
+        outputs = outputs_of(network, validation, store, setting)
         if outputs is None:
             continue
         labels, enough = outputs.labels, len(outputs.labels) >= MIN_CALIBRATION
@@ -114,14 +110,14 @@ def calibrate(judge: Judge, validation: Part) -> Calibration:
         probs = outputs.probs(temperature)
         found.temperatures[setting] = temperature
         found.conformal[setting] = conformal_threshold(probs, labels) if enough else None
-        metrics = evaluate(labels, probs, judge.network.classes, n_bootstrap=1)
+        metrics = evaluate(labels, probs, network.classes, n_bootstrap=1)
         figures = ("n", "accuracy", "macro_f1", "cohen_kappa")
         found.figures[setting] = {name: getattr(metrics, name) for name in figures}
     return found
 
 
 def report(
-    judge: Judge, test: Part, calibration: Calibration
+    network: ParallelNet, test: Part, store: SignalStore, calibration: Calibration
 ) -> tuple[dict[str, Metrics], dict[str, Any], dict[str, Any]]:
     """Return what the network is worth on the test part, by setting.
 
@@ -133,12 +129,12 @@ def report(
     """
     found: dict[str, Metrics] = {}
     said, in_sets = {}, {}
-    for setting in judge.settings:
-        outputs, threshold = judge.outputs(test, setting), calibration.conformal[setting]
+    for setting, threshold in calibration.conformal.items():
+        outputs = outputs_of(network, test, store, setting)
         if outputs is None:
             continue
         probs, labels = outputs.probs(calibration.temperatures[setting]), outputs.labels
-        found[setting] = evaluate(labels, probs, judge.network.classes, groups=outputs.files, drawn="file")
+        found[setting] = evaluate(labels, probs, network.classes, groups=outputs.files, drawn="file")
         said[setting] = {
             "ids": list(outputs.ids),
             "labels": labels.tolist(),

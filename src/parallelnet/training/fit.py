@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from .. import records
 from ..data.loading import DrawSampler, SampleDataset, SignalStore, collate
 from ..errors import CheckpointError, ManifestError
-from ..models.network import Freeze, FrozenPart, ParallelNet, freeze
+from ..models.network import Freeze, ParallelNet, freeze
 from ..options import Recipe
 from ..options.training import LearningOptions
 from ..types import Sample
@@ -90,11 +90,8 @@ def fit(
     network.to(memory_format=torch.channels_last)
     freeze(network, frozen)
     weights = class_weights(train_part.labels, len(network.classes)) if recipe.class_weights == "balanced" else None
-    part = FrozenPart(network, frozen) if frozen != "none" and network.separable else None
-    # Augmented signals differ each time, so only validation can take over what was kept of them.
-    train_frozen = None if recipe.augment.any else part
     train_part, n_values = with_auxiliary(train_part, recipe.auxiliary)
-    learner = Learner(network, recipe, weights, options.seed, train_frozen, n_values)
+    learner = Learner(network, recipe, weights, options.seed, n_values)
     signals = Signals()
     trainer = _trainer(recipe, folder, options, signals, quiet=quiet)
     state = folder / STATE
@@ -104,11 +101,11 @@ def fit(
     epoch = 0 if known is None else int(torch.load(known, map_location="cpu", weights_only=True)["epoch"]) + 1
     train_loader, validation_loader = (
         _loader(
-            SampleDataset(p.samples, p.labels, store, recipe, options.seed, kept, p.auxiliary),
+            SampleDataset(p.samples, p.labels, store, recipe, options.seed, p.auxiliary),
             *(trainer, options.workers, epoch),
             shuffle=p is train_part,
         )
-        for p, kept in ((train_part, train_frozen), (validation_part, part))
+        for p in (train_part, validation_part)
     )
     start = time.monotonic()
     with warnings.catch_warnings(), in_one_line(), signals.kept(trainer):

@@ -16,7 +16,7 @@ from ..data.augment import augment_image, augment_speech, mixup
 from ..data.loading import Batch
 from ..errors import OptionError
 from ..models.layers import embedding
-from ..models.network import FrozenPart, ParallelNet, branches
+from ..models.network import ParallelNet
 from ..options import Recipe
 
 # The paper names the focal loss without its parameters; these are those of its reference 31.
@@ -61,20 +61,6 @@ def smooth(labels: Tensor, n_classes: int, smoothing: float = 0.0) -> Tensor:
     return one_hot(labels, n_classes).float() * (1 - smoothing) + smoothing / n_classes
 
 
-def outputs(network: ParallelNet, batch: Batch) -> tuple[Tensor, Tensor | None]:
-    """Return logits of each window with its sample's picture, and the embedding that auxiliary heads read.
-
-    That is of the speech where there is one, and None where branches are not separate.
-    """
-    image, image_kept = batch.image[batch.owner], tuple(kept[batch.owner] for kept in batch.image_kept)
-    if not network.separable:
-        return network.logits(batch.speech, image), None
-    heard = branches(network.speech, batch.speech, batch.speech_kept)
-    seen = branches(network.image, image, image_kept)
-    own = seen if heard is None else heard
-    return network.head(heard, seen), None if own is None else embedding(own)
-
-
 class Learner(lightning.LightningModule):
     """A network with its recipe, as Lightning trains it."""
 
@@ -86,7 +72,6 @@ class Learner(lightning.LightningModule):
         recipe: Recipe,
         class_weights: Sequence[float] | None,
         seed: int,
-        frozen: FrozenPart | None = None,
         n_values: Sequence[int] = (),
     ) -> None:
         """Join them.
@@ -96,14 +81,14 @@ class Learner(lightning.LightningModule):
             recipe: how.
             class_weights: weight of each class in the loss, or None.
             seed: of augmentation, mixup and modality dropout.
-            frozen: the part that does not learn, where the batches bring its outputs along.
+
             n_values: number of values of each auxiliary column.
         """
         super().__init__()
         self.network = network
         self.recipe = recipe
         self.seed = seed
-        self.frozen = frozen
+
         self.auxiliary = nn.ModuleList(nn.Linear(network.embed_dim, n) for n in n_values)
         n = len(network.classes)
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
@@ -134,10 +119,19 @@ class Learner(lightning.LightningModule):
         target = smooth(batch.label, len(self.network.classes), self.recipe.label_smoothing)
         speech, image, target = mixup([speech, image, target], self.recipe.augment.mixup, generator)
         batch = self._drop_modality(batch._replace(speech=speech, image=image), generator)
-        logits, embedded = outputs(self.network, batch)
+        logits, embedded = self._outputs(batch)
         loss = combined_loss(logits, target, self.recipe, self.class_weights)
         if self.auxiliary:
-            loss = loss + self.recipe.auxiliary_weight * self._auxiliary_loss(embedded, batch.auxiliary)
+            loss = (
+                loss
+                + self.recipe.auxiliary_weight
+                * torch.stack(
+                    [
+                        cross_entropy(head(embedded), values, ignore_index=-1, reduction="sum") / len(values)
+                        for head, values in zip(self.auxiliary, batch.auxiliary.T, strict=True)
+                    ]
+                ).mean()
+            )
         self.train_metrics.update(logits.detach().softmax(-1), batch.label)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
         self.log_dict(self.train_metrics, on_step=False, on_epoch=True, batch_size=len(batch.label))
@@ -146,7 +140,7 @@ class Learner(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and metrics of one batch, window probabilities averaged as in `predict`."""
         n = len(batch.label)
-        windows = outputs(self.network, batch)[0].softmax(-1)
+        windows = self.network.logits(batch.speech, batch.image[batch.owner]).softmax(-1)
         summed = torch.zeros(n, windows.shape[1], device=windows.device).index_add_(0, batch.owner, windows)
         probs = summed / torch.bincount(batch.owner, minlength=n)[:, None]
         target = smooth(batch.label, len(self.network.classes))
@@ -156,33 +150,29 @@ class Learner(lightning.LightningModule):
         self.log("validation_loss", loss, on_epoch=True, batch_size=n, sync_dist=True)
         self.log_dict(self.validation_metrics, on_epoch=True, batch_size=n)
 
-    def _auxiliary_loss(self, embedded: Tensor | None, values: Tensor) -> Tensor:
-        if embedded is None:
+    def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return logits of one window a sample, and what auxiliary heads read: of the speech where there is one."""
+        network = self.network
+        if not self.auxiliary:
+            return network.logits(batch.speech, batch.image), batch.speech
+        if not network.separable:
             raise OptionError("--auxiliary needs a network whose branches are separate: no criss-cross before N2.")
-        losses = [
-            cross_entropy(head(embedded.relu()), values[:, k], ignore_index=-1, reduction="sum") / len(values)
-            for k, head in enumerate(self.auxiliary)
-        ]
-        return torch.stack(losses).mean()
+        heard = None if network.speech is None else network.speech_branches(batch.speech)
+        seen = None if network.image is None else network.image_branches(batch.image)
+        own = seen if heard is None else heard
+        assert own is not None
+        return network.head(heard, seen), embedding(own).relu()
 
     def _drop_modality(self, batch: Batch, generator: torch.Generator) -> Batch:
         probability = self.recipe.modality_dropout
         if not probability or len(self.network.modalities) == 1:
             return batch
         draw = torch.rand(len(batch.label), generator=generator).to(batch.label.device)
-        changed: dict[str, Any] = {}
-        for name, absent in (
-            ("speech", draw < probability / 2),
-            ("image", (draw >= probability / 2) & (draw < probability)),
-        ):
-            x, kept = getattr(batch, name), getattr(batch, f"{name}_kept")
-            changed[name] = x * ~absent[:, None, None, None]
-            if self.frozen is not None:
-                nothing = zip(kept, self.frozen.of(name, None, torch.zeros_like(x[:1])), strict=True)
-                changed[f"{name}_kept"] = tuple(
-                    torch.where(absent.view(-1, *[1] * (k.ndim - 1)), zero.to(k.device), k) for k, zero in nothing
-                )
-        return batch._replace(**changed)
+        no_speech, no_image = draw < probability / 2, (draw >= probability / 2) & (draw < probability)
+        speech, image = (
+            x * ~absent[:, None, None, None] for x, absent in ((batch.speech, no_speech), (batch.image, no_image))
+        )
+        return batch._replace(speech=speech, image=image)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule; only weight matrices and kernels decay."""

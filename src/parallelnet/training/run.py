@@ -34,7 +34,7 @@ from ..options import PRESETS, Recipe, TrainOptions
 from ..report import plots
 from ..types import Sample
 from .card import model_card
-from .finish import Calibration, Judge, calibrate, report
+from .finish import Calibration, calibrate, report
 from .fit import STATE, Part, fit, read_log
 from .parts import Parts, class_list, deal_parts, usable
 from .watching import in_one_line
@@ -198,9 +198,8 @@ def train_part(task: _Task, store: SignalStore, *, quiet: bool) -> None:
     if not is_first(options.devices):  # one of several devices finishes
         return
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    judge = Judge(network, store)
-    calibration = calibrate(judge, validation)
-    found, said, in_sets = report(judge, test, calibration)
+    calibration = calibrate(network, validation, store)
+    found, said, in_sets = report(network, test, store, calibration)
     record: dict[str, Any] = {
         "test": {name: m.to_dict() for name, m in found.items()},
         "conformal": in_sets,

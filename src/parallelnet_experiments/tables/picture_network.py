@@ -20,7 +20,7 @@ from parallelnet.models import features, variants
 from parallelnet.models.layers import N1, N2, ModalityBranches, SingleHead, evaluating
 from parallelnet.models.network import SIDE, Freeze, ParallelNet
 from parallelnet.models.variants import SMALL_SIDE, network_options
-from parallelnet.training.finish import Judge, calibrate
+from parallelnet.training.finish import calibrate, outputs_of
 from parallelnet.training.fit import Part, fit
 from parallelnet.types import SENTIMENTS, Sample
 
@@ -143,9 +143,8 @@ def train_pictures(task: FoldTask, train: Part) -> tuple[tuple[Floats, Floats], 
     how = (task.store, task.study.recipe, task.folder, replace(options, devices=1))
     epochs, _ = fit(network, train, validation, *how, quiet=task.study.quiet, frozen=frozen)
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    judge = Judge(network, task.store)
-    temperature = calibrate(judge, validation).temperatures["image"]
-    outputs = [judge.outputs(each, "image") for each in (validation, pictures(task.parts.test))]
+    temperature = calibrate(network, validation, task.store).temperatures["image"]
+    outputs = [outputs_of(network, each, task.store, "image") for each in (validation, pictures(task.parts.test))]
     said, answers = (each.probs(temperature) for each in outputs if each is not None)
     shutil.rmtree(task.folder / "state", ignore_errors=True)
     paper, small = "VGG19, random weights", f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures, random weights"
