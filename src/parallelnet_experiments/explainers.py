@@ -200,9 +200,6 @@ class Stage:
         return game
 
 
-# --- explainers -------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Said:
     """What an explainer says of one sample.

@@ -77,9 +77,11 @@ class Journal:
             log.warning("%s: %d damaged lines are computed again", path, len(whole) - len(kept))
         records.write_text(path, "".join(kept))
 
-    def add(self, sample: str, what: str, found: Mapping[str, Any]) -> None:
-        """Keep what was computed, as it will be read again; arrays become lists."""
-        line = json.dumps({"id": sample, "what": what, **found}, default=np.ndarray.tolist)
+    def once(self, sample: str, what: str, compute: Callable[[], Mapping[str, Any]]) -> None:
+        """Compute what is not there yet and keep it, as it will be read again; arrays become lists."""
+        if (sample, what) in self.records:
+            return
+        line = json.dumps({"id": sample, "what": what, **compute()}, default=np.ndarray.tolist)
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
         self.records[sample, what] = json.loads(line)
@@ -186,29 +188,22 @@ class _Study:
         asked = [(name, default) for name in self.names]
         asked += itertools.product([name for name in self.names if name in CROSSED], others if checked else ())
         for name, baselines in asked:
-            self._said(name, stage, baselines)
+            try:
+                say = partial(explainers.say, name, stage, baselines, self.networks)
+                self.journal.once(case.sample.id, f"values:{name}@{'+'.join(baselines)}", lambda say=say: asdict(say()))
+            except ParallelNetError as error:
+                self.failed.setdefault(name, {})[case.sample.id] = str(error)
         if checked:
             for baselines in (default, *others):
-                self._curves(stage, baselines)
+                curves = partial(self._curves, stage, baselines)
+                self.journal.once(case.sample.id, f"curves@{'+'.join(baselines)}", curves)
             self._randomised(stage, default)
 
-    def _said(self, name: str, stage: Stage, baselines: Baselines) -> None:
-        key = stage.case.sample.id, f"values:{name}@{'+'.join(baselines)}"
-        if key in self.journal.records:
-            return
-        try:
-            self.journal.add(*key, asdict(explainers.say(name, stage, baselines, self.networks)))
-        except ParallelNetError as error:
-            self.failed.setdefault(name, {})[key[0]] = str(error)
-
-    def _curves(self, stage: Stage, baselines: Baselines) -> None:
-        key = stage.case.sample.id, f"curves@{'+'.join(baselines)}"
-        if key in self.journal.records:
-            return
+    def _curves(self, stage: Stage, baselines: Baselines) -> dict[str, Any]:
         ours = {
             what.removeprefix("values:"): faithfulness.order(record["values"], stage.seed)
             for (sample, what), record in self.journal.records.items()
-            if sample == key[0] and what.startswith("values:") and record["values"] is not None
+            if sample == stage.case.sample.id and what.startswith("values:") and record["values"] is not None
         }
         random = faithfulness.random_orders(stage.n, self.options.n_orders, stage.seed)
         orders = np.concatenate([np.array(list(ours.values())).reshape(-1, stage.n), random])
@@ -218,7 +213,7 @@ class _Study:
             dict(zip(ours, areas, strict=False)),
             {"full": found[0, 0, 0].item(), "base": found[0, 0, -1].item()},
         )
-        self.journal.add(*key, {"areas": own, "random": areas[len(ours) :], **ends})
+        return {"areas": own, "random": areas[len(ours) :], **ends}
 
     def _randomised(self, stage: Stage, baselines: Baselines) -> None:
         id_, known = stage.case.sample.id, self.journal.records
@@ -232,11 +227,9 @@ class _Study:
             trained = known.get((id_, f"values:{name}@{'+'.join(baselines)}"))
             if trained is not None and trained["values"] is not None:
                 found = np.asarray(explainers.say(name, stage, baselines, networks).values)
-                rho = faithfulness.rank_correlation(trained["values"], found)
-                self.journal.add(id_, f"random:{name}", {"rank_correlation": null(rho)})
+                rho = {"rank_correlation": null(faithfulness.rank_correlation(trained["values"], found))}
+                self.journal.once(id_, f"random:{name}", partial(dict, rho))
 
-
-# --- figures of all samples -------------------------------------------------------------------------------------------
 
 # Whose figures the table shows: samples on which the model is right and changes its mind without the cue. Of pairs
 # those on which it is right: between two classes, a model that has lost the cue still says one of them.
@@ -361,16 +354,12 @@ class _Figures:
             "without": {},
         }
         for name in right[0].said if right else ():
-            found["without"][name] = self.without(name, right, cues)
+            found["without"][name] = {
+                "changes_its_mind": self.mean(right, lambda case, name=name: case.said[name] != case.emotion),
+                "prob": self.mean(right, lambda case, name=name: case.without[name]),
+                "accuracy": self.mean(cues, lambda case, name=name: case.said[name] == case.sample.label),
+            }
         return found
-
-    def without(self, name: str, right: Sequence[Case], cues: Sequence[Case]) -> dict[str, Any]:
-        """Return what the model says without the cues of `name`."""
-        return {
-            "changes_its_mind": self.mean(right, lambda case: case.said[name] != case.emotion),
-            "prob": self.mean(right, lambda case: case.without[name]),
-            "accuracy": self.mean(cues, lambda case: case.said[name] == case.sample.label),
-        }
 
     def explainer(self, what: str) -> dict[str, Any]:
         """Return what an explainer costs, how well it finds the cues of several populations, and its curves' areas."""

@@ -177,9 +177,6 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], draws: Dr
     return {"classes": list(classes), "rows": rows, "differences": differences, "best_single": best}
 
 
-# --- figures of one setting -------------------------------------------------------------------------------------------
-
-
 def figures(answers: Answers, draws: Draws) -> dict[str, Any]:
     """Return everything that is told of one setting, ready for strict JSON: classes, calibration, conformal sets."""
     row = answers.pooled

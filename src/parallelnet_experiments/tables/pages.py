@@ -43,9 +43,6 @@ def text_of(template: str, **facts: Any) -> str:
     return fill(__package__, template, mark=MARK, **facts)
 
 
-# --- what a result says -----------------------------------------------------------------------------------------------
-
-
 def run(record: Record) -> Any:
     """Return the rows that were run to their end: by key where the result has them so, else a list."""
     if isinstance(record["rows"], Mapping):
@@ -90,9 +87,6 @@ def said(kind: str, record: Record) -> str:
     return text_of(f"{kind}_said.md.j2", **facts, **_FACTS[kind](record, rows))
 
 
-# --- the paper's order ------------------------------------------------------------------------------------------------
-
-
 def ordered(names: Sequence[str], values: Sequence[float], between: str) -> str:
     """Return names from the highest value to the lowest, equals joined by ` = ` in the order in which they came."""
     by_value: dict[float, list[str]] = {}
@@ -131,9 +125,6 @@ def agreement(
     said += f"; {n_tied} are tied" if n_tied else ""
     first, second = (ordered(titles, values, " > ") for values in (paper, here))
     return f"{said}. The paper: {first}. Here: {second}.", swapped
-
-
-# --- what the lists need beside the JSON ------------------------------------------------------------------------------
 
 
 def _table1(record: Record, rows: Mapping[str, Record]) -> dict[str, Any]:
@@ -196,9 +187,6 @@ _FACTS: dict[str, Callable[[Record, Any], dict[str, Any]]] = {
     "table2": _table2,
     "modalities": _modalities,
 }
-
-
-# --- what every result says of its figures ----------------------------------------------------------------------------
 
 
 def caption(record: Record) -> str:
@@ -277,9 +265,6 @@ def _backbones(record: Record) -> list[str]:
     return [name for name in dict.fromkeys(networks) if name]
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
 def files(kind: str, record: Record) -> dict[str, str]:
     """Return file name to text of the tables of a result: `KIND.md` and `KIND.tex`."""
     return {f"{kind}.md": markdown(kind, record), f"{kind}.tex": latex(kind, record)}
@@ -322,9 +307,6 @@ def faithfulness(record: Record) -> str:
         sides=sorted(sides, reverse=True),
         crossed={name: found for name, found in explainers.get("owen", {}).items() if found.get("curves")},
     )
-
-
-# --- pages ------------------------------------------------------------------------------------------------------------
 
 
 def page(result: Result, title: str, others: Sequence[Result], to: str) -> str:

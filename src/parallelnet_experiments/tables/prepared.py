@@ -72,6 +72,11 @@ class Row:
     start: Literal["none", "imagenet"] = "none"
     depends: tuple[str, ...] = ()
 
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """Those, and what learns where it starts from ImageNet weights."""
+        return self.depends if self.start == "none" else (*self.depends, "fine_tune")
+
     def recipe(self, table: Recipe) -> Recipe:
         """Return how this row learns: as the table's other rows, but for its own rate and dropout."""
         dropout = table.modality_dropout if self.dropped is None else self.dropped
@@ -94,20 +99,15 @@ TABLE1: dict[str, Row] = index(
 )
 
 _N2 = "section 4.3.2, choices for N2"
+_FAMILIES = {"vgg16": "VGG-16", "vgg19": "VGG-19", "resnet34": "ResNet-34", "resnet50": "ResNet-50"}
+_FAMILIES |= {"resnet101": "ResNet-101", "inception3a": "Inception 3a", "inception4a": "Inception 4a"}
+_FAMILIES |= {"mobilenet": "MobileNet", "densenet": "DenseNet"}
 _RATES = "section 5.4, ResNet"
 
 # What the text reports without figures: families of N2, the fusion, the rate of ResNet (the smallest it names).
 STUDIES: dict[str, Row] = index(
     Row("additive", "F_i and F_s added, not multiplied", "parallelnet-additive", "section 3.2.1"),
-    Row("parallelnet-vgg16", "N2: VGG-16", "parallelnet-vgg16", _N2),
-    Row("parallelnet-vgg19", "N2: VGG-19", "parallelnet-vgg19", _N2),
-    Row("parallelnet-resnet34", "N2: ResNet-34", "parallelnet-resnet34", _N2),
-    Row("parallelnet-resnet50", "N2: ResNet-50", "parallelnet-resnet50", _N2),
-    Row("parallelnet-resnet101", "N2: ResNet-101", "parallelnet-resnet101", _N2),
-    Row("parallelnet-inception3a", "N2: Inception 3a", "parallelnet-inception3a", _N2),
-    Row("parallelnet-inception4a", "N2: Inception 4a", "parallelnet-inception4a", _N2),
-    Row("parallelnet-mobilenet", "N2: MobileNet", "parallelnet-mobilenet", _N2),
-    Row("parallelnet-densenet", "N2: DenseNet", "parallelnet-densenet", _N2),
+    *(Row(f"parallelnet-{name}", f"N2: {title}", f"parallelnet-{name}", _N2) for name, title in _FAMILIES.items()),
     Row("resnet34-low-rate", "N2: ResNet-34, low rate", "parallelnet-resnet34", _RATES, rate_factor=1 / RATE_STEP),
     Row("resnet34-high-rate", "N2: ResNet-34, high rate", "parallelnet-resnet34", _RATES, rate_factor=RATE_STEP),
 )
@@ -140,9 +140,6 @@ def _once(names: Sequence[str], flag: str, kind: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise OptionError(f"{flag} names {name!r} twice; allowed: each {kind} once.")
-
-
-# --- samples and folds ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +273,6 @@ def _check_classes(data: str, parts: Sequence[Parts], labels: Mapping[str, str],
                 f"{data}: fold {fold}, {where} part has no sample of class {missing[0]!r}, of which there are "
                 f"{totals[missing[0]]} in all. Mend: more samples of it, fewer --folds, or other folds in the manifest."
             )
-
-
-# --- where rows start -------------------------------------------------------------------------------------------------
 
 
 def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOptions) -> Mapping[str, tuple[str, ...]]:

@@ -106,17 +106,15 @@ class Study:
         clock, outcomes = _clock(options.max_minutes), []
         first: dict[tuple[NetworkOptions, Recipe], Row] = {}
         for row in rows:
-            folder = work / row.key
-            reason = self._unfit(row, first)
-            if reason:
-                outcomes.append(Outcome(row, folder, 0, reason))
-                continue
-            if row.method is None:
-                reason = _reason(row, partial(self._train, row, folder, starts.get(row.key, ()), store, clock))
-            elif leads:
-                _claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends}})
-                reason = _reason(row, partial(self._ask, row, folder, store, clock))
-            n_done = len(read(folder, self.material))
+            folder, reason = work / row.key, self._unfit(row, first)
+            n_done = 0
+            if not reason:
+                if row.method is None:
+                    reason = _reason(row, partial(self._train, row, folder, starts.get(row.key, ()), store, clock))
+                elif leads:
+                    _claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends_on}})
+                    reason = _reason(row, partial(self._ask, row, folder, store, clock))
+                n_done = len(read(folder, self.material))
             if n_done and reason:
                 reason = f"{n_done} of {options.folds} folds, {reason.removeprefix('not run: ')}"
             outcomes.append(Outcome(row, folder, n_done, reason))
@@ -200,9 +198,6 @@ def _reason(row: Row, finish: Callable[[], None]) -> str:
     return ""
 
 
-# --- folders ----------------------------------------------------------------------------------------------------------
-
-
 def work_folder(options: TablesOptions) -> Path:
     """Return where the runs lie."""
     return Path(options.work) if options.work else Path(options.out) / "runs"
@@ -231,9 +226,6 @@ def _claim(folder: Path, asked: Mapping[str, Any]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     records.begun(folder / PLAN, asked, place=folder, other="another --work (--out)")
-
-
-# --- what finished folds have left ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

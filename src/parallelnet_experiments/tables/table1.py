@@ -181,9 +181,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-# --- what needs no training -------------------------------------------------------------------------------------------
-
-
 def references(material: Material, options: Table1Options) -> dict[str, dict[str, Any]]:
     """Return figures of the majority class, of the labelling rule (the ceiling on its labels), of each teacher alone.
 
@@ -239,9 +236,6 @@ def _guessed(said: Mapping[str, str], material: Material, draws: Draws) -> dict[
         del found[name]
         found["ci95"].pop(name, None)
     return found
-
-
-# --- comparisons ------------------------------------------------------------------------------------------------------
 
 
 def _differences(pooled: Mapping[str, Pooled], draws: Draws) -> list[dict[str, Any]]:

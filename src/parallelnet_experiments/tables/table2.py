@@ -109,9 +109,6 @@ def _fold(fold: study.Fold, weights: str) -> dict[str, Any]:
     return {"fold": fold.number, **{name: test[name] for name in PER_FOLD}, "facts": facts}
 
 
-# --- data -------------------------------------------------------------------------------------------------------------
-
-
 def prepare(options: Table2Options) -> tuple[prepared.Material, tuple[Sample, ...]]:
     """Open the data, deal the folds, and return them with the tweets that nobody labelled.
 
