@@ -136,7 +136,7 @@ def read_cases(folder: Path, split: str, predictor: Predictor) -> tuple[list[Cas
 
 
 def _without(sample: Sample, names: Iterable[str], folder: Path) -> Sample:
-    """Return the sample without the cues of some modalities; what has no counterpart has no cue there."""
+    # What has no counterpart has no cue there.
     paths = {name: sample.extra.get(f"without_{name}") for name in names}
     return replace(sample, **{name: str(folder / path) for name, path in paths.items() if path})  # type: ignore[arg-type]
 
@@ -147,7 +147,7 @@ class Stage:
     def __init__(
         self, predictor: Predictor, case: Case, score: Score = "probability", seed: int = 0, *, shared: bool = False
     ) -> None:
-        """Decode the sample.
+        """Decode the sample; InputError where it cannot be read or divided as its material says.
 
         Args:
             predictor: the model.
@@ -155,9 +155,6 @@ class Stage:
             score: what is explained.
             seed: of the study; the sample's own depends on it and on its id.
             shared: explainers share what a game has computed: quicker, and what each of them costs is not known.
-
-        Raises:
-            InputError: it cannot be read or divided as its material says.
         """
         self.case, self.shared = case, shared
         self._predictor, self._score = predictor, score
@@ -168,15 +165,11 @@ class Stage:
         self.n = sum(len(side) for side in self.sides.values())  # players
         self.n_speech = len(self.sides.get("speech", ()))
         self.seed = zlib.crc32(f"{seed} {sample.id}".encode())
-        self._heard = self._pixels = None
-        if sample.speech is not None:
-            self._heard = audio.read(sample.speech, limits=predictor.limits)
-            if predictor.signals.trim:
-                raise OptionError(
-                    "The checkpoint trims its speech: units of the material would shift. Mend: no --trim."
-                )
-        if sample.image is not None:
-            self._pixels, _ = image.signal(sample.image, predictor.signals, predictor.limits)
+        if sample.speech is not None and predictor.signals.trim:
+            raise OptionError("The checkpoint trims its speech: units of the material would shift. Mend: no --trim.")
+        limits, signals = predictor.limits, predictor.signals
+        self._heard = None if sample.speech is None else audio.read(sample.speech, limits=limits)
+        self._pixels = None if sample.image is None else image.signal(sample.image, signals, limits)[0]
 
     def signals(self, baselines: Baselines) -> tuple[players.Players | None, players.Players | None]:
         """Return both sides of a game."""
@@ -273,10 +266,9 @@ def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Sa
         else:
             together = peers.INTERACTIONS[name](question)[:m, m:]
         passes = asked["rows"] * n_sides
-    if stage.shared and networks.other is None:
-        return Said(values, together, None, None, None)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu_started
-    return Said(values, together, passes, round(wall, 4), round(cpu, 4))
+    shared = stage.shared and networks.other is None
+    return Said(values, together, *((None, None, None) if shared else (passes, round(wall, 4), round(cpu, 4))))
 
 
 def allowed(names: Sequence[str], task: str, n_players: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:
@@ -286,12 +278,11 @@ def allowed(names: Sequence[str], task: str, n_players: Mapping[str, int]) -> tu
         OptionError: an unknown name.
         MissingExtraError: one was asked for by name and is not installed.
     """
-    for name in names:
-        if name not in NAMES:
-            raise unknown("explainer", name, NAMES, "--explainers")
     chosen, left_out = [], {}
     largest = max(n_players.values())
     for name in names or NAMES:
+        if name not in NAMES:
+            raise unknown("explainer", name, NAMES, "--explainers")
         missing = [package for package in PACKAGES.get(name, ()) if find_spec(package) is None]
         if missing and names:
             raise MissingExtraError(f"--explainers {name}", "bench")

@@ -137,11 +137,7 @@ def captum_values(asked: Question, method: str, **options: Any) -> Floats:
 
 
 def captum() -> tuple[Any, Any]:
-    """Return `captum.attr` and torch.
-
-    Raises:
-        MissingExtraError: one of them is not installed.
-    """
+    """Return `captum.attr` and torch; a MissingExtraError where one of them is not installed."""
     return _package("captum.attr"), _package("torch")
 
 
@@ -211,12 +207,7 @@ class Gradients:
     """Gradient methods on one sample."""
 
     def __init__(
-        self,
-        network: "ParallelNet",
-        speech: Players | None,
-        image: Players | None,
-        column: int,
-        temperature: float,
+        self, network: "ParallelNet", speech: Players | None, image: Players | None, column: int, temperature: float
     ) -> None:
         """Take a network in evaluation mode, both sides with their baselines, the class, and the logits' divisor."""
         self._captum, self._torch = captum()
