@@ -193,26 +193,6 @@ class Stage:
         return game
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What an explainer says of one sample.
-
-    Attributes:
-        values: of the players, speech first; None where it only tells interactions.
-        together: of each speech unit with each picture cell, [m, k]; None where it does not tell.
-        passes: inputs through one modality's branches; a whole-model pass of a pair counts as two, a backward pass as
-            one more. None where explainers share what is computed, and so are both times.
-        seconds: wall time.
-        cpu_seconds: of all threads; what to compare where other programs share the machine.
-    """
-
-    values: Floats | None
-    together: Floats | None
-    passes: int | None
-    seconds: float | None
-    cpu_seconds: float | None
-
-
 class Networks(NamedTuple):
     """The model in the forms that explainers ask for, beside the predictor's."""
 
@@ -237,8 +217,15 @@ def score_of(game: NetworkGame, column: int) -> tuple[peers.Score, Counter[str]]
     return score, asked
 
 
-def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Said:
-    """Return what an explainer of `NAMES` says of a sample; integrated gradients start from the baselines."""
+def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> dict[str, Any]:
+    """Return what an explainer of `NAMES` says of a sample; integrated gradients start from the baselines.
+
+    Returns:
+        `values` of the players, speech first, None where it only tells interactions; `together` of each speech unit
+        with each picture cell, [m, k], None where it does not tell. `passes`, inputs through one modality's branches: a
+        whole-model pass of a pair counts as two, a backward pass as one more. `seconds`, wall time; `cpu_seconds` of
+        all threads, to compare where other programs share the machine. These three are None where games are shared.
+    """
     started, cpu_started = time.perf_counter(), time.process_time()
     values = together = None
     m, n_sides = stage.n_speech, len(stage.sides)
@@ -267,8 +254,9 @@ def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Sa
             together = peers.INTERACTIONS[name](question)[:m, m:]
         passes = asked["rows"] * n_sides
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu_started
+    cost = {"passes": passes, "seconds": round(wall, 4), "cpu_seconds": round(cpu, 4)}
     shared = stage.shared and networks.other is None
-    return Said(values, together, *((None, None, None) if shared else (passes, round(wall, 4), round(cpu, 4))))
+    return {"values": values, "together": together, **(dict.fromkeys(cost) if shared else cost)}
 
 
 def allowed(names: Sequence[str], task: str, n_players: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:

@@ -190,7 +190,7 @@ class _Study:
         for name, baselines in asked:
             try:
                 say = partial(explainers.say, name, stage, baselines, self.networks)
-                self.journal.once(case.sample.id, f"values:{name}@{'+'.join(baselines)}", lambda say=say: asdict(say()))
+                self.journal.once(case.sample.id, f"values:{name}@{'+'.join(baselines)}", say)
             except ParallelNetError as error:
                 self.failed.setdefault(name, {})[case.sample.id] = str(error)
         if checked:
@@ -226,7 +226,7 @@ class _Study:
         for name in wanted:
             trained = known.get((id_, f"values:{name}@{'+'.join(baselines)}"))
             if trained is not None and trained["values"] is not None:
-                found = np.asarray(explainers.say(name, stage, baselines, networks).values)
+                found = np.asarray(explainers.say(name, stage, baselines, networks)["values"])
                 rho = {"rank_correlation": null(faithfulness.rank_correlation(trained["values"], found))}
                 self.journal.once(id_, f"random:{name}", partial(dict, rho))
 

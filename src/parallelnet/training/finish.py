@@ -82,38 +82,30 @@ def outputs_of(network: ParallelNet, part: Part, store: SignalStore, setting: st
     return Outputs(np.concatenate(logits), np.concatenate(owner), np.array(labels), files, ids)
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What the validation part says, by setting.
+Calibration = tuple[dict[str, float], dict[str, float | None]]  # temperatures and conformal thresholds, by setting
 
-    Attributes:
-        temperatures: 1 where the part was too small.
-        conformal: 90 % thresholds; None where the part was too small.
-        figures: `n`, accuracy, macro F1 and kappa, which all tuning goes by; only where there are samples.
+
+def calibrate(network: ParallelNet, validation: Part, store: SignalStore) -> tuple[Calibration, dict[str, Any]]:
+    """Return what the validation part says, by setting (design section 6).
+
+    Returns:
+        Temperatures, 1 where the part was too small, and 90 % thresholds, None there. `n`, accuracy, macro F1 and
+        kappa, which all tuning goes by; only where there are samples.
     """
-
-    temperatures: dict[str, float]
-    conformal: dict[str, float | None]
-    figures: dict[str, Any]
-
-
-def calibrate(network: ParallelNet, validation: Part, store: SignalStore) -> Calibration:
-    """Return temperatures, conformal thresholds and figures of the validation part (design section 6)."""
     settings = settings_of(network)
-    found = Calibration(dict.fromkeys(settings, 1.0), dict.fromkeys(settings), {})
+    temperatures, conformal, figures = dict.fromkeys(settings, 1.0), dict.fromkeys(settings), {}
     for setting in settings:
         outputs = outputs_of(network, validation, store, setting)
         if outputs is None:
             continue
-        labels, enough = outputs.labels, len(outputs.labels) >= MIN_CALIBRATION
-        temperature = fit_temperature(outputs.logits, labels[outputs.owner]) if enough else 1.0
-        probs = outputs.probs(temperature)
-        found.temperatures[setting] = temperature
-        found.conformal[setting] = conformal_threshold(probs, labels) if enough else None
-        metrics = evaluate(labels, probs, network.classes, n_bootstrap=1)
-        figures = ("n", "accuracy", "macro_f1", "cohen_kappa")
-        found.figures[setting] = {name: getattr(metrics, name) for name in figures}
-    return found
+        labels = outputs.labels
+        if enough := len(labels) >= MIN_CALIBRATION:
+            temperatures[setting] = fit_temperature(outputs.logits, labels[outputs.owner])
+        probs = outputs.probs(temperatures[setting])
+        conformal[setting] = conformal_threshold(probs, labels) if enough else None
+        metrics = evaluate(labels, probs, network.classes, n_bootstrap=1).to_dict()
+        figures[setting] = {name: metrics[name] for name in ("n", "accuracy", "macro_f1", "cohen_kappa")}
+    return (temperatures, conformal), figures
 
 
 def report(
@@ -129,11 +121,11 @@ def report(
     """
     found: dict[str, Metrics] = {}
     said, in_sets = {}, {}
-    for setting, threshold in calibration.conformal.items():
+    for setting, threshold in calibration[1].items():
         outputs = outputs_of(network, test, store, setting)
         if outputs is None:
             continue
-        probs, labels = outputs.probs(calibration.temperatures[setting]), outputs.labels
+        probs, labels = outputs.probs(calibration[0][setting]), outputs.labels
         found[setting] = evaluate(labels, probs, network.classes, groups=outputs.files, drawn="file")
         said[setting] = {
             "ids": list(outputs.ids),

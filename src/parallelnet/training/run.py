@@ -198,7 +198,7 @@ def train_part(task: _Task, store: SignalStore, *, quiet: bool) -> None:
     if not is_first(options.devices):  # one of several devices finishes
         return
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    calibration = calibrate(network, validation, store)
+    calibration, figures = calibrate(network, validation, store)
     found, said, in_sets = report(network, test, store, calibration)
     record: dict[str, Any] = {
         "test": {name: m.to_dict() for name, m in found.items()},
@@ -206,7 +206,7 @@ def train_part(task: _Task, store: SignalStore, *, quiet: bool) -> None:
         "epochs": epochs,
         "seconds": seconds,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "validation": calibration.figures,
+        "validation": figures,
     }
     _write_checkpoint(task, network, calibration, record)
     for name, metrics in found.items():
@@ -230,8 +230,8 @@ def _write_checkpoint(task: _Task, network: ParallelNet, calibration: Calibratio
         modalities=network.modalities,
         separable=network.separable,
         signals=options.signals,
-        temperatures=calibration.temperatures,
-        conformal=calibration.conformal,
+        temperatures=calibration[0],
+        conformal=calibration[1],
         metrics=dict(record),
         data={
             "name": Path(options.data).name,

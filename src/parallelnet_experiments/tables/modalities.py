@@ -124,7 +124,7 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
 def _read(
     outcomes: Sequence[study.Outcome], options: ModalitiesOptions, material: prepared.Material
 ) -> tuple[dict[str, Answers], dict[str, str]]:
-    """Return the answers of each setting that was run, and why each of the others was not."""
+    # The answers of each setting that was run, and why each of the others was not.
     by_row = {outcome.row.key: outcome for outcome in outcomes}
     if options.with_dropout is not None:
         by_row["dropout"] = outcomes[-1]
@@ -158,19 +158,17 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], draws: Dr
     """Return `rows`, `differences` and `best_single`: all that is measured, and why each `missing` setting was not."""
     found = {key: figures(each, draws) for key, each in answers.items()}
     title = {setting.key: setting.title for setting in (*SETTINGS, *DROPPED)}
-    rows: list[dict[str, Any]] = []
-    for each in (*SETTINGS, *DROPPED):
-        known = {"found": found[each.key]} if each.key in found else {"missing": missing[each.key]}
-        rows.append({"key": each.key, "title": each.title, "network": each.row, "setting": each.setting, **known})
+    rows = [
+        {"key": each.key, "title": each.title, "network": each.row, "setting": each.setting}
+        | ({"found": found[each.key]} if each.key in found else {"missing": missing[each.key]})
+        for each in (*SETTINGS, *DROPPED)
+    ]
     differences: list[dict[str, Any]] = []
     for first, second in QUESTIONS:
         pair = {"first": first, "second": second, "first_title": title[first], "second_title": title[second]}
-        without = [key for key in (first, second) if key not in answers]
-        if without:
-            known = {"missing": f"{title[without[0]]}: {missing[without[0]]}"}
-        else:
-            known = {"found": difference(answers[first].pooled, answers[second].pooled, draws)}
-        differences.append({**pair, **known})
+        without = [f"{title[key]}: {missing[key]}" for key in (first, second) if key not in answers]
+        compared = {} if without else difference(answers[first].pooled, answers[second].pooled, draws)
+        differences.append(pair | ({"missing": without[0]} if without else {"found": compared}))
     singles = [key for key in ("speech", "image") if key in found]
     best = max(singles, key=lambda key: found[key]["metrics"]["accuracy"], default=None)
     classes = next(iter(answers.values())).classes

@@ -143,7 +143,7 @@ def train_pictures(task: FoldTask, train: Part) -> tuple[tuple[Floats, Floats], 
     how = (task.store, task.study.recipe, task.folder, replace(options, devices=1))
     epochs, _ = fit(network, train, validation, *how, quiet=task.study.quiet, frozen=frozen)
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    temperature = calibrate(network, validation, task.store).temperatures["image"]
+    temperature = calibrate(network, validation, task.store)[0][0]["image"]
     outputs = [outputs_of(network, each, task.store, "image") for each in (validation, pictures(task.parts.test))]
     said, answers = (each.probs(temperature) for each in outputs if each is not None)
     shutil.rmtree(task.folder / "state", ignore_errors=True)
