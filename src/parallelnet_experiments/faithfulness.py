@@ -370,7 +370,8 @@ class _Figures:
         right = [case for case in self.chosen if case.right]
         populations = {"primary": self.kept, "right": right, "all": self.chosen}
         populations["needs_each"] = [case for case in right if case.needs_each]
-        found["auc"], first, curves = {}, {}, {}
+        curves: dict[str, Any] = {}
+        found["auc"], first = {}, {}
         for population, members in populations.items():
             sides = {side: self.told(what, "values", partial(auc, side), members) for side in self.chosen[0].place()}
             found["auc"][population] = {side: each for side, each in sides.items() if each is not None}

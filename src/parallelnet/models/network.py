@@ -7,19 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, OptionError
-from . import features
-from .layers import (
-    N1,
-    N2,
-    Branches,
-    CrissCross,
-    HybridHead,
-    Luminance,
-    ModalityBranches,
-    SingleHead,
-    WeightedAddition,
-    evaluating,
-)
+from . import features, layers
+from .layers import N1, N2, Branches, CrissCross, HybridHead, ModalityBranches, SingleHead, evaluating
 from .variants import BranchOptions, NetworkOptions, Weights
 
 SIDE = 128  # Mel bands, frames, pixel rows and columns of every input (design section 4)
@@ -48,12 +37,8 @@ class ParallelNet(nn.Module):
     ) -> None:
         """Take the parts; `build` makes them from `NetworkOptions`."""
         super().__init__()
-        self.classes = tuple(classes)
-        self.embed_dim = embed_dim
-        self.speech = speech
-        self.image = image
-        self.fusion = fusion
-        self.criss_cross = criss_cross
+        self.classes, self.embed_dim = tuple(classes), embed_dim
+        self.speech, self.image, self.fusion, self.criss_cross = speech, image, fusion, criss_cross
         self.modalities = tuple(n for n, part in (("speech", speech), ("image", image)) if part is not None)
         self.separable = criss_cross is None
 
@@ -114,11 +99,11 @@ class ParallelNet(nn.Module):
         present = {name: x for name in self.modalities if (x := given[name]) is not None}
         if not present:
             raise InputError(f"This network takes {' and '.join(self.modalities)}; it was given none of it.")
+        first, n = next(iter(present.values())), len(next(iter(present.values())))
         for name, x in present.items():
             _check_input(name, x)
-        first, n = next(iter(present.values())), len(next(iter(present.values())))
-        if any(len(x) != n for x in present.values()):
-            raise InputError(f"{n} log-mels came with {len(present['image'])} pictures; allowed: as many of each.")
+            if len(x) != n:
+                raise InputError(f"{n} log-mels came with {len(x)} pictures; allowed: as many of each.")
         # Zeros are all alike, so one sample does; but batch norm in training needs the whole batch for its statistics.
         signals = {
             name: present[name] if name in present else first.new_zeros(n if self.training else 1, *_shape(name))
@@ -148,7 +133,7 @@ def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights
     n1 = N1(n_in, branch.channels, side, options.embed_dim, options.dropout)
     backbone = features.build(branch.backbone, weights)
     n2 = N2(n_in, backbone, _feature_shape(branch.backbone, backbone, side), options.embed_dim, options.dropout)
-    prepare: list[nn.Module] = [Luminance()] if branch.grey else []
+    prepare: list[nn.Module] = [layers.Luminance()] if branch.grey else []
     if branch.input_pool > 1:
         prepare.append(nn.AvgPool2d(branch.input_pool))
     return ModalityBranches(prepare, n1, n2, mirror=branch.mirror)
@@ -202,7 +187,7 @@ def build(options: NetworkOptions, classes: Sequence[str], *, weights: Weights =
         fusion = SingleHead(_head(options, n_classes))
     else:
         heads = [_head(options, n_classes) for _ in range(3)]
-        intermediate = torch.mul if options.fusion == "multiply" else WeightedAddition(2)  # Eq. 1 multiplies
+        intermediate = torch.mul if options.fusion == "multiply" else layers.WeightedAddition(2)  # Eq. 1 multiplies
         fusion = HybridHead(options.configuration in (1, 3), intermediate, heads)
     criss_cross = None
     if options.speech and options.image and not options.separable:

@@ -155,7 +155,7 @@ class NetworkOptions(Checked):
         if self.speech is None and self.image is None:
             raise OptionError("A network needs branches for speech, for image, or for both; neither was given.")
         for fact, reason in _OF_IMAGES.items():
-            if self.speech is not None and getattr(self.speech, fact):
+            if getattr(self.speech, fact, False):
                 raise OptionError(f"{fact} is set for speech; allowed: for image only, {reason}.")
         if self.image is not None and self.image.mirror and not self.separable:
             raise OptionError("mirror needs a picture branch that sees the picture alone: configuration 3.")
@@ -194,13 +194,9 @@ class NetworkOptions(Checked):
             CheckpointError: the record is not one of ours.
         """
         try:
-            values = dict(record)
-            branches = {
-                name: BranchOptions(**{**branch, "channels": tuple(branch["channels"])})
-                for name in ("speech", "image")
-                if (branch := values.get(name)) is not None
-            }
-            return cls(**{**values, **branches, "hidden": tuple(values["hidden"])})
+            branches = {name: record[name] for name in ("speech", "image") if record.get(name) is not None}
+            made = {k: BranchOptions(**{**each, "channels": tuple(each["channels"])}) for k, each in branches.items()}
+            return cls(**{**record, **made, "hidden": tuple(record["hidden"])})
         except (KeyError, TypeError, ValueError) as error:
             allowed = ", ".join(field.name for field in fields(cls))
             raise CheckpointError(f"The checkpoint's network is damaged: {error}; allowed: {allowed}.") from None
@@ -253,15 +249,12 @@ VARIANTS: dict[str, Variant] = {
     # The paper does not name the backbones of its two single-modality rows; those of the proposed network are taken.
     "ser-only": Variant(NetworkOptions(speech=BranchOptions("vgg16")), "speech alone, VGG16", "Table 1, SER Only"),
     "ier-only": Variant(NetworkOptions(image=BranchOptions("vgg19")), "picture alone, VGG19", "Table 1, IER Only"),
-    "baseline-1": Variant(
-        _pair("efficientnet_b0", "efficientnet_b0", configuration=1), "criss-cross before and after N2", "Table 1"
-    ),
-    "baseline-2": Variant(
-        _pair("efficientnet_b0", "efficientnet_b0", configuration=2), "criss-cross before N2", "Table 1"
-    ),
-    "baseline-3": Variant(
-        _pair("efficientnet_b0", "efficientnet_b0", configuration=3), "criss-cross after N2", "Table 1"
-    ),
+    **{
+        f"baseline-{k}": Variant(
+            _pair("efficientnet_b0", "efficientnet_b0", configuration=k), f"criss-cross {where} N2", "Table 1"
+        )
+        for k, where in enumerate(("before and after", "before", "after"), 1)
+    },
     "parallelnet-vgg16": _study("vgg16", "both N2 are VGG16"),
     "parallelnet-vgg19": _study("vgg19", "both N2 are VGG19"),
     "parallelnet-resnet34": _study("resnet34", "both N2 are ResNet-34"),

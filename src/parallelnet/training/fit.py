@@ -132,10 +132,8 @@ def _trainer(
     callbacks: list[Callback] = [signals, figures]
     # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others. The best
     # first: the last state says which epoch was the best, so that one must be there.
-    if recipe.keep == "best":
-        best = ModelCheckpoint(state, Path(BEST).stem, monitor="validation_loss", enable_version_counter=False)
-        callbacks.append(best)
-    callbacks.append(ModelCheckpoint(state, Path(LAST).stem, enable_version_counter=False))
+    for name, monitor in ((BEST, "validation_loss"), (LAST, None))[recipe.keep != "best" :]:
+        callbacks.append(ModelCheckpoint(state, Path(name).stem, monitor=monitor, enable_version_counter=False))
     if recipe.early_stopping:
         callbacks.append(LastingEarlyStopping("validation_loss", patience=recipe.early_stopping))
     if recipe.ema:

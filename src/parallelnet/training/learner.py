@@ -85,9 +85,7 @@ class Learner(lightning.LightningModule):
             n_values: number of values of each auxiliary column.
         """
         super().__init__()
-        self.network = network
-        self.recipe = recipe
-        self.seed = seed
+        self.network, self.recipe, self.seed = network, recipe, seed
 
         self.auxiliary = nn.ModuleList(nn.Linear(network.embed_dim, n) for n in n_values)
         n = len(network.classes)

@@ -63,15 +63,13 @@ def deal_parts(samples: tuple[Sample, ...], options: TrainOptions) -> tuple[Part
         splits = [[s.split or "" for s in samples]]
     found = []
     for split in splits:
-        train, validation, test = (
-            tuple(s for s, part in zip(samples, split, strict=True) if part == name)
-            for name in ("train", "validation", "test")
-        )
-        if not train:
+        names = ("train", "validation", "test")
+        dealt = Parts(*(tuple(s for s, part in zip(samples, split, strict=True) if part == name) for name in names))
+        if not dealt.train:
             raise ManifestError(f"{options.data} has no row in the train split.")
-        if not validation:
-            train, validation = carve_validation(train, VALIDATION_FRACTION, seed, target=target)
-        found.append(Parts(train, validation, test))
+        if not dealt.validation:
+            dealt = Parts(*carve_validation(dealt.train, VALIDATION_FRACTION, seed, target=target), dealt.test)
+        found.append(dealt)
     return tuple(found)
 
 

@@ -33,8 +33,7 @@ from ..models.variants import NetworkOptions, network_options
 from ..options import PRESETS, Recipe, TrainOptions
 from ..report import plots
 from ..types import Sample
-from .card import model_card
-from .finish import Calibration, calibrate, report
+from .finish import Calibration, calibrate, model_card, report
 from .fit import STATE, Part, fit, read_log
 from .parts import Parts, class_list, deal_parts, usable
 from .watching import in_one_line

@@ -117,7 +117,7 @@ def agreement(
         for i, j in itertools.combinations(range(len(paper)), 2)
     }
     swapped = [pair for pair, sign in signs.items() if sign < 0]
-    n_same, n_tied = (sum(test(sign) for sign in signs.values()) for test in (lambda s: s > 0, lambda s: s == 0))
+    n_same, n_tied = (sum(found) for found in zip(*((sign > 0, sign == 0) for sign in signs.values()), strict=True))
     said = f"{n_same} of {len(signs)} pairs of rows stand in the paper's order"
     if len(here) > 2 and min(len(set(paper)), len(set(here))) > 1:
         tau, rho = kendalltau(paper, here), spearmanr(paper, here)

@@ -10,7 +10,7 @@ import itertools
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
@@ -174,6 +174,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
     return adjusted.tolist()  # type: ignore[no-any-return]
+
+
+def differences(
+    pooled: Mapping[str, Pooled], pairs: Iterable[tuple[str, str]], draws: Draws
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return first minus second of the pairs whose rows are there, with Holm's adjustment of each p value over all."""
+    found = {(a, b): difference(pooled[a], pooled[b], draws) for a, b in pairs if a in pooled and b in pooled}
+    for name in ("p_mcnemar", "p_components"):
+        for each, adjusted in zip(found.values(), holm([each[name] for each in found.values()]), strict=True):
+            each[f"{name}_holm"] = adjusted
+    return found
 
 
 def mean(values: npt.ArrayLike, groups: Sequence[str], draws: Draws) -> dict[str, Any]:

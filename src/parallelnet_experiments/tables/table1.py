@@ -22,20 +22,9 @@ from parallelnet.options import PRESETS, Recipe, Table1Options
 from parallelnet.training.fit import read_log
 from parallelnet.types import EMOTIONS
 
-from . import result_plots
+from . import result_plots, statistics
 from .prepared import PAIRS_OF_INTEREST, ROWS, TABLE1, Material, chosen, prepare, published
-from .statistics import (
-    Draws,
-    Pooled,
-    circumstances,
-    convergence,
-    difference,
-    figures,
-    holm,
-    join,
-    null,
-    where_modalities_disagree,
-)
+from .statistics import Draws, Pooled, null
 from .study import Fold, Outcome, Study, held, read
 
 # Section 4.2: when its networks converged, and how long they were trained at most.
@@ -54,6 +43,8 @@ CURVES = (
     *(f"{part}_{kind}" for part in ("train", "validation") for kind in ("accuracy", "macro_f1", "kappa")),
 )
 DECIMALS = 4
+EPOCHS = ("epochs", "best_epoch", "converged_epoch", "at_limit")  # figures of each fold
+LEARNT = ("mean_gap", "correlation", "kappa", "overfit", "swing")  # figures of which the mean is told
 
 
 def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool = True) -> Path:
@@ -85,19 +76,17 @@ def summarise(
     draws = Draws(options.n_bootstrap, options.seed)
     reasons = dict.fromkeys(ROWS, f"not run: not asked for ({'--rows' if options.rows else '--studies'})")
     reasons |= {outcome.row.key: outcome.reason for outcome in outcomes}
-    rows: dict[str, Any] = {
-        key: {"title": row.title, "variant": row.variant, "source": row.source, "printed": row.printed}
-        | {"reason": reasons[key]}
-        for key, row in ROWS.items()
-    }
+    told = ("title", "variant", "source", "printed")
+    rows = {key: {n: getattr(row, n) for n in told} | {"reason": reasons[key]} for key, row in ROWS.items()}
     pooled: dict[str, Pooled] = {}
     for row, folder in ((each.row, each.folder) for each in outcomes if not each.reason):
         folds = read(folder, material)
-        pooled[row.key] = join([fold.said for fold in folds])
+        pooled[row.key] = statistics.join([fold.said for fold in folds])
         rows[row.key] |= _measured(folds, row.recipe(recipe))
-        rows[row.key]["pooled"] = figures(pooled[row.key], material.classes, draws)
-    differences = _differences(pooled, draws)
-
+        rows[row.key]["pooled"] = statistics.figures(pooled[row.key], material.classes, draws)
+    # What the text speaks of: `parallelnet` minus each other row, and some pairs.
+    pairs = [*(("parallelnet", key) for key in ROWS if key != "parallelnet"), *PAIRS_OF_INTEREST]
+    gaps = statistics.differences(pooled, pairs, draws)
     return {
         "table": "table1",
         "paper": PAPER,
@@ -105,12 +94,12 @@ def summarise(
         "classes": list(material.classes),
         "rows": rows,
         "references": references(material, options),
-        "differences": differences,
-        "fusion": _fusion(pooled, differences),
+        "differences": [{"first": first, "second": second} | each for (first, second), each in gaps.items()],
+        "fusion": _fusion(pooled, gaps),
         "disagreement": _disagreement(pooled, rows, draws),
         "options": published(options),
         "recipe": json.loads(json.dumps(asdict(recipe))),
-        **circumstances(options.threads),
+        **statistics.circumstances(options.threads),
     }
 
 
@@ -133,14 +122,8 @@ def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
         "validation": {
             name: _mean([found["validation"].get(name) for found in each if found["validation"]]) for name in names[:3]
         },
-        "training": {
-            name: [found[name] for found in training]
-            for name in ("epochs", "best_epoch", "converged_epoch", "at_limit")
-        }
-        | {
-            name: _mean([found[name] for found in training])
-            for name in ("mean_gap", "correlation", "kappa", "overfit", "swing")
-        },
+        "training": {name: [found[name] for found in training] for name in EPOCHS}
+        | {name: _mean([found[name] for found in training]) for name in LEARNT},
         "seconds": round(sum(found["seconds"] for found in each), 1),
         "seconds_are_of_last_start": any(found["n_starts"] > 1 for found in each),
         "curves": [
@@ -157,7 +140,7 @@ def _fold(fold: Fold, log: Sequence[Mapping[str, float]], recipe: Recipe) -> dic
     return {
         "test": {name: test[name] for name in keys},
         "validation": fold.record["validation"].get(fold.setting),
-        "training": convergence(log, keep=recipe.keep, max_epochs=recipe.epochs),
+        "training": statistics.convergence(log, keep=recipe.keep, max_epochs=recipe.epochs),
         "seconds": fold.record["seconds"],  # with more than one start those of the last
         "n_starts": len(list((fold.folder / "logs").glob("start-*"))),
     }
@@ -205,7 +188,7 @@ def _majority(material: Material) -> dict[str, str]:
     guess: dict[str, str] = {}
     for part in material.parts:
         counts = Counter(material.labels[s.id] for s in part.train)
-        guess |= dict.fromkeys((s.id for s in part.test), max(material.classes, key=lambda name: counts[name]))
+        guess |= dict.fromkeys((s.id for s in part.test), max(material.classes, key=counts.__getitem__))
     return guess
 
 
@@ -231,34 +214,18 @@ def _guessed(said: Mapping[str, str], material: Material, draws: Draws) -> dict[
     classes = (*material.classes, "other") if (answers < 0).any() else material.classes
     probs = np.eye(len(classes))[answers]
     row = Pooled(tuple(ids), np.zeros(len(ids), int), labels, probs, probs, tuple(material.components[k] for k in ids))
-    found = figures(row, classes, draws)
-    for name in ("ece", "nll", "brier", "reliability"):
-        del found[name]
-        found["ci95"].pop(name, None)
-    return found
+    found, of_probs = statistics.figures(row, classes, draws), ("ece", "nll", "brier", "reliability")
+    found["ci95"] = {name: bounds for name, bounds in found["ci95"].items() if name not in of_probs}
+    return {name: value for name, value in found.items() if name not in of_probs}
 
 
-def _differences(pooled: Mapping[str, Pooled], draws: Draws) -> list[dict[str, Any]]:
-    """Return `parallelnet` minus each other row and the pairs that the text speaks of, Holm's adjustment over all."""
-    pairs = [*(("parallelnet", key) for key in ROWS if key != "parallelnet"), *PAIRS_OF_INTEREST]
-    found = [
-        {"first": a, "second": b} | difference(pooled[a], pooled[b], draws)
-        for a, b in pairs
-        if a in pooled and b in pooled
-    ]
-    for name in ("p_mcnemar", "p_components"):
-        for each, adjusted in zip(found, holm([each[name] for each in found]), strict=True):
-            each[f"{name}_holm"] = adjusted
-    return found
-
-
-def _fusion(pooled: Mapping[str, Pooled], differences: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _fusion(pooled: Mapping[str, Pooled], gaps: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, Any]:
     """Return whether `parallelnet` beats the better single modality with an interval that excludes zero."""
     single = [key for key in ("ser-only", "ier-only") if key in pooled]
     if "parallelnet" not in pooled or len(single) < 2:
         return {"reason": "not told: parallelnet, ser-only and ier-only are needed, and not all of them were run"}
     best = max(single, key=lambda key: float(pooled[key].right.mean()))
-    found = next(each["accuracy"] for each in differences if (each["first"], each["second"]) == ("parallelnet", best))
+    found = gaps["parallelnet", best]["accuracy"]
     return {"reason": "", "best_single": best, **found, "earned": found["ci95"][0] > 0}
 
 
@@ -268,4 +235,4 @@ def _disagreement(pooled: Mapping[str, Pooled], rows: Mapping[str, Any], draws: 
     if missing:
         return {"reason": f"not told: needs {missing[0]} ({rows[missing[0]]['reason']})"}
     speech, image, multiply, add = (pooled[key] for key in needed)
-    return {"reason": "", **where_modalities_disagree(speech, image, multiply, add, draws)}
+    return {"reason": "", **statistics.where_modalities_disagree(speech, image, multiply, add, draws)}

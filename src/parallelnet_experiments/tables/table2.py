@@ -78,21 +78,18 @@ def result(
     pooled = {
         key: statistics.join([fold.said for fold in folds]) for key, (folds, reason) in answers.items() if not reason
     }
-    differences = {
-        key: statistics.difference(pooled[OURS], each, draws)
-        for key, each in pooled.items()
-        if OURS in pooled and key != OURS
-    }
-    adjusted = statistics.holm([found["p_components"] for found in differences.values()])
-    for found, p in zip(differences.values(), adjusted, strict=True):
-        found["p_holm"] = p
+    others = [(OURS, key) for key in pooled if key != OURS]
+    gaps = {key: found for (_, key), found in statistics.differences(pooled, others, draws).items()}
+    for found in gaps.values():
+        del found["p_mcnemar_holm"]
+        found["p_holm"] = found.pop("p_components_holm")
     rows = []
     for key, row in sentiment_methods.ROWS.items():
         folds, reason = answers.get(key, ((), "not run: not among --rows"))
         known: dict[str, Any] = {"missing": reason}
         if key in pooled:
             figures = statistics.figures(pooled[key], SENTIMENTS, draws)
-            known = {"found": figures, "parallelnet_minus": differences.get(key)}
+            known = {"found": figures, "parallelnet_minus": gaps.get(key)}
         facts = {name: getattr(row, name) for name in ("key", "title", "source", "uses", "start", "printed")}
         rows.append({**facts, "folds": [_fold(each, weights) for each in folds], **known})
     return {"classes": list(SENTIMENTS), "rows": rows}
