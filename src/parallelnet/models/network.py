@@ -12,7 +12,7 @@ from .layers import N1, N2, Branches, CrissCross, HybridHead, ModalityBranches, 
 from .variants import BranchOptions, NetworkOptions, Weights
 
 SIDE = 128  # Mel bands, frames, pixel rows and columns of every input (design section 4)
-INPUT_CHANNELS = {"speech": 1, "image": 3}
+SHAPES = {"speech": (1, SIDE, SIDE), "image": (3, SIDE, SIDE)}  # of one sample's inputs
 
 
 class ParallelNet(nn.Module):
@@ -106,7 +106,7 @@ class ParallelNet(nn.Module):
                 raise InputError(f"{n} log-mels came with {len(x)} pictures; allowed: as many of each.")
         # Zeros are all alike, so one sample does; but batch norm in training needs the whole batch for its statistics.
         signals = {
-            name: present[name] if name in present else first.new_zeros(n if self.training else 1, *_shape(name))
+            name: present[name] if name in present else first.new_zeros(n if self.training else 1, *SHAPES[name])
             for name in self.modalities
         }
         if self.criss_cross is not None:
@@ -119,17 +119,13 @@ class ParallelNet(nn.Module):
     forward = logits
 
 
-def _shape(name: str) -> tuple[int, int, int]:
-    return INPUT_CHANNELS[name], SIDE, SIDE
-
-
 def _check_input(name: str, x: Tensor) -> None:
-    if x.ndim != 4 or tuple(x.shape[1:]) != _shape(name):
-        raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, _shape(name)))}].")
+    if x.ndim != 4 or tuple(x.shape[1:]) != SHAPES[name]:
+        raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, SHAPES[name]))}].")
 
 
 def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights: Weights) -> ModalityBranches:
-    n_in, side = INPUT_CHANNELS[name], SIDE // branch.input_pool
+    n_in, side = SHAPES[name][0], SIDE // branch.input_pool
     n1 = N1(n_in, branch.channels, side, options.embed_dim, options.dropout)
     backbone = features.build(branch.backbone, weights)
     n2 = N2(n_in, backbone, _feature_shape(branch.backbone, backbone, side), options.embed_dim, options.dropout)

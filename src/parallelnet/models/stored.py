@@ -20,7 +20,7 @@ from .. import graph_check, records
 from ..checkpoint import Checkpoint, ModelFacts, int8_name
 from ..errors import CheckpointError, MissingExtraError, brief
 from .layers import evaluating
-from .network import INPUT_CHANNELS, SIDE, ParallelNet, build
+from .network import SHAPES, ParallelNet, build
 from .variants import NetworkOptions
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def graphs(network: ParallelNet) -> dict[str, Graph]:
 
     Inputs and outputs are named `speech`, `image`, `speech_n1`, `speech_n2`, `image_n1`, `image_n2` and `logits`.
     """
-    shapes = {name: (INPUT_CHANNELS[name], SIDE, SIDE) for name in network.modalities}
+    shapes = {name: SHAPES[name] for name in network.modalities}
     if not network.separable:
         return {"joint.onnx": (network.logits, shapes, ("logits",))}
     branches = {"speech": network.speech_branches, "image": network.image_branches}

@@ -300,11 +300,9 @@ def small(options: NetworkOptions) -> NetworkOptions:
     as wide, and the backbones narrow (`NARROW`). Dropout, because the small sets that such machines can learn are soon
     known by heart.
     """
-    branches = {}
-    for name in options.modalities:
-        branch = getattr(options, name)
-        narrow = NARROW.get(branch.backbone, branch.backbone)
-        branches[name] = replace(branch, backbone=narrow, channels=NARROW_CHANNELS, input_pool=SMALL_POOL)
+    wide: dict[str, BranchOptions] = {name: getattr(options, name) for name in options.modalities}
+    thin: dict[str, Any] = {"channels": NARROW_CHANNELS, "input_pool": SMALL_POOL}
+    branches = {name: replace(b, backbone=NARROW.get(b.backbone, b.backbone), **thin) for name, b in wide.items()}
     return replace(options, **branches, embed_dim=128, hidden=(128, 128), dropout=0.3, head_dropout=0.3)
 
 
@@ -337,7 +335,6 @@ def network_options(
         branch = getattr(options, modality)
         if branch is None and own is not None:
             raise OptionError(f"--{modality}-backbone is {own!r}, but variant {name!r} takes no {modality}.")
-        chosen = own or backbone
-        if branch is not None and chosen is not None:
-            options = replace(options, **{modality: replace(branch, backbone=chosen)})
+        if branch is not None and (own or backbone):
+            options = replace(options, **{modality: replace(branch, backbone=own or backbone)})
     return options

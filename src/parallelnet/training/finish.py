@@ -17,6 +17,7 @@ from ..evaluation import Metrics, conformal_threshold, evaluate, fit_temperature
 from ..models.network import ParallelNet
 from ..options import Recipe
 from ..report import numbers
+from ..types import Sample
 from .fit import Part
 
 BATCH = 64
@@ -32,26 +33,19 @@ class Outputs:
         logits: raw, of windows [w, n_classes].
         owner: sample of each window [w].
         labels: the truth [n].
-        files: what was heard, or seen where nothing was heard, of each sample; a bootstrap draws it whole.
-        ids: of the samples.
+        samples: without what the network was not given [n].
     """
 
     logits: NDArray[np.float64]
     owner: NDArray[np.int64]
     labels: NDArray[np.int64]
-    files: tuple[str, ...]
-    ids: tuple[str, ...]
+    samples: tuple[Sample, ...]
 
     def probs(self, temperature: float) -> NDArray[np.float64]:
         """Return [n, n_classes]: softmax of logits / temperature, averaged over each sample's windows."""
         summed = np.zeros((len(self.labels), self.logits.shape[1]))
         np.add.at(summed, self.owner, softmax(self.logits / temperature))
         return summed / np.bincount(self.owner, minlength=len(self.labels))[:, None]
-
-
-def settings_of(network: ParallelNet) -> tuple[str, ...]:
-    """Return the ways in which a network can be used: both modalities, and each alone; or its only one."""
-    return ("both", *network.modalities) if len(network.modalities) == 2 else network.modalities
 
 
 def outputs_of(network: ParallelNet, part: Part, store: SignalStore, setting: str) -> Outputs | None:
@@ -79,22 +73,20 @@ def outputs_of(network: ParallelNet, part: Part, store: SignalStore, setting: st
             said = network.logits(None if "speech" in absent else batch.speech, image)
         logits.append(said.double().numpy())
         owner.append(batch.owner.numpy() + first)
-    files = tuple(s.speech or s.image or s.id for s in samples)
-    ids = tuple(s.id for s in samples)
-    return Outputs(np.concatenate(logits), np.concatenate(owner), np.array(labels), files, ids)
+    return Outputs(np.concatenate(logits), np.concatenate(owner), np.array(labels), samples)
 
 
 Calibration = tuple[dict[str, float], dict[str, float | None]]  # temperatures and conformal thresholds, by setting
 
 
 def calibrate(network: ParallelNet, validation: Part, store: SignalStore) -> tuple[Calibration, dict[str, Any]]:
-    """Return what the validation part says, by setting (design section 6).
+    """Return what the validation part says (design section 6), by setting: both modalities, and each alone.
 
     Returns:
         Temperatures, 1 where the part was too small, and 90 % thresholds, None there. `n`, accuracy, macro F1 and
         kappa, which all tuning goes by; only where there are samples.
     """
-    settings = settings_of(network)
+    settings = ("both", *network.modalities) if len(network.modalities) == 2 else network.modalities
     temperatures, conformal, figures = dict.fromkeys(settings, 1.0), dict.fromkeys(settings), {}
     for setting in settings:
         outputs = outputs_of(network, validation, store, setting)
@@ -128,9 +120,10 @@ def report(
         if outputs is None:
             continue
         probs, labels = outputs.probs(calibration[0][setting]), outputs.labels
-        found[setting] = evaluate(labels, probs, network.classes, groups=outputs.files, drawn="file")
+        files = [s.speech or s.image or s.id for s in outputs.samples]  # drawn whole
+        found[setting] = evaluate(labels, probs, network.classes, groups=files, drawn="file")
         said[setting] = {
-            "ids": list(outputs.ids),
+            "ids": [s.id for s in outputs.samples],
             "labels": labels.tolist(),
             "probs": probs.round(DECIMALS).tolist(),
             "raw_probs": outputs.probs(1.0).round(DECIMALS).tolist(),

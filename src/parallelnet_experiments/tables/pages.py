@@ -128,6 +128,10 @@ def agreement(
 
 
 def _table1(record: Record, rows: Mapping[str, Record]) -> dict[str, Any]:
+    gaps, (keys, paper, here) = record["differences"], printed(record)
+    told, places = agreement(paper, here, keys) if len(keys) > 1 else ("", [])
+    compared = {frozenset((each["first"], each["second"])): each["accuracy"]["ci95"] for each in gaps}
+    swapped = [(keys[high], keys[low], compared.get(frozenset((keys[high], keys[low])))) for high, low in places]
     accuracies = {key: row["pooled"]["accuracy"] for key, row in rows.items()}
     majority = record["references"]["majority"]["pooled"]["accuracy"]
     configurations = {key: value for key, value in accuracies.items() if key.startswith("baseline-")}
@@ -135,8 +139,8 @@ def _table1(record: Record, rows: Mapping[str, Record]) -> dict[str, Any]:
     pair = [rows[key]["training"] for key in ("ier-only", "ser-only") if key in rows]
     known = len(pair) == 2 and None not in (each[n] for each in pair for n in ("overfit", "mean_gap", "kappa"))
     return {
-        "order": _order(record),
-        "gaps": sorted(record["differences"], key=lambda each: each["accuracy"]["difference"]),  # losses first
+        "order": {"agreement": told, "swapped": swapped} if told else {},
+        "gaps": sorted(gaps, key=lambda each: each["accuracy"]["difference"]),  # losses first
         "configurations": best(configurations) if len(configurations) == 3 else [],
         "families": families,
         "better": [key for key in families if accuracies[key] > accuracies["parallelnet"]],
@@ -146,17 +150,6 @@ def _table1(record: Record, rows: Mapping[str, Record]) -> dict[str, Any]:
         "at_limit": sum(sum(row["training"]["at_limit"]) for row in rows.values()),
         "overfit": pair if known else [],
     }
-
-
-def _order(record: Record) -> dict[str, Any]:
-    """Return how far the rows stand in the paper's order, and every pair that does not; nothing for less than two."""
-    keys, paper, here = printed(record)
-    if len(keys) < 2:
-        return {}
-    gaps = {frozenset((each["first"], each["second"])): each["accuracy"]["ci95"] for each in record["differences"]}
-    said, places = agreement(paper, here, keys)
-    swapped = [(keys[high], keys[low]) for high, low in places]
-    return {"agreement": said, "swapped": [(*pair, gaps.get(frozenset(pair))) for pair in swapped]}
 
 
 def _table2(record: Record, rows: Sequence[Record]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision import models
 
 from parallelnet.calibration import Floats, Ints
 from parallelnet.data.loading import SignalStore
@@ -68,8 +69,6 @@ def vgg19(start: Start) -> nn.Module:
     Raises:
         CheckpointError: the ImageNet weights could not be fetched.
     """
-    from torchvision import models
-
     if start == "imagenet":
         return features.pretrained(variants.BACKBONES["vgg19"])
     return models.vgg19(weights=None)  # type: ignore[no-any-return]
@@ -147,10 +146,10 @@ def train_pictures(task: FoldTask, train: Part) -> tuple[tuple[Floats, Floats], 
     outputs = [outputs_of(network, each, task.store, "image") for each in (validation, pictures(task.parts.test))]
     said, answers = (each.probs(temperature) for each in outputs if each is not None)
     shutil.rmtree(task.folder / "state", ignore_errors=True)
-    paper, small = "VGG19, random weights", f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures, random weights"
-    name = "VGG19, ImageNet weights" if start == "imagenet" else paper if options.size == "paper" else small
+    narrow = options.size == "small" and start == "none"
+    name = f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures" if narrow else "VGG19"
     facts = {
-        "network": name,
+        "network": f"{name}, {'ImageNet' if start == 'imagenet' else 'random'} weights",
         "fine_tuned": fine_tune,
         "epochs": epochs,
         "seconds": round(time.monotonic() - started, 1),
@@ -167,9 +166,8 @@ def content_probs(samples: Sequence[Sample], store: SignalStore, classifier: nn.
         features.Normalise(variants.IMAGENET_MEAN, variants.IMAGENET_STD),
     )
     found = []
-    with torch.no_grad():
+    with evaluating(classifier):
         for first in range(0, len(samples), CONTENT_BATCH):
-            batch = [store.picture(s.image) for s in samples[first : first + CONTENT_BATCH] if s.image is not None]
-            logits = classifier.eval()(prepare(torch.from_numpy(np.stack(batch))))
-            found.append(logits.double().softmax(-1).numpy())
+            batch = [store.picture(s.image or "") for s in samples[first : first + CONTENT_BATCH]]
+            found.append(classifier(prepare(torch.from_numpy(np.stack(batch)))).double().softmax(-1).numpy())
     return np.concatenate(found)

@@ -226,7 +226,18 @@ def prepare(options: TablesOptions, *, target_column: str = "label") -> Material
     sets = [str(number) for number in splits.components(samples)]
     parts = _dealt(samples, asked, len(set(sets)))
     classes = class_list(list(labels.values()), ())
-    _check_classes(options.data, parts, labels, classes)
+    if len(classes) < 2:
+        raise ManifestError(
+            f"{options.data} has one class only: {classes[0]!r}. A table needs two at least. See --data."
+        )
+    for (fold, part), where in itertools.product(enumerate(parts), ("test", "train", "validation")):
+        missing = [name for name in classes if name not in {labels[s.id] for s in getattr(part, where)}]
+        if missing:
+            raise ManifestError(
+                f"{options.data}: fold {fold}, {where} part has no sample of class {missing[0]!r}, of which there are "
+                f"{[*labels.values()].count(missing[0])} in all. Mend: more samples of it, fewer --folds, or other "
+                "folds in the manifest."
+            )
     return Material(
         name=Path(options.data.partition(":")[2] or options.data).name,
         samples=samples,
@@ -260,19 +271,6 @@ def _dealt(samples: tuple[Sample, ...], asked: TrainOptions, n_sets: int) -> tup
             "for every fold to hold each class in its test part and in the validation part that is cut from the rest. "
             "Mend: fewer --folds, or more samples in more sets (see --data)."
         ) from error
-
-
-def _check_classes(data: str, parts: Sequence[Parts], labels: Mapping[str, str], classes: Sequence[str]) -> None:
-    if len(classes) < 2:
-        raise ManifestError(f"{data} has one class only: {classes[0]!r}. A table needs two at least. See --data.")
-    totals = Counter(labels.values())
-    for (fold, part), where in itertools.product(enumerate(parts), ("test", "train", "validation")):
-        missing = [name for name in classes if name not in {labels[s.id] for s in getattr(part, where)}]
-        if missing:
-            raise ManifestError(
-                f"{data}: fold {fold}, {where} part has no sample of class {missing[0]!r}, of which there are "
-                f"{totals[missing[0]]} in all. Mend: more samples of it, fewer --folds, or other folds in the manifest."
-            )
 
 
 def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOptions) -> Mapping[str, tuple[str, ...]]:

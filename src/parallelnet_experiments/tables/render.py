@@ -79,7 +79,10 @@ def render(options: RenderOptions) -> RenderReport:
 
 def files(results: Path, out: Path) -> dict[Path, str]:
     """Return every file that is made from the results, and its text; errors as of `render`."""
-    found, others, wanted = read_results(results), _others(results), {}
+    found, wanted = read_results(results), {}
+    there = [*sorted(results.glob("*.json")), *sorted(results.glob("*/*.json"))]
+    paths = [path for path in there if path.stem not in (*TITLES, *TASKS)]
+    others = {path.relative_to(results).with_suffix("").as_posix(): cells(_read(path)) for path in paths}
     studies = [folder for folder in sorted(results.glob("faithfulness*")) if folder.is_dir()]
     for folder in studies:
         texts = []
@@ -147,13 +150,6 @@ def read_results(results: Path) -> list[Result]:
         if sum(each.name == result.name for each in found) > 1:
             raise ManifestError(f"{results / result.name} holds two kinds of results; allowed: a folder for each.")
     return found
-
-
-def _others(results: Path) -> dict[str, Any]:
-    """Return the JSON files that are none of the paper's tables, by name below the results."""
-    there = [*sorted(results.glob("*.json")), *sorted(results.glob("*/*.json"))]
-    others = [path for path in there if path.stem not in (*TITLES, *TASKS)]
-    return {path.relative_to(results).with_suffix("").as_posix(): cells(_read(path)) for path in others}
 
 
 @contextmanager

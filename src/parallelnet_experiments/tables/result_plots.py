@@ -219,7 +219,16 @@ def figure4(outcomes: Sequence[Outcome], material: Material, per_class: int, see
         except ParallelNetError as error:  # the table that was trained for shall not be lost for a picture
             return {"reason": f"failed: {sample.id}: {error}"}
         explanations.append(explanation)
-        found.append({"id": sample.id, "fold": fold, **_said(explanation, material.labels[sample.id])})
+        emotion, values = explanation.prediction.emotion, explanation.values[explanation.target]
+        sums = {"speech": sum(values.speech_units), "image": sum(values.image_units)}
+        said = {
+            "said": emotion,
+            "truth": material.labels[sample.id],
+            "score": round(explanation.prediction.probs[emotion], 4),
+            "words": strongest_words(explanation),
+            "modality_values": {name: round(float(value), 4) for name, value in sums.items()},
+        }
+        found.append({"id": sample.id, "fold": fold, **said})
     drawing.save(grid(explanations, [each["truth"] for each in found]), out / "figure4.png")
     return {"reason": "", "per_class": per_class, "examples": found}
 
@@ -242,18 +251,6 @@ def strongest_words(explanation: Explanation) -> list[str]:
     values = np.array(explanation.values[explanation.target].speech_units)
     strongest = np.argsort(-values, kind="stable")[:N_WORDS]
     return [explanation.speech_units[k].word for k in strongest if values[k] > 0]
-
-
-def _said(explanation: Explanation, truth: str) -> dict[str, Any]:
-    emotion, values = explanation.prediction.emotion, explanation.values[explanation.target]
-    sums = {"speech": sum(values.speech_units), "image": sum(values.image_units)}
-    return {
-        "said": emotion,
-        "truth": truth,
-        "score": round(explanation.prediction.probs[emotion], 4),
-        "words": strongest_words(explanation),
-        "modality_values": {name: round(float(value), 4) for name, value in sums.items()},
-    }
 
 
 def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> Figure:

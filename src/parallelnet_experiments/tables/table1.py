@@ -87,6 +87,9 @@ def summarise(
     # What the text speaks of: `parallelnet` minus each other row, and some pairs.
     pairs = [*(("parallelnet", key) for key in ROWS if key != "parallelnet"), *PAIRS_OF_INTEREST]
     gaps = statistics.differences(pooled, pairs, draws)
+    needed = ("ser-only", "ier-only", "parallelnet", "additive")
+    missing = [f"not told: needs {key} ({rows[key]['reason']})" for key in needed if key not in pooled]
+    apart = {} if missing else statistics.where_modalities_disagree(*(pooled[key] for key in needed), draws=draws)
     return {
         "table": "table1",
         "paper": PAPER,
@@ -96,7 +99,7 @@ def summarise(
         "references": references(material, options),
         "differences": [{"first": first, "second": second} | each for (first, second), each in gaps.items()],
         "fusion": _fusion(pooled, gaps),
-        "disagreement": _disagreement(pooled, rows, draws),
+        "disagreement": {"reason": missing[0] if missing else "", **apart},
         "options": published(options),
         "recipe": json.loads(json.dumps(asdict(recipe))),
         **statistics.circumstances(options.threads),
@@ -106,15 +109,32 @@ def summarise(
 def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
     """Return each fold's figures, their mean and deviation, the validation part's, time, network and curves."""
     logs = [read_log(fold.folder) for fold in folds]
-    each = [_fold(fold, log, recipe) for fold, log in zip(folds, logs, strict=True)]
-    summary = summarise_folds([Metrics.from_json(json.dumps(fold.record["test"][fold.setting])) for fold in folds])
+    tests = [fold.record["test"][fold.setting] for fold in folds]
+    names = ("accuracy", "macro_f1", "cohen_kappa", "uar")
+    each = [
+        {
+            "test": {name: test[name] for name in ("n", *names, "ece", "confusion_matrix")},
+            "validation": fold.record["validation"].get(fold.setting),
+            "training": statistics.convergence(log, keep=recipe.keep, max_epochs=recipe.epochs),
+            "seconds": fold.record["seconds"],  # with more than one start those of the last
+            "n_starts": len(list((fold.folder / "logs").glob("start-*"))),
+        }
+        for fold, log, test in zip(folds, logs, tests, strict=True)
+    ]
+    summary, facts = summarise_folds([Metrics.from_json(json.dumps(test)) for test in tests]), folds[0].facts
     training = [
         {**found["training"], **found["training"]["in_line"], "kappa": found["training"]["at_kept_epoch"]["kappa"]}
         for found in each
     ]
-    names = ("accuracy", "macro_f1", "cohen_kappa", "uar")
     return {
-        "network": _network(folds[0]),
+        "network": {  # what was really trained, and on which machine
+            "backbones": folds[0].backbones,
+            "input_side": {name: 128 // facts.network[name]["input_pool"] for name in facts.modalities},
+            **{name: facts.network[name] for name in ("configuration", "fusion", "embed_dim")},
+            "parameters": folds[0].record["parameters"],
+            "started_from": list(facts.training.get("started_from", ())),
+            "versions": dict(facts.versions),
+        },
         "learning_rate": recipe.learning_rate,
         "folds": each,
         "mean": {name: summary["mean"][name] for name in names},
@@ -130,32 +150,6 @@ def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
             {name: [null(round(epoch.get(name, math.nan), DECIMALS)) for epoch in log] for name in CURVES}
             for log in logs
         ],
-    }
-
-
-def _fold(fold: Fold, log: Sequence[Mapping[str, float]], recipe: Recipe) -> dict[str, Any]:
-    """Return a fold's figures: on its test part, on its inner validation part, and how training went."""
-    test = fold.record["test"][fold.setting]
-    keys = ("n", "accuracy", "macro_f1", "cohen_kappa", "uar", "ece", "confusion_matrix")
-    return {
-        "test": {name: test[name] for name in keys},
-        "validation": fold.record["validation"].get(fold.setting),
-        "training": statistics.convergence(log, keep=recipe.keep, max_epochs=recipe.epochs),
-        "seconds": fold.record["seconds"],  # with more than one start those of the last
-        "n_starts": len(list((fold.folder / "logs").glob("start-*"))),
-    }
-
-
-def _network(fold: Fold) -> dict[str, Any]:
-    """Return what was really trained: backbones, structure, number of parameters, and on which machine."""
-    facts = fold.facts
-    return {
-        "backbones": fold.backbones,
-        "input_side": {name: 128 // facts.network[name]["input_pool"] for name in facts.modalities},
-        **{name: facts.network[name] for name in ("configuration", "fusion", "embed_dim")},
-        "parameters": fold.record["parameters"],
-        "started_from": list(facts.training.get("started_from", ())),
-        "versions": dict(facts.versions),
     }
 
 
@@ -227,12 +221,3 @@ def _fusion(pooled: Mapping[str, Pooled], gaps: Mapping[tuple[str, str], Mapping
     best = max(single, key=lambda key: float(pooled[key].right.mean()))
     found = gaps["parallelnet", best]["accuracy"]
     return {"reason": "", "best_single": best, **found, "earned": found["ci95"][0] > 0}
-
-
-def _disagreement(pooled: Mapping[str, Pooled], rows: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
-    needed = ("ser-only", "ier-only", "parallelnet", "additive")
-    missing = [key for key in needed if key not in pooled]
-    if missing:
-        return {"reason": f"not told: needs {missing[0]} ({rows[missing[0]]['reason']})"}
-    speech, image, multiply, add = (pooled[key] for key in needed)
-    return {"reason": "", **statistics.where_modalities_disagree(speech, image, multiply, add, draws)}

@@ -173,8 +173,7 @@ def beside(
 
     known = {key for s in labelled for key in keys(s)}
     kept: dict[frozenset[tuple[str, str]], Sample] = {}
-    for sample in samples:
-        found = keys(sample)
+    for found, sample in ((keys(sample), sample) for sample in samples):
         own = frozenset(key for key in found if key[0] in ("picture", "words"))
         if len(own) == 2 and not found & known:
             kept.setdefault(own, sample)
