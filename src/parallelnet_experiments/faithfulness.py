@@ -132,7 +132,7 @@ def measure(options: FaithfulnessOptions) -> Path:
         records.write_json(path, record)
         there = filter(Path.is_file, (out / f"{name}.json" for name in BASELINES))
         mend = "remove it, and the same line of that task writes it again."
-        tables = [pages.faithfulness(records.read_json(each, mend=mend)) for each in there]
+        tables = (pages.faithfulness(records.read_json(each, mend=mend)) for each in there)
         records.write_text(out / "table.md", "\n".join(tables))
         return path
 

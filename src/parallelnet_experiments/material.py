@@ -116,7 +116,7 @@ class _Work:
         return str(self.out / path), {f"without_{kind}": without, **made.where}
 
     def _write(self, kind: str, name: str, signal: Any) -> str:
-        """Write FLAC or PNG, whole or not at all, and return its path relative to the folder."""
+        # Write FLAC or PNG, whole or not at all, and return its path relative to the folder.
         import soundfile
 
         content = io.BytesIO()  # libsndfile has words of its own for a full disk
@@ -159,8 +159,7 @@ def _images(work: _Work, pictures: Pictures) -> Iterator[Sample]:
         patch = Image.fromarray(background(grey(source), (1, 1), rng)) if label == NONE else grey(source)
         picture, where = work.keep("image", name, plant_image(bed, patch, grid, rng), bare=planted == "nothing")
         extra = {"planted": planted, "face_source": source.id, **where, "background": base.id}
-        group = base.image_group[:16]
-        yield Sample(name, image=picture, label=label, split=work.split, image_group=group, extra=extra)
+        yield Sample(name, image=picture, label=label, split=work.split, image_group=base.image_group[:16], extra=extra)
 
 
 def _pairs(work: _Work, voices: Voices, pictures: Pictures) -> Iterator[Sample]:

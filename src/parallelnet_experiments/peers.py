@@ -75,9 +75,6 @@ def linkage(speech: Sequence[DivisionNode], image: Sequence[DivisionNode]) -> Fl
     return np.array(rows, np.float64).reshape(-1, 4)
 
 
-# --- shap -------------------------------------------------------------------------------------------------------------
-
-
 def shap_values(asked: Question, method: str, *, max_evals: int = NO_LIMIT, **options: Any) -> Floats:
     """Return what a shap explainer says by masks: values [n], or with `interactions=True` those of pairs [n, n]."""
     with _shap(asked.seed) as shap:
@@ -122,9 +119,6 @@ def _shap(seed: int) -> Iterator[Any]:
             np.random.set_state(state)
 
 
-# --- captum and shapiq ------------------------------------------------------------------------------------------------
-
-
 def captum_values(asked: Question, method: str, **options: Any) -> Floats:
     """Return what a captum perturbation method says of the players [n], all masks of an order at once."""
     captum_attr, torch = captum()
@@ -148,9 +142,8 @@ def shapiq_sampled(asked: Question) -> Floats:
         warnings.simplefilter("ignore")  # that it needs fewer masks than it was allowed
         found = approximator.approximate(budget=KERNEL_BUDGET + 2 * asked.n, game=asked.score).dict_values
     values = np.zeros((asked.n, asked.n))
-    for pair, value in found.items():
-        if len(pair) == 2:
-            values[pair] = values[pair[::-1]] = value
+    for pair in filter(lambda players: len(players) == 2, found):
+        values[pair] = values[pair[::-1]] = found[pair]
     return values
 
 
@@ -179,9 +172,6 @@ INTERACTIONS: dict[str, Peer] = {
     "shap-exact": lambda asked: 2 * shap_values(asked, "Exact", interactions=True),
     "shapiq-sampled": shapiq_sampled,
 }
-
-
-# --- gradients and random weights -------------------------------------------------------------------------------------
 
 
 class _Random(runtime._TorchBackend):  # the same passes, but of a network that is in no checkpoint
@@ -253,15 +243,14 @@ class Gradients:
 
     def _probability(self, *signals: Any) -> Any:
         given = dict(zip(self._players, signals, strict=True))
-        probs = []
-        for start in self._starts:
-            speech = given["speech"][..., start : start + 128] if "speech" in given else None
-            logits = self._network.logits(speech, given.get("image")) / self._temperature
-            probs.append(logits.softmax(1)[:, self._column])
-        return self._torch.stack(probs).mean(0)
+        logits = [
+            self._network.logits(given["speech"][..., k : k + 128] if "speech" in given else None, given.get("image"))
+            for k in self._starts
+        ]
+        return (self._torch.stack(logits) / self._temperature).softmax(2)[..., self._column].mean(0)
 
     def _last_map(self, backbone: Any) -> Any:
-        """Return the module whose output is the last one in the backbone to tell places apart."""
+        # Return the module whose output is the last one in the backbone to tell places apart.
         seen: list[Any] = []
 
         def watch(module: Any, _: Any, output: Any) -> None:
@@ -280,7 +269,7 @@ class Gradients:
 
 
 def _by_player(cells: Any, players: Players) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return the sum of a tensor's cells over each player, and how many cells each has."""
+    # Return the sum of a tensor's cells over each player, and how many cells each has.
     owned = players.owners >= 0
     owners = players.owners[owned].astype(np.int64)
     sums = np.bincount(owners, cells.double().numpy()[owned], players.n)

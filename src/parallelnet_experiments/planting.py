@@ -123,7 +123,7 @@ def plant_speech(
 
 
 def _loudest_band(waveform: audio.Waveform) -> float:
-    """Return the power of the loudest mel band in any frame, to which `audio.log_mel` is relative."""
+    # Return the power of the loudest mel band in any frame, to which `audio.log_mel` is relative.
     padded = np.pad(waveform, audio.N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, audio.N_FFT)[:: audio.hop()]
     window = np.hanning(audio.N_FFT + 1)[:-1]
@@ -136,7 +136,7 @@ def _rise(n: int) -> npt.NDArray[np.float32]:
 
 
 def _trimmed(path: str, speed: float = 1.0) -> audio.Waveform:
-    """Return an utterance without the quiet at its ends, as fast as asked."""
+    # Return an utterance without the quiet at its ends, as fast as asked.
     wave, rate = audio.read(path), audio.SAMPLE_RATE_HZ
     wave = wave[audio.trim_slice(wave)]
     return wave if speed == 1 else soxr.resample(wave, rate * speed, rate)
@@ -170,8 +170,7 @@ def read_voices(options: PlantOptions) -> dict[str, Voices]:
     if not colon or name not in CORPORA:
         raise OptionError(f"--speech is {options.speech!r}; needed: CORPUS:PATH of a corpus with neutral speech.")
     labels = {**(CORPORA[name].labels or {}), NEUTRAL: NEUTRAL}
-    wanted = {NEUTRAL, *options.voices}
-    speech = tuple(s for s in read_corpus(name, path, labels=labels).samples if s.label in wanted)
+    speech = tuple(s for s in read_corpus(name, path, labels=labels).samples if s.label in {NEUTRAL, *options.voices})
     speech = _clear(speech, "speech", options)
     longest = -(-options.cue_range[1] * CLIP_SAMPLES // options.units)
     voices = {}
@@ -188,7 +187,7 @@ def read_voices(options: PlantOptions) -> dict[str, Voices]:
 
 
 def _side(speaker: str, options: PlantOptions) -> str:
-    """Return the split of a speaker, told by name or by the number at its end (`actor_07`: 7)."""
+    # Return the split of a speaker, told by name or by the number at its end (`actor_07`: 7).
     names = {speaker, *(found.lstrip("0") for found in re.findall(r"\d+$", speaker))}
     given = {"test": options.test_speakers, "validation": options.validation_speakers}
     return next((split for split, speakers in given.items() if names & set(speakers)), "train")
@@ -208,8 +207,7 @@ def background(picture: Image.Image, grid: tuple[int, int], rng: np.random.Gener
     scale = min(picture.width / width, picture.height / height) * rng.uniform(0.7, 1.0)
     wide, high = scale * width, scale * height
     left, top = rng.uniform(0, picture.width - wide), rng.uniform(0, picture.height - high)
-    box = (left, top, left + wide, top + high)
-    part = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box))
+    part = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, (left, top, left + wide, top + high)))
     return np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
 
 
@@ -280,15 +278,12 @@ def faceless(pictures: Mapping[str, Sample], n: int, kept: Path) -> list[str]:
 
 
 def _dealt(faces: tuple[Sample, ...], options: PlantOptions) -> tuple[Sample, ...]:
-    """Return the faces with the splits that `build pairs` gives them, as for the bundled model."""
+    # Return the faces with the splits that `build pairs` gives them, as for the bundled model.
     same = PairsOptions("", options.image, "", image_test_split=options.image_test_split)
     faces = pairs.distinct_pictures(faces, same, Counter())
     train = tuple(s for s in faces if s.split in ("train", ""))
     cut = {s.id for s in splits.carve_validation(train, same.image_validation, same.seed)[1]}
     return tuple(replace(s, split="validation") if s.id in cut else s for s in faces)
-
-
-# --- both -------------------------------------------------------------------------------------------------------------
 
 
 def _by(samples: Sequence[Sample], column: str) -> dict[str, list[Sample]]:
@@ -301,15 +296,14 @@ def _by(samples: Sequence[Sample], column: str) -> dict[str, list[Sample]]:
 def _clear(
     samples: tuple[Sample, ...], modality: Literal["speech", "image"], options: PlantOptions
 ) -> tuple[Sample, ...]:
-    """Return the neutral samples and those whose class the bundled model sees or hears clearly."""
+    # Return the neutral samples and those whose class the bundled model sees or hears clearly.
     if not options.min_cue_prob:
         return samples
     from parallelnet.predictor import load
 
     candidates = [s for s in samples if s.label != NEUTRAL]
     said = zip(candidates, load(n_threads=1).predict_each(candidates, modalities=modality), strict=True)
-    low = options.min_cue_prob
-    unclear = {s.id for s, found in said if isinstance(found, Exception) or found.probs[s.label] < low}
+    unclear = {s.id for s, found in said if isinstance(found, Exception) or found.probs[s.label] < options.min_cue_prob}
     log.info("%s: %d of %d cues left out: not clear to the bundled model", modality, len(unclear), len(candidates))
     return tuple(s for s in samples if s.id not in unclear)
 

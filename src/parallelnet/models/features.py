@@ -50,8 +50,7 @@ def _from_torchvision(facts: Backbone, weights: Weights) -> nn.Module:
     for name, stage in model.named_children():  # in the order in which torchvision's forward runs them
         if name in _CLASSIFIER:
             break
-        if not name.lower().startswith("aux"):
-            stages.append(stage)
+        stages += [] if name.lower().startswith("aux") else [stage]
         if name == facts.cut:
             break
     return nn.Sequential(*stages, *([nn.ReLU()] if facts.relu else []))

@@ -172,8 +172,7 @@ def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    content = save(tensors, metadata={"format": "pt"})
-    records.write_whole(target, lambda stream: stream.write(content))
+    records.write_whole(target, lambda stream: stream.write(save(tensors, metadata={"format": "pt"})))
     return target
 
 

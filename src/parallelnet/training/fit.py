@@ -164,10 +164,9 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     An epoch that a stop cut off and a later start trained again has the later figures.
     """
     rows: dict[str, dict[str, float]] = {}
-    for source in (start / FIGURES for start in _logs(folder)):
-        # Missing: stopped before its first epoch was over, or nothing was left to train.
-        text = source.read_text(encoding="utf-8") if source.is_file() else ""
-        for line in csv.DictReader(text.splitlines()):
+    # Missing: stopped before its first epoch was over, or nothing was left to train.
+    for source in filter(Path.is_file, (start / FIGURES for start in _logs(folder))):
+        for line in csv.DictReader(source.read_text(encoding="utf-8").splitlines()):
             rows[line["epoch"]] = {name: float(value) for name, value in line.items() if value}
     return sorted(rows.values(), key=lambda row: row["epoch"])
 

@@ -7,7 +7,7 @@ see it, and intervals draw whole components of samples that share a speaker or a
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,16 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         whole = [outcome for outcome in outcomes if not outcome.reason]
         if not whole:
             raise ManifestError(f"No network is finished on all folds: {outcomes[0].row.key}: {outcomes[0].reason}.")
-        answers, missing = _read(outcomes, options, material)
+        by_row = {outcome.row.key: outcome for outcome in outcomes}
+        if dropped is not None:
+            by_row["dropout"] = outcomes[-1]
+        answers, missing = {}, {}
+        for setting in (*SETTINGS, *DROPPED):
+            outcome = by_row.get(setting.row)
+            if outcome is None or outcome.reason:
+                missing[setting.key] = outcome.reason if outcome else "not run: no --with-dropout"
+            else:
+                answers[setting.key] = read_answers(outcome.folder, setting.setting, material)
         record = {
             "what": "each modality alone, both, and each missing at test time; calibration",
             "data": material.describe(),
@@ -119,23 +128,6 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
             **circumstances(options.threads),
         }
         return result_plots.write("modalities", record, Path(options.out))
-
-
-def _read(
-    outcomes: Sequence[study.Outcome], options: ModalitiesOptions, material: prepared.Material
-) -> tuple[dict[str, Answers], dict[str, str]]:
-    # The answers of each setting that was run, and why each of the others was not.
-    by_row = {outcome.row.key: outcome for outcome in outcomes}
-    if options.with_dropout is not None:
-        by_row["dropout"] = outcomes[-1]
-    answers, missing = {}, {}
-    for setting in (*SETTINGS, *DROPPED):
-        outcome = by_row.get(setting.row)
-        if outcome is None or outcome.reason:
-            missing[setting.key] = outcome.reason if outcome else "not run: no --with-dropout"
-        else:
-            answers[setting.key] = read_answers(outcome.folder, setting.setting, material)
-    return answers, missing
 
 
 def read_answers(folder: Path, setting: str, material: prepared.Material) -> Answers:
@@ -204,8 +196,7 @@ def per_class(answers: Answers, draws: Draws) -> dict[str, Any]:
         with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
             return {f"{kind} {k}": (a / b)[:, k] for kind, (a, b) in parts.items() for k in range(n_classes)}
 
-    rows = bootstrap.rows(row.labels, row.probs, MIN_PROB)
-    found = intervals(rows, row.groups, of, draws, "value")
+    found = intervals(bootstrap.rows(row.labels, row.probs, MIN_PROB), row.groups, of, draws, "value")
     return {
         name: {
             "n": int(np.count_nonzero(row.labels == k)),

@@ -1,7 +1,5 @@
 """Figures of results, drawn from their JSON: curves, confusion matrix, differences, reliability, recalls; Fig. 4."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re
@@ -91,13 +89,13 @@ def _metrics(found: Mapping[str, Any]) -> Metrics:
     return Metrics.from_json(json.dumps(found))
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def curves(record: Mapping[str, Any]) -> Figure:
+def curves(record: Mapping[str, Any]) -> "Figure":
     """Return one panel a row: accuracy, macro F1 and kappa over epochs, mean of the folds, training dashed.
 
     A fold that stopped early counts up to its last epoch; the band is the lowest and the highest fold in validation.
@@ -118,7 +116,7 @@ def curves(record: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_curves(ax: Axes, row: Mapping[str, Any]) -> None:
+def _draw_curves(ax: "Axes", row: Mapping[str, Any]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for (name, colour), (part, style) in itertools.product(_SCORES.items(), _STYLES.items()):
@@ -135,7 +133,7 @@ def _draw_curves(ax: Axes, row: Mapping[str, Any]) -> None:
     plots.tidy(ax)
 
 
-def differences(record: Mapping[str, Any]) -> Figure:
+def differences(record: Mapping[str, Any]) -> "Figure":
     """Return each difference in accuracy as a dot with its 95 % interval; grey where the interval holds zero."""
     found = record["differences"]
     figure = _figure(7.2, 0.34 * len(found) + 1.0)
@@ -153,7 +151,7 @@ def differences(record: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def reliability_pair(row: Mapping[str, Any]) -> Figure:
+def reliability_pair(row: Mapping[str, Any]) -> "Figure":
     """Return two reliability diagrams side by side: at temperature 1, and scaled by each fold's temperature."""
     figure = _figure(8.4, 4.6)
     before, after = figure.subplots(1, 2, sharey=True)
@@ -170,7 +168,7 @@ def reliability_pair(row: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def per_class_bars(record: Mapping[str, Any]) -> Figure:
+def per_class_bars(record: Mapping[str, Any]) -> "Figure":
     """Return the recall of each class in each setting of the study of the modalities, with 95 % intervals."""
     rows = pages.run(record)
     classes = list(rows[0]["found"]["per_class"])
@@ -195,9 +193,6 @@ def per_class_bars(record: Mapping[str, Any]) -> Figure:
     ax.tick_params(axis="x", length=0)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
-
-
-# --- Fig. 4 -----------------------------------------------------------------------------------------------------------
 
 
 def figure4(outcomes: Sequence[Outcome], material: Material, per_class: int, seed: int, out: Path) -> dict[str, Any]:
@@ -253,7 +248,7 @@ def strongest_words(explanation: Explanation) -> list[str]:
     return [explanation.speech_units[k].word for k in strongest if values[k] > 0]
 
 
-def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> Figure:
+def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> "Figure":
     """Return the examples below one another: P, GT, Score, waveform, words, picture; each with its scale of shades."""
     examples = [Shown(explanation) for explanation in explanations]
     parts = [("speech", "words", "picture")[:: 1 if each.of.units == "words" else 2] for each in examples]

@@ -82,8 +82,7 @@ def join(parts: Sequence[Pooled]) -> Pooled:
 
 def figures(row: Pooled, classes: Sequence[str], draws: Draws) -> dict[str, Any]:
     """Return every metric of the pooled predictions with its interval, as `evaluation.Metrics` writes it."""
-    given = {"n_bootstrap": draws.n, "seed": draws.seed, "groups": row.groups}
-    return evaluate(row.labels, row.probs, classes, **given).to_dict()  # type: ignore[arg-type]
+    return evaluate(row.labels, row.probs, classes, n_bootstrap=draws.n, seed=draws.seed, groups=row.groups).to_dict()
 
 
 def intervals(
@@ -159,12 +158,9 @@ def swap_test(differences: Sequence[float] | Floats, groups: Sequence[str], *, s
     if len(sums) <= MAX_EXACT:
         signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(sums))))
         return float((np.abs(signs @ sums) >= observed).mean())
-    rng = np.random.default_rng(seed)
-    n_far = 0
-    for _ in range(N_SWAPS // SWAPS_AT_ONCE):
-        signs = rng.choice((-1.0, 1.0), size=(SWAPS_AT_ONCE, len(sums)))
-        n_far += int(np.count_nonzero(np.abs(signs @ sums) >= observed))
-    return (1 + n_far) / (1 + N_SWAPS)
+    rng, size = np.random.default_rng(seed), (SWAPS_AT_ONCE, len(sums))
+    drawn = (rng.choice((-1.0, 1.0), size=size) @ sums for _ in range(N_SWAPS // SWAPS_AT_ONCE))
+    return (1 + sum(int(np.count_nonzero(np.abs(each) >= observed)) for each in drawn)) / (1 + N_SWAPS)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -161,20 +161,17 @@ class Study:
             log.info("%s, fold %d of %d: %.0f s", row.key, number + 1, self.options.folds, spent["seconds"])
 
 
-class OutOfTimeError(Exception):
-    """`--max-minutes` are over: no further fold is begun."""
-
-
 def _in_time(max_minutes: float, started: float, _: int) -> None:
+    # `--max-minutes` are over: no further fold is begun.
     if max_minutes and (time.monotonic() - started) / 60 >= max_minutes:
-        raise OutOfTimeError(f"not run: stopped after --max-minutes {max_minutes:g}; the same line goes on")
+        raise TimeoutError(f"not run: stopped after --max-minutes {max_minutes:g}; the same line goes on")
 
 
 def _reason(row: Row, finish: Callable[[], None]) -> str:
     """Compute what is missing of a row and return "" or why it is not whole."""
     try:
         finish()
-    except OutOfTimeError as stop:
+    except TimeoutError as stop:
         return str(stop)
     except FullDiskError:  # of no row: none could be kept
         raise

@@ -60,8 +60,7 @@ def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool
     asked = chosen(options.rows, ROWS, ROWS if options.studies else TABLE1)
     material = prepare(options)
     with held(options):
-        study = Study(options, recipe, material, init_from=options.init_from, quiet=quiet)
-        outcomes = study.run(asked)
+        outcomes = Study(options, recipe, material, init_from=options.init_from, quiet=quiet).run(asked)
         record = summarise(outcomes, options, recipe, material)
         out = Path(options.out)
         if options.figure4:
@@ -178,7 +177,7 @@ def references(material: Material, options: Table1Options) -> dict[str, dict[str
 
 
 def _majority(material: Material) -> dict[str, str]:
-    """Return for each tested sample the most frequent class of its fold's training part; of equals the first."""
+    # Return for each tested sample the most frequent class of its fold's training part; of equals the first.
     guess: dict[str, str] = {}
     for part in material.parts:
         counts = Counter(material.labels[s.id] for s in part.train)
@@ -187,7 +186,7 @@ def _majority(material: Material) -> dict[str, str]:
 
 
 def _teachers(material: Material, built: Mapping[str, Any], folder: Path) -> dict[str, dict[str, str]]:
-    """Return what the rule, and each teacher alone, say of each sample; "" where the rule decides nothing."""
+    # Return what the rule, and each teacher alone, say of each sample; "" where the rule decides nothing.
     said: dict[str, dict[str, str]] = {name: {} for name in [*REFERENCES][1:]}
     for path in sorted((folder / "data").glob("*.parquet")):
         for draft in (each for each in read_shard(path, with_bytes=False) if each.id in material.labels):

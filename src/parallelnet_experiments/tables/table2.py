@@ -88,8 +88,7 @@ def result(
         folds, reason = answers.get(key, ((), "not run: not among --rows"))
         known: dict[str, Any] = {"missing": reason}
         if key in pooled:
-            figures = statistics.figures(pooled[key], SENTIMENTS, draws)
-            known = {"found": figures, "parallelnet_minus": gaps.get(key)}
+            known = {"found": statistics.figures(pooled[key], SENTIMENTS, draws), "parallelnet_minus": gaps.get(key)}
         facts = {name: getattr(row, name) for name in ("key", "title", "source", "uses", "start", "printed")}
         rows.append({**facts, "folds": [_fold(each, weights) for each in folds], **known})
     return {"classes": list(SENTIMENTS), "rows": rows}
