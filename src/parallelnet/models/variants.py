@@ -302,7 +302,9 @@ def small(options: NetworkOptions) -> NetworkOptions:
     """
     wide: dict[str, BranchOptions] = {name: getattr(options, name) for name in options.modalities}
     thin: dict[str, Any] = {"channels": NARROW_CHANNELS, "input_pool": SMALL_POOL}
-    branches = {name: replace(b, backbone=NARROW.get(b.backbone, b.backbone), **thin) for name, b in wide.items()}
+    branches: dict[str, Any] = {
+        name: replace(b, backbone=NARROW.get(b.backbone, b.backbone), **thin) for name, b in wide.items()
+    }
     return replace(options, **branches, embed_dim=128, hidden=(128, 128), dropout=0.3, head_dropout=0.3)
 
 
