@@ -235,6 +235,7 @@ class _Study:
 # those on which it is right: between two classes, a model that has lost the cue still says one of them.
 PRIMARY = {"speech": "changed", "image": "changed", "pair": "right"}
 CURVES = ("deletion", "insertion")
+COSTS = ("passes", "seconds", "cpu_seconds")
 
 
 def summarise(
@@ -345,28 +346,27 @@ class _Figures:
         """Return how right the model is, and what it says without the cues."""
         cues = [case for case in cases if case.cue]
         right, plain = [case for case in cues if case.right], [case for case in cases if not case.cue]
-        found: dict[str, Any] = {
+        return {
             "accuracy": self.mean(cases, lambda case: case.right),
             "accuracy_with_cue": self.mean(cues, lambda case: case.right),
             "accuracy_without_any": self.mean(plain, lambda case: case.right),
             "changes_its_mind": self.mean(right, lambda case: case.changed),
             "prob_with_cue": self.mean(right, lambda case: case.probs[case.sample.label]),
-            "without": {},
+            "without": {
+                name: {
+                    "changes_its_mind": self.mean(right, lambda case, name=name: case.said[name] != case.emotion),
+                    "prob": self.mean(right, lambda case, name=name: case.without[name]),
+                    "accuracy": self.mean(cues, lambda case, name=name: case.said[name] == case.sample.label),
+                }
+                for name in (right[0].said if right else ())
+            },
         }
-        for name in right[0].said if right else ():
-            found["without"][name] = {
-                "changes_its_mind": self.mean(right, lambda case, name=name: case.said[name] != case.emotion),
-                "prob": self.mean(right, lambda case, name=name: case.without[name]),
-                "accuracy": self.mean(cues, lambda case, name=name: case.said[name] == case.sample.label),
-            }
-        return found
 
     def explainer(self, what: str) -> dict[str, Any]:
         """Return what an explainer costs, how well it finds the cues of several populations, and its curves' areas."""
-        found: dict[str, Any] = {}
-        for cost in ("passes", "seconds", "cpu_seconds"):
-            known = [value for case in self.chosen if (value := self.read(case, what, cost)) is not None]
-            found[cost] = float(np.median(known)) if known else None
+        costs = {cost: [self.read(case, what, cost) for case in self.chosen] for cost in COSTS}
+        known = {cost: [value for value in values if value is not None] for cost, values in costs.items()}
+        found: dict[str, Any] = {cost: float(np.median(each)) if each else None for cost, each in known.items()}
         right = [case for case in self.chosen if case.right]
         populations = {"primary": self.kept, "right": right, "all": self.chosen}
         populations["needs_each"] = [case for case in right if case.needs_each]

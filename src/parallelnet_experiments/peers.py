@@ -257,13 +257,10 @@ class Gradients:
             if isinstance(output, self._torch.Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
                 seen.append(module)
 
-        hooks = [module.register_forward_hook(watch) for module in backbone.modules()]
-        try:
-            with self._torch.no_grad():
-                self._probability(*self._inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with contextlib.ExitStack() as hooks, self._torch.no_grad():
+            for module in backbone.modules():
+                hooks.callback(module.register_forward_hook(watch).remove)
+            self._probability(*self._inputs)
         assert seen, "no map of the backbone tells places apart"
         return seen[-1]
 

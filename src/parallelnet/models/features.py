@@ -7,6 +7,7 @@ that zero means black and silence for every network.
 import http.client
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -198,11 +199,9 @@ EFFICIENTNET_BLOCKS = (
 
 
 def _vgg_narrow(depth: int) -> nn.Module:
-    layers: list[int | str] = []
-    for width, n in zip(VGG_WIDTHS, VGG_LAYERS[depth], strict=True):
-        layers += [width] * n + ["M"]
+    layers = chain(*([width] * n + ["M"] for width, n in zip(VGG_WIDTHS, VGG_LAYERS[depth], strict=True)))
     # Batch norm, because sixteen layers without it do not learn from random weights in a few epochs.
-    return nn.Sequential(Normalise(IMAGENET_MEAN, IMAGENET_STD), vgg.make_layers(layers, batch_norm=True))
+    return nn.Sequential(Normalise(IMAGENET_MEAN, IMAGENET_STD), vgg.make_layers(list(layers), batch_norm=True))
 
 
 def _efficientnet_narrow() -> nn.Module:

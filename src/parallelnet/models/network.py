@@ -177,12 +177,11 @@ def build(options: NetworkOptions, classes: Sequence[str], *, weights: Weights =
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise OptionError(f"classes are {list(classes)}; allowed: at least two, all different. See --classes.")
     parts = {name: _branches(name, getattr(options, name), options, weights) for name in options.modalities}
-    n_classes = len(classes)
     fusion: SingleHead | HybridHead
     if len(parts) == 1:
-        fusion = SingleHead(_head(options, n_classes))
+        fusion = SingleHead(_head(options, len(classes)))
     else:
-        heads = [_head(options, n_classes) for _ in range(3)]
+        heads = [_head(options, len(classes)) for _ in range(3)]
         intermediate = torch.mul if options.fusion == "multiply" else layers.WeightedAddition(2)  # Eq. 1 multiplies
         fusion = HybridHead(options.configuration in (1, 3), intermediate, heads)
     criss_cross = None

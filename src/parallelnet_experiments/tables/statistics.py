@@ -73,11 +73,9 @@ class Pooled:
 
 def join(parts: Sequence[Pooled]) -> Pooled:
     """Return the predictions of several folds as one."""
-    joined: dict[str, Any] = {}
-    for name in (field.name for field in fields(Pooled)):
-        values = [getattr(each, name) for each in parts]
-        joined[name] = tuple(itertools.chain(*values)) if name in ("ids", "groups") else np.concatenate(values)
-    return Pooled(**joined)
+    columns = {field.name: [getattr(each, field.name) for each in parts] for field in fields(Pooled)}
+    ids, groups = (tuple(itertools.chain(*columns.pop(name))) for name in ("ids", "groups"))
+    return Pooled(ids=ids, groups=groups, **{name: np.concatenate(each) for name, each in columns.items()})
 
 
 def figures(row: Pooled, classes: Sequence[str], draws: Draws) -> dict[str, Any]:
@@ -217,9 +215,10 @@ def where_modalities_disagree(
     found: dict[str, Any] = {}
     for name, where in (("disagree", differ), ("agree", ~differ)):
         groups = list(itertools.compress(multiply.groups, where))
-        found[name] = {"n": len(groups)}
-        for row_name, each in by_row.items() if groups else ():
-            found[name][row_name] = {key: mean(value[where], groups, draws) for key, value in each.items()}
+        rows = by_row if groups else {}
+        found[name] = {"n": len(groups)} | {
+            row: {key: mean(value[where], groups, draws) for key, value in each.items()} for row, each in rows.items()
+        }
     return found
 
 

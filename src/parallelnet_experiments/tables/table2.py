@@ -139,9 +139,8 @@ def _unlabelled(options: Table2Options, every: Sequence[Sample], labelled: Seque
         return ()
     hashes = file_hashes(s.image for s in (*labelled, *own, *others) if s.image is not None and Path(s.image).is_file())
     found: dict[str, Sample] = {}
-    for samples, together in ((own, True), (others, False)):
-        for sample in beside(samples, labelled, hashes, together=together):
-            found.setdefault(hashes[sample.image or ""], sample)
+    for sample in (*beside(own, labelled, hashes, together=True), *beside(others, labelled, hashes, together=False)):
+        found.setdefault(hashes[sample.image or ""], sample)
     n_beside = len(own) + len(others)
     log.info("%d of %d tweets that nobody labelled share nothing with the labelled ones", len(found), n_beside)
     return tuple(replace(s, id=f"unlabelled-{k}", speech=None) for k, s in enumerate(found.values()))

@@ -145,7 +145,7 @@ def test_fine_tuning_changes_what_it_says(fine_tune: str, tmp_path: Path, monkey
 def test_content_is_what_the_whole_classifier_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture_network, "VGG_SIDE", 64)
     torch.manual_seed(0)
-    model = TinyVgg()
+    model = TinyVgg().eval()
     samples = write_pictures(tmp_path / "pictures", 6)  # more than one batch
     store = SignalStore(SignalOptions())
     found = picture_network.content_probs(samples, store, model)
