@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from parallelnet import checkpoint, records
-from parallelnet.checkpoint import Checkpoint
 from parallelnet.data import dataset
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.explanation import faithfulness
@@ -156,7 +155,7 @@ class _Study:
         self,
         options: FaithfulnessOptions,
         task: str,
-        opened: Checkpoint,
+        opened: checkpoint.Checkpoint,
         predictor: Predictor,
         journal: Journal,
         first: Case,
@@ -352,14 +351,15 @@ class _Figures:
             "accuracy_without_any": self.mean(plain, lambda case: case.right),
             "changes_its_mind": self.mean(right, lambda case: case.changed),
             "prob_with_cue": self.mean(right, lambda case: case.probs[case.sample.label]),
-            "without": {
-                name: {
-                    "changes_its_mind": self.mean(right, lambda case, name=name: case.said[name] != case.emotion),
-                    "prob": self.mean(right, lambda case, name=name: case.without[name]),
-                    "accuracy": self.mean(cues, lambda case, name=name: case.said[name] == case.sample.label),
-                }
-                for name in (right[0].said if right else ())
-            },
+            "without": {name: self.without(name, right, cues) for name in (right[0].said if right else ())},
+        }
+
+    def without(self, name: str, right: Sequence[Case], cues: Sequence[Case]) -> dict[str, Any]:
+        """Return what the model says without the cues of `name`."""
+        return {
+            "changes_its_mind": self.mean(right, lambda case: case.said[name] != case.emotion),
+            "prob": self.mean(right, lambda case: case.without[name]),
+            "accuracy": self.mean(cues, lambda case: case.said[name] == case.sample.label),
         }
 
     def explainer(self, what: str) -> dict[str, Any]:

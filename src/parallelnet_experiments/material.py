@@ -74,7 +74,7 @@ def plant(options: PlantOptions) -> Path:
 def _rows(options: PlantOptions, out: Path) -> Iterator[Sample]:
     for name in ("speech", "image"):
         (out / name).mkdir(exist_ok=True)
-    readers = {"speech": read_voices, "image": read_pictures}
+    readers: dict[str, Callable[[PlantOptions], Mapping[str, Any]]] = {"speech": read_voices, "image": read_pictures}
     sources = [read(options) for name, read in readers.items() if name in options.needs]
     make: dict[str, Callable[..., Iterator[Sample]]] = {"speech": _speech, "image": _images, "pair": _pairs}
     for number, split in enumerate(SPLITS):

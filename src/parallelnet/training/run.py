@@ -20,8 +20,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from .. import checkpoint as checkpoints
-from .. import records
+from .. import checkpoint, records
 from ..checkpoint import ModelFacts
 from ..data.dataset import fingerprint, open_data
 from ..data.loading import SignalStore
@@ -189,7 +188,7 @@ def train_part(task: _Task, store: SignalStore, *, quiet: bool) -> None:
     torch.manual_seed(options.seed)
     network = build(task.network, task.classes, weights=options.weights)
     for source in options.init_from:
-        taken = load_matching(network, checkpoints.opened(source, "--init-from").weights)
+        taken = load_matching(network, checkpoint.opened(source, "--init-from").weights)
         log.info("took over %d tensors from %s", taken, source)
     task.folder.mkdir(parents=True, exist_ok=True)
     where = (store, task.recipe, task.folder, options)
@@ -239,17 +238,17 @@ def _write_checkpoint(task: _Task, network: ParallelNet, calibration: Calibratio
         },
         training={
             **{name: getattr(options, name) for name in ("preset", "seed", "weights", "freeze")},
-            "started_from": [checkpoints.read(checkpoints.resolve(source)).facts.name for source in options.init_from],
+            "started_from": [checkpoint.read(checkpoint.resolve(source)).facts.name for source in options.init_from],
             "recipe": asdict(task.recipe),
         },
         versions=versions(),
     )
-    save_weights(network, folder / checkpoints.WEIGHTS)
+    save_weights(network, folder / checkpoint.WEIGHTS)
     if options.export:
         export(network, facts, folder, int8=options.int8)
     notes = Path(options.card_notes).read_text(encoding="utf-8") if options.card_notes else ""
     records.write_text(folder / "README.md", model_card(facts, notes))
-    checkpoints.write(folder, facts)
+    checkpoint.write(folder, facts)
 
 
 def _counts(task: _Task, samples: Sequence[Sample]) -> dict[str, Any]:

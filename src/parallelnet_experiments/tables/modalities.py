@@ -22,10 +22,9 @@ from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
 from parallelnet.options import ModalitiesOptions, Recipe
 
-from . import prepared, result_plots, study
+from . import prepared, result_plots, statistics, study
 from .prepared import TABLE1, Row
 from .statistics import Draws, Pooled, circumstances, difference, gaps, intervals, join, mean
-from .statistics import figures as pooled_figures
 
 # The figures that temperature scaling is there to lower; it leaves the winning class of a window as it is.
 CALIBRATED = ("ece", "nll", "brier")
@@ -170,7 +169,9 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], draws: Dr
 def figures(answers: Answers, draws: Draws) -> dict[str, Any]:
     """Return everything that is told of one setting, ready for strict JSON: classes, calibration, conformal sets."""
     row = answers.pooled
-    before, after = (pooled_figures(replace(row, probs=each), answers.classes, draws) for each in (row.raw, row.probs))
+    before, after = (
+        statistics.figures(replace(row, probs=each), answers.classes, draws) for each in (row.raw, row.probs)
+    )
     return {
         "n": len(row.labels),
         "metrics": after,

@@ -20,7 +20,6 @@ from parallelnet.data.loading import SignalStore
 from parallelnet.models import features, variants
 from parallelnet.models.layers import N1, N2, ModalityBranches, SingleHead, evaluating
 from parallelnet.models.network import SIDE, Freeze, ParallelNet
-from parallelnet.models.variants import SMALL_SIDE, network_options
 from parallelnet.training.finish import calibrate, outputs_of
 from parallelnet.training.fit import Part, fit
 from parallelnet.types import SENTIMENTS, Sample
@@ -87,7 +86,7 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
     """
     prepare: nn.Module
     if size == "small" and start == "none":
-        facts = network_options("ier-only", size="small").image
+        facts = variants.network_options("ier-only", size="small").image
         assert facts is not None
         prepare = nn.AvgPool2d(facts.input_pool)
         backbone = features.build(facts.backbone)
@@ -147,7 +146,7 @@ def train_pictures(task: FoldTask, train: Part) -> tuple[tuple[Floats, Floats], 
     said, answers = (each.probs(temperature) for each in outputs if each is not None)
     shutil.rmtree(task.folder / "state", ignore_errors=True)
     narrow = options.size == "small" and start == "none"
-    name = f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures" if narrow else "VGG19"
+    name = f"VGG19 narrow, {variants.SMALL_SIDE} x {variants.SMALL_SIDE} pictures" if narrow else "VGG19"
     facts = {
         "network": f"{name}, {'ImageNet' if start == 'imagenet' else 'random'} weights",
         "fine_tuned": fine_tune,

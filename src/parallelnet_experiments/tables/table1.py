@@ -88,7 +88,10 @@ def summarise(
     gaps = statistics.differences(pooled, pairs, draws)
     needed = ("ser-only", "ier-only", "parallelnet", "additive")
     missing = [f"not told: needs {key} ({rows[key]['reason']})" for key in needed if key not in pooled]
-    apart = {} if missing else statistics.where_modalities_disagree(*(pooled[key] for key in needed), draws=draws)
+    apart: dict[str, Any] = {}
+    if not missing:
+        speech, image, multiply, add = (pooled[key] for key in needed)
+        apart = statistics.where_modalities_disagree(speech, image, multiply, add, draws)
     return {
         "table": "table1",
         "paper": PAPER,
