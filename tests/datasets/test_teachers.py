@@ -13,7 +13,7 @@ from parallelnet.data.shards import Example
 from parallelnet.datasets import teachers
 from parallelnet.datasets.teachers import classes_to_emotions, merge, open_teacher, read_label_map, taught
 from parallelnet.errors import CheckpointError, InputError, MissingExtraError, OptionError
-from parallelnet.training.card import model_card
+from parallelnet.training.finish import model_card
 from parallelnet.types import EMOTIONS
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.

@@ -10,7 +10,7 @@ Torch lives here, so `data` modules that the core install uses must not import t
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import soxr
@@ -31,8 +31,6 @@ MAX_TIME_MASK = 16  # frames, 0.5 s of a 4.096 s window
 MAX_MEL_MASK = 12  # of 128 bands
 WINDOW_S = 4.096
 
-Kept = tuple[Tensor, ...]  # what a frozen part of the network made of a signal; () where nothing is frozen
-
 
 class Batch(NamedTuple):
     """n samples whose speech fills w >= n windows.
@@ -42,8 +40,7 @@ class Batch(NamedTuple):
         image: [n, 3, 128, 128] in [0, 1].
         owner: [w] index of the sample that a window belongs to.
         label: [n] class index.
-        speech_kept: tensors [w, ...] from the frozen part.
-        image_kept: tensors [n, ...] from the frozen part.
+
         auxiliary: [n, n_columns] index of the value of each auxiliary column, -1 where unknown.
     """
 
@@ -51,16 +48,8 @@ class Batch(NamedTuple):
     image: Tensor
     owner: Tensor
     label: Tensor
-    speech_kept: Kept = ()
-    image_kept: Kept = ()
+
     auxiliary: Tensor = torch.empty(0, 0, dtype=torch.long)
-
-
-class Frozen(Protocol):
-    """The part of a network that does not learn; `models.network.FrozenPart` is one."""
-
-    def of(self, modality: str, path: str | None, x: Tensor) -> Kept:
-        """Return what it makes of the signals [n, ...] of a file, [n, ...] each."""
 
 
 class SignalStore:
@@ -121,8 +110,7 @@ class SampleDataset(Dataset[Batch]):
 
     Attributes:
         labels: class index of each sample.
-        frozen: what does not learn; given only where nothing is augmented, and then training draws among the windows
-            that `predict` cuts.
+
         auxiliary: indices of each sample's auxiliary values, or nothing.
     """
 
@@ -131,7 +119,7 @@ class SampleDataset(Dataset[Batch]):
     store: SignalStore
     recipe: Recipe
     seed: int
-    frozen: Frozen | None = None
+
     auxiliary: Sequence[tuple[int, ...]] = ()
 
     def __len__(self) -> int:
@@ -150,20 +138,12 @@ class SampleDataset(Dataset[Batch]):
                 picture = torch.from_numpy(self.store.picture(sample.image))
         except ParallelNetError as error:
             raise InputError(f"Sample {sample.id!r}: {error}") from error
-        speech_kept: Sequence[Tensor] = ()
-        image_kept: Kept = ()
-        if self.frozen is not None:
-            speech_kept = self.frozen.of("speech", sample.speech, speech)
-            image_kept = self.frozen.of("image", sample.image, picture[None])
-            if draw is not None:
-                one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
-                speech, *speech_kept = (each[one : one + 1] for each in (speech, *speech_kept))
         owner, label = torch.zeros(len(speech), dtype=torch.long), torch.tensor([self.labels[place]])
         auxiliary = torch.tensor([self.auxiliary[place] if self.auxiliary else ()], dtype=torch.long)
-        return Batch(speech, picture[None], owner, label, tuple(speech_kept), image_kept, auxiliary)
+        return Batch(speech, picture[None], owner, label, auxiliary)
 
     def _speech(self, path: str, draw: int | None) -> NDArray[np.float32]:
-        if draw is None or self.frozen is not None:
+        if draw is None:
             return self.store.log_mel_windows(path)
         rng = np.random.default_rng((self.seed, draw))
         versions = self.recipe.speech_versions or 2**20
@@ -211,14 +191,12 @@ class DrawSampler(Sampler[tuple[int, int]]):
 
 def collate(items: Sequence[Batch]) -> Batch:
     """Return one batch of batches of one sample, whose numbers of windows may differ."""
-    speech, image, _, label, speech_kept, image_kept, auxiliary = zip(*items, strict=True)
+    speech, image, _, label, auxiliary = zip(*items, strict=True)
     return Batch(
         torch.cat(speech),
         torch.cat(image),
         torch.repeat_interleave(torch.arange(len(items)), torch.tensor([len(windows) for windows in speech])),
         torch.cat(label),
-        tuple(map(torch.cat, zip(*speech_kept, strict=True))),
-        tuple(map(torch.cat, zip(*image_kept, strict=True))),
         torch.cat(auxiliary),
     )
 
