@@ -4,8 +4,6 @@ Every message names what was wrong, what arrived, what is allowed and how to men
 line prints it and exits with status 2; in a batch it becomes the `reason` of a row.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import reprlib

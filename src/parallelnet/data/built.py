@@ -3,8 +3,6 @@
 Sounds and pictures are unpacked once, so that everything that takes files takes it.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

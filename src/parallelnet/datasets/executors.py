@@ -6,8 +6,6 @@ is done knows nothing of where: every task is a pure function of itself and the 
 Not loky: one worker that dies breaks its whole pool, and it cannot say whose task it was, which is tried once more.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import multiprocessing

@@ -1,7 +1,5 @@
 """The explanations of a whole manifest: a folder a sample, a row a sample, one page that leads to all."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import re

@@ -5,8 +5,6 @@ Each raises InputError where the game refuses so many masks. A new one is a func
 errors, `parallelnet list` and tests derive from it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 The paper's Algorithm 1, with its method as one of four and everything that it leaves open as an option.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The records that an `Explanation` is made of. They know no other part of the program."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

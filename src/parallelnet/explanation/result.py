@@ -3,8 +3,6 @@
 It knows no other part of the program, so that explaining, plotting and reporting can all read it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace

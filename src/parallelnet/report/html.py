@@ -8,8 +8,6 @@ Jinja escapes them, the script gets them in one JSON block and only ever writes 
 policy runs no script but its own, known by its hash.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

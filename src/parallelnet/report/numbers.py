@@ -3,8 +3,6 @@
 One format a kind of number, one writer a kind of table; a dash stands where a figure is not defined.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """Results as lines of text."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

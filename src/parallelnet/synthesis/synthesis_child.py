@@ -9,8 +9,6 @@ behind it goes back.
 espeak-ng is under the GPL 3: it is loaded here, in a process of its own, and only where the user installed it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc

@@ -6,8 +6,6 @@ in `STT_ENGINES`; its packages are imported in its `__init__`. An alignment that
 an even spacing or by another engine.
 """
 
-from __future__ import annotations
-
 from .. import audio
 from ..errors import InputError, unknown
 from .alignment import Alignment, Word, tokens

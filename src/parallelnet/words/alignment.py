@@ -1,7 +1,5 @@
 """What text and time come to: words with their seconds; and from a written token to how it is spoken."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
