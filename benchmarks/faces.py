@@ -259,6 +259,7 @@ def measured(searches: dict[str, Search], pixels: list[npt.NDArray[np.uint8]]) -
                 "median": round(statistics.median(wall[name]), 1),
                 "p90": round(statistics.quantiles(wall[name], n=10)[-1], 1),
                 "cpu_median": round(statistics.median(cpu[name]), 1),
+                "cpu_p90": round(statistics.quantiles(cpu[name], n=10)[-1], 1),
             },
         }
         for name in searches

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 _spec = importlib.util.spec_from_file_location("faces_benchmark", ROOT / "benchmarks" / "faces.py")
-assert _spec and _spec.loader
+assert _spec
+assert _spec.loader
 faces = importlib.util.module_from_spec(_spec)
 sys.modules["faces_benchmark"] = faces  # dataclasses look their module up
 _spec.loader.exec_module(faces)
