@@ -4,6 +4,7 @@ Every message names what was wrong, what arrived, what is allowed and how to men
 line prints it and exits with status 2; in a batch it becomes the `reason` of a row.
 """
 
+import importlib
 import io
 import os
 import reprlib
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 
 class ParallelNetError(ValueError):
@@ -59,6 +60,14 @@ class MissingExtraError(ParallelNetError):
             extra: the name inside `pip install "parallelnet[...]"`.
         """
         super().__init__(f'{feature} needs packages that are not installed. Mend: pip install "parallelnet[{extra}]"')
+
+
+def needed(module: str, feature: str, extra: str) -> Any:
+    """Return a module of an extra; `MissingExtraError`, which says what `feature` needs it, where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtraError(feature, extra) from None
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionError:

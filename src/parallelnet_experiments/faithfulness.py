@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from parallelnet import checkpoint, records
 from parallelnet.data import dataset
@@ -290,7 +289,7 @@ def auc(side: str, values: Sequence[float], case: Case) -> float:
     return faithfulness.auc(own, place[side])
 
 
-def planted_pair(case: Case) -> npt.NDArray[np.bool_]:
+def planted_pair(case: Case) -> np.ndarray:
     """Return which pair of a speech unit and a picture cell is the planted one, [m, k]."""
     return np.outer(*case.place().values())
 

@@ -9,13 +9,12 @@
 - `voice_source`, `face_source`, `background`: what was planted in what; `voice`, `face`: their emotions in pairs.
 """
 
-import io
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -117,15 +116,14 @@ class _Work:
 
     def _write(self, kind: str, name: str, signal: Any) -> str:
         # Write FLAC or PNG, whole or not at all, and return its path relative to the folder.
-        import soundfile
+        def write(stream: BinaryIO) -> None:
+            if kind == "speech":
+                stream.write(audio.coded(signal, subtype="PCM_16", format="FLAC"))
+            else:
+                Image.fromarray(signal).save(stream, format="PNG", compress_level=1)
 
-        content = io.BytesIO()  # libsndfile has words of its own for a full disk
-        if kind == "speech":
-            soundfile.write(content, signal, audio.SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
-        else:
-            Image.fromarray(signal).save(content, format="PNG", compress_level=1)
         path = f"{kind}/{name}.{'flac' if kind == 'speech' else 'png'}"
-        records.write_whole(self.out / path, lambda stream: stream.write(content.getbuffer()), sync=False)
+        records.write_whole(self.out / path, write, sync=False)
         return path
 
     def labelled(self, labels: Sequence[str]) -> Iterator[tuple[str, str, str]]:

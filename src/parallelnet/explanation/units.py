@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import audio
-from ..errors import InputError
+from ..errors import InputError, shown
 from .parts import SpeechUnit
 
 OVERLAP_SHARE = 0.5  # of the shorter word: what aligners blur at a border is less, a wrong time is usually more
@@ -78,7 +78,7 @@ def word_units(words: Iterable[Any], duration_s: float) -> tuple[SpeechUnit, ...
         shorter_s = min(end_s - start_s, next_end_s - next_start_s)
         if shared_s > OVERLAP_SHARE * shorter_s + ROUNDING_S:
             raise InputError(
-                f"Words {_short(text)} ({start_s:.3f} to {end_s:.3f} s) and {_short(next_text)} ({next_start_s:.3f} "
+                f"Words {shown(text)} ({start_s:.3f} to {end_s:.3f} s) and {shown(next_text)} ({next_start_s:.3f} "
                 f"to {next_end_s:.3f} s) overlap by {shared_s:.3f} s; allowed: half of the shorter. Mend the times."
             )
         edges.append(max(edges[-1], (end_s + next_start_s) / 2))
@@ -88,18 +88,14 @@ def word_units(words: Iterable[Any], duration_s: float) -> tuple[SpeechUnit, ...
     )
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")  # repr also keeps the message on one line
-
-
 def _word(word: Any, duration_s: float) -> tuple[str, float, float]:
     """Return a word as (text, start in s, end in s), refused unless it lies within the speech."""
     try:
         text, start_s, end_s = str(word[0]), float(word[1]), float(word[2])
     except (TypeError, ValueError, IndexError, KeyError):
-        raise InputError(f"Word {_short(str(word))} is not (text, start in s, end in s).") from None
+        raise InputError(f"Word {shown(str(word))} is not (text, start in s, end in s).") from None
     text = " ".join(text.split())
-    named = f"Word {_short(text)}"
+    named = f"Word {shown(text)}"
     outside = not 0 <= start_s < duration_s or end_s > duration_s + SLACK_S
     for wrong, said in (
         (not text, f"The word at {start_s:g} to {end_s:g} s has no text. Mend: leave it out."),
@@ -137,12 +133,10 @@ def fit_units(
             before_gap = unit.start_s - units[heard[after - 1]].end_s
             after -= before_gap <= units[heard[after]].start_s - unit.end_s
         groups[after].append(unit)
-    return tuple(map(_joined, groups))
-
-
-def _joined(units: Sequence[SpeechUnit]) -> SpeechUnit:
-    text = " ".join(unit.word for unit in units if unit.word)
-    return replace(units[0], end_s=max(unit.end_s for unit in units), word=text, reach_end_s=units[-1].reach_end_s)
+    joined = (
+        (own, " ".join(unit.word for unit in own if unit.word), max(unit.end_s for unit in own)) for own in groups
+    )
+    return tuple(replace(own[0], end_s=s, word=text, reach_end_s=own[-1].reach_end_s) for own, text, s in joined)
 
 
 # --- frames -----------------------------------------------------------------------------------------------------------

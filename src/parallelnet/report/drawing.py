@@ -20,9 +20,10 @@ from ..errors import unknown
 from ..explanation.result import ClassValues, Explanation
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure, FigureBase
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.cm import ScalarMappable as ScalarMappable
+    from matplotlib.figure import Figure as Figure
+    from matplotlib.figure import FigureBase as FigureBase
 
 Colours = Literal["paper", "safe"]
 DARK, GREY, PALE = "#222222", "#666666", "#DDDDDD"
@@ -146,8 +147,7 @@ def shades(colours: Colours, *values: Iterable[float]) -> ScalarMappable:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-    limit = max((abs(value) for some in values for value in some), default=0.0)
-    limit = max(limit, SMALLEST)
+    limit = max([SMALLEST, *(abs(value) for some in values for value in some)])
     return ScalarMappable(Normalize(-limit, limit), LinearSegmentedColormap.from_list(colours, _STOPS[colours]))
 
 
@@ -224,6 +224,13 @@ def number(value: float, limit: float) -> str:
 def minus(number: str) -> str:
     """Return a number as text with the sign that is as wide as a plus."""
     return number.replace("-", "\N{MINUS SIGN}")
+
+
+def blank(size: tuple[float, float] | None) -> Figure:
+    """Return an empty figure, width and height in inches, whose parts make room for each other."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
 
 
 def panels(figure: FigureBase, *, heights: Sequence[float] = (1,), widths: Sequence[float] = (1,)) -> list[Any]:

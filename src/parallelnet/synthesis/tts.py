@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, MissingExtraError, OptionError, brief, unknown
+from ..errors import InputError, OptionError, brief, needed, unknown
 from ..words.alignment import Mark, word_times
 from .synthesis import SynthesisProcess
 
@@ -175,11 +175,8 @@ class EspeakEngine(_Library):
             raise OptionError(
                 f"--rate is {self._rate}; espeak-ng takes {ESPEAK_RATES[0]} to {ESPEAK_RATES[1]} words a minute."
             )
-        try:
-            import espeakng_loader
-        except ImportError:
-            raise MissingExtraError("Speaking with espeak-ng", "tts") from None
-        return {"library": espeakng_loader.get_library_path(), "data": espeakng_loader.get_data_path()}
+        package = needed("espeakng_loader", "Speaking with espeak-ng", "tts")
+        return {"library": package.get_library_path(), "data": package.get_data_path()}
 
     def check_voices(self, voices: Sequence[str]) -> None:
         """See `Engine`."""

@@ -22,7 +22,7 @@ STT_ENGINES: dict[str, type[Engine]] = {"pocketsphinx": PocketSphinx, "whisper":
 
 
 def transcribe(waveform: audio.Waveform, *, engine: str = "pocketsphinx", model: str | None = None) -> Alignment:
-    """Return the words that are heard in a waveform, with their times; `matched` is 1.0.
+    """Return the words that are heard in a waveform, with their times.
 
     Args:
         waveform: mono float32 `[n_samples]` at 16 kHz, as `audio.read` gives.

@@ -35,7 +35,8 @@ _spec.loader.exec_module(made)
 RECIPE = replace(PRESETS["paper"], epochs=2, batch_size=4, learning_rate=1e-3)
 
 
-def run(these, asked, material=None, *, recipe=RECIPE, **given):
+def run(these, asked, material=None, *, recipe=RECIPE, init_from=(), **given):
+    asked = replace(asked, init_from=init_from)
     return study.Study(asked, recipe, material or prepared.prepare(asked), **given).run(these)
 
 
@@ -95,7 +96,7 @@ def test_own_folds_are_taken(data, tmp_path):
         # Two rare ones: each fold's training part has one of them, which cannot be on both of its sides.
         (
             lambda s: s if s.label == "sad" or s.id in ("anger-0", "anger-1") else None,
-            *(2, "label", r"too small for --folds 2: its 14 samples .* 'anger', has 2;"),
+            *(2, "label", r"too small for --folds 2: its 14 samples .* the rarest class has 2: too few"),
         ),
         (
             lambda s: replace(s, label="", sentiment="neutral"),
