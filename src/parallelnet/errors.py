@@ -9,11 +9,13 @@ import io
 import os
 import reprlib
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
+
+_T = TypeVar("_T")
 
 
 class ParallelNetError(ValueError):
@@ -83,6 +85,13 @@ def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionEr
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return OptionError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}. See {flag}.")
+
+
+def entry(kind: str, name: str, registry: Mapping[str, _T], flag: str) -> _T:
+    """Return what a registry has under a name; else raise what `unknown` says of it."""
+    if name not in registry:
+        raise unknown(kind, name, registry, flag)
+    return registry[name]
 
 
 def refuse(error: type[Exception], rows: Iterable[tuple[object, str]]) -> None:

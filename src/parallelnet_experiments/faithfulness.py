@@ -285,8 +285,7 @@ def summarise(
 def auc(side: str, values: Sequence[float], case: Case) -> float:
     """Return how well the values of one modality tell the planted parts from the others."""
     place = case.place()
-    own = np.split(values, [len(place.get("speech", ()))])[side == "image"]
-    return faithfulness.auc(own, place[side])
+    return faithfulness.auc(np.split(values, [len(place.get("speech", ()))])[side == "image"], place[side])
 
 
 def planted_pair(case: Case) -> np.ndarray:

@@ -77,8 +77,7 @@ def _rows(options: PlantOptions, out: Path) -> Iterator[Sample]:
     sources = [read(options) for name, read in readers.items() if name in options.needs]
     make: dict[str, Callable[..., Iterator[Sample]]] = {"speech": _speech, "image": _images, "pair": _pairs}
     for number, split in enumerate(SPLITS):
-        rng = np.random.default_rng((options.seed, number))
-        work = _Work(options, out, split, getattr(options, f"n_{split}"), rng)
+        work = _Work(options, out, split, getattr(options, f"n_{split}"), np.random.default_rng((options.seed, number)))
         yield from make[options.task](work, *(found[split] for found in sources))
 
 
@@ -140,8 +139,7 @@ def _speech(work: _Work, voices: Voices) -> Iterator[Sample]:
     for name, label, planted in work.labelled(work.options.voices):
         # A decoy has a part of another neutral utterance planted just like a cue.
         cue = voices.neutral[next(speakers)][0] if label == NONE else next(cues[label])
-        made = voices.plant(cue, work.options, work.rng)
-        clip, where = work.keep("speech", name, made, bare=planted == "nothing")
+        clip, where = work.keep("speech", name, voices.plant(cue, work.options, work.rng), bare=planted == "nothing")
         extra = {"planted": planted, "voice_source": cue.id, **where}
         yield Sample(name, speech=clip, label=label, split=work.split, group=cue.group, extra=extra)
 

@@ -122,10 +122,8 @@ def plant_speech(
 
 def _loudest_band(waveform: audio.Waveform) -> float:
     # Return the power of the loudest mel band in any frame, to which `audio.log_mel` is relative.
-    padded = np.pad(waveform, audio.N_FFT // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, audio.N_FFT)[:: audio.hop()]
-    window = np.hanning(audio.N_FFT + 1)[:-1]
-    return float((np.abs(np.fft.rfft(frames * window)) ** 2 @ audio.mel_matrix()).max())
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, audio.N_FFT // 2), audio.N_FFT)[:: audio.hop()]
+    return float((np.abs(np.fft.rfft(frames * np.hanning(audio.N_FFT + 1)[:-1])) ** 2 @ audio.mel_matrix()).max())
 
 
 def _rise(n: int) -> npt.NDArray[np.float32]:

@@ -324,8 +324,7 @@ def _by_soundfile(link: Link, name: str, refuse_long: Callable[[float], None]) -
 
 
 def _reason(error: Any) -> str:
-    reason: str = error.error_string.removeprefix("Error : ").strip().rstrip(".")
-    return reason
+    return str(error.error_string).removeprefix("Error : ").strip().rstrip(".")
 
 
 def _by_av(link: Link, name: str, refuse_long: Callable[[float], None], refused: str = "") -> Iterator[_Block]:

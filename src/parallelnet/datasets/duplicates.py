@@ -74,8 +74,7 @@ def is_flat(dhash: Hashes) -> Flags:
     """Return which difference hashes say too little to go by: nearly no edges, or nearly none between rows."""
     n_set = np.bitwise_count(dhash)
     changed = np.bitwise_count((dhash ^ (dhash >> np.uint64(8))) & np.uint64((1 << 56) - 1))
-    few: Flags = (n_set <= FLAT_BITS) | (n_set >= BITS - FLAT_BITS) | (changed <= FLAT_CHANGES)
-    return few
+    return np.asarray((n_set <= FLAT_BITS) | (n_set >= BITS - FLAT_BITS) | (changed <= FLAT_CHANGES))
 
 
 def save(path: Path, table: Table) -> None:

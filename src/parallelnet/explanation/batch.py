@@ -138,8 +138,7 @@ def _explained(model: Predictor, sample: Sample, target: Path, options: ExplainO
     row: dict[str, str | int] = {"label": sample.label}
     takes, explained = model.modalities, False
     aligned = options.units == "words" and sample.text and not sample.word_times and not options.transcribe
-    text = sample.text if aligned else options.text
-    single = replace(options, manifest=None, out=None, resume=False, text=text)
+    single = replace(options, manifest=None, out=None, resume=False, text=sample.text if aligned else options.text)
     try:
         if sample.problem:
             raise ManifestError(sample.problem)

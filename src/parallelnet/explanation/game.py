@@ -143,8 +143,7 @@ class NetworkGame:
         # smallest float64, 2e-308, so that log-odds stay within 708 of 0 where logits are further apart than that.
         others = probs @ (1 - np.eye(self.n_classes))
         least = np.finfo(np.float64).tiny
-        scores: Scores = np.log(np.maximum(probs, least)) - np.log(np.maximum(others, least))
-        return scores
+        return np.asarray(np.log(np.maximum(probs, least)) - np.log(np.maximum(others, least)))
 
     def refuse_unless_fits(self, speech_masks: int, image_masks: int, pairings: int, *, method: str, mend: str) -> None:
         """Raise an error, before anything is computed, if a method needs more than `memory_mb`, or hours.
@@ -203,8 +202,7 @@ class NetworkGame:
                 self._head_batches = Batches(max(1, min(_HEAD_ROWS, self._batch_bytes // row_bytes)))
             batches = self._head_batches
         self._n_evaluated += n
-        probs = batches.run(n, compute)[0] if n else np.zeros(0)
-        return probs.reshape(len(heard), len(shown), self.n_classes)
+        return (batches.run(n, compute)[0] if n else np.zeros(0)).reshape(len(heard), len(shown), self.n_classes)
 
 
 class MaskedSignal:

@@ -122,16 +122,14 @@ def fit_units(
     ends that was left out. The shortest clip is two frames, so at most two units. Arguments as for `frame_owners`.
     """
     owners = frame_owners(units, n_samples, clip_s, offset_s)
-    counts = np.bincount(owners[owners >= 0], minlength=len(units))
-    heard = np.flatnonzero(counts)
+    heard = np.flatnonzero(np.bincount(owners[owners >= 0], minlength=len(units)))
     groups: list[list[SpeechUnit]] = [[] for _ in heard]
     for place, unit in enumerate(units):
         after = int(np.searchsorted(heard, place))  # the first unit with frames from here on
         if after == len(heard):
             after -= 1
         elif after > 0 and heard[after] != place:
-            before_gap = unit.start_s - units[heard[after - 1]].end_s
-            after -= before_gap <= units[heard[after]].start_s - unit.end_s
+            after -= (unit.start_s - units[heard[after - 1]].end_s) <= units[heard[after]].start_s - unit.end_s
         groups[after].append(unit)
     joined = (
         (own, " ".join(unit.word for unit in own if unit.word), max(unit.end_s for unit in own)) for own in groups
@@ -144,9 +142,8 @@ def fit_units(
 
 def own_frames(n_samples: int, clip_s: float) -> int:
     """Return how many frames of `audio.log_mel_for_windows` see any of `n_samples` samples; the rest is padding."""
-    step = audio.hop(clip_s)
     # Frame f sees the samples from f * step - 512 up to f * step + 512.
-    return min(audio.n_frames(n_samples, clip_s), -(-(n_samples + audio.N_FFT // 2) // step))
+    return min(audio.n_frames(n_samples, clip_s), -(-(n_samples + audio.N_FFT // 2) // audio.hop(clip_s)))
 
 
 def inner_edges(units: Sequence[SpeechUnit]) -> npt.NDArray[np.int64]:
@@ -271,8 +268,7 @@ def _unmixed(power: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     for _ in range(N_FITS):
         # Updates for the Kullback-Leibler divergence: it weighs relative errors, as levels in dB do, where least
         # squares would only fit the loudest bands.
-        ratio = power / np.maximum(spectrum @ filters, _TINY)
-        spectrum *= (ratio @ filters.T) / gain
+        spectrum *= ((power / np.maximum(spectrum @ filters, _TINY)) @ filters.T) / gain
     return spectrum
 
 

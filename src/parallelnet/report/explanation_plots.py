@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, unknown
+from ..errors import InputError, entry
 from ..explanation.parts import DivisionNode
 from ..explanation.result import Explanation
 from . import drawing, sample_plots
@@ -44,12 +44,10 @@ def plot(explanation: Explanation, name: str, *, target: str | None = None, colo
         InputError: the sample, the method or the material does not have what the figure shows.
         OptionError: no such figure, class or colours.
     """
-    if name not in _FIGURES:
-        raise unknown("figure", name, _FIGURES, "plot")
+    said, size, draw = entry("figure", name, _FIGURES, "plot")
     shown = Shown(explanation, target, colours)
     if reason := _missing(shown, name):
         raise InputError(reason)
-    said, size, draw = _FIGURES[name]
     figure = drawing.blank(size(shown))
     drawing.heading(figure, f"{shown.target}: {said}")
     draw(figure, shown)
@@ -202,8 +200,7 @@ def _draw_interactions(figure: Figure, shown: Shown) -> None:
     ax.tick_params(axis="y", labelsize=9 if has_room else 7)
     ax.set_xlabel("row, column of the picture" if grid else "region of the picture", fontsize=9)
     if grid:
-        starts = np.arange(grid[1], n_columns, grid[1]) - 0.5
-        ax.vlines(starts, -0.5, n_rows - 0.5, color="white", linewidth=2.5)
+        ax.vlines(np.arange(grid[1], n_columns, grid[1]) - 0.5, -0.5, n_rows - 0.5, color="white", linewidth=2.5)
     colour_bar(figure, ax, scale, shown.score)
 
 

@@ -253,5 +253,4 @@ def fill(package: str, template: str, **facts: Any) -> str:
         template: file name.
         facts: what it may name; every other name is an error.
     """
-    text = environment(package).get_template(template).render(**facts)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", environment(package).get_template(template).render(**facts)).strip() + "\n"

@@ -100,8 +100,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         part, _, kind = name.partition("_")
         style = {"linestyle": "--", "alpha": 0.7} if part == "train" else {"marker": "o", "markersize": 3}
         ax = loss_ax if kind.endswith("loss") else score_ax
-        label = name.replace("_", " ")
-        ax.plot(list(points), list(points.values()), color=colours[kind], label=label, **style)
+        ax.plot(list(points), list(points.values()), color=colours[kind], label=name.replace("_", " "), **style)
     loss_ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
     lowest = min((min(line.get_ydata()) for line in score_ax.lines), default=0.0)
     score_ax.set(xlabel="epoch", ylabel="score", ylim=(min(0.0, lowest), 1))  # kappa may be below 0

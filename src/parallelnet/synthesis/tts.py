@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, OptionError, brief, needed, unknown
+from ..errors import InputError, OptionError, brief, entry, needed
 from ..words.alignment import Mark, word_times
 from .synthesis import SynthesisProcess
 
@@ -338,9 +338,7 @@ TTS_ENGINES: dict[str, type[Engine]] = {"espeak-ng": EspeakEngine, "flite": Flit
 
 def open_engine(name: str, *, model: str | None = None, rate: int = 0, pitch: int = -1) -> Engine:
     """Return an engine that can speak here; raises `OptionError` for an unknown one, and what `Engine` does."""
-    if name not in TTS_ENGINES:
-        raise unknown("engine", name, TTS_ENGINES, "--tts")
-    return TTS_ENGINES[name](model, rate, pitch)
+    return entry("engine", name, TTS_ENGINES, "--tts")(model, rate, pitch)
 
 
 def voice_of(voices: Sequence[str], seed: int, row: int) -> str:

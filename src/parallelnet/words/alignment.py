@@ -95,8 +95,7 @@ def units(found: list[str], spoken: Callable[[str], bool]) -> list[str]:
     spoken.
     """
     said = [at for at, token in enumerate(found) if spoken(token)]
-    borders = [0, *said[1:], len(found)]
-    return [" ".join(found[first:last]) for first, last in pairwise(borders)] if said else []
+    return [" ".join(found[first:last]) for first, last in pairwise([0, *said[1:], len(found)])] if said else []
 
 
 def word_times(words: Sequence[str], marks: Iterable[Mark], duration_s: float) -> tuple[tuple[str, float, float], ...]:
@@ -201,8 +200,7 @@ def _word(part: str, lookup: Lookup) -> tuple[str, bool]:
     if known:
         return known, False
     if part.isupper() or not re.search("[aeiouy]", letters):  # an acronym: by the names of its letters
-        names = ["EY" if letter == "a" else lookup(letter) or _SOUNDS[letter] for letter in letters]
-        return " ".join(names), True
+        return " ".join(["EY" if letter == "a" else lookup(letter) or _SOUNDS[letter] for letter in letters]), True
     for at in range(len(letters) - _MIN_PART, _MIN_PART - 1, -1):  # hash tags: parallelnet, sohappy
         first, second = lookup(letters[:at]), lookup(letters[at:])
         if first and second:

@@ -210,8 +210,7 @@ def _prepare(decoder: Any, names: list[str]) -> tuple[list[str], list[str], int]
             for at, phones in enumerate(readings):
                 decoder.add_word(name if at == 0 else f"{name}({at + 1})", phones, False)
         variants = map(decoder.lookup_word, chain((name,), (f"{name}({at})" for at in count(2))))
-        n_phones = min(len(phones.split()) for phones in takewhile(bool, variants))
-        known[unit] = (name, guess, n_phones)
+        known[unit] = (name, guess, min(len(phones.split()) for phones in takewhile(bool, variants)))
     decoder.add_word("_", "SIL", True)  # brings all of them into use
     guessed = [unit for unit, (_, guess, _) in known.items() if guess]
     return [known[unit][0] for unit in names], guessed, sum(known[unit][2] for unit in names)

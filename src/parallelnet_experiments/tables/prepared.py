@@ -19,7 +19,7 @@ from parallelnet.data import splits
 from parallelnet.data.built import is_built, read_report
 from parallelnet.data.dataset import fingerprint, open_data
 from parallelnet.datasets.teachers import files_sha256
-from parallelnet.errors import CheckpointError, ManifestError, OptionError, unknown
+from parallelnet.errors import CheckpointError, ManifestError, OptionError, entry
 from parallelnet.models.variants import BranchOptions, NetworkOptions, network_options
 from parallelnet.options import Recipe, TablesOptions, TrainOptions
 from parallelnet.training.parts import Parts, class_list, deal_parts, usable
@@ -123,8 +123,7 @@ def chosen(keys: Sequence[str], rows: Mapping[str, Row], otherwise: Mapping[str,
         OptionError: no such row, or one that stands there twice.
     """
     for key in keys:
-        if key not in rows:
-            raise unknown("row", key, rows, "--rows")
+        entry("row", key, rows, "--rows")
     _once(keys, "--rows", "row")
     return tuple(row for row in rows.values() if row.key in (keys or otherwise))
 

@@ -97,8 +97,7 @@ def curves(record: Mapping[str, Any]) -> "Figure":
 
     rows = list(pages.run(record).values())
     n_down = -(-len(rows) // N_ACROSS)
-    size = (3.7 * N_ACROSS, 2.6 * n_down + 0.5)
-    figure, grid = plots.canvas(*size, n_down, N_ACROSS, squeeze=False, sharey=True)
+    figure, grid = plots.canvas(3.7 * N_ACROSS, 2.6 * n_down + 0.5, n_down, N_ACROSS, squeeze=False, sharey=True)
     for ax, row in itertools.zip_longest(grid.ravel(), rows):
         _draw_curves(ax, row) if row else ax.set_axis_off()
     handles = [Line2D([], [], color=colour, label=name.replace("_f1", " F1")) for name, colour in _SCORES.items()]
@@ -232,8 +231,7 @@ def strongest_words(explanation: Explanation) -> list[str]:
     if explanation.units != "words":
         return []
     values = np.array(explanation.values[explanation.target].speech_units)
-    strongest = np.argsort(-values, kind="stable")[:N_WORDS]
-    return [explanation.speech_units[k].word for k in strongest if values[k] > 0]
+    return [explanation.speech_units[k].word for k in np.argsort(-values, kind="stable")[:N_WORDS] if values[k] > 0]
 
 
 def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> "Figure":

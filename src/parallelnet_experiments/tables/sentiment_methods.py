@@ -97,8 +97,7 @@ def fit_text(
     from sklearn.linear_model import LogisticRegression
 
     vectoriser = vectoriser or _vectoriser(texts)
-    weight = None if class_weight == "none" else class_weight
-    regression = LogisticRegression(C=c, class_weight=weight, max_iter=2000)
+    regression = LogisticRegression(C=c, class_weight=None if class_weight == "none" else class_weight, max_iter=2000)
     return TextClassifier(c, class_weight, vectoriser, regression.fit(vectoriser.transform(texts), labels))
 
 
@@ -337,8 +336,7 @@ def content_posterior(shown: Floats, labels: Ints) -> Floats:
     counts = np.full((N_CLASSES, shown.shape[1]), SMOOTHING)
     np.add.at(counts, (labels, shown.argmax(axis=1)), 1)
     likelihood = counts / counts.sum(axis=1, keepdims=True)
-    prior = np.bincount(labels, minlength=N_CLASSES) + SMOOTHING  # its sum cancels
-    joint = (likelihood * prior[:, None]).T
+    joint = (likelihood * (np.bincount(labels, minlength=N_CLASSES) + SMOOTHING)[:, None]).T
     return np.asarray(joint / joint.sum(axis=1, keepdims=True))
 
 
