@@ -177,13 +177,10 @@ def _folder(sample_id: str) -> str:
 
 
 def _write_index(table: batches.Table) -> None:
-    folder = table.path.parent
-    rows = [{**row, "thumbnail": _thumbnail(folder / row["folder"] / _SMALL)} for row in table.rows()]
+    folder, rows = table.path.parent, []
+    for row in table.rows():
+        small = ""
+        with suppress(InputError):  # there is no picture, or somebody took it away
+            small = html.jpeg(image.read(folder / row["folder"] / _SMALL), 72, quality=70)
+        rows.append({**row, "thumbnail": small})
     records.write_text(folder / "index.html", html.render_index(rows))
-
-
-def _thumbnail(path: Path) -> str:
-    try:
-        return html.jpeg(image.read(path), 72, quality=70)
-    except InputError:  # there is no picture, or somebody took it away
-        return ""

@@ -172,7 +172,6 @@ class _Sample:
         chosen, started = self.chosen, time.perf_counter()
         values, nodes, budget = self._played(chosen.baseline_speech, chosen.baseline_image)
         seconds = time.perf_counter() - started
-        cautions = _cautions(chosen, values[target], budget)
         return Explanation(
             prediction=prediction,
             target=target,
@@ -183,7 +182,7 @@ class _Sample:
             **{name: getattr(chosen, name) for name in ("method", "score", "percentile", "seed")},
             budget=budget,
             seconds=seconds,
-            warnings=(*prediction.warnings, *self.warnings, *cautions),
+            warnings=(*prediction.warnings, *self.warnings, *_cautions(chosen, values[target], budget)),
             sensitivity=self._sensitivity(values[target], target) if chosen.sensitivity else (),
             **self._facts(values[target]),
         )

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import audio
-from ..errors import InputError, shown
+from ..errors import InputError, refuse, shown
 from .parts import SpeechUnit
 
 OVERLAP_SHARE = 0.5  # of the shorter word: what aligners blur at a border is less, a wrong time is usually more
@@ -43,10 +43,9 @@ def segments(duration_s: float, n: int, *, start_s: float = 0.0) -> tuple[Speech
     Raises:
         InputError: none or too many segments are asked for, or there is nothing to divide.
     """
-    if not 1 <= n <= MOST_UNITS:
-        raise InputError(f"Cannot divide speech into {n} segments; allowed: 1 to {MOST_UNITS:,}. See --n-segments.")
-    if not 0 < duration_s < math.inf:
-        raise InputError(f"Cannot divide {duration_s:g} s of speech into segments; allowed: more than 0 s.")
+    number = f"Cannot divide speech into {n} segments; allowed: 1 to {MOST_UNITS:,}. See --n-segments."
+    length = f"Cannot divide {duration_s:g} s of speech into segments; allowed: more than 0 s."
+    refuse(InputError, [(not 1 <= n <= MOST_UNITS, number), (not 0 < duration_s < math.inf, length)])
     edges = [start_s + duration_s * place / n for place in range(n)] + [start_s + duration_s]
     return tuple(SpeechUnit(a, b, "", a, b) for a, b in pairwise(edges))
 
@@ -97,7 +96,7 @@ def _word(word: Any, duration_s: float) -> tuple[str, float, float]:
     text = " ".join(text.split())
     named = f"Word {shown(text)}"
     outside = not 0 <= start_s < duration_s or end_s > duration_s + SLACK_S
-    for wrong, said in (
+    wrong = (
         (not text, f"The word at {start_s:g} to {end_s:g} s has no text. Mend: leave it out."),
         (not math.isfinite(end_s - start_s), f"{named} has no times: {start_s} to {end_s} s; allowed: seconds."),
         (end_s < start_s, f"{named} ends at {end_s:g} s, before it begins at {start_s:g} s."),
@@ -106,9 +105,8 @@ def _word(word: Any, duration_s: float) -> tuple[str, float, float]:
             f"{named} goes from {start_s:g} to {end_s:g} s; allowed: 0 to {duration_s:g} s, the length of the speech. "
             "Mend: check that times and file belong together.",
         ),
-    ):
-        if wrong:
-            raise InputError(said)
+    )
+    refuse(InputError, wrong)
     return text, start_s, min(end_s, duration_s)
 
 
@@ -208,8 +206,7 @@ def keep(waveform: audio.Waveform, units: Sequence[SpeechUnit], kept: Sequence[b
     """
     edges = [0, *np.clip(inner_edges(units), 0, len(waveform)).tolist(), len(waveform)]
     gain = np.repeat(np.asarray(kept, np.float32), np.diff(edges))
-    silenced = np.flatnonzero(np.diff(gain, prepend=1, append=1)).reshape(-1, 2)
-    for first, end in silenced.tolist():
+    for first, end in np.flatnonzero(np.diff(gain, prepend=1, append=1)).reshape(-1, 2).tolist():  # what is silenced
         between = first > 0 and end < len(waveform)
         n = min(round(FADE_S * audio.SAMPLE_RATE_HZ), (end - first) // (2 if between else 1))
         falling = (0.5 + 0.5 * np.cos(np.pi * np.arange(1, n + 1) / (n + 1))).astype(np.float32)
