@@ -44,7 +44,6 @@ def test_words_keep_the_users_spelling_and_nothing_of_the_text_is_lost(aligned, 
     assert [word.text for word in aligned.words] == ["Kids —", "are", "TALKING,", "by", "the مرحبا", "doorr! 🙂"]
     check_times(aligned, happy)
     assert aligned.engine.startswith("pocketsphinx 5")
-    assert aligned.confidence is None
 
 
 def test_times_lie_where_the_words_are(aligned):
@@ -57,7 +56,6 @@ def test_times_lie_where_the_words_are(aligned):
 
 
 def test_what_was_guessed_or_foreign_is_said(aligned):
-    assert aligned.matched == 1
     assert aligned.warnings == (
         "Not in the dictionary, pronunciation guessed: 'doorr! 🙂'.",
         "Not English, counted to the word beside it: 'مرحبا'.",
@@ -75,7 +73,6 @@ def test_same_input_same_words_at_any_level(happy):
 
 def test_wrong_words_are_named_and_much_wrong_text_is_refused_with_what_was_heard(happy):
     swapped = words.align(happy, "dogs are sitting by the door")
-    assert swapped.matched == pytest.approx(4 / 6)
     assert swapped.warnings[0] == "The sound does not bear out 2 of 6 words: 'dogs', 'sitting'."
     with pytest.raises(InputError, match=r"Text does not fit the speech: .* of 3 words.*heard '.*by the door'.*--text"):
         words.align(happy, "we went home")
@@ -98,8 +95,6 @@ def test_recognition_hears_the_door(happy):
     heard = words.transcribe(happy)
     check_times(heard, happy)
     assert [word.text for word in heard.words][-3:] == ["by", "the", "door"]
-    assert 0 < heard.confidence <= 1
-    assert heard.matched == 1
 
 
 @pytest.mark.parametrize("text", ["🙂 🙃", "مرحبا بالعالم", "— …", "你好"])
@@ -261,7 +256,7 @@ def test_whisper_words(hears, tone):
     found = words.transcribe(tone, engine="whisper")
     assert found.words == (words.Word("Hello,", 0.1, 0.5), words.Word("world", 0.5, 0.9), words.Word("late", 1.9, 2.0))
     assert found.engine.startswith("whisper small (faster-whisper 1.")
-    assert (found.confidence, found.matched, found.warnings) == (0.5, 1.0, ())
+    assert found.warnings == ()
 
 
 def test_whisper_lays_the_text_on_what_it_heard(hears, tone):
@@ -271,7 +266,6 @@ def test_whisper_lays_the_text_on_what_it_heard(hears, tone):
     check_times(found, tone)
     assert found.words[2] == words.Word("whole", 0.4, 0.7)
     assert found.words[-1] == words.Word("11", 1.0, 1.2)
-    assert found.matched == 3 / 6
     assert "3 of 6 words, 'Oh', 'whole', 'مرحبا'" in found.warnings[0]
 
 

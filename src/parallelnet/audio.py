@@ -11,12 +11,12 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from .audio_files import RATES_HZ, SAMPLE_RATE_HZ, Kept, Source, Waveform, gathered, pieces, read, read_long
+from .audio_files import RATES_HZ, SAMPLE_RATE_HZ, Kept, Source, Waveform, coded, gathered, pieces, read, read_long
 from .options import SignalOptions
 
 __all__ = [
     "FLOOR_DB", "N_FFT", "N_FRAMES", "N_MELS", "PIECE", "RATES_HZ", "SAMPLE_RATE_HZ", "STRIDE_FRAMES", "TRIM_DB",
-    "TRIM_SAMPLES", "Kept", "Source", "Waveform", "Windows", "by_block", "cut", "extremes", "hop", "log_mel",
+    "TRIM_SAMPLES", "Kept", "Source", "Waveform", "Windows", "by_block", "coded", "cut", "extremes", "hop", "log_mel",
     "log_mel_for_windows", "mel_matrix", "n_frames", "pieces", "read", "read_long", "trim_slice",
     "window_starts",
 ]  # fmt: skip

@@ -4,15 +4,18 @@ Every message names what was wrong, what arrived, what is allowed and how to men
 line prints it and exits with status 2; in a batch it becomes the `reason` of a row.
 """
 
+import importlib
 import io
 import os
 import reprlib
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
+
+_T = TypeVar("_T")
 
 
 class ParallelNetError(ValueError):
@@ -61,6 +64,14 @@ class MissingExtraError(ParallelNetError):
         super().__init__(f'{feature} needs packages that are not installed. Mend: pip install "parallelnet[{extra}]"')
 
 
+def needed(module: str, feature: str, extra: str) -> Any:
+    """Return a module of an extra; `MissingExtraError`, which says what `feature` needs it, where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtraError(feature, extra) from None
+
+
 def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionError:
     """Return the error for a name that is not in a registry.
 
@@ -74,6 +85,13 @@ def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionEr
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return OptionError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}. See {flag}.")
+
+
+def entry(kind: str, name: str, registry: Mapping[str, _T], flag: str) -> _T:
+    """Return what a registry has under a name; else raise what `unknown` says of it."""
+    if name not in registry:
+        raise unknown(kind, name, registry, flag)
+    return registry[name]
 
 
 def refuse(error: type[Exception], rows: Iterable[tuple[object, str]]) -> None:

@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from parallelnet import audio, image, runtime
+from parallelnet.calibration import Floats
 from parallelnet.data import dataset, splits
 from parallelnet.errors import ManifestError, MissingExtraError, OptionError, unknown
 from parallelnet.explanation import faithfulness, players, units
 from parallelnet.explanation.estimators import EXPLAINERS
-from parallelnet.explanation.faithfulness import Floats
-from parallelnet.explanation.game import NetworkGame, Score
+from parallelnet.explanation.game import Masks, NetworkGame, Score
 from parallelnet.predictor import Predictor
 from parallelnet.types import Sample
 
@@ -91,7 +90,7 @@ class Case:
         rows, columns = self.sample.extra["grid"].split("x")
         return int(rows), int(columns)
 
-    def place(self) -> dict[str, npt.NDArray[np.bool_]]:
+    def place(self) -> dict[str, Masks]:
         """Return which speech units and which picture cells, row by row, hold the cue."""
         extra, found = self.sample.extra, {}
         if self.sample.speech is not None:
@@ -204,15 +203,11 @@ class Networks(NamedTuple):
 
 def score_of(game: NetworkGame, column: int) -> tuple[peers.Score, Counter[str]]:
     """Return a game as peers ask it, and a counter of the `rows` that they ask for."""
-    n_speech = 0 if game.speech is None else game.speech.n
     asked: Counter[str] = Counter()
 
-    def score(masks: npt.NDArray[np.bool_]) -> Floats:
-        masks = np.asarray(masks, np.bool_)
+    def score(masks: Masks) -> Floats:
         asked["rows"] += len(masks)
-        speech, row = faithfulness.distinct(masks[:, :n_speech])
-        picture, col = faithfulness.distinct(masks[:, n_speech:])
-        return np.asarray(game.table(speech, picture)[row, col, column], np.float64)
+        return faithfulness.scores(game, np.asarray(masks, np.bool_), column)
 
     return score, asked
 

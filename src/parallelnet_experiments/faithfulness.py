@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from parallelnet import checkpoint, records
 from parallelnet.data import dataset
@@ -286,11 +285,10 @@ def summarise(
 def auc(side: str, values: Sequence[float], case: Case) -> float:
     """Return how well the values of one modality tell the planted parts from the others."""
     place = case.place()
-    own = np.split(values, [len(place.get("speech", ()))])[side == "image"]
-    return faithfulness.auc(own, place[side])
+    return faithfulness.auc(np.split(values, [len(place.get("speech", ()))])[side == "image"], place[side])
 
 
-def planted_pair(case: Case) -> npt.NDArray[np.bool_]:
+def planted_pair(case: Case) -> np.ndarray:
     """Return which pair of a speech unit and a picture cell is the planted one, [m, k]."""
     return np.outer(*case.place().values())
 

@@ -9,13 +9,12 @@
 - `voice_source`, `face_source`, `background`: what was planted in what; `voice`, `face`: their emotions in pairs.
 """
 
-import io
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -78,8 +77,7 @@ def _rows(options: PlantOptions, out: Path) -> Iterator[Sample]:
     sources = [read(options) for name, read in readers.items() if name in options.needs]
     make: dict[str, Callable[..., Iterator[Sample]]] = {"speech": _speech, "image": _images, "pair": _pairs}
     for number, split in enumerate(SPLITS):
-        rng = np.random.default_rng((options.seed, number))
-        work = _Work(options, out, split, getattr(options, f"n_{split}"), rng)
+        work = _Work(options, out, split, getattr(options, f"n_{split}"), np.random.default_rng((options.seed, number)))
         yield from make[options.task](work, *(found[split] for found in sources))
 
 
@@ -117,15 +115,14 @@ class _Work:
 
     def _write(self, kind: str, name: str, signal: Any) -> str:
         # Write FLAC or PNG, whole or not at all, and return its path relative to the folder.
-        import soundfile
+        def write(stream: BinaryIO) -> None:
+            if kind == "speech":
+                stream.write(audio.coded(signal, subtype="PCM_16", format="FLAC"))
+            else:
+                Image.fromarray(signal).save(stream, format="PNG", compress_level=1)
 
-        content = io.BytesIO()  # libsndfile has words of its own for a full disk
-        if kind == "speech":
-            soundfile.write(content, signal, audio.SAMPLE_RATE_HZ, subtype="PCM_16", format="FLAC")
-        else:
-            Image.fromarray(signal).save(content, format="PNG", compress_level=1)
         path = f"{kind}/{name}.{'flac' if kind == 'speech' else 'png'}"
-        records.write_whole(self.out / path, lambda stream: stream.write(content.getbuffer()), sync=False)
+        records.write_whole(self.out / path, write, sync=False)
         return path
 
     def labelled(self, labels: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -142,8 +139,7 @@ def _speech(work: _Work, voices: Voices) -> Iterator[Sample]:
     for name, label, planted in work.labelled(work.options.voices):
         # A decoy has a part of another neutral utterance planted just like a cue.
         cue = voices.neutral[next(speakers)][0] if label == NONE else next(cues[label])
-        made = voices.plant(cue, work.options, work.rng)
-        clip, where = work.keep("speech", name, made, bare=planted == "nothing")
+        clip, where = work.keep("speech", name, voices.plant(cue, work.options, work.rng), bare=planted == "nothing")
         extra = {"planted": planted, "voice_source": cue.id, **where}
         yield Sample(name, speech=clip, label=label, split=work.split, group=cue.group, extra=extra)
 

@@ -1,36 +1,30 @@
 """shap, shapiq and captum on the games that we play: the same players, the same masks, the same baseline.
 
-Gradients come from captum, on the torch network (the `train` extra). What a gradient says of each cell is brought to
-the players that the other methods have. A network is asked about the probability that `predict` says, at its
-temperature and over all windows.
-
-Each peer is given its best: it hears of players, not of pixels, so that no time goes into masking one by one; masks
-arrive together, as many as it can use at once; limits that would cut it short are raised. What a mask costs is the
-business of the `Score` behind it.
+Each peer is given its best: it hears of players, not of pixels, masks arrive together, as many as it can use at once,
+and limits that would cut it short are raised. Gradients come from captum, on the torch network (the `train` extra), and
+are brought to the players that the other methods have.
 """
 
 import contextlib
-import importlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from parallelnet import runtime
+from parallelnet.calibration import Floats, Ints
 from parallelnet.checkpoint import Checkpoint
-from parallelnet.errors import InputError, MissingExtraError
-from parallelnet.explanation.faithfulness import Floats
+from parallelnet.errors import InputError, needed
+from parallelnet.explanation.game import Masks
 from parallelnet.explanation.parts import DivisionNode
 from parallelnet.explanation.players import Players
 
 if TYPE_CHECKING:
     from parallelnet.models.network import ParallelNet
 
-Bools = npt.NDArray[np.bool_]
-Score = Callable[[Bools], Floats]  # masks [rows, players], True for present, to the score of the explained class [rows]
+Score = Callable[[Masks], Floats]  # masks [rows, players], True for present, to the score of the explained class [rows]
 
 NO_LIMIT = 10_000_000
 CAPTUM_ORDERS = 25  # its default
@@ -85,7 +79,7 @@ def shap_values(asked: Question, method: str, *, max_evals: int = NO_LIMIT, **op
             shape, immutable_outputs = (1, asked.n), True
             clustering = asked.tree if method == "Partition" else None
 
-            def __call__(self, mask: Any, x: Any) -> tuple[Bools]:
+            def __call__(self, mask: Any, x: Any) -> tuple[Masks]:
                 return (np.array(self._standardize_mask(mask, x), np.bool_)[None],)
 
         seed = {"seed": asked.seed} if method == "Permutation" else {}
@@ -148,10 +142,7 @@ def shapiq_sampled(asked: Question) -> Floats:
 
 
 def _package(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise MissingExtraError(f"Comparing with {name.partition('.')[0]}", "bench") from None
+    return needed(name, f"Comparing with {name.partition('.')[0]}", "bench")
 
 
 # Peers that give each player a value, and cost little enough for 16 and more players.
@@ -265,7 +256,7 @@ class Gradients:
         return seen[-1]
 
 
-def _by_player(cells: Any, players: Players) -> tuple[Floats, npt.NDArray[np.int64]]:
+def _by_player(cells: Any, players: Players) -> tuple[Floats, Ints]:
     # Return the sum of a tensor's cells over each player, and how many cells each has.
     owned = players.owners >= 0
     owners = players.owners[owned].astype(np.int64)

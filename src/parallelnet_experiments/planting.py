@@ -1,14 +1,12 @@
 """Planted evidence: real speech and pictures in which the place of the one telling part is known (design section 7).
 
 An emotional part of RAVDESS inside neutral speech of the same speaker, a face of FER-2013 in one cell of a picture
-without faces, and pairs of the two of which neither part alone tells. A model is trained on them; where it is right
-and changes its mind without the cue, an explanation must point at the cue.
+without faces, and pairs of the two of which neither part alone tells.
 
-What could give the cue away elsewhere is kept out. A voice's cue is as loud as the speech around it, because the
-log-mel is relative to the loudest band of the whole clip: a louder cue would show in every other frame. Pictures are
-grey, because FER-2013 is. The class `none` has joints and pasted patches too, so that those are no evidence. No
-speaker, no face and no background stands in two splits; speakers and faces are where `build pairs` had them for the
-bundled model, whose ears and eyes may then be started from.
+What could give the cue away elsewhere is kept out. A voice's cue is as loud as the speech around it: the log-mel is
+relative to the loudest band of the clip, so a louder one would show in every frame. Pictures are grey, because FER-2013
+is. The class `none` has joints and pasted patches too. No speaker, face or background stands in two splits; speakers
+and faces are where `build pairs` had them for the bundled model, whose ears and eyes may then be started from.
 """
 
 import functools
@@ -124,10 +122,8 @@ def plant_speech(
 
 def _loudest_band(waveform: audio.Waveform) -> float:
     # Return the power of the loudest mel band in any frame, to which `audio.log_mel` is relative.
-    padded = np.pad(waveform, audio.N_FFT // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, audio.N_FFT)[:: audio.hop()]
-    window = np.hanning(audio.N_FFT + 1)[:-1]
-    return float((np.abs(np.fft.rfft(frames * window)) ** 2 @ audio.mel_matrix()).max())
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, audio.N_FFT // 2), audio.N_FFT)[:: audio.hop()]
+    return float((np.abs(np.fft.rfft(frames * np.hanning(audio.N_FFT + 1)[:-1])) ** 2 @ audio.mel_matrix()).max())
 
 
 def _rise(n: int) -> npt.NDArray[np.float32]:

@@ -505,8 +505,8 @@ def test_a_full_disk_stops_clearly_and_the_build_goes_on_later(world: World, tmp
 
     assert process.returncode == 1
     message = errors.strip().splitlines()[-1]
-    assert message.startswith("parallelnet.errors.ParallelNetError: The disk of")
-    assert "is full (File too large). Nothing is half-written" in message
+    assert message.startswith("parallelnet.errors.FullDiskError: The disk is full: ")
+    assert "What is finished is kept. Mend: make room; start the same command line again" in message
     assert list(out.rglob("*.partial")) == list((out / "data").iterdir()) == []
     assert build_tweets(options) == world.report
     assert hashes(out) == hashes(Path(world.options.out))

@@ -4,7 +4,6 @@ import pytest
 
 from parallelnet.data.shards import Example
 from parallelnet.datasets.teachers import Decision, decide, decided, own_label
-from parallelnet.errors import OptionError
 
 FLAT = (0.25, 0.25, 0.25, 0.25)
 HAPPY_08 = (0.1, 0.8, 0.05, 0.05)
@@ -49,13 +48,6 @@ def test_the_papers_threshold_and_rule_are_the_defaults():
     assert decide(FLAT, SAD_05).reason == ""
     assert decide(FLAT, (0.26, 0.26, 0.25, 0.23)).reason == "low-confidence"
     assert decide(HATE_07, HAPPY_08).reason == ""
-
-
-def test_an_unknown_rule_is_refused():
-    with pytest.raises(OptionError, match=r"Unknown rule 'agrees'.*Did you mean 'agree'.*--rule"):
-        decide(FLAT, FLAT, rule="agrees")
-    with pytest.raises(OptionError, match="--rule"):
-        decide(FLAT, FLAT, rule="min")
 
 
 def examples(*probs):

@@ -116,7 +116,7 @@ def test_text_and_recognition_reach_the_recogniser_and_its_words_the_units(model
 
     def answer(waveform, *given, engine, model):
         asked.append((len(waveform), *given, engine, model))
-        return words.Alignment((words.Word("hm", 0.5, 1.0),), "listener 1", 0.5, 1.0, ("mumbled",))
+        return words.Alignment((words.Word("hm", 0.5, 1.0),), "listener 1", ("mumbled",))
 
     monkeypatch.setattr(words, "align", answer)
     monkeypatch.setattr(words, "transcribe", answer)

@@ -107,7 +107,10 @@ def test_superpixels_absent_modalities_and_bands_survive_json() -> None:
 
 
 def test_json_has_what_the_contract_names() -> None:
-    record = json.loads(explanation().to_json())
+    of = explanation()
+    record = json.loads(of.to_json())
+    for name in ("base_value", "full_value", "image_values", "interactions"):
+        assert json.loads(json.dumps(getattr(of, name))) == record[name]
     assert record["emotion"] == record["target"] == "anger"
     assert record["base_value"] == 0.5
     assert record["full_value"] == 0.8

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from parallelnet.errors import OptionError
 from parallelnet.explanation.parts import Budget, ClassValues, DivisionNode, Material, SpeechUnit
 from parallelnet.explanation.result import Explanation
 from parallelnet.report import html
@@ -307,19 +306,13 @@ def test_outlines_follow_the_pixels():
     assert area == inside.sum()
 
 
-def test_colours_are_known_or_refused():
-    assert 'data-colours="safe"' in html.render(explain(), colours="safe")
-    with pytest.raises(OptionError, match="Unknown colours 'pink'"):
-        html.render(explain(), colours="pink")
-
-
 def test_index_lists_links_and_counts(picture):
     rows = [
         row("a", "a b/#1?", "sad", 0.75, label="sad", thumbnail=jpeg(picture, 72)),
         row("b", "b", "happy", 0.5, label="sad"),
         row("c", status="failed", reason="no sound"),
     ]
-    text = html.render_index(rows, title="two")
+    text = html.render_index(rows)
     page = Page(text)
     assert [each["href"] for each in page.all("a")] == ["a%20b/%231%3F/report.html", "b/report.html"]
     assert len(page.all("img")) == 1
@@ -333,7 +326,7 @@ def test_index_lists_links_and_counts(picture):
 def test_index_keeps_hostile_rows_inert(nasty):
     good = row(nasty, "javascript:alert(1)", nasty, 0.5, label=nasty, thumbnail="https://example.org/x.png")
     failed = row(nasty, nasty, status=nasty, reason=nasty)
-    page = Page(html.render_index([good, failed], title=nasty))
+    page = Page(html.render_index([good, failed]))
     assert len(page.all("script")) == 1
     assert not page.all("img")
     assert page.all("a")[0]["href"] == "javascript%3Aalert%281%29/report.html"

@@ -6,6 +6,7 @@ Read to the real end: what a header says of its length is a promise to be kept, 
 from __future__ import annotations
 
 import errno
+import io
 import mmap
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, MissingExtraError, opened, refuse
+from ..errors import InputError, needed, opened, refuse
 from ..options import LimitOptions
 from .containers import FORMATS, links, no_sound
 from .frames import ENDLESS
@@ -171,6 +172,15 @@ def _mono(block: npt.NDArray[Any], notes: list[str]) -> Waveform:
         return np.ascontiguousarray(mixed, dtype=np.float32)
 
 
+def coded(samples: npt.NDArray[Any], **how: Any) -> bytes:
+    """Return mono sound at 16 kHz, `[n_samples]`, as the bytes of a file; `format`, `subtype` are soundfile's."""
+    import soundfile
+
+    file = io.BytesIO()  # libsndfile does not say that the disk is full, the system does
+    soundfile.write(file, samples, SAMPLE_RATE_HZ, **how)
+    return file.getvalue()
+
+
 def _finite(name: str, samples: Waveform) -> Waveform:
     if not np.isfinite(samples).all():
         raise InputError(f"{name} holds NaN or infinite samples. Mend: write it again from its origin.")
@@ -314,17 +324,12 @@ def _by_soundfile(link: Link, name: str, refuse_long: Callable[[float], None]) -
 
 
 def _reason(error: Any) -> str:
-    reason: str = error.error_string.removeprefix("Error : ").strip().rstrip(".")
-    return reason
+    return str(error.error_string).removeprefix("Error : ").strip().rstrip(".")
 
 
 def _by_av(link: Link, name: str, refuse_long: Callable[[float], None], refused: str = "") -> Iterator[_Block]:
-    try:
-        import av
-    except ImportError:
-        why = f"{link.what} of a coding that libsndfile does not read ({refused})" if refused else link.what
-        raise MissingExtraError(f"{name} is {why}: reading it", "video") from None
-    done_s = 0.0
+    why = f"{link.what} of a coding that libsndfile does not read ({refused})" if refused else link.what
+    av, done_s = needed("av", f"{name} is {why}: reading it", "video"), 0.0
     try:
         # The container is named, so that FFmpeg never takes a stranger's file for a list of others to open.
         link.file.seek(0)  # libsndfile may have been there

@@ -191,8 +191,7 @@ def id3_size(head: bytes) -> int:
     """Return the bytes of an ID3v2 tag by its first ten, 0 where there is none."""
     if len(head) < 10 or head[:3] != b"ID3" or head[3] == 0xFF or max(head[6:10]) > 127:
         return 0
-    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-    return size + (20 if head[5] & 0x10 else 10)
+    return (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]) + (20 if head[5] & 0x10 else 10)
 
 
 def mpeg_links(file: Spliced, start: int, stop: int, name: str) -> tuple[list[Link], int]:

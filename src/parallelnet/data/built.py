@@ -3,6 +3,8 @@
 Sounds and pictures are unpacked once, so that everything that takes files takes it.
 """
 
+from __future__ import annotations  # `_check` reads the types of the fields as they are written here
+
 import json
 import logging
 import os

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-from ..errors import ManifestError, MissingExtraError
+from ..errors import ManifestError, needed
 from ..records import write_whole
 from ..types import EMOTIONS
 
@@ -116,12 +116,7 @@ class Example:
 
 def pyarrow_parquet(feature: str = "A built data set (Parquet)") -> tuple[Any, Any]:
     """Return the modules `pyarrow` and `pyarrow.parquet`; raises `MissingExtraError` where they are not installed."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError(feature, "train") from None
-    return pyarrow, pyarrow.parquet
+    return needed("pyarrow", feature, "train"), needed("pyarrow.parquet", feature, "train")
 
 
 def _schema(columns: Mapping[str, str]) -> Any:

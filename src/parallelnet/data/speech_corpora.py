@@ -125,8 +125,7 @@ def read_iemocap(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 
 def _lines(folder: Path, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
     for source in sorted(folder.glob("[!.]*.txt")):
-        lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
-        yield from filter(None, map(pattern.match, lines))
+        yield from filter(None, map(pattern.match, source.read_text(encoding="utf-8", errors="replace").splitlines()))
 
 
 def read_crema_d(root: Path, drops: Counter[str]) -> Iterator[Sample]:

@@ -67,8 +67,7 @@ def components(samples: Sequence[Sample]) -> np.ndarray:
     ]
     ends = tuple(np.array(edges, np.int64).reshape(-1, 2).T)
     graph = coo_array((np.ones(len(edges)), ends), shape=(n + len(nodes), n + len(nodes)))
-    numbers: np.ndarray = connected_components(graph, directed=False)[1]  # it begins with the first sample
-    return numbers[:n].astype(np.int64)
+    return np.asarray(connected_components(graph, directed=False)[1][:n], np.int64)  # numbers begin with the first
 
 
 def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "label") -> np.ndarray:
@@ -240,9 +239,8 @@ def deal_parts(speech: tuple[Sample, ...], image: tuple[Sample, ...], options: P
 
 def _completed(samples: tuple[Sample, ...], options: PairsOptions, validation_fraction: float) -> tuple[Sample, ...]:
     samples = tuple(replace(sample, split=sample.split or "train") for sample in samples)
-    had_test = any(sample.split == "test" for sample in samples)
     # A validation fraction is one of what was there before the test split was cut.
-    part_left = 1 if had_test else 1 - options.test_fraction
+    part_left = 1 if any(sample.split == "test" for sample in samples) else 1 - options.test_fraction
     for split, fraction in {"test": options.test_fraction, "validation": validation_fraction / part_left}.items():
         if not any(sample.split == split for sample in samples):
             train = tuple(sample for sample in samples if sample.split == "train")

@@ -150,8 +150,7 @@ def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
             if row.problem:
                 yield Row(row.line, {}, row.problem)
             elif any(map(str.strip, row.values)):
-                pairs = zip(names, row.values, strict=True)
-                yield Row(row.line, {name: field for name, field in pairs if name})
+                yield Row(row.line, {name: field for name, field in zip(names, row.values, strict=True) if name})
 
     return OpenTable(source, "csv", tuple(filter(None, names)), frozenset(), rows)
 

@@ -13,8 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial, reduce
@@ -25,9 +24,9 @@ import numpy as np
 
 from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
 from ..data.shards import REJECTED_COLUMNS, Example, fingerprint, pyarrow_parquet, read_rows, write_rejected
-from ..errors import ManifestError, ParallelNetError, refuse
+from ..errors import ManifestError, refuse
 from ..options import TweetsOptions
-from ..records import is_disk_full, read_json, sweep, write_json, write_text
+from ..records import full_disk_told, read_json, sweep, write_json, write_text
 from . import duplicates, executors, jobs, recipe, steps
 from .counts import Counts
 
@@ -89,7 +88,7 @@ def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: No
     refuse(ManifestError, [(is_empty, f"--tweets {options.tweets} has no rows. Needed: at least one.")])
     complete = replace(plain, tools=_tools(options))
     with (
-        _disk_errors(folder),
+        full_disk_told(folder, "start the same command line again; it goes on from here"),
         executors.EXECUTORS[options.executor](options.workers, options.ray_address) as executor,
         recipe.claimed(folder, complete, overwrite=options.overwrite),
     ):
@@ -123,21 +122,6 @@ def _tools(options: TweetsOptions) -> dict[str, Any]:
         "teachers": {modality: teacher.describe() for modality, teacher in jobs.open_teachers(options).items()},
         "versions": recipe.versions(),
     }
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """Say in one line what the disk did not do; whatever was not whole has been removed already."""
-    try:
-        yield
-    except OSError as error:
-        full, where = is_disk_full(error), f" {error.filename}" if error.filename else ""
-        told = f"The build in {folder} stopped: {error.strerror or error}{where}. What"
-        told = f"The disk of {folder} is full ({error.strerror}). Nothing is half-written, and what" if full else told
-        raise ParallelNetError(
-            f"{told} is finished is kept. Mend: {'make room' if full else 'put that right'} and start the same command "
-            "line again; it goes on from here."
-        ) from error
 
 
 def _run(

@@ -1,13 +1,11 @@
 """Rows with the same text or picture, found over the whole set: which to drop, and which must not be torn apart.
 
 Texts are equal when the 64-bit hash of their `spoken.normalised` form is. Pictures are near when their bytes are equal
-or their difference hashes differ in at most `near_bits` of 64 bits; a picture that is nearly flat or whose rows are
-nearly all alike (`is_flat`) is near by its bytes only, because the hash says too little of it. To be near is not
-transitive (a near b, b near c, a not near c), so everything here goes by connected components: rows that a chain of
-such pairs links count as one, and their lowest row stands for all of them.
+or their difference hashes differ in at most `near_bits` of 64 bits; one that is nearly flat or whose rows are nearly
+all alike (`is_flat`) is near by its bytes only. To be near is not transitive, so everything here goes by connected
+components: rows that a chain of such pairs links count as one, and their lowest row stands for all of them.
 
-Nothing is compared beyond 64-bit hashes: of 100 million rows two different texts share one with probability 3e-4
-(n^2 / 2^65). Memory is bounded, whatever the rows.
+Of 100 million rows two different texts share a hash with probability 3e-4 (n^2 / 2^65). Memory is bounded.
 """
 
 import hashlib
@@ -76,8 +74,7 @@ def is_flat(dhash: Hashes) -> Flags:
     """Return which difference hashes say too little to go by: nearly no edges, or nearly none between rows."""
     n_set = np.bitwise_count(dhash)
     changed = np.bitwise_count((dhash ^ (dhash >> np.uint64(8))) & np.uint64((1 << 56) - 1))
-    few: Flags = (n_set <= FLAT_BITS) | (n_set >= BITS - FLAT_BITS) | (changed <= FLAT_CHANGES)
-    return few
+    return np.asarray((n_set <= FLAT_BITS) | (n_set >= BITS - FLAT_BITS) | (changed <= FLAT_CHANGES))
 
 
 def save(path: Path, table: Table) -> None:

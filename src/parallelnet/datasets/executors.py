@@ -22,7 +22,7 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, cast
 
-from ..errors import MissingExtraError, ParallelNetError, brief, refuse
+from ..errors import ParallelNetError, brief, needed, refuse
 
 # Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes.
 THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -92,8 +92,7 @@ def _attempt(job: Job, task: Any) -> Any:
 class LocalExecutor(AbstractContextManager[Any]):
     """Processes of this machine, one task at a time in each.
 
-    They are fresh interpreters (spawn): nothing of the caller, no thread and no lock, is copied into them. They stay
-    for the next `run` of the same context, and end with the process that started them, whatever ends it.
+    Fresh interpreters (spawn) that stay for the next `run` of the context, and end with the process that started them.
     """
 
     def __init__(self, workers: int = 0, address: str | None = None) -> None:
@@ -225,11 +224,7 @@ class RayExecutor(AbstractContextManager[Any]):
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the coming default; else it warns
         if address is None:  # all on the loopback address, without asking a name server abroad which is ours
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        try:
-            import ray
-        except ImportError:
-            raise MissingExtraError("--executor ray", "ray") from None
-        self._ray: Any = ray
+        self._ray = needed("ray", "--executor ray", "ray")
         alone = {"num_cpus": workers or n_cores(), "include_dashboard": False, "address": "local"}
         started: dict[str, Any] = alone if address is None else {"address": address}
         try:
@@ -237,7 +232,7 @@ class RayExecutor(AbstractContextManager[Any]):
             if colon and port.isdecimal() and "//" not in host:
                 # Where nobody answers, Ray itself would go on asking for ten minutes and more.
                 socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-            with _without_usage_process(ray):
+            with _without_usage_process(self._ray):
                 self._ray.init(log_to_driver=False, logging_level="ERROR", **started)
         except (OSError, RuntimeError, ValueError) as error:
             raise ParallelNetError(

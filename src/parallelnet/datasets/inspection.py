@@ -1,14 +1,10 @@
 """A built data set as people see it: counted anew, with examples by a fixed rule; its card; a page to mark rows in.
 
 The rule for what is shown: the smallest SHA-256 of their ids in each class, the classes taking turns. It looks like
-chance, needs no seed, and does not depend on shards, so the same data set always shows the same rows.
-
-The page, `gallery.html`, is for the paper's manual cleaning (section 3.1). It needs nothing else and connects to
-nothing. Marks are kept by the browser, under the data set's fingerprint, and leave it only as a csv that the reader
-saves.
+chance, needs no seed, and does not depend on shards. The page, `gallery.html`, is for the paper's manual cleaning
+(section 3.1): it connects to nothing, and marks leave the browser only as a csv that the reader saves.
 """
 
-import base64
 import hashlib
 import heapq
 import io
@@ -156,7 +152,7 @@ def card(found: Mapping[str, Any]) -> str:
         emotions=found["labels"] == "emotion",
         languages=sorted(filter(None, found["languages"])),
         size=_SIZES[min(max(len(str(found["n_kept"])) - 3, 0), len(_SIZES) - 1)],
-        classes=_class_counts(found),
+        classes=found["class_counts"],
         paper=PAPER_COUNTS,
         reasons=REASONS,
         options={name: _said(name, found["options"][name]) for name in sorted({*found["options"]} - _OWN_OPTIONS)},
@@ -165,10 +161,6 @@ def card(found: Mapping[str, Any]) -> str:
         voices=_ranked(tally["voices"], 24),
         spoken=_ranked(tally["languages"], 12),
     )
-
-
-def _class_counts(found: Mapping[str, Any]) -> dict[str, int]:
-    return {name: found["class_counts"].get(name, 0) for name in found["classes"]}
 
 
 def _said(name: str, value: Any) -> Any:
@@ -188,13 +180,12 @@ def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return every figure that the card shows, by its name."""
     emotions, classes, tally = found["labels"] == "emotion", found["classes"], found["tally"]
     figures = {
-        "classes": plots.class_shares(_class_counts(found), PAPER_COUNTS if emotions else None),
+        "classes": plots.class_shares(found["class_counts"], PAPER_COUNTS if emotions else None),
         "durations": plots.durations(tally["durations"]["seconds"]),
     }
-    if emotions and found["threshold_curve"]:
-        figures["threshold"] = plots.threshold_curve(
-            found["threshold_curve"], found["threshold"], found["n_kept"], classes
-        )
+    curve = found["threshold_curve"]
+    if emotions and curve:
+        figures["threshold"] = plots.threshold_curve(curve, found["threshold"], found["n_kept"], classes)
     if emotions and tally["named"]:
         figures["teachers"] = plots.teacher_table(tally["named"], classes)
         figures["confidences"] = plots.confidences(tally["confidences"], found["threshold"])
@@ -260,7 +251,7 @@ def sound_uri(flac: bytes, duration_s: float) -> str:
     if duration_s > _LOSSLESS_S:
         wave, _ = soundfile.read(io.BytesIO(flac), dtype="float32")
         return html.sound(wave)
-    return f"data:audio/flac;base64,{base64.b64encode(flac).decode()}"
+    return html.data_uri("audio/flac", flac)
 
 
 def within(cards: Iterable[Card], most_bytes: int) -> list[Card]:

@@ -20,7 +20,7 @@ from ..data.built import DATASET_JSON, MADE_BY, WORK, read_report
 from ..data.shards import file_sha256
 from ..errors import ManifestError, OptionError, refuse
 from ..options import TweetsOptions
-from ..records import LOCK, differences, held, is_disk_full, read_json, sweep, write_json
+from ..records import LOCK, differences, held, read_json, sweep, write_json
 from . import teachers, tweets
 
 # What people read of a data set; written last, and not gone on with.
@@ -169,7 +169,8 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
     """Make the folder ours while the context lasts; True where it holds the same build unfinished, which goes on.
 
     Raises:
-        OptionError: it holds another build, and --overwrite is not given; or it cannot be written to.
+        OptionError: it holds another build, and --overwrite is not given.
+        OSError: it cannot be written to.
         ManifestError: it holds something that no build made.
         ParallelNetError: another process builds there.
     """
@@ -182,15 +183,7 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
         (holds and not (stored.is_file() or finished.is_file()), strange),
     ]
     refuse(ManifestError, problems)
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        raise OptionError(
-            f"--out {folder} cannot be written to: {error.strerror} ({error.filename}). Nothing was begun. "
-            "Mend: another folder, or its permissions."
-        ) from None
+    work.mkdir(parents=True, exist_ok=True)
     try:
         # Of the folder, not of what is inside: that goes away with the last run that needs it.
         with held(folder):

@@ -4,7 +4,6 @@ A step is a function: a row that was not rejected in, the row out, with what was
 falls out. The other steps live with what they know: `teachers.taught`, `teachers.decided`.
 """
 
-import io
 import os
 import re
 import stat
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-import soundfile
 import soxr
 from PIL import Image
 
@@ -221,9 +218,7 @@ def check_sound(example: Example) -> Example:
     return example if loudest >= AUDIBLE else example.reject("speech-silent", told)
 
 
-def flac(waveform: npt.NDArray[np.float32]) -> bytes:
+def flac(waveform: audio.Waveform) -> bytes:
     """Return mono speech `[n_samples]` at 16 kHz, clipped to [-1, 1], as FLAC of 16 bits: the same bytes each time."""
     samples = np.clip(np.rint(waveform * 32_768), -32_768, 32_767).astype(np.int16)
-    file = io.BytesIO()
-    soundfile.write(file, samples, audio.SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
-    return file.getvalue()
+    return audio.coded(samples, format="FLAC", subtype="PCM_16")

@@ -1,7 +1,6 @@
 """The explanations of a whole manifest: a folder a sample, a row a sample, one page that leads to all."""
 
 import hashlib
-import io
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from .. import batches, image, records
-from ..errors import InputError, ManifestError, OptionError
+from .. import audio, batches, image, records
+from ..errors import InputError, ManifestError, OptionError, refuse
 from ..options import ExplainOptions, ModelOptions
 from ..predictor import Predictor
 from ..report import explanation_plots, html
@@ -76,17 +75,10 @@ def _clear(folder: Path) -> None:
 
 
 def _write_sounds(explanation: Explanation, folder: Path) -> None:
-    import soundfile
-
-    from ..audio import SAMPLE_RATE_HZ
-
     for name in _SOUNDS:
         sound = getattr(explanation.material, name, None)
         if sound is not None:
-            # Through memory: libsndfile does not say that the disk is full, the system does.
-            coded = io.BytesIO()
-            soundfile.write(coded, sound, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
-            (folder / f"{name}.wav").write_bytes(coded.getvalue())
+            (folder / f"{name}.wav").write_bytes(audio.coded(sound, subtype="PCM_16", format="WAV"))
 
 
 def explain_manifest(
@@ -119,21 +111,15 @@ def explain_manifest(
     """
     batches.check_ids(samples)
     target = Path(out)
-    if target.exists() and not target.is_dir():
-        raise OptionError(f"--out {target} is a file; allowed: a folder.")
+    refuse(OptionError, [(target.exists() and not target.is_dir(), f"--out {target} is a file; allowed: a folder.")])
     target.mkdir(parents=True, exist_ok=True)
     decide = {name: value for name, value in asdict(options).items() if name not in _FREE}
     asked = batches.asked(model, samples, data, **decide)
     with batches.writing(target):
-        if not records.is_empty(target):
-            if not options.resume:
-                raise OptionError(
-                    f"{target} exists and is not empty. Mend: --resume to go on with it, or another --out."
-                )
-            if not (target / SETTINGS).is_file():
-                raise OptionError(
-                    f"{target} holds no explanations to go on with ({SETTINGS} is missing). Mend: another --out."
-                )
+        used = not records.is_empty(target)
+        told = f"{target} exists and is not empty. Mend: --resume to go on with it, or another --out."
+        mend = f"{target} holds no explanations to go on with ({SETTINGS} is missing). Mend: another --out."
+        refuse(OptionError, [(used and not options.resume, told), (used and not (target / SETTINGS).is_file(), mend)])
         records.begun(target / SETTINGS, asked, place=target)
         table = batches.Table(target / TABLE, COLUMNS, model.name, _NUMBERS)
         return batches.run(
@@ -152,8 +138,7 @@ def _explained(model: Predictor, sample: Sample, target: Path, options: ExplainO
     row: dict[str, str | int] = {"label": sample.label}
     takes, explained = model.modalities, False
     aligned = options.units == "words" and sample.text and not sample.word_times and not options.transcribe
-    text = sample.text if aligned else options.text
-    single = replace(options, manifest=None, out=None, resume=False, text=text)
+    single = replace(options, manifest=None, out=None, resume=False, text=sample.text if aligned else options.text)
     try:
         if sample.problem:
             raise ManifestError(sample.problem)
@@ -192,13 +177,10 @@ def _folder(sample_id: str) -> str:
 
 
 def _write_index(table: batches.Table) -> None:
-    folder = table.path.parent
-    rows = [{**row, "thumbnail": _thumbnail(folder / row["folder"] / _SMALL)} for row in table.rows()]
+    folder, rows = table.path.parent, []
+    for row in table.rows():
+        small = ""
+        with suppress(InputError):  # there is no picture, or somebody took it away
+            small = html.jpeg(image.read(folder / row["folder"] / _SMALL), 72, quality=70)
+        rows.append({**row, "thumbnail": small})
     records.write_text(folder / "index.html", html.render_index(rows))
-
-
-def _thumbnail(path: Path) -> str:
-    try:
-        return html.jpeg(image.read(path), 72, quality=70)
-    except InputError:  # there is no picture, or somebody took it away
-        return ""

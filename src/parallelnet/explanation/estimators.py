@@ -292,8 +292,7 @@ def _coalitions(start: int, count: int, n: int) -> Masks:
 
 def _prefixes(order: npt.NDArray[np.int64]) -> Masks:
     """Return masks of the first 0, 1, ..., n players of an order, `[n + 1, n]`."""
-    place = np.argsort(order)
-    return np.arange(len(order) + 1)[:, None] > place
+    return np.arange(len(order) + 1)[:, None] > np.argsort(order)
 
 
 def _path_shares(m: int, k: int) -> Scores:
@@ -301,8 +300,7 @@ def _path_shares(m: int, k: int) -> Scores:
     log_factorials = np.array([math.lgamma(j + 1) for j in range(m + k + 1)])
 
     def log_choose(of: npt.NDArray[np.intp], some: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        found: npt.NDArray[np.float64] = log_factorials[of] - log_factorials[some] - log_factorials[of - some]
-        return found
+        return np.asarray(log_factorials[of] - log_factorials[some] - log_factorials[of - some])
 
     p, q = np.indices((m, k + 1))
     paths = log_choose(p + q, p) + log_choose(m + k - p - q - 1, k - q)

@@ -119,7 +119,8 @@ class _Sample:
         if len(self.units) < len(asked):
             self.warnings.append(
                 f"{len(asked)} {'words' if known else 'segments'} became {len(self.units)} units: a mask silences "
-                f"whole frames of {1000 * self._frame_s:.0f} ms, and some had none of their own."
+                f"whole frames of {1000 * audio.hop(clip_s) / audio.SAMPLE_RATE_HZ:.0f} ms, and some had none of their "
+                "own."
             )
 
     def _words(self, waveform: npt.NDArray[np.float32], word_times: WordTimes) -> WordTimes:
@@ -140,7 +141,7 @@ class _Sample:
             )
         self.words_from = found.engine
         self.warnings += found.warnings
-        return [(word.text, word.start_s, word.end_s) for word in found.words]
+        return found.words
 
     def divide_picture(self, view: judging.Seen) -> None:
         """Take the picture, and divide it into cells or superpixels."""
@@ -154,10 +155,6 @@ class _Sample:
             found = int(self.owners.max()) + 1
             if found != n:
                 self.warnings.append(f"{n} superpixels were asked for, {found} came out.")
-
-    @property
-    def _frame_s(self) -> float:
-        return audio.hop(self.model.signals.clip_s) / audio.SAMPLE_RATE_HZ
 
     def _speech_players(self, sound: judging.Heard, baseline: str) -> players.Players:
         return players.speech_players(
@@ -175,7 +172,6 @@ class _Sample:
         chosen, started = self.chosen, time.perf_counter()
         values, nodes, budget = self._played(chosen.baseline_speech, chosen.baseline_image)
         seconds = time.perf_counter() - started
-        cautions = _cautions(chosen, values[target], budget)
         return Explanation(
             prediction=prediction,
             target=target,
@@ -186,7 +182,7 @@ class _Sample:
             **{name: getattr(chosen, name) for name in ("method", "score", "percentile", "seed")},
             budget=budget,
             seconds=seconds,
-            warnings=(*prediction.warnings, *self.warnings, *cautions),
+            warnings=(*prediction.warnings, *self.warnings, *_cautions(chosen, values[target], budget)),
             sensitivity=self._sensitivity(values[target], target) if chosen.sensitivity else (),
             **self._facts(values[target]),
         )
@@ -248,7 +244,7 @@ class _Sample:
                 "inverted": self._inverted(self.sound, values) if chosen.invert else None,
                 "log_mel": audio.log_mel_for_windows(np.asarray(self.sound.part), clip_s),
                 "log_mel_start_s": self.sound.offset_s,
-                "frame_s": self._frame_s,
+                "frame_s": audio.hop(clip_s) / audio.SAMPLE_RATE_HZ,
             }
             found |= {
                 "units": "words" if self.units[0].word else "segments",

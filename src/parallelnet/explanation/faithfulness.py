@@ -8,13 +8,9 @@ under which the values were computed, and beside it stand the curves of random o
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .game import NetworkGame
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
-
+from ..calibration import Floats, Ints
+from ..errors import InputError, refuse
+from .game import Masks, NetworkGame
 
 # --- a known place ----------------------------------------------------------------------------------------------------
 
@@ -34,8 +30,7 @@ def auc(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
         raise InputError(f"{n} of {len(there)} parts are planted; an AUC needs some that are and some that are not.")
     from scipy.stats import rankdata  # 0.3 s to load
 
-    above = rankdata(found)[there].sum() - n * (n + 1) / 2
-    return float(above / (n * (len(there) - n)))
+    return float((rankdata(found)[there].sum() - n * (n + 1) / 2) / (n * (len(there) - n)))
 
 
 def first(values: npt.ArrayLike, planted: npt.ArrayLike) -> float:
@@ -60,12 +55,11 @@ def rank_correlation(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     return float(spearmanr(a, b).statistic)
 
 
-def _checked(values: npt.ArrayLike, planted: npt.ArrayLike) -> tuple[Floats, Bools]:
+def _checked(values: npt.ArrayLike, planted: npt.ArrayLike) -> tuple[Floats, Masks]:
     found, there = np.asarray(values, np.float64), np.asarray(planted, np.bool_)
-    if found.shape != there.shape or not found.size:
-        raise InputError(f"Values of shape {found.shape} came with a place of shape {there.shape}; as many of each.")
-    if not np.isfinite(found).all():
-        raise InputError("A value is not finite, so it has no rank.")
+    odd = found.shape != there.shape or not found.size
+    told = f"Values of shape {found.shape} came with a place of shape {there.shape}; as many of each."
+    refuse(InputError, [(odd, told), (not np.isfinite(found).all(), "A value is not finite, so it has no rank.")])
     return found.ravel(), there.ravel()
 
 
@@ -106,19 +100,16 @@ def curves(game: NetworkGame, orders: Ints, column: int) -> Floats:
         orders: players, speech from 0 on and the picture's behind them, [orders, n]; each row names every one once.
         column: class whose score is followed.
     """
-    n_speech, n_image = (0 if side is None else int(side.n) for side in (game.speech, game.image))
-    n = n_speech + n_image
+    n = sum(side.n for side in (game.speech, game.image) if side is not None)
     step = np.argsort(orders, axis=1)  # when each player's turn comes
     named = np.take_along_axis(orders, step, axis=1)
     assert (named == np.arange(n)).all(), f"an order does not name each of the {n} players once"
     taken = step[:, None, :] < np.arange(n + 1)[None, :, None]  # [orders, n + 1, players]
-    masks = np.stack([~taken, taken]).reshape(-1, n)
-    speech, row = distinct(masks[:, :n_speech])
-    image, col = distinct(masks[:, n_speech:])
-    return np.asarray(game.table(speech, image)[row, col, column], np.float64).reshape(2, len(orders), n + 1)
+    return scores(game, np.stack([~taken, taken]).reshape(-1, n), column).reshape(2, len(orders), n + 1)
 
 
-def distinct(masks: Bools) -> tuple[Bools, Ints]:
-    """Return the distinct masks, and the place of each mask among them."""
-    found, place = np.unique(masks, axis=0, return_inverse=True)
-    return found, place.ravel().astype(np.int64)
+def scores(game: NetworkGame, masks: Masks, column: int) -> Floats:
+    """Return the score of a class (a column) for masks of all players, `[n, players]`, those of the speech first."""
+    sides = np.split(masks, [0 if game.speech is None else game.speech.n], axis=1)
+    (speech, row), (image, col) = (np.unique(side, axis=0, return_inverse=True) for side in sides)
+    return np.asarray(game.table(speech, image)[row.ravel(), col.ravel(), column], np.float64)

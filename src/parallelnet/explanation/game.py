@@ -12,6 +12,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -88,7 +89,7 @@ class NetworkGame:
         self._model, self._columns, self._score = model, list(columns), score
         self._modalities: Modalities = "image" if speech is None else "speech" if image is None else "both"
         self._batch_bytes = memory_mb * _MB // _BATCH_SHARE
-        self._batches = Batches(min(_PASS_ROWS, self._batch_bytes // _INPUT_BYTES))
+        self._batches = Batches(max(1, min(_PASS_ROWS, self._batch_bytes // _INPUT_BYTES)))
         self._head_batches: Batches | None = None  # sized when the width of the features is known
         hears, sees = (model.speech_branches, model.image_branches) if model.separable else (None, None)
         # Without speech there is one window, in which nothing is heard.
@@ -106,8 +107,8 @@ class NetworkGame:
         if not self._model.separable:
             return Budget(joint_passes=self._n_evaluated, n_windows=n_windows)
         speech = len(self._heard) * n_windows
-        image = 0 if self._picture is None else self._picture.n_distinct * n_windows
-        n_run = sum(each.n_distinct for each in (*self._windows, self._picture) if each is not None)
+        image = 0 if self._picture is None else len(self._picture.numbers) * n_windows
+        n_run = sum(len(each.numbers) for each in (*self._windows, self._picture) if each is not None)
         return Budget(speech, image, speech + image - n_run, 0, self._n_evaluated, n_windows)
 
     def table(self, speech_masks: Masks, image_masks: Masks) -> Scores:
@@ -142,8 +143,7 @@ class NetworkGame:
         # smallest float64, 2e-308, so that log-odds stay within 708 of 0 where logits are further apart than that.
         others = probs @ (1 - np.eye(self.n_classes))
         least = np.finfo(np.float64).tiny
-        scores: Scores = np.log(np.maximum(probs, least)) - np.log(np.maximum(others, least))
-        return scores
+        return np.asarray(np.log(np.maximum(probs, least)) - np.log(np.maximum(others, least)))
 
     def refuse_unless_fits(self, speech_masks: int, image_masks: int, pairings: int, *, method: str, mend: str) -> None:
         """Raise an error, before anything is computed, if a method needs more than `memory_mb`, or hours.
@@ -199,11 +199,10 @@ class NetworkGame:
                 there = [each for each in (window, self._picture) if each is not None]
                 # Twice: gathered here, and once more inside the backend.
                 row_bytes = 2 * sum(part.nbytes for each in there for part in each.rows(np.zeros(1, np.intp)))
-                self._head_batches = Batches(min(_HEAD_ROWS, self._batch_bytes // row_bytes))
+                self._head_batches = Batches(max(1, min(_HEAD_ROWS, self._batch_bytes // row_bytes)))
             batches = self._head_batches
         self._n_evaluated += n
-        probs = batches.run(n, compute)[0] if n else np.zeros(0)
-        return probs.reshape(len(heard), len(shown), self.n_classes)
+        return (batches.run(n, compute)[0] if n else np.zeros(0)).reshape(len(heard), len(shown), self.n_classes)
 
 
 class MaskedSignal:
@@ -222,13 +221,8 @@ class MaskedSignal:
         # Nobody's cells look up one column more, which is always True.
         self._columns = np.where(owners >= 0, np.searchsorted(self._players, owners), len(self._players))
         self._branches, self._batches = branches, batches
-        self._numbers: dict[bytes, int] = {}
+        self.numbers: dict[bytes, int] = {}  # of the distinct masks that were asked about
         self._kept: tuple[Array, ...] = ()  # features by number; without branches the masks themselves
-
-    @property
-    def n_distinct(self) -> int:
-        """How many distinct masks were asked about."""
-        return len(self._numbers)
 
     def numbered(self, masks: Masks) -> Rows:
         """Return the number of each mask `[n, players of the whole modality]`, once the features of all are known.
@@ -237,7 +231,7 @@ class MaskedSignal:
             InputError: memory ran out on a single input.
         """
         keys = _packed(masks[:, self._players])
-        new = {key: at for at, key in enumerate(keys) if key not in self._numbers}
+        new = {key: at for at, key in enumerate(keys) if key not in self.numbers}
         if new:
             fresh: tuple[Array, ...] = (masks[list(new.values())],)
             if self._branches is not None:
@@ -246,8 +240,8 @@ class MaskedSignal:
             known = self._kept or tuple(own[:0] for own in fresh)
             self._kept = tuple(np.concatenate(pair) for pair in zip(known, fresh, strict=True))
         # Only now, so that a failure leaves no number without features.
-        self._numbers.update(zip(new, range(self.n_distinct, self.n_distinct + len(new)), strict=True))
-        return np.array([self._numbers[key] for key in keys], np.intp)
+        self.numbers |= {key: number for number, key in enumerate(new, len(self.numbers))}
+        return np.array([self.numbers[key] for key in keys], np.intp)
 
     def rows(self, numbers: Rows) -> Any:
         """Return the branch features of masks by their numbers; without branches the masked signals."""
@@ -271,12 +265,11 @@ class MaskedSignal:
         return min(n_masks, 1 << len(self._players)) * each
 
 
+@dataclass(slots=True)
 class Batches:
-    """Runs many rows in batches of `size`, and in smaller ones from then on when memory runs out."""
+    """Runs many rows in batches of `size`, 1 or more, and in smaller ones from then on when memory runs out."""
 
-    def __init__(self, size: int) -> None:
-        """Begin with batches of `size` rows, of one where that is less."""
-        self.size = max(1, size)
+    size: int
 
     def run(self, n: int, compute: Callable[[slice], tuple[Array, ...]]) -> tuple[Array, ...]:
         """Return the joined outputs of `compute` over rows 0 to n - 1; n is 1 or more.

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import audio, image
-from ..errors import InputError, unknown
+from ..errors import InputError, entry
 from ..options import SignalOptions
 from ..types import Modality
 from .parts import DivisionNode, SpeechUnit
@@ -102,8 +102,8 @@ def superpixel_owners(pixels: Signal, n: int, seen: tuple[int, int] | None = Non
 
     regions = slic(pixels.transpose(1, 2, 0), n_segments=n, start_label=1, channel_axis=-1, **SLIC)
     # Once more by connection: a region in two pieces would be one player in two places. Labels come in reading order.
-    connected: npt.NDArray[np.int64] = label(regions, connectivity=1, background=0)  # type: ignore[no-untyped-call]
-    return (connected - 1).astype(np.int16)
+    connected: Any = label(regions, connectivity=1, background=0)  # type: ignore[no-untyped-call]
+    return np.asarray(connected - 1, np.int16)
 
 
 # --- the binary division (Fig. 2): what is halved along which axis; parents stand before their halves ---
@@ -244,8 +244,7 @@ def speech_players(
         InputError: a unit without a frame, more bands than mels, or more players than can be numbered.
         OptionError: an unknown baseline.
     """
-    if baseline not in SPEECH_BASELINES:
-        raise unknown("baseline", baseline, SPEECH_BASELINES, "--baseline-speech")
+    replaced = entry("baseline", baseline, SPEECH_BASELINES, "--baseline-speech")
     n = len(units) * mel_bands
     if not (1 <= mel_bands <= audio.N_MELS and n <= MOST_UNITS):
         raise InputError(
@@ -262,7 +261,7 @@ def speech_players(
     band = np.arange(audio.N_MELS) * mel_bands // audio.N_MELS
     owners = np.where(own, owner * mel_bands + band[:, None], -1).astype(np.int16)
     absent = np.zeros_like(mel)
-    absent[:, own] = SPEECH_BASELINES[baseline](mel[:, own])
+    absent[:, own] = replaced(mel[:, own])
     division = speech_division(len(units), mel_bands)
     return Players(owners, n, division, mel[None], absent[None], starts or audio.window_starts(mel.shape[1]))
 
@@ -281,7 +280,6 @@ def image_players(
     Raises:
         OptionError: an unknown baseline.
     """
-    if baseline not in IMAGE_BASELINES:
-        raise unknown("baseline", baseline, IMAGE_BASELINES, "--baseline-image")
+    absent = entry("baseline", baseline, IMAGE_BASELINES, "--baseline-image")(pixels)
     division = superpixel_division(owners) if grid is None else grid_division(*grid)
-    return Players(owners, int(owners.max()) + 1, division, pixels, IMAGE_BASELINES[baseline](pixels))
+    return Players(owners, int(owners.max()) + 1, division, pixels, absent)

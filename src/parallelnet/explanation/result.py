@@ -1,7 +1,4 @@
-"""What an explanation says, its JSON, and the way to other toolkits.
-
-It knows no other part of the program, so that explaining, plotting and reporting can all read it.
-"""
+"""What an explanation says, its JSON, and the way to other toolkits; for explaining, plotting and reporting alike."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import InputError, MissingExtraError
+from ..errors import InputError, needed
 from ..types import Modality, Prediction
 from .parts import Budget, ClassValues, DivisionNode, Material, Sensitivity, SpeechUnit
 
@@ -110,10 +107,12 @@ class Explanation:
         """Value of the speech and of the picture for the target; 0 for one that the sample lacks."""
         return {"speech": self.of_target.speech, "image": self.of_target.image}
 
-    @property
-    def interactions(self) -> tuple[tuple[float, ...], ...] | None:
-        """The target's `[speech unit][row * columns + column]`, or None."""
-        return self.of_target.interactions
+    # As the JSON calls them, of the target: v(0), v of the whole sample, values of the picture's units `[row][column]`,
+    # and `[speech unit][row * columns + column]` or None.
+    base_value = property(lambda self: self.of_target.base)
+    full_value = property(lambda self: self.of_target.full)
+    image_values = property(lambda self: self._rows(self.of_target.image_units))
+    interactions = property(lambda self: self.of_target.interactions)
 
     def _rows(self, values: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
         if self.image_grid is None:
@@ -231,10 +230,7 @@ class Explanation:
         Raises:
             MissingExtraError: shap is not installed.
         """
-        try:
-            import shap
-        except ImportError:
-            raise MissingExtraError("to_shap()", "bench") from None
+        shap = needed("shap", "to_shap()", "bench")
         names = [": ".join(each) for each in self._unit_names()]
         columns = [(*values.speech_units, *values.image_units) for values in self.values.values()]
         return shap.Explanation(
@@ -254,10 +250,7 @@ class Explanation:
         Raises:
             MissingExtraError: shapiq is not installed.
         """
-        try:
-            from shapiq import InteractionValues
-        except ImportError:
-            raise MissingExtraError("to_shapiq()", "bench") from None
+        shapiq = needed("shapiq", "to_shapiq()", "bench")
         values = self.of_target
         singles = (*values.speech_units, *values.image_units)
         n_speech = len(values.speech_units)
@@ -265,7 +258,7 @@ class Explanation:
         for s, row in enumerate(values.interactions or ()):
             found |= {(s, n_speech + k): value for k, value in enumerate(row)}
         together = values.interactions is not None
-        return InteractionValues(
+        return shapiq.InteractionValues(
             values=np.array(list(found.values()), np.float64),
             index="SII" if together else "SV",
             max_order=2 if together else 1,

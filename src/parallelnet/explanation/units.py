@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import audio
-from ..errors import InputError
+from ..errors import InputError, refuse, shown
 from .parts import SpeechUnit
 
 OVERLAP_SHARE = 0.5  # of the shorter word: what aligners blur at a border is less, a wrong time is usually more
@@ -43,10 +43,9 @@ def segments(duration_s: float, n: int, *, start_s: float = 0.0) -> tuple[Speech
     Raises:
         InputError: none or too many segments are asked for, or there is nothing to divide.
     """
-    if not 1 <= n <= MOST_UNITS:
-        raise InputError(f"Cannot divide speech into {n} segments; allowed: 1 to {MOST_UNITS:,}. See --n-segments.")
-    if not 0 < duration_s < math.inf:
-        raise InputError(f"Cannot divide {duration_s:g} s of speech into segments; allowed: more than 0 s.")
+    number = f"Cannot divide speech into {n} segments; allowed: 1 to {MOST_UNITS:,}. See --n-segments."
+    length = f"Cannot divide {duration_s:g} s of speech into segments; allowed: more than 0 s."
+    refuse(InputError, [(not 1 <= n <= MOST_UNITS, number), (not 0 < duration_s < math.inf, length)])
     edges = [start_s + duration_s * place / n for place in range(n)] + [start_s + duration_s]
     return tuple(SpeechUnit(a, b, "", a, b) for a, b in pairwise(edges))
 
@@ -78,7 +77,7 @@ def word_units(words: Iterable[Any], duration_s: float) -> tuple[SpeechUnit, ...
         shorter_s = min(end_s - start_s, next_end_s - next_start_s)
         if shared_s > OVERLAP_SHARE * shorter_s + ROUNDING_S:
             raise InputError(
-                f"Words {_short(text)} ({start_s:.3f} to {end_s:.3f} s) and {_short(next_text)} ({next_start_s:.3f} "
+                f"Words {shown(text)} ({start_s:.3f} to {end_s:.3f} s) and {shown(next_text)} ({next_start_s:.3f} "
                 f"to {next_end_s:.3f} s) overlap by {shared_s:.3f} s; allowed: half of the shorter. Mend the times."
             )
         edges.append(max(edges[-1], (end_s + next_start_s) / 2))
@@ -88,20 +87,16 @@ def word_units(words: Iterable[Any], duration_s: float) -> tuple[SpeechUnit, ...
     )
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")  # repr also keeps the message on one line
-
-
 def _word(word: Any, duration_s: float) -> tuple[str, float, float]:
     """Return a word as (text, start in s, end in s), refused unless it lies within the speech."""
     try:
         text, start_s, end_s = str(word[0]), float(word[1]), float(word[2])
     except (TypeError, ValueError, IndexError, KeyError):
-        raise InputError(f"Word {_short(str(word))} is not (text, start in s, end in s).") from None
+        raise InputError(f"Word {shown(str(word))} is not (text, start in s, end in s).") from None
     text = " ".join(text.split())
-    named = f"Word {_short(text)}"
+    named = f"Word {shown(text)}"
     outside = not 0 <= start_s < duration_s or end_s > duration_s + SLACK_S
-    for wrong, said in (
+    wrong = (
         (not text, f"The word at {start_s:g} to {end_s:g} s has no text. Mend: leave it out."),
         (not math.isfinite(end_s - start_s), f"{named} has no times: {start_s} to {end_s} s; allowed: seconds."),
         (end_s < start_s, f"{named} ends at {end_s:g} s, before it begins at {start_s:g} s."),
@@ -110,9 +105,8 @@ def _word(word: Any, duration_s: float) -> tuple[str, float, float]:
             f"{named} goes from {start_s:g} to {end_s:g} s; allowed: 0 to {duration_s:g} s, the length of the speech. "
             "Mend: check that times and file belong together.",
         ),
-    ):
-        if wrong:
-            raise InputError(said)
+    )
+    refuse(InputError, wrong)
     return text, start_s, min(end_s, duration_s)
 
 
@@ -126,23 +120,19 @@ def fit_units(
     ends that was left out. The shortest clip is two frames, so at most two units. Arguments as for `frame_owners`.
     """
     owners = frame_owners(units, n_samples, clip_s, offset_s)
-    counts = np.bincount(owners[owners >= 0], minlength=len(units))
-    heard = np.flatnonzero(counts)
+    heard = np.flatnonzero(np.bincount(owners[owners >= 0], minlength=len(units)))
     groups: list[list[SpeechUnit]] = [[] for _ in heard]
     for place, unit in enumerate(units):
         after = int(np.searchsorted(heard, place))  # the first unit with frames from here on
         if after == len(heard):
             after -= 1
         elif after > 0 and heard[after] != place:
-            before_gap = unit.start_s - units[heard[after - 1]].end_s
-            after -= before_gap <= units[heard[after]].start_s - unit.end_s
+            after -= (unit.start_s - units[heard[after - 1]].end_s) <= units[heard[after]].start_s - unit.end_s
         groups[after].append(unit)
-    return tuple(map(_joined, groups))
-
-
-def _joined(units: Sequence[SpeechUnit]) -> SpeechUnit:
-    text = " ".join(unit.word for unit in units if unit.word)
-    return replace(units[0], end_s=max(unit.end_s for unit in units), word=text, reach_end_s=units[-1].reach_end_s)
+    joined = (
+        (own, " ".join(unit.word for unit in own if unit.word), max(unit.end_s for unit in own)) for own in groups
+    )
+    return tuple(replace(own[0], end_s=s, word=text, reach_end_s=own[-1].reach_end_s) for own, text, s in joined)
 
 
 # --- frames -----------------------------------------------------------------------------------------------------------
@@ -150,9 +140,8 @@ def _joined(units: Sequence[SpeechUnit]) -> SpeechUnit:
 
 def own_frames(n_samples: int, clip_s: float) -> int:
     """Return how many frames of `audio.log_mel_for_windows` see any of `n_samples` samples; the rest is padding."""
-    step = audio.hop(clip_s)
     # Frame f sees the samples from f * step - 512 up to f * step + 512.
-    return min(audio.n_frames(n_samples, clip_s), -(-(n_samples + audio.N_FFT // 2) // step))
+    return min(audio.n_frames(n_samples, clip_s), -(-(n_samples + audio.N_FFT // 2) // audio.hop(clip_s)))
 
 
 def inner_edges(units: Sequence[SpeechUnit]) -> npt.NDArray[np.int64]:
@@ -217,8 +206,7 @@ def keep(waveform: audio.Waveform, units: Sequence[SpeechUnit], kept: Sequence[b
     """
     edges = [0, *np.clip(inner_edges(units), 0, len(waveform)).tolist(), len(waveform)]
     gain = np.repeat(np.asarray(kept, np.float32), np.diff(edges))
-    silenced = np.flatnonzero(np.diff(gain, prepend=1, append=1)).reshape(-1, 2)
-    for first, end in silenced.tolist():
+    for first, end in np.flatnonzero(np.diff(gain, prepend=1, append=1)).reshape(-1, 2).tolist():  # what is silenced
         between = first > 0 and end < len(waveform)
         n = min(round(FADE_S * audio.SAMPLE_RATE_HZ), (end - first) // (2 if between else 1))
         falling = (0.5 + 0.5 * np.cos(np.pi * np.arange(1, n + 1) / (n + 1))).astype(np.float32)
@@ -277,8 +265,7 @@ def _unmixed(power: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     for _ in range(N_FITS):
         # Updates for the Kullback-Leibler divergence: it weighs relative errors, as levels in dB do, where least
         # squares would only fit the loudest bands.
-        ratio = power / np.maximum(spectrum @ filters, _TINY)
-        spectrum *= (ratio @ filters.T) / gain
+        spectrum *= ((power / np.maximum(spectrum @ filters, _TINY)) @ filters.T) / gain
     return spectrum
 
 

@@ -11,18 +11,19 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import unknown
+from ..errors import entry
 from ..explanation.result import ClassValues, Explanation
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure, FigureBase
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.cm import ScalarMappable as ScalarMappable
+    from matplotlib.figure import Figure as Figure
+    from matplotlib.figure import FigureBase as FigureBase
 
 Colours = Literal["paper", "safe"]
 DARK, GREY, PALE = "#222222", "#666666", "#DDDDDD"
@@ -71,9 +72,7 @@ class Shown:
         self.of, self.target, self.colours = explanation, target or explanation.target, colours
         self.material: Any = explanation.material
         self.box: Any = explanation.image_box
-        if self.target not in explanation.values:
-            raise unknown("target", self.target, explanation.values, "--target")
-        self.values = explanation.values[self.target]
+        self.values = entry("target", self.target, explanation.values, "--target")
         self.scale = shades(colours, self.values.speech_units, self.values.image_units, *self.values.speech_bands)
         self.limit = limit_of(self.scale)
         self.score = f"{explanation.score} of {plain(self.target, 30)}"
@@ -141,14 +140,12 @@ def shades(colours: Colours, *values: Iterable[float]) -> ScalarMappable:
     Raises:
         OptionError: no such colours.
     """
-    if colours not in _STOPS:
-        raise unknown("colours", str(colours), get_args(Colours), "--colours")
+    stops = entry("colours", colours, _STOPS, "--colours")
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-    limit = max((abs(value) for some in values for value in some), default=0.0)
-    limit = max(limit, SMALLEST)
-    return ScalarMappable(Normalize(-limit, limit), LinearSegmentedColormap.from_list(colours, _STOPS[colours]))
+    limit = max([SMALLEST, *(abs(value) for some in values for value in some)])
+    return ScalarMappable(Normalize(-limit, limit), LinearSegmentedColormap.from_list(colours, stops))
 
 
 def limit_of(scale: ScalarMappable) -> float:
@@ -176,8 +173,7 @@ def colour_bar(panel: FigureBase, axes: Any, scale: ScalarMappable, label: str) 
     bar.set_ticks(ends, labels=[number(value, limit) for value in ends])
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, length=2, colors=DARK)
-    sides = f"against \N{LEFTWARDS ARROW} {label} \N{RIGHTWARDS ARROW} for"
-    bar.set_label(sides, fontsize=8.5, color=DARK)
+    bar.set_label(f"against \N{LEFTWARDS ARROW} {label} \N{RIGHTWARDS ARROW} for", fontsize=8.5, color=DARK)
 
 
 def table(
@@ -224,6 +220,13 @@ def number(value: float, limit: float) -> str:
 def minus(number: str) -> str:
     """Return a number as text with the sign that is as wide as a plus."""
     return number.replace("-", "\N{MINUS SIGN}")
+
+
+def blank(size: tuple[float, float] | None) -> Figure:
+    """Return an empty figure, width and height in inches, whose parts make room for each other."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
 
 
 def panels(figure: FigureBase, *, heights: Sequence[float] = (1,), widths: Sequence[float] = (1,)) -> list[Any]:

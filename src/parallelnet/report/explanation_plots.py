@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, unknown
+from ..errors import InputError, entry
 from ..explanation.parts import DivisionNode
 from ..explanation.result import Explanation
 from . import drawing, sample_plots
 from .drawing import DARK, GREY, PALE, Colours, Shown, colour_bar, number, paint, plain, shades
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure, FigureBase
+    from .drawing import Axes, Figure, FigureBase, ScalarMappable
 
 MODALITY_NAMES = {"speech": "speech", "image": "picture"}
 _Bar = tuple[str, float | None, float]
@@ -46,15 +44,11 @@ def plot(explanation: Explanation, name: str, *, target: str | None = None, colo
         InputError: the sample, the method or the material does not have what the figure shows.
         OptionError: no such figure, class or colours.
     """
-    from matplotlib.figure import Figure
-
-    if name not in _FIGURES:
-        raise unknown("figure", name, _FIGURES, "plot")
+    said, size, draw = entry("figure", name, _FIGURES, "plot")
     shown = Shown(explanation, target, colours)
     if reason := _missing(shown, name):
         raise InputError(reason)
-    said, size, draw = _FIGURES[name]
-    figure = Figure(figsize=size(shown), layout="constrained")
+    figure = drawing.blank(size(shown))
     drawing.heading(figure, f"{shown.target}: {said}")
     draw(figure, shown)
     return drawing.literal(figure)
@@ -92,13 +86,11 @@ def overview(explanation: Explanation, *, target: str | None = None, colours: Co
     Raises:
         OptionError: no such class or colours.
     """
-    from matplotlib.figure import Figure
-
     shown = Shown(explanation, target, colours)
     parts = tuple(name for name in ("speech", "words", "picture") if not _missing(shown, name))
     upper, _ = sample_plots.heights(shown, parts)
     beside = parts == ("picture",)  # a picture alone stands next to the numbers
-    figure = Figure(figsize=(11, 5 if beside else 4.2 + upper), layout="constrained")
+    figure = drawing.blank((11, 5 if beside else 4.2 + upper))
     probs, emotion = explanation.prediction.probs, explanation.prediction.emotion
     heard = " and ".join(MODALITY_NAMES[modality] for modality in explanation.modalities)
     drawing.heading(figure, f"{plain(emotion, 30)}: {probs[emotion]:.0%} sure, from {heard}", fontsize=16)
@@ -208,8 +200,7 @@ def _draw_interactions(figure: Figure, shown: Shown) -> None:
     ax.tick_params(axis="y", labelsize=9 if has_room else 7)
     ax.set_xlabel("row, column of the picture" if grid else "region of the picture", fontsize=9)
     if grid:
-        starts = np.arange(grid[1], n_columns, grid[1]) - 0.5
-        ax.vlines(starts, -0.5, n_rows - 0.5, color="white", linewidth=2.5)
+        ax.vlines(np.arange(grid[1], n_columns, grid[1]) - 0.5, -0.5, n_rows - 0.5, color="white", linewidth=2.5)
     colour_bar(figure, ax, scale, shown.score)
 
 

@@ -1,11 +1,8 @@
 """One explanation as one HTML file that needs nothing else, the index of many, and what every page is made of.
 
-Everything that is shown is written into the page here, for the class that was explained; the page's script repaints it
-for the other classes, plays, and lights up. Without a script, and on paper, the essentials are still there.
-
-A page needs no network, no other file, no program but a browser. Names, transcripts and class names come from anywhere:
-Jinja escapes them, the script gets them in one JSON block and only ever writes them as text, and the page's content
-policy runs no script but its own, known by its hash.
+What is shown is written into the page here, for the class that was explained; the page's script repaints it for other
+classes, plays, and lights up. Names, transcripts and class names come from anywhere: Jinja escapes them, the script
+only ever writes them as text, and the page's content policy runs no script but its own, known by its hash.
 """
 
 import base64
@@ -15,19 +12,17 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 from markupsafe import Markup, escape
 from PIL import Image
 
-from ..audio import SAMPLE_RATE_HZ
-from ..errors import unknown
+from ..audio import SAMPLE_RATE_HZ, coded
 from ..explanation.result import ClassValues, Explanation
 from . import drawing
-from .drawing import SMALLEST, Colours
+from .drawing import SMALLEST
 from .numbers import environment, short
 
 LONGEST_SIDE = 1200  # pixels of the picture in a page
@@ -45,7 +40,6 @@ def render(
     title: str = "",
     speech_name: str = "",
     image_name: str = "",
-    colours: Colours = "paper",
 ) -> str:
     """Return the page of one explanation.
 
@@ -54,13 +48,7 @@ def render(
         title: heading; the names of the files when left out.
         speech_name: name of the speech file, for the reader.
         image_name: name of the picture file, for the reader.
-        colours: `paper` (yellow for, blue against) or `safe` (told apart with any colour vision); the page can switch.
-
-    Raises:
-        OptionError: there are no such colours.
     """
-    if colours not in get_args(Colours):
-        raise unknown("colours", colours, get_args(Colours), "colours")
     view = _View(explanation)
     return render_page(
         "report.html.j2",
@@ -69,22 +57,20 @@ def render(
         title=title or " + ".join(filter(None, (speech_name, image_name))) or "Explanation",
         speech_name=speech_name,
         image_name=image_name,
-        colours=colours,
         divisions=drawing.divisions(explanation),
         data=script_json({"explanation": explanation.to_dict(), "page": view.for_script()}),
     )
 
 
-def render_index(rows: Sequence[Mapping[str, str]], *, title: str = "Explanations") -> str:
+def render_index(rows: Sequence[Mapping[str, str]]) -> str:
     """Return the page that lists many explanations.
 
     Args:
         rows: of `explanations.csv`, in the order in which they are shown, with `thumbnail`: a data URI, or "".
-        title: heading.
     """
     judged = [row["label"] == row["emotion"] for row in rows if row["label"] and row["emotion"]]
     emotions = sorted({row["emotion"] for row in rows} - {""})
-    return render_page("index.html.j2", rows=rows, title=title, emotions=emotions, judged=judged)
+    return render_page("index.html.j2", rows=rows, emotions=emotions, judged=judged)
 
 
 class _View:
@@ -269,13 +255,11 @@ def script_json(data: Any) -> Markup:
 
 def sound(wave: npt.NDArray[np.float32]) -> str:
     """Return speech as FLAC, or long speech as MP3: what Chromium, Firefox and Safari all play."""
-    file = io.BytesIO()
     mp3 = len(wave) > _LOSSLESS_S * SAMPLE_RATE_HZ
     kind: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16"}
     if mp3:
         kind = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "VARIABLE", "compression_level": 0.7}
-    soundfile.write(file, np.clip(wave, -1.0, 1.0), SAMPLE_RATE_HZ, **kind)
-    return _data_uri("audio/mpeg" if mp3 else "audio/flac", file)
+    return data_uri("audio/mpeg" if mp3 else "audio/flac", coded(np.clip(wave, -1.0, 1.0), **kind))
 
 
 def waves(
@@ -308,11 +292,12 @@ def jpeg(picture: npt.NDArray[np.uint8], longest: int, quality: int = 85) -> str
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality, optimize=True)
-    return _data_uri("image/jpeg", file)
+    return data_uri("image/jpeg", file.getvalue())
 
 
-def _data_uri(kind: str, file: io.BytesIO) -> str:
-    return f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+def data_uri(kind: str, content: bytes) -> str:
+    """Return a file as the address of itself."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def outline(inside: npt.NDArray[np.bool_]) -> str:

@@ -208,11 +208,6 @@ def short(text: str) -> str:
     return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "\u2026"
 
 
-def _link(path: str) -> str:
-    """Return a relative path as an address; what would be a scheme (`javascript:`) is part of the path."""
-    return quote(path.encode("utf-8", "replace"), safe="/")
-
-
 def _line(text: str) -> str:
     """Return text from anywhere as one line that a terminal shows and does not obey."""
     line = "".join(each if each.isprintable() and each != BAR else " " for each in text)
@@ -243,7 +238,9 @@ def environment(package: str) -> Environment:
     )
     kit: list[Callable[..., Any]] = [number, interval, metric, mean, change, excludes_zero, points, percent, p_value]
     kit += [count, counts, hours, listed, plain, cell, escape, code, columns, short]
-    found.filters |= {each.__name__: each for each in kit} | {"link": _link, "line": _line}
+    found.filters |= {each.__name__: each for each in kit} | {"line": _line}
+    # A relative path as an address; what would be a scheme (`javascript:`) is part of the path.
+    found.filters["link"] = lambda path: quote(path.encode("utf-8", "replace"), safe="/")
     found.globals |= {"share": share}
     return found
 
@@ -256,5 +253,4 @@ def fill(package: str, template: str, **facts: Any) -> str:
         template: file name.
         facts: what it may name; every other name is an error.
     """
-    text = environment(package).get_template(template).render(**facts)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", environment(package).get_template(template).render(**facts)).strip() + "\n"

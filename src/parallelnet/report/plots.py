@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..records import harmless
-from .drawing import DARK, PALE, paint, save, table
+from .drawing import DARK, PALE, blank, paint, save, table
 from .drawing import GREY as GREY
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from ..evaluation import Metrics
+    from .drawing import Axes, Figure
 
 Counts = Mapping[str, int]
 
@@ -46,7 +44,7 @@ def confusion_matrix(metrics: Metrics) -> Figure:
     from matplotlib.cm import ScalarMappable
 
     n, counts = len(metrics.classes), np.array(metrics.confusion_matrix)
-    figure, ax = _figure(1.9 + 0.95 * n, 1.3 + 0.85 * n)
+    figure, ax = canvas(1.9 + 0.95 * n, 1.3 + 0.85 * n)
     blues = ScalarMappable(cmap="Blues")
     blues.set_clim(0, 1)
     parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -87,7 +85,6 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         rows: of a training log, with `epoch` and columns like `train_loss` or `validation_accuracy`; numbers or their
             text, and nothing (None, "", NaN) where a row does not have one. Rows of one epoch are joined.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     curves: dict[str, dict[float, float]] = {}
@@ -95,8 +92,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         for name, value in row.items():
             if name.startswith(("train_", "validation_")) and value not in (None, "") and not math.isnan(float(value)):
                 curves.setdefault(name, {})[float(row["epoch"])] = float(value)
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    loss_ax, score_ax = figure.subplots(1, 2)
+    figure, (loss_ax, score_ax) = canvas(9, 3.6, 1, 2)
     kinds = dict.fromkeys(name.partition("_")[2] for name in curves)
     cycle = itertools.cycle((BLUE, ORANGE, GREEN, PURPLE))
     colours = {kind: BLUE if kind.endswith("loss") else next(cycle) for kind in kinds}
@@ -104,8 +100,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         part, _, kind = name.partition("_")
         style = {"linestyle": "--", "alpha": 0.7} if part == "train" else {"marker": "o", "markersize": 3}
         ax = loss_ax if kind.endswith("loss") else score_ax
-        label = name.replace("_", " ")
-        ax.plot(list(points), list(points.values()), color=colours[kind], label=label, **style)
+        ax.plot(list(points), list(points.values()), color=colours[kind], label=name.replace("_", " "), **style)
     loss_ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
     lowest = min((min(line.get_ydata()) for line in score_ax.lines), default=0.0)
     score_ax.set(xlabel="epoch", ylabel="score", ylim=(min(0.0, lowest), 1))  # kappa may be below 0
@@ -145,7 +140,7 @@ def class_shares(counts: Counts, paper: Counts | None = None) -> Figure:
     """
     names, sets = list(counts), [("this data set", BLUE, counts), ("the paper's", "#999999", paper or {})]
     n_sets = 2 if paper else 1
-    figure, ax = _figure(6.4, 1.1 + (0.2 + 0.21 * n_sets) * len(names))
+    figure, ax = canvas(6.4, 1.1 + (0.2 + 0.21 * n_sets) * len(names))
     for k, (label, colour, of) in enumerate(sets[:n_sets]):
         total = sum(of.values())
         shares = [of.get(name, 0) / max(total, 1) for name in names]
@@ -174,7 +169,7 @@ def threshold_curve(
         n_kept: what it kept.
         classes: from below to above.
     """
-    figure, ax = _figure(6.4, 3.4)
+    figure, ax = canvas(6.4, 3.4)
     at = [point[0] for point in curve]
     layers = [[point[2].get(name, 0) for point in curve] for name in classes]
     colours = [_CLASSES[k % len(_CLASSES)] for k in range(len(classes))]
@@ -203,7 +198,7 @@ def teacher_table(named: Mapping[str, Counts], classes: Sequence[str]) -> Figure
     from matplotlib.patches import Rectangle
 
     n = len(classes)
-    figure, ax = _figure(1.7 + 0.95 * n, 1.3 + 0.72 * n)
+    figure, ax = canvas(1.7 + 0.95 * n, 1.3 + 0.72 * n)
     counts = np.array([[named.get(row, {}).get(column, 0) for column in classes] for row in classes])
     total = max(1, counts.sum())
     said = [[f"{count:,}\n{count / total:.1%}" for count in row] for row in counts]
@@ -222,7 +217,7 @@ def confidences(bins: Mapping[str, Sequence[int]], threshold: float) -> Figure:
         bins: {teacher: samples in each of n equal bins over [0, 1]}.
         threshold: below which nothing was kept.
     """
-    figure, ax = _figure(6.4, 2.9)
+    figure, ax = canvas(6.4, 2.9)
     below = np.zeros(max(map(len, bins.values()), default=1))
     for name, counts in bins.items():
         label = f"{'picture' if name == 'image' else name} decided, {sum(counts):,}"
@@ -244,7 +239,7 @@ def durations(seconds: Sequence[int]) -> Figure:
     Args:
         seconds: how many last 0 to 1 s, 1 to 2 s, ...
     """
-    figure, ax = _figure(6.4, 2.6)
+    figure, ax = canvas(6.4, 2.6)
     ax.bar([k + 0.5 for k in range(len(seconds))], seconds, 0.9, color=BLUE)
     ax.set(xlim=(0, max(len(seconds), 1)), xlabel="length of the speech in s")
     return _told(figure, ax, "Lengths")
@@ -255,11 +250,10 @@ def durations(seconds: Sequence[int]) -> Figure:
 _TITLE: dict[str, Any] = {"loc": "left", "fontsize": 11, "fontweight": "bold", "color": DARK}
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
+def canvas(width: float, height: float, *grid: int, **shared: Any) -> tuple[Figure, Any]:
+    """Return a figure of so many inches, and its axes: one, or those of a grid of rows and columns as an array."""
+    figure = blank((width, height))
+    return figure, figure.subplots(*grid, **shared)
 
 
 def _told(figure: Figure, ax: Axes, title: str, lines: Literal["x", "y"] = "y") -> Figure:

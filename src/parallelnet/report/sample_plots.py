@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 import numpy as np
-import numpy.typing as npt
 
 from ..audio import SAMPLE_RATE_HZ, mel_matrix
 from ..explanation.result import Explanation
 from .drawing import DARK, GREY, Shown, colour_bar, draw_edges, envelope, ink, number, owners, paint, panels, plain
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
+    from .drawing import Axes, FigureBase
 
 _STRIPES = 2400  # of a whole waveform: more than a figure has pixels
 _INK = 0.8  # how dark the loudest part of a spectrogram is
@@ -74,7 +72,7 @@ def draw_speech(panel: FigureBase, shown: Shown, *, bar: bool = True, width_in: 
         colour_bar(panel, [above, below], shown.scale, shown.score)
 
 
-def _owner(explanation: Explanation, times: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+def _owner(explanation: Explanation, times: np.ndarray) -> np.ndarray:
     """Return the speech unit of each moment; -1 where quiet was left out."""
     units, slack = explanation.speech_units, 0.016  # half a frame
     owner = np.searchsorted([unit.reach_start_s for unit in units], times + 1e-9, side="right") - 1
@@ -233,7 +231,7 @@ def draw_picture(panel: FigureBase, shown: Shown, *, bar: bool = True, finder: b
         colour_bar(panel, ax, shown.scale, shown.score)
 
 
-def _mark_strongest(ax: Axes, shown: Shown, owner: npt.NDArray[np.intp]) -> None:
+def _mark_strongest(ax: Axes, shown: Shown, owner: np.ndarray) -> None:
     """Outline the strongest units, dark in white so that it is seen on any picture, with their values in them."""
     from matplotlib.patheffects import withStroke
 

@@ -1,11 +1,9 @@
 """Program that speaks: a library of C is loaded once, and every utterance is spoken by a fresh copy of this process.
 
-Started by `synthesis.py` by its path, with the standard library alone, so that it is small (a fork copies little) and
-holds no thread of anybody else. A copy per utterance, because espeak-ng repeats itself only in a process that has not
-spoken yet, and because a library of C may crash on what people write: then one copy is lost, and one row.
-
-Its standard input is a connection of `multiprocessing`: a JSON object comes, and a line of JSON with 16-bit samples
-behind it goes back.
+Started by `synthesis.py` by its path, with the standard library alone, so that a fork copies little. A copy per
+utterance, because espeak-ng repeats itself only in a process that has not spoken yet, and because a library of C may
+crash on what people write: then one copy is lost, and one row. In: a connection of `multiprocessing` as standard input,
+on which JSON comes; out: on it a line of JSON with 16-bit samples behind it.
 espeak-ng is under the GPL 3: it is loaded here, in a process of its own, and only where the user installed it.
 """
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, MissingExtraError, OptionError, brief, unknown
+from ..errors import InputError, OptionError, brief, entry, needed, refuse
 from ..words.alignment import Mark, word_times
 from .synthesis import SynthesisProcess
 
@@ -119,9 +119,8 @@ class Engine(ABC):
 
     def check_voices(self, voices: Sequence[str]) -> None:
         """Raise `OptionError` for the first voice that the engine does not have."""
-        for voice in voices:
-            if voice not in self._known:
-                raise OptionError(f"--voices {voice!r}: {self._owner} has {', '.join(self._known[:20])}.")
+        has = f"{self._owner} has {', '.join(self._known[:20])}."
+        refuse(OptionError, ((voice not in self._known, f"--voices {voice!r}: {has}") for voice in voices))
 
     @abstractmethod
     def speak(self, text: str, voice: str) -> Spoken:
@@ -139,10 +138,9 @@ class _Library(Engine):
     _mend: str  # what installs it again
 
     def _open(self, model: str | None) -> None:
-        if not hasattr(os, "fork"):
-            raise OptionError(f"--tts {self.name} speaks in copies of a process, which {sys.platform} does not have.")
-        if model is not None:
-            raise OptionError(f"--tts-model: {self.name} {self._instead} by --voices.")
+        told = f"--tts {self.name} speaks in copies of a process, which {sys.platform} does not have."
+        model_told = f"--tts-model: {self.name} {self._instead} by --voices."
+        refuse(OptionError, [(not hasattr(os, "fork"), told), (model is not None, model_told)])
         try:
             self._process = SynthesisProcess(self.name, self._found())
         except InputError as error:
@@ -175,11 +173,8 @@ class EspeakEngine(_Library):
             raise OptionError(
                 f"--rate is {self._rate}; espeak-ng takes {ESPEAK_RATES[0]} to {ESPEAK_RATES[1]} words a minute."
             )
-        try:
-            import espeakng_loader
-        except ImportError:
-            raise MissingExtraError("Speaking with espeak-ng", "tts") from None
-        return {"library": espeakng_loader.get_library_path(), "data": espeakng_loader.get_data_path()}
+        package = needed("espeakng_loader", "Speaking with espeak-ng", "tts")
+        return {"library": package.get_library_path(), "data": package.get_data_path()}
 
     def check_voices(self, voices: Sequence[str]) -> None:
         """See `Engine`."""
@@ -341,12 +336,9 @@ TTS_ENGINES: dict[str, type[Engine]] = {"espeak-ng": EspeakEngine, "flite": Flit
 
 def open_engine(name: str, *, model: str | None = None, rate: int = 0, pitch: int = -1) -> Engine:
     """Return an engine that can speak here; raises `OptionError` for an unknown one, and what `Engine` does."""
-    if name not in TTS_ENGINES:
-        raise unknown("engine", name, TTS_ENGINES, "--tts")
-    return TTS_ENGINES[name](model, rate, pitch)
+    return entry("engine", name, TTS_ENGINES, "--tts")(model, rate, pitch)
 
 
 def voice_of(voices: Sequence[str], seed: int, row: int) -> str:
     """Return the voice of a row: spread evenly, and the same whoever speaks it and in whatever order."""
-    digest = sha256(f"voice {seed} {row}".encode()).digest()
-    return voices[int.from_bytes(digest[:8], "big") % len(voices)]
+    return voices[int.from_bytes(sha256(f"voice {seed} {row}".encode()).digest()[:8], "big") % len(voices)]

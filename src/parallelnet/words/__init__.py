@@ -7,7 +7,7 @@ an even spacing or by another engine.
 """
 
 from .. import audio
-from ..errors import InputError, unknown
+from ..errors import InputError, entry
 from .alignment import Alignment, Word, tokens
 from .sphinx import PocketSphinx
 from .whisper import Whisper
@@ -22,7 +22,7 @@ STT_ENGINES: dict[str, type[Engine]] = {"pocketsphinx": PocketSphinx, "whisper":
 
 
 def transcribe(waveform: audio.Waveform, *, engine: str = "pocketsphinx", model: str | None = None) -> Alignment:
-    """Return the words that are heard in a waveform, with their times; `matched` is 1.0.
+    """Return the words that are heard in a waveform, with their times.
 
     Args:
         waveform: mono float32 `[n_samples]` at 16 kHz, as `audio.read` gives.
@@ -57,6 +57,4 @@ def align(waveform: audio.Waveform, text: str, *, engine: str = "pocketsphinx", 
 def _engine(waveform: audio.Waveform, name: str, model: str | None) -> Engine:
     if not waveform.any():
         raise InputError("No speech found: the recording is digital silence. Mend: record it again.")
-    if name not in STT_ENGINES:
-        raise unknown("speech engine", name, STT_ENGINES, "--stt")
-    return STT_ENGINES[name](model)
+    return entry("speech engine", name, STT_ENGINES, "--stt")(model)

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise, product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,8 +47,7 @@ Mark = tuple[int, float, float]
 _DECIMALS = 4  # 0.1 ms: two samples at 16 kHz
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A word as spoken or written, with seconds from the start of the waveform."""
 
     text: str
@@ -57,20 +57,16 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Words in their order, and what is known about how right they are.
+    """Words in their order, and each reason to doubt them.
 
     Attributes:
         words: without overlaps, each longer than nothing, all inside the waveform.
         engine: name and version, for instance `pocketsphinx 5.1.1`.
-        confidence: what the engine offers, 0 to 1; None where it offers none.
-        matched: part of the text's words that the sound bore out, 0 to 1; 1.0 for plain recognition.
     """
 
     words: tuple[Word, ...]
     engine: str
-    confidence: float | None
-    matched: float
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def tokens(text: str) -> list[str]:
@@ -99,8 +95,7 @@ def units(found: list[str], spoken: Callable[[str], bool]) -> list[str]:
     spoken.
     """
     said = [at for at, token in enumerate(found) if spoken(token)]
-    borders = [0, *said[1:], len(found)]
-    return [" ".join(found[first:last]) for first, last in pairwise(borders)] if said else []
+    return [" ".join(found[first:last]) for first, last in pairwise([0, *said[1:], len(found)])] if said else []
 
 
 def word_times(words: Sequence[str], marks: Iterable[Mark], duration_s: float) -> tuple[tuple[str, float, float], ...]:
@@ -205,8 +200,7 @@ def _word(part: str, lookup: Lookup) -> tuple[str, bool]:
     if known:
         return known, False
     if part.isupper() or not re.search("[aeiouy]", letters):  # an acronym: by the names of its letters
-        names = ["EY" if letter == "a" else lookup(letter) or _SOUNDS[letter] for letter in letters]
-        return " ".join(names), True
+        return " ".join(["EY" if letter == "a" else lookup(letter) or _SOUNDS[letter] for letter in letters]), True
     for at in range(len(letters) - _MIN_PART, _MIN_PART - 1, -1):  # hash tags: parallelnet, sohappy
         first, second = lookup(letters[:at]), lookup(letters[at:])
         if first and second:

@@ -15,10 +15,9 @@ from itertools import chain, count, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import audio
-from ..errors import InputError, MissingExtraError, OptionError
+from ..errors import InputError, OptionError, needed
 from .alignment import Alignment, Word, plain, pronounce, quoted, spoken, tokens, units
 
 FRAME_HZ = 100  # frames a second
@@ -44,7 +43,6 @@ class _Segment(NamedTuple):
     start: int  # frames
     end: int  # first frame after it
     nats: float  # acoustic log score against the best senone of each frame, at most 0
-    prob: float
 
     @property
     def filler(self) -> bool:
@@ -91,11 +89,7 @@ class PocketSphinx:
         """Import pocketsphinx; raises `MissingExtraError`, or `OptionError` where a model is named."""
         if model is not None:
             raise OptionError("pocketsphinx brings its own model. Mend: no --stt-model, or --stt whisper.")
-        try:
-            import pocketsphinx
-        except ImportError:
-            raise MissingExtraError("Recognising and aligning words", "stt") from None
-        self._package: Any = pocketsphinx
+        self._package = needed("pocketsphinx", "Recognising and aligning words", "stt")
         self.name = f"pocketsphinx {version('pocketsphinx')}"
 
     def transcribe(self, waveform: audio.Waveform) -> Alignment:
@@ -104,8 +98,7 @@ class PocketSphinx:
         words = _words([segment.name for segment in heard], heard, len(waveform))
         if not words:
             raise InputError("No speech found: no word was recognised. Mend: louder, longer or clearer speech.")
-        probs = np.average([s.prob for s in heard], weights=[s.end - s.start for s in heard])
-        return Alignment(words, self.name, float(np.clip(probs, 0, 1)), 1.0, ())
+        return Alignment(words, self.name)
 
     def align(self, waveform: audio.Waveform, text: str) -> Alignment:
         """Return the text's words with their times; see `words.align`."""
@@ -125,7 +118,7 @@ class PocketSphinx:
             f"Not English, counted to the word beside it: {quoted(fit.foreign)}.": bool(fit.foreign),
         }
         words = _words(fit.units, fit.segments, len(waveform))
-        return Alignment(words, self.name, None, fit.matched, tuple(text for text, holds in warnings.items() if holds))
+        return Alignment(words, self.name, tuple(text for text, holds in warnings.items() if holds))
 
     def fit(self, waveform: audio.Waveform, text: str) -> Fit:
         """Return how well a text fits; `InputError` only for nothing to say, or more than fits into the recording."""
@@ -185,7 +178,7 @@ class PocketSphinx:
     def _heard(self, waveform: audio.Waveform) -> list[_Segment]:
         return [segment for segment in _decode(self._decoder(), _pcm(waveform)) if not segment.filler]
 
-    def _phones(self, pcm: bytes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    def _phones(self, pcm: bytes) -> tuple[np.ndarray, np.ndarray]:
         """Return the score of the best phones in nats, and whether they are speech, of each frame."""
         grammar = self._package.get_model_path("en-us/en-us-phone.lm.bin")
         decoder = self._decoder(lm=None, allphone=grammar, **_PHONE_BEAMS)
@@ -217,8 +210,7 @@ def _prepare(decoder: Any, names: list[str]) -> tuple[list[str], list[str], int]
             for at, phones in enumerate(readings):
                 decoder.add_word(name if at == 0 else f"{name}({at + 1})", phones, False)
         variants = map(decoder.lookup_word, chain((name,), (f"{name}({at})" for at in count(2))))
-        n_phones = min(len(phones.split()) for phones in takewhile(bool, variants))
-        known[unit] = (name, guess, n_phones)
+        known[unit] = (name, guess, min(len(phones.split()) for phones in takewhile(bool, variants)))
     decoder.add_word("_", "SIL", True)  # brings all of them into use
     guessed = [unit for unit, (_, guess, _) in known.items() if guess]
     return [known[unit][0] for unit in names], guessed, sum(known[unit][2] for unit in names)
@@ -238,7 +230,6 @@ def _decode(decoder: Any, pcm: bytes) -> list[_Segment]:
             start=s.start_frame,
             end=min(s.end_frame + 1, n_frames),
             nats=math.log(s.ascore) if s.ascore > 0 else -745.0,
-            prob=s.prob,
         )
         for s in decoder.seg() or ()
         if s.start_frame < n_frames

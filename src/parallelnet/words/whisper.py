@@ -11,10 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import audio
-from ..errors import InputError, MissingExtraError, brief
+from ..errors import InputError, brief, needed
 from .alignment import Alignment, Mark, Word, number, plain, quoted, tokens, units, word_times
 
 MIN_MATCHED = 0.5  # part of the text's words that must be heard; a choice, not measured
@@ -29,18 +27,14 @@ class Whisper:
 
         Names are `tiny` to `large-v3`, or `owner/name`; None is `small`. What it raises: `words.transcribe`.
         """
-        try:
-            import faster_whisper
-        except ImportError:
-            raise MissingExtraError("Recognising words with Whisper", "whisper") from None
+        package = needed("faster_whisper", "Recognising words with Whisper", "whisper")
         named = model or "small"
         self.name = f"whisper {Path(named).name} (faster-whisper {version('faster-whisper')})"
-        self._model: Any = _load(faster_whisper, named)
+        self._model: Any = _load(package, named)
 
     def transcribe(self, waveform: audio.Waveform) -> Alignment:
         """Return the words that are heard; see `words.transcribe`."""
-        words, probs = self._heard(waveform)
-        return Alignment(tuple(words), self.name, _mean(probs), 1.0, ())
+        return Alignment(tuple(self._heard(waveform)), self.name)
 
     def align(self, waveform: audio.Waveform, text: str) -> Alignment:
         """Return the text's words on the times of those that are heard; see `words.align`."""
@@ -48,10 +42,9 @@ class Whisper:
         names = units(found, lambda token: any(map(str.isalnum, token)))
         if not names:
             raise InputError(f"Text has no word that can be spoken ({quoted(found, 3)}). Mend: write words in --text.")
-        heard, probs = self._heard(waveform)
+        heard = self._heard(waveform)
         equal, words = _lay(names, heard)
-        matched = len(equal) / len(names)
-        if matched < MIN_MATCHED:
+        if len(equal) < MIN_MATCHED * len(names):
             said = " ".join(word.text for word in heard)
             raise InputError(
                 f"Text does not fit the speech: {len(names) - len(equal)} of {len(names)} words were not heard "
@@ -61,29 +54,22 @@ class Whisper:
         missing = [name for at, name in enumerate(names) if at not in equal]
         where = f"{len(missing)} of {len(names)} words, {quoted(missing)}"
         warning = f"Not heard, times estimated from the words beside them: {where}."
-        confidence = _mean([probs[at] for at in equal.values()])
-        return Alignment(tuple(words), self.name, confidence, matched, (warning,) if missing else ())
+        return Alignment(tuple(words), self.name, (warning,) if missing else ())
 
-    def _heard(self, waveform: audio.Waveform) -> tuple[list[Word], list[float]]:
-        """Return the recognised words inside the waveform, in order and without overlaps, and their probabilities."""
+    def _heard(self, waveform: audio.Waveform) -> list[Word]:
+        """Return the recognised words inside the waveform, in order and without overlaps."""
         # Temperature 0 alone: the fallback to higher ones draws at random.
         segments, _ = self._model.transcribe(waveform, word_timestamps=True, temperature=0.0, beam_size=5)
         last_s = len(waveform) / audio.SAMPLE_RATE_HZ
         words: list[Word] = []
-        probs: list[float] = []
         for word in (word for segment in segments for word in segment.words or ()):
             start = max(float(word.start), words[-1].end_s if words else 0.0)
             end = min(float(word.end), last_s)
             if word.word.strip() and start < end:
                 words.append(Word(word.word.strip(), start, end))
-                probs.append(float(word.probability))
         if not words:
             raise InputError("No speech found: no word was recognised. Mend: louder, longer or clearer speech.")
-        return words, probs
-
-
-def _mean(probs: list[float]) -> float:
-    return float(np.clip(np.mean(probs), 0, 1))
+        return words
 
 
 def _load(package: Any, named: str) -> Any:

@@ -103,7 +103,7 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         rows.append(Row(key, f"modality dropout {dropped:g}", "parallelnet", source, dropped=dropped))
     material = prepared.prepare(options)
     with study.held(options):
-        outcomes = study.Study(options, recipe, material, init_from=options.init_from, quiet=quiet).run(rows)
+        outcomes = study.Study(options, recipe, material, quiet=quiet).run(rows)
         whole = [outcome for outcome in outcomes if not outcome.reason]
         if not whole:
             raise ManifestError(f"No network is finished on all folds: {outcomes[0].row.key}: {outcomes[0].reason}.")

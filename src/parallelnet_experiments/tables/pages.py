@@ -219,8 +219,7 @@ def _shared(record: Record) -> dict[str, Any]:
 
 def recipe_of(record: Record) -> Record:
     """Return how the rows of a result learnt."""
-    found: Record = record.get("recipe") or record["options"]["recipe"]
-    return found
+    return dict(record.get("recipe") or record["options"]["recipe"])
 
 
 def recipe_changes(recipe: Record, before: Record) -> list[str]:

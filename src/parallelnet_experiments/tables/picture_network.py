@@ -122,13 +122,8 @@ def pictures(samples: Sequence[Sample], labels: Ints | None = None) -> Part:
 def train_pictures(task: FoldTask, train: Part) -> tuple[tuple[Floats, Floats], dict[str, Any]]:
     """Train the picture network of a fold; a state found in its folder is where training goes on.
 
-    Args:
-        task: the fold: its validation part stops the training and fits the temperature.
-        train: what is learnt.
-
-    Returns:
-        What it says of the validation part, on which it is calibrated, and of the test part, each [n, 3]; and epochs,
-        seconds, parameters, network.
+    Returns what it says of the validation part, which stops the training and calibrates it, and of the test part, each
+    [n, 3]; and epochs, seconds, parameters, network.
     """
     options, start, started = task.study.options, task.row.start, time.monotonic()
     validation = pictures(task.parts.validation)

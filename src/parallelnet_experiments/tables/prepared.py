@@ -1,8 +1,5 @@
 """The rows of the paper's Table 1 and its studies, as data, and what each is made of: samples, folds, initial weights.
 
-A row says what is trained (or which method answers) and what the paper prints; how networks are trained is the same for
-all of a table, but for a row whose question is the recipe itself.
-
 What can be said before anything is trained is said here: missing labels, folds without a class, starting checkpoints
 that fit no row. Who starts from a teacher that made the labels would be rewarded for being like it, "they will get a
 100 % accuracy" (paper section 5.4): no row may take over a teacher's weights.
@@ -22,7 +19,7 @@ from parallelnet.data import splits
 from parallelnet.data.built import is_built, read_report
 from parallelnet.data.dataset import fingerprint, open_data
 from parallelnet.datasets.teachers import files_sha256
-from parallelnet.errors import CheckpointError, ManifestError, OptionError, unknown
+from parallelnet.errors import CheckpointError, ManifestError, OptionError, entry
 from parallelnet.models.variants import BranchOptions, NetworkOptions, network_options
 from parallelnet.options import Recipe, TablesOptions, TrainOptions
 from parallelnet.training.parts import Parts, class_list, deal_parts, usable
@@ -57,7 +54,8 @@ class Row:
             [n, n_classes], and what was chosen, counted and spent, ready for JSON.
         uses: what of a sample a method gets when it is tested: words, speech, picture.
         start: the weights that a method's picture network starts from.
-        depends: options that a method's answers depend on, beside those of the whole table.
+        depends: options that a method's answers depend on, beside those of the whole table and, where it starts from
+            ImageNet weights, `fine_tune`.
     """
 
     key: str
@@ -71,11 +69,6 @@ class Row:
     uses: tuple[str, ...] = ()
     start: Literal["none", "imagenet"] = "none"
     depends: tuple[str, ...] = ()
-
-    @property
-    def depends_on(self) -> tuple[str, ...]:
-        """Those, and what learns where it starts from ImageNet weights."""
-        return self.depends if self.start == "none" else (*self.depends, "fine_tune")
 
     def recipe(self, table: Recipe) -> Recipe:
         """Return how this row learns: as the table's other rows, but for its own rate and dropout."""
@@ -130,8 +123,7 @@ def chosen(keys: Sequence[str], rows: Mapping[str, Row], otherwise: Mapping[str,
         OptionError: no such row, or one that stands there twice.
     """
     for key in keys:
-        if key not in rows:
-            raise unknown("row", key, rows, "--rows")
+        entry("row", key, rows, "--rows")
     _once(keys, "--rows", "row")
     return tuple(row for row in rows.values() if row.key in (keys or otherwise))
 
@@ -261,15 +253,12 @@ def _dealt(samples: tuple[Sample, ...], asked: TrainOptions, n_sets: int) -> tup
     except ManifestError as error:
         if {s.fold for s in samples} not in ({None}, set(range(asked.folds))):  # other folds of its own: said well
             raise
-        n_rarest, rarest = min(
-            (n, name) for name, n in Counter(getattr(s, asked.target_column) for s in samples).items()
-        )
-        few = "few, or too unequal," if n_sets < len(samples) else "few"
+        n_rarest = min(Counter(getattr(s, asked.target_column) for s in samples).values())
         raise ManifestError(
-            f"{asked.data} is too small for --folds {asked.folds}: its {len(samples)} samples fall into {n_sets} "
-            f"sets that share no speaker and no picture, the rarest class, {rarest!r}, has {n_rarest}; too {few} "
-            "for every fold to hold each class in its test part and in the validation part that is cut from the rest. "
-            "Mend: fewer --folds, or more samples in more sets (see --data)."
+            f"{asked.data} is too small for --folds {asked.folds}: its {len(samples)} samples fall into {n_sets} sets "
+            f"that share no speaker and no picture, and the rarest class has {n_rarest}: too few, or too unequal, for "
+            "every fold to hold each class in its test and its validation part. Mend: fewer --folds, or more samples "
+            "in more sets (see --data)."
         ) from error
 
 

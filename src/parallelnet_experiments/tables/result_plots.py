@@ -25,8 +25,7 @@ from .prepared import Material
 from .study import Outcome
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from parallelnet.report.drawing import Axes, Figure
 
 _SCORES = {"accuracy": plots.BLUE, "macro_f1": plots.ORANGE, "kappa": plots.GREEN}
 _STYLES: dict[str, Literal["-", "--"]] = {"validation": "-", "train": "--"}
@@ -89,12 +88,6 @@ def _metrics(found: Mapping[str, Any]) -> Metrics:
     return Metrics.from_json(json.dumps(found))
 
 
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def curves(record: Mapping[str, Any]) -> "Figure":
     """Return one panel a row: accuracy, macro F1 and kappa over epochs, mean of the folds, training dashed.
 
@@ -104,12 +97,9 @@ def curves(record: Mapping[str, Any]) -> "Figure":
 
     rows = list(pages.run(record).values())
     n_down = -(-len(rows) // N_ACROSS)
-    figure = _figure(3.7 * N_ACROSS, 2.6 * n_down + 0.5)
-    grid = figure.subplots(n_down, N_ACROSS, squeeze=False, sharey=True).ravel()
-    for ax, row in zip(grid, rows, strict=False):
-        _draw_curves(ax, row)
-    for ax in grid[len(rows) :]:
-        ax.set_axis_off()
+    figure, grid = plots.canvas(3.7 * N_ACROSS, 2.6 * n_down + 0.5, n_down, N_ACROSS, squeeze=False, sharey=True)
+    for ax, row in itertools.zip_longest(grid.ravel(), rows):
+        _draw_curves(ax, row) if row else ax.set_axis_off()
     handles = [Line2D([], [], color=colour, label=name.replace("_f1", " F1")) for name, colour in _SCORES.items()]
     handles += [Line2D([], [], color=plots.GREY, linestyle=style, label=part) for part, style in _STYLES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
@@ -136,8 +126,7 @@ def _draw_curves(ax: "Axes", row: Mapping[str, Any]) -> None:
 def differences(record: Mapping[str, Any]) -> "Figure":
     """Return each difference in accuracy as a dot with its 95 % interval; grey where the interval holds zero."""
     found = record["differences"]
-    figure = _figure(7.2, 0.34 * len(found) + 1.0)
-    ax = figure.subplots()
+    figure, ax = plots.canvas(7.2, 0.34 * len(found) + 1.0)
     ax.axvline(0, color="#999999", linewidth=1)
     for y, each in enumerate(found):
         value, (low, high) = each["accuracy"]["difference"], each["accuracy"]["ci95"]
@@ -153,8 +142,7 @@ def differences(record: Mapping[str, Any]) -> "Figure":
 
 def reliability_pair(row: Mapping[str, Any]) -> "Figure":
     """Return two reliability diagrams side by side: at temperature 1, and scaled by each fold's temperature."""
-    figure = _figure(8.4, 4.6)
-    before, after = figure.subplots(1, 2, sharey=True)
+    figure, (before, after) = plots.canvas(8.4, 4.6, 1, 2, sharey=True)
     found = row["found"]
     for ax, name, when in ((before, "raw_metrics", "temperature 1"), (after, "metrics", "scaled")):
         metrics = _metrics(found[name])
@@ -172,8 +160,7 @@ def per_class_bars(record: Mapping[str, Any]) -> "Figure":
     """Return the recall of each class in each setting of the study of the modalities, with 95 % intervals."""
     rows = pages.run(record)
     classes = list(rows[0]["found"]["per_class"])
-    figure = _figure(2.4 + 0.34 * len(rows) * len(classes), 4.4)
-    ax = figure.subplots()
+    figure, ax = plots.canvas(2.4 + 0.34 * len(rows) * len(classes), 4.4)
     width = 0.84 / len(rows)
     for k, row in enumerate(rows):
         for place, name in enumerate(classes):
@@ -244,8 +231,7 @@ def strongest_words(explanation: Explanation) -> list[str]:
     if explanation.units != "words":
         return []
     values = np.array(explanation.values[explanation.target].speech_units)
-    strongest = np.argsort(-values, kind="stable")[:N_WORDS]
-    return [explanation.speech_units[k].word for k in strongest if values[k] > 0]
+    return [explanation.speech_units[k].word for k in np.argsort(-values, kind="stable")[:N_WORDS] if values[k] > 0]
 
 
 def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> "Figure":
@@ -253,7 +239,7 @@ def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> "Figure"
     examples = [Shown(explanation) for explanation in explanations]
     parts = [("speech", "words", "picture")[:: 1 if each.of.units == "words" else 2] for each in examples]
     heights = [0.5 + sample_plots.heights(each, shown)[0] for each, shown in zip(examples, parts, strict=True)]
-    figure = _figure(11, sum(heights))
+    figure = drawing.blank((11, sum(heights)))
     for panel, each, shown, truth in zip(panels(figure, heights=heights), examples, parts, truths, strict=True):
         said = each.of.prediction.emotion
         line = f"P: {said}, GT: {truth}, Score: {each.of.prediction.probs[said]:.2f}"

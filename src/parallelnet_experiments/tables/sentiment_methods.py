@@ -1,19 +1,15 @@
 """The rows of the paper's Table 2, and what each of their methods does on one fold.
 
-All of them learn from the training part of a fold, choose on its validation part, and answer for its test part. What a
-row is tested on, it never sees; what it chooses on, it does not learn from, for the networks cannot either.
-
-The text reference is TF-IDF and logistic regression. It is also the text part of both re-implemented methods, whose
-original classifiers cannot be had.
+All of them learn from the training part of a fold, choose on its validation part, and answer for its test part. The
+text reference, TF-IDF and logistic regression, is also the text part of both re-implemented methods.
 
 Cross-media learning of Vadicamo et al.: words label the pictures that a network learns; asked, it sees the picture
-alone, and nothing is fused. So that labels of training pictures are predictions and no copies, each is given by a
-classifier that has not seen its text.
+alone. Each label of a training picture is given by a classifier that has not seen its text.
 
-The weighted sum of Gaspar & Alexandre: `p = w_t p_text + w_i p_image + w_c p_content`. That it is a weighted sum of
-these three is published; the rest is our reconstruction: what a picture shows is a class of an ImageNet classifier, the
-probability of each such class under each sentiment is counted on the training part with Laplace smoothing and turned
-round by Bayes' rule, and the weights are those of a grid with the best macro F1 on the validation part.
+The weighted sum of Gaspar & Alexandre: `p = w_t p_text + w_i p_image + w_c p_content`. That is published; the rest is
+our reconstruction: what a picture shows is a class of an ImageNet classifier, the probability of each such class under
+each sentiment is counted on the training part with Laplace smoothing and turned round by Bayes' rule, and the weights
+are those of a grid with the best macro F1 on the validation part.
 """
 
 import itertools
@@ -101,8 +97,7 @@ def fit_text(
     from sklearn.linear_model import LogisticRegression
 
     vectoriser = vectoriser or _vectoriser(texts)
-    weight = None if class_weight == "none" else class_weight
-    regression = LogisticRegression(C=c, class_weight=weight, max_iter=2000)
+    regression = LogisticRegression(C=c, class_weight=None if class_weight == "none" else class_weight, max_iter=2000)
     return TextClassifier(c, class_weight, vectoriser, regression.fit(vectoriser.transform(texts), labels))
 
 
@@ -341,8 +336,7 @@ def content_posterior(shown: Floats, labels: Ints) -> Floats:
     counts = np.full((N_CLASSES, shown.shape[1]), SMOOTHING)
     np.add.at(counts, (labels, shown.argmax(axis=1)), 1)
     likelihood = counts / counts.sum(axis=1, keepdims=True)
-    prior = np.bincount(labels, minlength=N_CLASSES) + SMOOTHING  # its sum cancels
-    joint = (likelihood * prior[:, None]).T
+    joint = (likelihood * (np.bincount(labels, minlength=N_CLASSES) + SMOOTHING)[:, None]).T
     return np.asarray(joint / joint.sum(axis=1, keepdims=True))
 
 

@@ -45,11 +45,10 @@ SHARED = ("folds", "seed", "size", "weights", "clip_s", "trim", "face")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a row: its run folder, how many folds are finished, and why not all; "" where all are."""
+    """What became of a row: its run folder, and why not all of its folds are finished; "" where they are."""
 
     row: Row
     folder: Path
-    n_done: int
     reason: str
 
 
@@ -73,7 +72,6 @@ class Study:
     recipe: Recipe  # how all networks learn
     material: Material
     target_column: str = "label"
-    init_from: tuple[str, ...] = ()  # checkpoints that rows take branches from: see `starts_of`
     depends: Mapping[str, Any] = field(default_factory=dict)  # values of what methods name as `Row.depends`
     shared: Any = None  # what methods have in common, computed once
     quiet: bool = True  # no progress bars
@@ -88,12 +86,13 @@ class Study:
             CheckpointError: a starting checkpoint cannot be used.
         """
         options, work = self.options, work_folder(self.options)
-        starts = starts_of(rows, self.init_from, options)
+        init_from = getattr(options, "init_from", ())  # checkpoints that rows take branches from
+        starts = starts_of(rows, init_from, options)
         leads = is_first(options.devices)
         if leads:
             asked = {name: getattr(options, name) for name in SHARED} | {
                 "target_column": self.target_column,
-                "init_from": [identity(source) for source in self.init_from],
+                "init_from": [identity(source) for source in init_from],
                 "fingerprint": self.material.fingerprint,
                 "recipe": asdict(self.recipe),
             }
@@ -112,12 +111,13 @@ class Study:
                 if row.method is None:
                     reason = _reason(row, partial(self._train, row, folder, starts.get(row.key, ()), store, clock))
                 elif leads:
-                    _claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends_on}})
+                    names = row.depends if row.start == "none" else (*row.depends, "fine_tune")
+                    _claim(folder, {"start": row.start, **{name: self.depends[name] for name in names}})
                     reason = _reason(row, partial(self._ask, row, folder, store, clock))
                 n_done = len(read(folder, self.material))
             if n_done and reason:
                 reason = f"{n_done} of {options.folds} folds, {reason.removeprefix('not run: ')}"
-            outcomes.append(Outcome(row, folder, n_done, reason))
+            outcomes.append(Outcome(row, folder, reason))
         if not leads:
             raise SystemExit  # Lightning started this process to train along; what is left the first one does alone
         return tuple(outcomes)

@@ -60,7 +60,7 @@ def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool
     asked = chosen(options.rows, ROWS, ROWS if options.studies else TABLE1)
     material = prepare(options)
     with held(options):
-        outcomes = Study(options, recipe, material, init_from=options.init_from, quiet=quiet).run(asked)
+        outcomes = Study(options, recipe, material, quiet=quiet).run(asked)
         record = summarise(outcomes, options, recipe, material)
         out = Path(options.out)
         if options.figure4:

@@ -101,8 +101,7 @@ def _fold(fold: study.Fold, weights: str) -> dict[str, Any]:
         start = "ImageNet" if weights == "imagenet" else "random"
         facts = {name: fold.record[name] for name in ("parameters", "epochs", "seconds", "validation")}
         facts = {"network": f"{' and '.join(fold.backbones.values())} and {start} weights", **facts}
-    test = fold.record["test"][fold.setting]
-    return {"fold": fold.number, **{name: test[name] for name in PER_FOLD}, "facts": facts}
+    return {"fold": fold.number, **{name: fold.record["test"][fold.setting][name] for name in PER_FOLD}, "facts": facts}
 
 
 def prepare(options: Table2Options) -> tuple[prepared.Material, tuple[Sample, ...]]:

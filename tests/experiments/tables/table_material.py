@@ -86,7 +86,7 @@ def write_runs(work: Path, key: str, material: Material, *, skill: float, seed: 
             separable=network.separable,
         )
         checkpoint.write(folder / "checkpoint", facts)
-    return Outcome(row, work / key, len(material.parts), "")
+    return Outcome(row, work / key, "")
 
 
 def _dump(path: Path, record: object) -> None:

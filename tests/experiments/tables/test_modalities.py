@@ -93,7 +93,7 @@ def trained(tmp_path, monkeypatch):
             folder = tmp_path / "runs" / row.key
             if not reason:
                 write_run(folder, SETTINGS[row.variant])
-            outcomes.append(study.Outcome(row, folder, 0 if reason else N_FOLDS, reason))
+            outcomes.append(study.Outcome(row, folder, reason))
         return tuple(outcomes)
 
     monkeypatch.setattr(prepared, "prepare", lambda options: MATERIAL)

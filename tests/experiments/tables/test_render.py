@@ -91,7 +91,7 @@ def write_row(folder: Path, key: str) -> Outcome:
         rows = [",".join(["epoch", *names])]
         rows += [",".join([str(epoch), *[str(0.9 - 0.1 * epoch)] * len(names)]) for epoch in range(3)]
         (log / "metrics.csv").write_text("\n".join(rows) + "\n")
-    return Outcome(TABLE1[key], folder, N_FOLDS, "")
+    return Outcome(TABLE1[key], folder, "")
 
 
 @pytest.fixture(scope="module")

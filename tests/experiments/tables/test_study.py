@@ -35,7 +35,8 @@ _spec.loader.exec_module(made)
 RECIPE = replace(PRESETS["paper"], epochs=2, batch_size=4, learning_rate=1e-3)
 
 
-def run(these, asked, material=None, *, recipe=RECIPE, **given):
+def run(these, asked, material=None, *, recipe=RECIPE, init_from=(), **given):
+    asked = replace(asked, init_from=init_from)
     return study.Study(asked, recipe, material or prepared.prepare(asked), **given).run(these)
 
 
@@ -95,7 +96,7 @@ def test_own_folds_are_taken(data, tmp_path):
         # Two rare ones: each fold's training part has one of them, which cannot be on both of its sides.
         (
             lambda s: s if s.label == "sad" or s.id in ("anger-0", "anger-1") else None,
-            *(2, "label", r"too small for --folds 2: its 14 samples .* 'anger', has 2;"),
+            *(2, "label", r"too small for --folds 2: its 14 samples .* the rarest class has 2: too few"),
         ),
         (
             lambda s: replace(s, label="", sentiment="neutral"),
@@ -229,10 +230,10 @@ def test_rows_learn_alike_and_a_failing_one_says_why(data, tmp_path, monkeypatch
     material = prepared.prepare(asked)
     calls = trained(monkeypatch, material, fail="ier-only")
     found = run(THREE, asked, material)
-    assert [(o.row.key, o.n_done, o.reason) for o in found] == [
-        ("ser-only", 2, ""),
-        ("ier-only", 0, "failed: out of memory in ier-only"),
-        ("parallelnet", 2, ""),
+    assert [(o.row.key, o.reason) for o in found] == [
+        ("ser-only", ""),
+        ("ier-only", "failed: out of memory in ier-only"),
+        ("parallelnet", ""),
     ]
     assert calls == [(row.key, 1e-3, 2, ("anger", "sad"), ()) for row in THREE]
 
@@ -317,10 +318,10 @@ def test_time_is_up_between_two_folds(data, tmp_path, monkeypatch):
     minutes = iter([0.0, 0.5, 1.0, 1.5, 2.5, 3.0])  # asked for at the start, then before each fold
     monkeypatch.setattr(study.time, "monotonic", lambda: 60 * next(minutes))
     found = run(THREE, asked, material)
-    assert [(o.n_done, o.reason) for o in found] == [
-        (2, ""),
-        (1, "1 of 2 folds, stopped after --max-minutes 2; the same line goes on"),
-        (0, "not run: stopped after --max-minutes 2; the same line goes on"),
+    assert [o.reason for o in found] == [
+        "",
+        "1 of 2 folds, stopped after --max-minutes 2; the same line goes on",
+        "not run: stopped after --max-minutes 2; the same line goes on",
     ]
 
 
@@ -348,7 +349,7 @@ def test_three_rows_for_real(data, tmp_path):
     asked = made.options(data, tmp_path / "out")
     material = prepared.prepare(asked)
     found = run(THREE, asked, material)
-    assert [(o.n_done, o.reason) for o in found] == [(2, "")] * 3
+    assert [o.reason for o in found] == [""] * 3
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob(METRICS)}
     assert len(stamps) == 6
     assert run(THREE, asked, material) == found  # nothing is trained again

@@ -179,7 +179,7 @@ def test_weights_that_are_not_there_stop_before_any_row(
     with pytest.raises(CheckpointError):
         run(data, tmp_path / "out", weights="imagenet")
     assert not list(tmp_path.rglob(METRICS))
-    with pytest.raises(OptionError, match="narrow backbones have no pretrained weights"):
+    with pytest.raises(OptionError, match="narrow backbones, --size small, have no pretrained weights"):
         options(data, tmp_path / "out", weights="imagenet", size="small")
 
 
