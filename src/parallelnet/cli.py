@@ -69,6 +69,8 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("samples.evaluate", options.EvaluateOptions),
     "predict": Command("samples.predict", options.PredictOptions, goes_on=RESUME),
     "explain": Command("samples.explain", options.ExplainOptions, goes_on=RESUME),
+    "timeline": Command("following.timeline", options.TimelineOptions),
+    "listen": Command("following.listen", options.ListenOptions),
     "experiment plant": Command("networks.plant", options.PlantOptions, goes_on=AGAIN),
     "experiment faithfulness": Command("networks.faithfulness", options.FaithfulnessOptions, goes_on=AGAIN),
     "experiment table1": Command("networks.table1", options.Table1Options, LEARNING, AGAIN),

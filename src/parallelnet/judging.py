@@ -26,6 +26,8 @@ QUIET_DB = -45.0  # relative to the loudest block: what is softer holds nothing
 QUIET_S = 2.0  # what holds nothing for longer is left out; shorter pauses belong to speech, and models learnt with them
 # Of 0, 0.25, 0.5 and 0.75 s this changed the answers to 83 RAVDESS utterances least (by 0.032 in the mean).
 LEAD_S = 0.25  # that stay of noise beside what is heard; digital silence goes to the sample
+TOO_SHORT = "is too short to be judged."
+LEFT_OUT = "hold nothing and were left out."
 FLAT_S = 1.0  # of one value in longer quiet: somebody put it there; RAVDESS's own zeros last up to 0.9 s
 
 SHORTEST_S = 0.3  # of sound: a vowel takes 0.1 to 0.2 s, and no shorter sound can be told from a click
@@ -63,16 +65,18 @@ class Heard:
         return float(self.stretches[0].start / audio.SAMPLE_RATE_HZ)
 
     def starts(self, clip_s: float) -> tuple[int, ...]:
-        """Return the first frame of each window of `part` that votes; each stretch is cut as if it were alone."""
+        """Return the first frame of each window of `part` that votes."""
+        return tuple(sorted({start for starts in self.starts_by_stretch(clip_s) for start in starts}))
+
+    def starts_by_stretch(self, clip_s: float) -> Iterator[list[int]]:
+        """Yield the first frames of the windows of each stretch, which is cut as if it were alone."""
         step, first = audio.hop(clip_s), self.stretches[0].start
         n_frames = audio.n_frames(len(self.part), clip_s)
-        found: set[int] = set()
         for stretch in self.stretches:
             # A last stretch shorter than a window is heard with what lies before it.
             start = min(round((stretch.start - first) / step), n_frames - audio.N_FRAMES)
             end = n_frames if stretch is self.stretches[-1] else 1 + (stretch.stop - first) // step
-            found.update(start + at for at in audio.window_starts(end - start))
-        return tuple(sorted(found))
+            yield [start + at for at in audio.window_starts(end - start)]
 
     def windows(self, clip_s: float) -> audio.Windows:
         """Return the windows that vote, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1] where sliced."""
@@ -182,7 +186,7 @@ def _against_speech(n_samples: int, low: float, high: float, n_sounding: int) ->
     if low == high == 0:
         yield "The speech is digital silence: there was nothing to hear."
     elif sound_s < SHORTEST_S:
-        yield f"The speech holds {sound_s:.2g} s of sound: less than {SHORTEST_S:g} s is too short to be judged."
+        yield f"The speech holds {sound_s:.2g} s of sound: less than {SHORTEST_S:g} s {TOO_SHORT}"
     elif swing < FAINT:
         yield f"The speech is all but silent, {-20 * np.log10(swing):.0f} dB below full scale: it may hold noise alone."
 
@@ -196,7 +200,7 @@ def _left_out(heard: Heard, kept: slice, clip_s: float) -> Iterator[str]:
     whole = kept.stop - kept.start
     left_s = (whole - int(covered.sum())) / audio.SAMPLE_RATE_HZ
     if left_s >= 0.1:
-        yield f"{left_s:.1f} s of {whole / audio.SAMPLE_RATE_HZ:.1f} s of speech hold nothing and were left out."
+        yield f"{left_s:.1f} s of {whole / audio.SAMPLE_RATE_HZ:.1f} s of speech {LEFT_OUT}"
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------

@@ -78,6 +78,23 @@ class FaceCrop:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipFrame:
+    """A frame of a clip.
+
+    Attributes:
+        index: its place among all frames of the clip, from 0.
+        time_s: when it is shown, in seconds from the start of the sound (of the pictures where there is no sound).
+    """
+
+    index: int
+    time_s: float
+
+    def __str__(self) -> str:
+        """Return how a frame is named to people."""
+        return f"frame {self.index} at {self.time_s:.2f} s"
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What the model says of one sample.
 
@@ -92,6 +109,7 @@ class Prediction:
         n_windows: windows of the speech that voted (those that hold something); 0 without speech.
         checkpoint: name of the checkpoint.
         warnings: one line for each reason to distrust the answer.
+        frames: of a clip, those that voted, the best one first.
     """
 
     emotion: str
@@ -104,6 +122,7 @@ class Prediction:
     n_windows: int
     checkpoint: str
     warnings: tuple[str, ...] = ()
+    frames: tuple[ClipFrame, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON."""
@@ -120,8 +139,9 @@ class Prediction:
     def from_json(cls, text: str) -> Self:
         """Return the prediction that `to_json` wrote."""
         record: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in json.loads(text).items()}
-        face = record["face"]
-        return cls(**record | {"face": face and FaceCrop(face["mode"], face["status"], tuple(face["box"]))})
+        face, frames = record["face"], tuple(ClipFrame(**each) for each in record.get("frames", ()))
+        face = face and FaceCrop(face["mode"], face["status"], tuple(face["box"]))
+        return cls(**record | {"face": face, "frames": frames})
 
     def _repr_html_(self) -> str:
         """Return a self-contained table with one bar a class, for notebooks."""

@@ -24,6 +24,10 @@ from .experiments import (
     Table2Options as Table2Options,
     TablesOptions as TablesOptions,
 )
+from .following import (
+    ListenOptions as ListenOptions,
+    TimelineOptions as TimelineOptions,
+)
 from .running import (
     MAX_DURATION_S as MAX_DURATION_S,
     MAX_PIXELS as MAX_PIXELS,
