@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_spans_and_pauses_fill_the_whole_and_never_overlap(model, tmp_path):
     parts = sorted([*map(tuple, found.spans), *found.pauses])
     assert parts[0][0] == 0
     assert parts[-1][1] == pytest.approx(found.duration_s)
-    for (_, end), (start, _) in zip(parts, parts[1:], strict=False):
+    for (_, end), (start, _) in pairwise(parts):
         assert end == pytest.approx(start, abs=1e-3)
     np.testing.assert_allclose([end - start for start, end in found.pauses], [4, 5, 3, 6], atol=0.6)
     inside = (found.windows[:, 0] <= found.spans[:, 0] + 1e-6) & (found.spans[:, 1] <= found.windows[:, 1] + 1e-6)

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,16 +63,12 @@ def test_a_clip_is_turned_as_its_display_matrix_says(tmp_path, quarters, turn, u
     assert corners(frame.rgb) == upright
 
 
-def test_older_files_say_it_in_a_tag(quarters):
-    class Frame:
-        side_data = {}
+def test_older_files_say_it_in_a_tag():
+    def matrix(turn):
+        return video._matrix(SimpleNamespace(side_data={}), SimpleNamespace(metadata={"rotate": turn}))
 
-    class Track:
-        metadata = {"rotate": "90"}
-
-    assert video._matrix(Frame, Track) == video._matrix(Frame, type("T", (), {"metadata": {"rotate": "-270"}}))
-    assert video._matrix(Frame, Track) == (0, 1, -1, 0)
-    assert video._matrix(Frame, type("T", (), {"metadata": {"rotate": "odd"}})) == (1, 0, 0, 1)
+    assert matrix("90") == matrix("-270") == (0, 1, -1, 0)
+    assert matrix("odd") == (1, 0, 0, 1)
 
 
 def test_frames_of_a_varying_rate_are_named_by_when_they_are_shown(tmp_path, quarters):
