@@ -48,8 +48,7 @@ def seen(path, every_s=None, limits=LIMITS):
 def test_sound_and_frames_of_a_plain_clip(tmp_path, quarters):
     clip = video.read(write_clip(tmp_path / "a.mp4", quarters, SOUND), WHOLE)
     assert len(clip.waveform) == pytest.approx(32_000, abs=1100)  # AAC pads to whole frames of 1,024 samples
-    assert clip.n_looked == 20
-    assert len(clip.frames) == len(clip.seen) == video.AVERAGED
+    assert len(clip.seen) == video.AVERAGED
     assert clip.notes == ()
     assert corners(clip.seen[0].rgb) == "RGBW"
 
@@ -58,9 +57,9 @@ def test_sound_and_frames_of_a_plain_clip(tmp_path, quarters):
     ("turn", "upright"), [(-90, "BRWG"), (90, "GWRB"), (180, "WBGR"), (None, "RGBW")]
 )  # counter-clockwise
 def test_a_clip_is_turned_as_its_display_matrix_says(tmp_path, quarters, turn, upright):
-    (frame, *_), _ = seen(write_clip(tmp_path / "a.mp4", quarters, turn=turn, seconds=0.5))
-    assert frame.rgb.shape == ((96, 64, 3) if turn in (90, -90) else (64, 96, 3))
-    assert corners(frame.rgb) == upright
+    ((_, rgb), *_), _ = seen(write_clip(tmp_path / "a.mp4", quarters, turn=turn, seconds=0.5))
+    assert rgb.shape == ((96, 64, 3) if turn in (90, -90) else (64, 96, 3))
+    assert corners(rgb) == upright
 
 
 def test_older_files_say_it_in_a_tag():
@@ -74,12 +73,12 @@ def test_older_files_say_it_in_a_tag():
 def test_frames_of_a_varying_rate_are_named_by_when_they_are_shown(tmp_path, quarters):
     times = [0, 0.03, 0.06, 0.4, 1.5, 1.6, 1.63, 3.2]
     frames, _ = seen(write_clip(tmp_path / "a.mp4", quarters, SOUND, times=times), every_s=0.5)
-    assert [frame.at for frame in frames] == [
+    assert [at for at, _ in frames] == [
         ClipFrame(0, 0.0),
         ClipFrame(4, 1.5),
         ClipFrame(7, 3.2),
     ]
-    assert str(frames[1].at) == "frame 4 at 1.50 s"
+    assert str(frames[1][0]) == "frame 4 at 1.50 s"
 
 
 def test_key_frames_are_enough_for_a_long_clip(tmp_path, quarters, monkeypatch):
@@ -88,9 +87,9 @@ def test_key_frames_are_enough_for_a_long_clip(tmp_path, quarters, monkeypatch):
     monkeypatch.setattr(video, "_decoded", lambda *a, **k: asked.append(k["keys_only"]) or decode(*a, **k))
     path = write_clip(tmp_path / "a.mp4", quarters, seconds=6, fps=5, gop=5)
     frames, _ = seen(path, every_s=2.0)
-    assert [frame.at.index for frame in frames] == [0, 10, 20]
+    assert [at.index for at, _ in frames] == [0, 10, 20]
     frames, _ = seen(path, every_s=0.4)
-    assert [frame.at.index for frame in frames] == list(range(0, 30, 2))
+    assert [at.index for at, _ in frames] == list(range(0, 30, 2))
     assert asked == [True, False]
 
 
@@ -101,8 +100,8 @@ def test_the_sharp_face_is_shown(tmp_path):
     away = np.full_like(face, 90)
     path = write_clip(tmp_path / "a.mp4", lambda s: (away, blurred, face, away)[int(s * 2)], fps=2, seconds=2)
     clip = video.read(path, FACES)
-    assert clip.frames[0] == ClipFrame(2, 1.0)
-    assert {frame.index for frame in clip.frames} <= {1, 2}  # those without a face have no vote
+    assert clip.seen[0].frame == ClipFrame(2, 1.0)
+    assert {view.frame.index for view in clip.seen} <= {1, 2}  # those without a face have no vote
     assert clip.seen[0].face.status == "cropped"
 
 
@@ -116,10 +115,10 @@ def test_without_a_face_the_frames_are_kept_and_say_so(tmp_path, quarters):
 def test_without_sound_or_pictures_what_is_there_is_used(tmp_path, quarters):
     clip = video.read(write_clip(tmp_path / "a.mp4", quarters), WHOLE)
     assert clip.waveform is None
-    assert clip.frames
+    assert clip.seen
     assert clip.notes == ("The clip has no sound track: its frames alone were judged.",)
     clip = video.read(write_clip(tmp_path / "b.mp4", None, SOUND), WHOLE)
-    assert clip.frames == ()
+    assert clip.seen == ()
     assert len(clip.waveform) > 30_000
     assert clip.notes == ("The clip has no pictures: its sound alone was judged.",)
 
@@ -127,7 +126,7 @@ def test_without_sound_or_pictures_what_is_there_is_used(tmp_path, quarters):
 def test_the_cover_of_a_song_is_no_picture_of_a_clip(tmp_path, quarters):
     path = write_clip(tmp_path / "song.mp4", None, SOUND, cover=quarters)
     assert not video.is_clip(path)
-    assert video.read(path, WHOLE).frames == ()
+    assert video.read(path, WHOLE).seen == ()
 
 
 def test_of_a_cut_clip_what_is_there_is_read(tmp_path, quarters):
@@ -136,7 +135,7 @@ def test_of_a_cut_clip_what_is_there_is_read(tmp_path, quarters):
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 6 // 10])
     clip = video.read(tmp_path / "cut.mp4", WHOLE)
     assert 3_000 < len(clip.waveform) < 30_000
-    assert 2 <= clip.n_looked < 20
+    assert max(view.frame.index for view in clip.seen) < 15
     assert any(note.startswith("The sound track is cut off or damaged after") for note in clip.notes)
     assert any(note.startswith("The pictures are cut off or damaged after") for note in clip.notes)
 
@@ -146,7 +145,7 @@ def test_a_cut_webm(tmp_path, quarters):
     whole = write_clip(tmp_path / "a.webm", moving, SOUND).read_bytes()
     (tmp_path / "cut.webm").write_bytes(whole[: len(whole) * 6 // 10])
     clip = video.read(tmp_path / "cut.webm", WHOLE)
-    assert 0 < clip.n_looked < 20
+    assert max(view.frame.index for view in clip.seen) < 15
     assert any("cut off" in note for note in clip.notes)
 
 
@@ -181,6 +180,14 @@ def test_what_cannot_be_opened_is_no_clip(tmp_path):
     assert not video.is_clip(np.zeros(4))
 
 
+def test_what_is_not_wanted_is_not_looked_for(tmp_path, quarters):
+    path = write_clip(tmp_path / "a.mp4", quarters, SOUND)
+    assert video.read(path, WHOLE, wanted=("speech",)).seen == ()
+    assert video.read(path, WHOLE, wanted=("image",)).waveform is None
+    with pytest.raises(InputError, match=r"holds nothing that can be judged\. The clip has no sound track"):
+        video.read(write_clip(tmp_path / "b.mp4", quarters), WHOLE, wanted=("speech",))
+
+
 def test_limits_of_length_and_pixels(tmp_path, quarters):
     path = write_clip(tmp_path / "a.mp4", quarters, seconds=3)
     with pytest.raises(InputError, match="more than 1 s"):
@@ -193,14 +200,14 @@ def test_limits_of_length_and_pixels(tmp_path, quarters):
 
 def test_a_large_frame_is_made_smaller(tmp_path, quarters, monkeypatch):
     monkeypatch.setattr(video, "MAX_SIDE", 48)
-    (frame, *_), _ = seen(write_clip(tmp_path / "a.mp4", quarters, seconds=0.3))
-    assert frame.rgb.shape == (32, 48, 3)
+    ((_, rgb), *_), _ = seen(write_clip(tmp_path / "a.mp4", quarters, seconds=0.3))
+    assert rgb.shape == (32, 48, 3)
 
 
 def test_times_count_from_the_start_of_the_sound(tmp_path, quarters):
     path = write_clip(tmp_path / "a.mp4", quarters, SOUND, times=[0.5, 1.0, 1.5])
     frames, _ = seen(path, every_s=0.1)
-    assert [round(frame.at.time_s, 1) for frame in frames] == [0.5, 1.0, 1.5]
+    assert [round(at.time_s, 1) for at, _ in frames] == [0.5, 1.0, 1.5]
 
 
 def test_speech_as_of_a_file_of_sound(tmp_path, quarters):

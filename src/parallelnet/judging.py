@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from . import audio, image
 from .options import SignalOptions
-from .types import FaceCrop
+from .types import ClipFrame, FaceCrop
 
 BLOCK = audio.TRIM_SAMPLES  # 32 ms: levels are told for each; `audio.PIECE` holds a whole number of them
 
@@ -92,12 +92,14 @@ class Seen:
         pixels: what the model sees of it, float32 `[3, 128, 128]` in [0, 1].
         face: what was done to find the face.
         reasons: one sentence for each reason to distrust an answer.
+        frame: which frame of a clip it is; None for a picture.
     """
 
     rgb: image.Pixels
     pixels: npt.NDArray[np.float32]
     face: FaceCrop
     reasons: tuple[str, ...]
+    frame: ClipFrame | None = None
 
 
 def hear(waveform: audio.Kept, signals: SignalOptions, notes: Sequence[str] = ()) -> Heard:

@@ -188,11 +188,11 @@ def _faces(
 ) -> Iterator[tuple[float, npt.NDArray[np.float32]]]:
     """Yield the second and the pixels of each frame that holds a face (of every one, where none is sought)."""
     n, n_faces = 0, 0
-    for frame in video.frames(source, model.limits, notes, clip_s / _FRAMES_A_WINDOW):
-        seen = judging.see(frame.rgb, model.signals)
+    for at, rgb in video.frames(source, model.limits, notes, clip_s / _FRAMES_A_WINDOW):
+        seen = judging.see(rgb, model.signals)
         n, n_faces = n + 1, n_faces + seen.face.known
         if seen.face.known:
-            yield frame.at.time_s, seen.pixels
+            yield at.time_s, seen.pixels
     if n and n_faces < n:
         notes.append(f"A face was found in {n_faces} of {n} frames; the others were not judged.")
 

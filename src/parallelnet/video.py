@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,34 +39,17 @@ _DEFAULT_LIMITS = LimitOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame, upright.
-
-    Attributes:
-        at: which one it is, and when it is shown.
-        rgb: uint8 `[h, w, 3]`, at most `MAX_SIDE` a side.
-    """
-
-    at: ClipFrame
-    rgb: Pixels
-
-
-@dataclass(frozen=True, slots=True)
 class Clip:
     """What of a clip can be judged; at least one of the two is there.
 
     Attributes:
         waveform: sound track, float32 `[n_samples]` at 16 kHz, or None.
-        frames: that vote, the best one first; empty where there are no pictures.
-        seen: what can be judged of each of them.
-        n_looked: frames that were looked at.
-        notes: one sentence for each thing that is missing, or was read differently from what the file says.
+        seen: its best frames, each with its `frame`, the best one first; empty where there are no pictures.
+        notes: one sentence for each thing that is missing or cut.
     """
 
     waveform: audio_files.Kept | None
-    frames: tuple[ClipFrame, ...]
     seen: tuple[judging.Seen, ...]
-    n_looked: int
     notes: tuple[str, ...]
 
 
@@ -79,7 +62,12 @@ def is_clip(source: object) -> bool:
     return False
 
 
-def read(source: audio_files.Source, signals: SignalOptions, limits: LimitOptions = _DEFAULT_LIMITS) -> Clip:
+def read(
+    source: audio_files.Source,
+    signals: SignalOptions,
+    limits: LimitOptions = _DEFAULT_LIMITS,
+    wanted: Collection[str] = ("speech", "image"),
+) -> Clip:
     """Return the sound of a clip, and its best frames.
 
     `CANDIDATES` frames, evenly over the clip, are searched for faces. Of those with a face (of all where none has one)
@@ -89,35 +77,30 @@ def read(source: audio_files.Source, signals: SignalOptions, limits: LimitOption
         source: path, bytes or binary stream.
         signals: of the checkpoint: whether a face is sought.
         limits: how long it may last, and how many pixels a frame may have.
+        wanted: `speech`, `image` or both; what is not is not looked for.
 
     Raises:
         InputError: no clip, too long, too large, or with nothing in it that can be decoded.
         MissingExtraError: the `video` extra is missing.
     """
     notes: list[str] = []
-    waveform = speech(source, limits, notes)
-    found: list[tuple[bool, float, ClipFrame, judging.Seen]] = []
-    n_looked = 0
-    for frame in frames(source, limits, notes):
-        n_looked += 1
-        seen = judging.see(frame.rgb, signals)
-        found.append((seen.face.known, _clearness(seen), frame.at, seen))
-        found = sorted(found, key=lambda each: each[:2], reverse=True)[:AVERAGED]
-    if found and found[0][0]:
-        found = [each for each in found if each[0]]
+    waveform = speech(source, limits, notes) if "speech" in wanted else None
+    found: list[judging.Seen] = []
+    for at, rgb in frames(source, limits, notes) if "image" in wanted else ():
+        found.append(replace(judging.see(rgb, signals), frame=at))
+        found = sorted(found, key=_clearness, reverse=True)[:AVERAGED]
     if waveform is None and not found:
-        raise InputError(f"The clip holds neither sound nor pictures that can be decoded. Allowed: {FORMATS}.")
-    at, views = tuple(each[2] for each in found), tuple(each[3] for each in found)
-    return Clip(waveform, at, views, n_looked, tuple(notes))
+        raise InputError(f"The clip holds nothing that can be judged. {' '.join(notes)}")
+    n_faces = sum(seen.face.known for seen in found)
+    return Clip(waveform, tuple(found[: n_faces or None]), tuple(notes))
 
 
-def _clearness(seen: judging.Seen) -> float:
-    """Return how much fine structure the model sees: small faces, which were enlarged, and blurred ones have little."""
+def _clearness(seen: judging.Seen) -> tuple[bool, float]:
+    """Return whether there is a face, and how much fine structure is seen of it: blurred and small ones have little."""
     grey: npt.NDArray[np.float32] = seen.pixels.mean(axis=0)
-    middle = grey[1:-1, 1:-1]
-    curved = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
-    share = min(1.0, min(seen.face.box[2:]) / SIZE)  # noise of a small face would pass for structure
-    return float(share * curved.std())
+    curved = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    share = min(1.0, min(seen.face.box[2:]) / SIZE)  # the noise of a face that was enlarged passes for structure
+    return seen.face.known, float(share * curved.std())
 
 
 def speech(source: audio_files.Source, limits: LimitOptions, notes: list[str]) -> audio_files.Kept | None:
@@ -155,11 +138,11 @@ def _until_cut(blocks: Iterator[audio_files.Waveform], notes: list[str]) -> Iter
 
 def frames(
     source: audio_files.Source, limits: LimitOptions, notes: list[str], every_s: float | None = None
-) -> Iterator[Frame]:
+) -> Iterator[tuple[ClipFrame, Pixels]]:
     """Yield frames of a clip in order, `every_s` seconds apart or `CANDIDATES` over all; key frames where they suffice.
 
-    Seconds count from the start of the sound, or of the first frame where there is no sound. `notes` gets a sentence
-    where pictures are missing or cut.
+    They are upright, uint8 `[h, w, 3]` of at most `MAX_SIDE` a side. Seconds count from the start of the sound, or of the
+    pictures where there is none. `notes` gets a sentence where pictures are missing or cut.
 
     Raises:
         InputError, MissingExtraError: as `read` does.
@@ -181,7 +164,7 @@ def frames(
                 image_files.refuse_size(f"A frame of {name}", frame.width, frame.height, limits)
                 index = bisect_left(times, last_s - 1e-6)
                 shown = True
-                yield Frame(ClipFrame(index, round(max(0.0, last_s), 3)), _upright(frame, stream))
+                yield ClipFrame(index, round(max(0.0, last_s), 3)), _upright(frame, stream)
                 next_s += step_s * (1 + max(0.0, (last_s - next_s + 1e-6) // step_s)) if step_s else 0.0
     if not shown:
         notes.append("No frame of the clip can be decoded: its sound alone was judged.")
@@ -237,16 +220,11 @@ def _times(file: Any, track: Any, name: str, limits: LimitOptions) -> tuple[arra
         if packet.size and stamp is not None:
             times.append(float(stamp * packet.time_base - start))
             n_keys += packet.is_keyframe
-            _refuse_long(name, times[-1] - times[0], limits)
+            if times[-1] - times[0] > limits.max_duration_s:
+                allowed = f"more than {limits.max_duration_s:g} s. Mend: cut it, or raise --max-duration-s."
+                raise InputError(f"{name} shows pictures for {allowed}")
     promised = track.duration * track.time_base if track.duration else (file.duration or 0) / 1e6
     return array("d", sorted(times)), n_keys, float(promised)
-
-
-def _refuse_long(name: str, seconds: float, limits: LimitOptions) -> None:
-    if seconds > limits.max_duration_s:
-        raise InputError(
-            f"{name} shows pictures for more than {limits.max_duration_s:g} s. Mend: cut it, or raise --max-duration-s."
-        )
 
 
 def _decoded(source: Any, *, keys_only: bool) -> Iterator[tuple[float, Any, Any]]:
