@@ -62,10 +62,9 @@ def listen(model: Predictor, blocks: Iterable[audio.Waveform], *, step_s: float 
             loudest = max(peak, loudest * 0.5 ** (step_s / 60))
             quiet = peak <= max(judging.FAINT, loudest * 10 ** (judging.QUIET_DB / 20))
             heard = judging.hear(window, model.signals)
-            spoken = not quiet and not any(judging.TOO_SHORT in reason for reason in heard.reasons)
-            yield Heard(
-                n / audio.SAMPLE_RATE_HZ, model.predict_signals(model.signals_of(heard, None)) if spoken else None
-            )
+            nobody = quiet or any(reason.endswith(judging.TOO_SHORT) for reason in heard.reasons)
+            said = None if nobody else model.predict_signals(model.signals_of(heard))
+            yield Heard(n / audio.SAMPLE_RATE_HZ, said)
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, overload
 
-from . import audio, checkpoint, image, judging, runtime, voting
+import numpy as np
+
+from . import audio, checkpoint, image, judging, runtime, video, voting
 from .errors import InputError, ManifestError, OptionError, ParallelNetError, unknown
 from .options import LimitOptions, ModelOptions
 from .types import Modalities, Prediction, Sample
@@ -178,21 +180,37 @@ class Predictor:
         """Return a picture as this checkpoint sees it, with the reasons to distrust an answer; see `image.read`."""
         return judging.see(image.read(source, limits=self.limits), self.signals)
 
-    def signals_of(self, heard: judging.Heard | None, seen: judging.Seen | None) -> Signals:
-        """Return one sample for `predict_signals`."""
+    def sense(
+        self, speech: audio.Source | None, picture: image.Source | None, *, sample_rate_hz: int | None = None
+    ) -> tuple[judging.Heard | None, tuple[judging.Seen, ...]]:
+        """Return what of one sample can be judged; of a clip its best frames, the best one first.
+
+        The same file for both is a clip: what it lacks is said among the reasons, and is no error (`video.read`).
+        """
+        if speech is not None and _name(speech) == _name(picture):
+            clip = video.read(speech, self.signals, self.limits, self.modalities)
+            if clip.waveform is not None:
+                return judging.hear(clip.waveform, self.signals, clip.notes), clip.seen
+            first, *others = clip.seen
+            return None, (replace(first, reasons=(*clip.notes, *first.reasons)), *others)
+        self.model.refuse_unless_taken(speech, picture)
+        heard = None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz)
+        return heard, () if picture is None else (self.see(picture),)
+
+    def signals_of(self, heard: judging.Heard | None, *seen: judging.Seen) -> Signals:
+        """Return one sample for `predict_signals`; of several frames each votes, and the first is named."""
+        reasons = dict.fromkeys(reason for part in (heard, *seen) if part for reason in part.reasons)
         return Signals(
             None if heard is None else heard.windows(self.signals.clip_s),
-            None if seen is None else seen.pixels[None],
-            None if seen is None else seen.face,
-            tuple(reason for part in (heard, seen) if part for reason in part.reasons),
+            np.stack([each.pixels for each in seen]) if seen else None,
+            seen[0].face if seen else None,
+            tuple(reasons),
+            tuple(each.frame for each in seen if each.frame),
         )
 
     def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None) -> Signals:
-        self.model.refuse_unless_taken(speech, picture)
-        return self.signals_of(
-            None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz),
-            None if picture is None else self.see(picture),
-        )
+        heard, seen = self.sense(speech, picture, sample_rate_hz=sample_rate_hz)
+        return self.signals_of(heard, *seen)
 
     def _outcomes(
         self, decode: Callable[[_T], Signals], items: Iterable[_T], n_block: int
@@ -241,6 +259,7 @@ class Predictor:
             n_windows=signals.n_windows,
             checkpoint=self.name,
             warnings=tuple(warnings),
+            frames=signals.frames,
         )
 
 
@@ -298,6 +317,10 @@ def predict(speech: Any = None, image: Any = None, *, sample_rate_hz: int | None
 @lru_cache(maxsize=1)
 def _bundled() -> Predictor:
     return load()
+
+
+def _name(source: Any) -> Any:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else id(source)
 
 
 def _decoded(decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[Signals | Exception]:

@@ -141,8 +141,8 @@ def frames(
 ) -> Iterator[tuple[ClipFrame, Pixels]]:
     """Yield frames of a clip in order, `every_s` seconds apart or `CANDIDATES` over all; key frames where they suffice.
 
-    They are upright, uint8 `[h, w, 3]` of at most `MAX_SIDE` a side. Seconds count from the start of the sound, or of the
-    pictures where there is none. `notes` gets a sentence where pictures are missing or cut.
+    They are upright, uint8 `[h, w, 3]`, of at most `MAX_SIDE` a side. Seconds count from the start of the sound, or of
+    the pictures where there is none. `notes` gets a sentence where pictures are missing or cut.
 
     Raises:
         InputError, MissingExtraError: as `read` does.

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from . import audio
 from .calibration import softmax
 from .runtime import Model
-from .types import FaceCrop, Modalities
+from .types import ClipFrame, FaceCrop, Modalities
 
 _WINDOWS_AT_ONCE = 64  # 4 MB; two full passes through the branches
 Probs = npt.NDArray[np.float64]
@@ -35,12 +35,14 @@ class Signals:
         image: pictures that vote, float32 `[n, 3, 128, 128]`, or None: one, or the best frames of a clip.
         face: what was done to find the face; None without a picture.
         reasons: to distrust an answer, one sentence each.
+        frames: of a clip, which frames the pictures are.
     """
 
     speech: audio.Windows | npt.NDArray[np.float32] | None
     image: npt.NDArray[np.float32] | None
     face: FaceCrop | None
     reasons: tuple[str, ...] = ()
+    frames: tuple[ClipFrame, ...] = ()
 
     @property
     def n_windows(self) -> int:

@@ -25,6 +25,12 @@ def show_prediction(prediction: Prediction) -> None:
     if prediction.face is not None:
         left, top, width, height = prediction.face.box
         print(f"face       {prediction.face.status}: {width} x {height} pixels at {left}, {top}")
+    if prediction.frames:
+        first, *others = prediction.frames
+        also = f", averaged with {', '.join(str(each.index) for each in others)}" if others else ""
+        print(f"frames     {first}{also}")
+    if prediction.n_windows > 1:
+        print(f"windows    {prediction.n_windows}, averaged: parallelnet timeline FILE --out DIR shows them over time")
     print(f"checkpoint {prediction.checkpoint}")
 
 
