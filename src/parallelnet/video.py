@@ -168,7 +168,7 @@ def frames(
                 next_s += step_s * (1 + max(0.0, (last_s - next_s + 1e-6) // step_s)) if step_s else 0.0
     if not shown:
         notes.append("No frame of the clip can be decoded: its sound alone was judged.")
-    elif max(last_s, times[-1] if not keys_only else last_s) + _SLACK_S + step_s < promised_s:
+    elif (times[-1] if keys_only else last_s) + _SLACK_S < promised_s:
         notes.append(f"The pictures are cut off or damaged after {last_s:.1f} s: those before were used.")
 
 
@@ -260,7 +260,7 @@ def _start(file: Any, track: Any) -> Any:
 
 def _upright(frame: Any, track: Any) -> Pixels:
     """Return a frame as it is to be shown: square pixels, turned and mirrored as the clip says, not over `MAX_SIDE`."""
-    aspect = float(track.sample_aspect_ratio or 1) if track is not None else 1.0
+    aspect = float(track.sample_aspect_ratio or 1)
     width, height = frame.width * aspect if 0.1 < aspect < 10 else frame.width, frame.height
     scale = min(1.0, MAX_SIDE / max(width, height))
     size = {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))}

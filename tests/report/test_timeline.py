@@ -38,13 +38,13 @@ def test_table(tmp_path):
     with (tmp_path / "timeline.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["used"] for row in rows].index("pause") == 5
-    assert rows[5]["start_s"] == "10.000"
-    assert rows[5]["end_s"] == "14.000"
+    assert rows[5]["start_s"] == "10.000000"
+    assert rows[5]["end_s"] == "14.000000"
     assert rows[5]["emotion"] == rows[5]["anger"] == ""
     assert rows[0] | {"window_start_s": ""} == {
-        "start_s": "0.000", "end_s": "2.000", "used": "speech", "emotion": "anger", "unsure": "no", "set": "anger",
-        "anger": "0.900000", "happy": "0.100000", "own anger": "0.900000", "own happy": "0.100000",
-        "window_start_s": "", "window_end_s": "3.000",
+        "start_s": "0.000000", "end_s": "2.000000", "used": "speech", "emotion": "anger", "unsure": "no",
+        "set": "anger", "anger": "0.900000", "happy": "0.100000", "own anger": "0.900000", "own happy": "0.100000",
+        "window_start_s": "", "window_end_s": "3.000000",
     }  # fmt: skip
     assert rows[-1]["unsure"] == "yes"
     assert rows[-1]["set"] == "happy|anger"

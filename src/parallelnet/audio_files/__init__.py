@@ -146,7 +146,7 @@ def _prepared(name: str, raw: Iterator[_Block], limits: LimitOptions, notes: lis
             if len(resampled):
                 yield resampled
     if n_in == 0:
-        raise InputError(f"{name} holds no samples. Mend: record it again.")
+        raise CutOffError(f"{name} holds no samples. Mend: record it again.")
     if n_out == 0:
         raise InputError(f"{name} is shorter than one sample at {SAMPLE_RATE_HZ} Hz. Mend: record it again.")
 

@@ -135,7 +135,7 @@ class Link:
 
 
 class CutOffError(InputError):
-    """Sound that ends before what it promises, or that cannot be decoded any further; what is before it is sound."""
+    """Sound that ends too early, or cannot be decoded from somewhere on; what came before that is good."""
 
 
 def cut_off(name: str, promised: str, arrived: str) -> CutOffError:

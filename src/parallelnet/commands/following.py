@@ -26,21 +26,12 @@ def timeline(chosen: options.TimelineOptions, console: Console, _: Given) -> Non
         found = follow(model, chosen.file, smooth_s=chosen.smooth_s)
         page = write(found, chosen.out, title=Path(chosen.file).name)
     passages = list(found.passages())
-    unsure = sum(len(each.likely) > 1 for each in passages)
-    facts = {
-        "page": str(page),
-        "duration_s": round(found.duration_s, 3),
-        "n_windows": len(found.spans),
-        "n_passages": len(passages),
-        "n_unsure": unsure,
-        "n_pauses": len(found.pauses),
-        "smooth_s": found.smooth_s,
-        "checkpoint": found.checkpoint,
-        "warnings": found.warnings,
-    }
+    counts = {"n_windows": len(found.spans), "n_passages": len(passages), "n_pauses": len(found.pauses)}
+    counts["n_unsure"] = sum(len(each.likely) > 1 for each in passages)
+    facts = {"page": str(page), "duration_s": found.duration_s, **counts, "warnings": found.warnings}
     lines = [
-        f"{len(found.spans)} windows of {found.duration_s:.0f} s, {len(found.pauses)} pauses, {len(passages)} passages "
-        f"({unsure} of them unsure); the first: {told(passages[0])}",
+        f"{counts['n_passages']} passages ({counts['n_unsure']} of them unsure) and {counts['n_pauses']} pauses in "
+        f"{found.duration_s:.0f} s; the first: {told(passages[0])}",
         *(f"note       {line}" for line in found.warnings),
         f"page       {page}",
     ]

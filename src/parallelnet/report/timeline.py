@@ -8,6 +8,7 @@ import html
 import io
 from collections.abc import Iterator
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -88,29 +89,17 @@ def _mp3(waveform: Kept, stream: BinaryIO) -> None:
 
 
 def _table(timeline: Timeline) -> str:
+    of = timeline
+    names = [*of.classes, *(f"own {name}" for name in of.classes), "window_start_s", "window_end_s"]
+    found = [(*span, "pause", *[""] * (3 + len(names))) for span in of.pauses]
+    for k, span in enumerate(of.spans.tolist()):
+        likely = of.likely_of(k)
+        said = (of.used[k], of.emotion(k), "yes" if len(likely) > 1 else "no", "|".join(likely))
+        found.append((*span, *said, *of.probs[k], *of.own[k], *of.windows[k]))
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(
-        [
-            *("start_s", "end_s", "used", "emotion", "unsure", "set"),
-            *(records.harmless(name) for name in timeline.classes),
-            *(records.harmless(f"own {name}") for name in timeline.classes),
-            *("window_start_s", "window_end_s"),
-        ]
-    )
-    nothing = [""] * (2 * len(timeline.classes) + 2)
-    found: list[tuple[float, list[str]]] = [
-        (start, [f"{start:.3f}", f"{end:.3f}", "pause", "", "", "", *nothing]) for start, end in timeline.pauses
-    ]
-    for k, (start, end) in enumerate(timeline.spans):
-        likely = timeline.likely_of(k)
-        said = [timeline.used[k], timeline.emotion(k), "yes" if len(likely) > 1 else "no", "|".join(likely)]
-        numbers = [f"{p:.6f}" for p in (*timeline.probs[k], *timeline.own[k])]
-        window = [f"{at:.3f}" for at in timeline.windows[k]]
-        found.append(
-            (start, [f"{start:.3f}", f"{end:.3f}", *(records.harmless(each) for each in said), *numbers, *window])
-        )
-    rows.writerows(row for _, row in sorted(found, key=lambda each: each[0]))
+    for row in [("start_s", "end_s", "used", "emotion", "unsure", "set", *names), *sorted(found, key=itemgetter(0))]:
+        rows.writerow(records.harmless(cell) if isinstance(cell, str) else f"{cell:.6f}" for cell in row)
     return text.getvalue()
 
 
