@@ -20,8 +20,7 @@ from .options.checks import Checked, companions, typed
 class _Parser(ArgumentParser):
     """Raises our error instead of printing the usage and exiting."""
 
-    names: dict[str, str]
-    """Field to what the user types."""
+    names: dict[str, str]  # field to what the user types
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise OptionError(f"{_readable(message, self.names)} See: {self.prog} --help") from ex

@@ -5,6 +5,7 @@ Nothing is kept but the last window, and nothing is written or sent anywhere.
 
 from __future__ import annotations
 
+import json
 import queue
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,19 @@ class Heard:
     at_s: float
     prediction: Prediction | None
 
+    def __str__(self) -> str:
+        """Return it as one line: `12.0 s  happy 71 %  (unsure: or sad)`."""
+        of, said = self.prediction, "nobody speaks"
+        if of is not None:
+            others = " or ".join(name for name in of.conformal_set if name != of.emotion)
+            said = f"{of.emotion} {of.probs[of.emotion]:.0%}{f'  (unsure: or {others})' if others else ''}"
+        return f"{self.at_s:7.1f} s  {said}"
+
+    def to_json(self) -> str:
+        """Return it as one line of JSON."""
+        said = None if self.prediction is None else self.prediction.to_dict()
+        return json.dumps({"at_s": self.at_s, "prediction": said}, ensure_ascii=False)
+
 
 def listen(model: Predictor, blocks: Iterable[audio.Waveform], *, step_s: float = STEP_S) -> Iterator[Heard]:
     """Yield what a model says of the last window, each time that `step_s` seconds more have been heard.
@@ -47,7 +61,11 @@ def listen(model: Predictor, blocks: Iterable[audio.Waveform], *, step_s: float 
         model: from `predictor.load`.
         blocks: mono float32 `[n]` at 16 kHz, of any length.
         step_s: seconds between two answers.
+
+    Raises:
+        InputError: the model takes no speech.
     """
+    model.model.refuse_unless_taken(blocks)
     size, step = (round(s * audio.SAMPLE_RATE_HZ) for s in (model.signals.clip_s, step_s))
     window = np.zeros(0, np.float32)
     n, due, loudest = 0, step, 0.0

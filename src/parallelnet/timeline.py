@@ -109,6 +109,19 @@ class Timeline:
             first = k
 
 
+    def facts(self) -> dict[str, Any]:
+        """Return what the command says of it, ready for JSON."""
+        passages = list(self.passages())
+        return {
+            "duration_s": self.duration_s,
+            "n_windows": len(self.spans),
+            "n_passages": len(passages),
+            "n_unsure": sum(len(each.likely) > 1 for each in passages),
+            "n_pauses": len(self.pauses),
+            "warnings": list(self.warnings),
+        }
+
+
 def follow(model: Predictor, source: audio.Source, *, smooth_s: float = SMOOTH_S) -> Timeline:
     """Return what a model says over time of a recording or of a clip; memory does not grow with the length.
 

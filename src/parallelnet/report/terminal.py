@@ -39,6 +39,11 @@ def show_explanation(explanation: Explanation) -> None:
     print(_text("explanation.txt.j2", of=explanation))
 
 
+def show(name: str, **facts: Any) -> None:
+    """Print what the template `NAME.txt.j2` says of some facts."""
+    print(_text(f"{name}.txt.j2", **facts))
+
+
 def show_inspection(found: Mapping[str, Any], reasons: Mapping[str, str], paper: Mapping[str, int]) -> None:
     """Print what `datasets.inspection.inspect` found; `reasons` {reason: its meaning}, `paper` {class: samples}."""
     theirs = paper if found["labels"] == "emotion" else {}

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from parallelnet import bootstrap
+from parallelnet import evaluation
 from parallelnet.calibration import Floats
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.evaluation import MIN_PROB
@@ -216,7 +216,7 @@ def per_class(answers: Answers, draws: Draws) -> dict[str, Any]:
         with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
             return {f"{kind} {k}": (a / b)[:, k] for kind, (a, b) in parts.items() for k in range(n_classes)}
 
-    rows = bootstrap.rows(row.labels, row.probs, MIN_PROB)
+    rows = evaluation.summands(row.labels, row.probs, MIN_PROB)
     found = intervals(rows, row.groups, of, draws, "value")
     return {
         name: {

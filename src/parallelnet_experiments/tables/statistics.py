@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from parallelnet import bootstrap
+from parallelnet import evaluation
 from parallelnet.calibration import Floats, Ints
 from parallelnet.evaluation import MIN_PROB, evaluate
 
@@ -100,13 +100,13 @@ def intervals(
         draws: rounds and seed.
         called: name of the figure itself beside its `ci95`.
     """
-    units = bootstrap.sum_groups(rows, groups)
+    units = evaluation.sum_groups(rows, groups)
     whole = of(units.sum(axis=0, keepdims=True))
-    drawn = [of(total) for total in bootstrap.rounds(units, *draws)]
+    drawn = [of(total) for total in evaluation.rounds(units, *draws)]
     return {
         name: {
             called: null(value[0]),
-            "ci95": [null(bound) for bound in bootstrap.interval(np.concatenate([each[name] for each in drawn]))],
+            "ci95": [null(bound) for bound in evaluation.interval(np.concatenate([each[name] for each in drawn]))],
         }
         for name, value in whole.items()
     }
@@ -114,10 +114,10 @@ def intervals(
 
 def gaps(probs: Sequence[Floats], row: Pooled, names: Sequence[str], draws: Draws) -> dict[str, dict[str, Any]]:
     """Return first minus second probabilities of the same samples: each named figure, with intervals of same draws."""
-    both = np.hstack([bootstrap.rows(row.labels, each, MIN_PROB) for each in probs])
+    both = np.hstack([evaluation.summands(row.labels, each, MIN_PROB) for each in probs])
 
     def of(total: Floats) -> dict[str, Floats]:
-        ours, theirs = (bootstrap.figures(half, row.probs.shape[1])[0] for half in np.hsplit(total, 2))
+        ours, theirs = (evaluation.figures(half, row.probs.shape[1])[0] for half in np.hsplit(total, 2))
         return {name: ours[name] - theirs[name] for name in names}
 
     return intervals(both, row.groups, of, draws)
@@ -153,7 +153,7 @@ def swap_test(differences: Sequence[float] | Floats, groups: Sequence[str], *, s
     value is the part of swaps that leave the rows at least as far apart. All swaps are counted for at most `MAX_EXACT`
     components that differ, else `N_SWAPS` are drawn (the one at hand counts, so that it is never 0).
     """
-    sums = bootstrap.sum_groups(np.asarray(differences, dtype=np.float64)[:, None], groups)[:, 0]
+    sums = evaluation.sum_groups(np.asarray(differences, dtype=np.float64)[:, None], groups)[:, 0]
     sums = sums[sums != 0]
     if not len(sums):
         return 1.0

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from parallelnet import cli, listening, options
-from parallelnet.commands import following
+from parallelnet import cli, listening, load
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
-_path = Path(__file__).parent.parent / "checkpoint_fixture.py"
-_spec = importlib.util.spec_from_file_location("checkpoint_fixture", _path)
+_spec = importlib.util.spec_from_file_location("checkpoint_fixture", Path(__file__).with_name("checkpoint_fixture.py"))
 fixtures = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fixtures)
 toy_checkpoint = fixtures.toy_checkpoint
@@ -64,13 +62,8 @@ def test_refusals_are_one_line(run, tmp_path, monkeypatch, arguments, said):
     assert err.count("\n") == 1
 
 
-def test_what_listen_prints(capsys, tone):
-    model = __import__("parallelnet").load()
-    found = list(listening.listen(model, [np.tile(tone, 2), np.zeros(100_000, np.float32)], step_s=2))
-    for heard in found:
-        following.show(heard, options.ConsoleOptions())
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"    2.0 s  {found[0].prediction.emotion} ")
-    assert lines[-1].endswith("nobody speaks")
-    following.show(found[-1], options.ConsoleOptions(json=True))
-    assert json.loads(capsys.readouterr().out) == {"at_s": 10.0, "prediction": None}
+def test_what_listen_prints(tone):
+    found = list(listening.listen(load(), [np.tile(tone, 2), np.zeros(100_000, np.float32)], step_s=2))
+    assert str(found[0]).startswith(f"    2.0 s  {found[0].prediction.emotion} ")
+    assert str(found[-1]) == "   10.0 s  nobody speaks"
+    assert json.loads(found[-1].to_json()) == {"at_s": 10.0, "prediction": None}
