@@ -108,7 +108,6 @@ class Timeline:
             yield Passage(float(self.spans[first, 0]), float(self.spans[k - 1, 1]), *said[first], share)
             first = k
 
-
     def facts(self) -> dict[str, Any]:
         """Return what the command says of it, ready for JSON."""
         passages = list(self.passages())
