@@ -149,6 +149,15 @@ def test_a_cut_webm(tmp_path, quarters):
     assert any("cut off" in note for note in clip.notes)
 
 
+@pytest.mark.parametrize(("code", "left"), [(b"V_VP8", "waveform"), (b"A_OPUS", "seen")])
+def test_of_an_unknown_coding_the_other_part_is_used(tmp_path, quarters, code, left):
+    whole = write_clip(tmp_path / "a.webm", quarters, SOUND).read_bytes()
+    (tmp_path / "b.webm").write_bytes(whole.replace(code, b"Z" * len(code)))
+    clip = video.read(tmp_path / "b.webm", WHOLE)
+    assert (clip.waveform is not None, bool(clip.seen)) == (left == "waveform", left == "seen")
+    assert len(clip.notes) == 1
+
+
 def test_a_clip_that_lost_its_index(tmp_path, quarters):
     whole = write_clip(tmp_path / "a.mp4", quarters, SOUND).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 6 // 10])

@@ -195,8 +195,8 @@ def _opened(source: Any) -> Iterator[tuple[Any, Any, str]]:
         try:
             # The container is named, so that FFmpeg never takes a stranger's file for a list of others to open.
             with av.open(link.file, mode="r", format=link.av_format, metadata_errors="ignore") as file:
-                tracks = [each for each in file.streams.video if not each.disposition & still]
-                track = max(tracks, key=lambda each: each.codec_context.width or 0, default=None)
+                moving = [s for s in file.streams.video if s.codec_context and not s.disposition & still]
+                track = max(moving, key=lambda each: each.codec_context.width or 0, default=None)
                 yield file, track, name
         except av.FFmpegError as error:
             raise InputError(

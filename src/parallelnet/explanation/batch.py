@@ -73,7 +73,9 @@ def write_explanation(
         small.thumbnail((144, 144))  # twice the side that the index shows, for dense screens
         small.save(target / _SMALL)
     frames = explanation.prediction.frames
-    image_name += f", {frames[0]}" if image_name and frames else ""
+    if frames:
+        image_name = f"{image_name}, {frames[0]}"
+        title = title or image_name
     return html.write(explanation, target / "report.html", title=title, speech_name=speech_name, image_name=image_name)
 
 
