@@ -70,14 +70,14 @@ def test_the_frames_are_named_and_come_back_from_json(model, clip, capsys):
         "index": found.frames[0].index,
         "time_s": found.frames[0].time_s,
     }
-    terminal.show_prediction(found)
+    terminal.show("prediction", of=found)
     assert f"frames     {found.frames[0]}, averaged with " in capsys.readouterr().out
 
 
 def test_long_speech_points_to_the_time_line(model, tone, capsys):
-    terminal.show_prediction(model.predict(np.tile(tone, 5), sample_rate_hz=16_000))
+    terminal.show("prediction", of=model.predict(np.tile(tone, 5), sample_rate_hz=16_000))
     assert "windows    4, averaged: parallelnet timeline FILE" in capsys.readouterr().out
-    terminal.show_prediction(model.predict(tone, sample_rate_hz=16_000))
+    terminal.show("prediction", of=model.predict(tone, sample_rate_hz=16_000))
     assert "timeline" not in capsys.readouterr().out
 
 
@@ -113,7 +113,7 @@ def test_the_best_frame_is_explained_and_named(model, clip, tmp_path):
     assert explanation.prediction.frames == (best,)
     heard, seen = model.sense(clip, clip)
     single = model.predict_signals(model.signals_of(heard, seen[0]))
-    assert explanation.full_value == pytest.approx(single.probs[explanation.target], abs=SAME)
+    assert explanation.of_target.full == pytest.approx(single.probs[explanation.target], abs=SAME)
     page = write_explanation(explanation, tmp_path / "out", speech_name="a.mp4", image_name="a.mp4")
     assert f"a.mp4, {best}" in page.read_text(encoding="utf-8")
 

@@ -30,12 +30,12 @@ Given = Mapping[str, Any]  # the parts of a preset that were given, by name
 # --- what several of them need ----------------------------------------------------------------------------------------
 
 
-def _say(console: Console, as_json: str, show: Callable[..., object], *what: object) -> None:
+def _say(console: Console, as_json: str, show: Callable[..., object], *what: object, **facts: object) -> None:
     # As JSON, or as `show` does for people.
     if console.json:
         print(as_json)
     else:
-        show(*what)
+        show(*what, **facts)
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def build_pairs(chosen: options.PairsOptions, console: Console, _: Given) -> Non
     from .data.pairs import build_pairs
 
     report = build_pairs(chosen)
-    _say(console, report.to_json(), partial(terminal.show, "pairs", of=report))
+    _say(console, json.dumps(asdict(report), ensure_ascii=False), terminal.show, "pairs", of=report)
 
 
 def build_tweets(chosen: options.TweetsOptions, console: Console, _: Given) -> None:
@@ -139,10 +139,10 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Given) -> None:
 
 def _show_data(folder: str, examples: int) -> None:
     from .data.shards import REASONS
-    from .datasets.card import PAPER_COUNTS
+    from .datasets.inspection import PAPER_COUNTS
     from .datasets.inspection import inspect as look
 
-    terminal.show_inspection(look(Path(folder), examples=examples), REASONS, PAPER_COUNTS)
+    terminal.show("inspection", found=look(Path(folder), examples=examples), reasons=REASONS, paper=PAPER_COUNTS)
     if not examples:
         print(f"\n{folder}/README.md, {folder}/gallery.html")
 
@@ -157,7 +157,7 @@ def train(chosen: options.TrainOptions, console: Console, given: Given) -> None:
         from .training.run import train as run
     report = run(chosen, how, quiet=console.quiet)
     if report.checkpoints:  # of several devices: the first one's process tells
-        _say(console, report.to_json(), partial(terminal.show, "trained", of=report))
+        _say(console, report.to_json(), terminal.show, "trained", of=report)
 
 
 def export(chosen: options.ExportOptions, console: Console, _: Given) -> None:
@@ -204,7 +204,7 @@ def _listed(what: str) -> list[dict[str, Any]]:
 
         return [{"name": name, **asdict(backbone)} for name, backbone in BACKBONES.items()]
     if what == "corpora":
-        from .data.corpora import list_corpora
+        from .data.dataset import list_corpora
 
         return [{**record, "summary": record["title"]} for record in list_corpora()]
     from . import checkpoint
@@ -284,7 +284,7 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
     from .predictor import load_chosen
 
     prediction = load_chosen(chosen, chosen.labels).predict(chosen.speech, chosen.image)
-    _say(console, prediction.to_json(), terminal.show_prediction, prediction)
+    _say(console, prediction.to_json(), terminal.show, "prediction", of=prediction)
 
 
 def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
@@ -311,7 +311,7 @@ def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
             given = (("speech_name", chosen.speech), ("image_name", chosen.image))
             names = {name: Path(path).name for name, path in given if path is not None}
             report = write_explanation(explanation, chosen.out, **names)
-    _say(console, explanation.to_json(), terminal.show_explanation, explanation)
+    _say(console, explanation.to_json(), terminal.show, "explanation", of=explanation)
     if report is not None and not console.json:
         print(f"report     {report}")
 
@@ -356,7 +356,7 @@ def timeline(chosen: options.TimelineOptions, console: Console, _: Given) -> Non
 
         found = follow(load_chosen(chosen, chosen.labels), chosen.file, smooth_s=chosen.smooth_s)
         facts = {"page": str(write(found, chosen.out, title=Path(chosen.file).name)), **found.facts()}
-    _say(console, json.dumps(facts, ensure_ascii=False), partial(terminal.show, "timeline", **facts))
+    _say(console, json.dumps(facts, ensure_ascii=False), terminal.show, "timeline", **facts)
 
 
 def listen(chosen: options.ListenOptions, console: Console, _: Given) -> None:
@@ -390,4 +390,4 @@ def evaluate(chosen: options.EvaluateOptions, console: Console, _: Given) -> Non
             measurement.write(Path(chosen.out), measured, facts)
     as_json = json.dumps({**measured.to_dict(), **facts}, ensure_ascii=False)
     told = {"of": measured.metrics, "failures": measured.failures, "facts": facts, "out": chosen.out}
-    _say(console, as_json, partial(terminal.show, "measured", **told))
+    _say(console, as_json, terminal.show, "measured", **told)

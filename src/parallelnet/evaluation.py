@@ -5,8 +5,6 @@ rows add up, so a bootstrap round is a weighted sum of them, and a thousand roun
 thousand samples, where a loop over scikit-learn takes seconds. The definitions are scikit-learn's; the tests compare.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 A field is a flag, its line under `Attributes:` the help. jsonargparse checks types and reads `--config` files.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Mapping, Sequence

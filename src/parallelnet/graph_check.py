@@ -8,8 +8,6 @@ The core has no `onnx` package, so this is a small reader of protobuf's wire for
 the program that opens the file later must see nothing that was not seen here.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Files are decoded by a few threads and judged block by block (`voting`); so a li
 a modality says alone costs only the head.
 """
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ through this module: two processes never write one place (`held`), results of di
 (`begun`), and a stop at any moment leaves the old file or the new one (`write_whole`).
 """
 
-from __future__ import annotations
-
 import errno
 import glob
 import hashlib

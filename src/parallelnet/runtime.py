@@ -4,8 +4,6 @@ ONNX Runtime by default, so that the core needs no torch; torch on any of its de
 design section 5's surface: `speech_branches`, `image_branches`, `head`, and `logits` as their composition.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, get_args

@@ -1,7 +1,5 @@
 """What every option dataclass is built on: values within what their annotations allow, and who gave them."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Collection, Iterable

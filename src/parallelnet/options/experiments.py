@@ -4,8 +4,6 @@ How the networks of the tables learn is a `Recipe` beside these, as for `train`:
 of its parts.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 

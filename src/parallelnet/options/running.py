@@ -1,7 +1,5 @@
 """Options of the commands that run a model, of every command's console, and of how files become tensors."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal

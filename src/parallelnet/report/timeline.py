@@ -17,7 +17,8 @@ import numpy as np
 from .. import records
 from ..audio import PIECE, SAMPLE_RATE_HZ, Kept, pieces
 from . import drawing
-from .html_page import render_page, script_json, short
+from .html import render_page, script_json
+from .numbers import short
 
 if TYPE_CHECKING:
     from ..timeline import Passage, Timeline
