@@ -15,6 +15,9 @@ _spec = importlib.util.spec_from_file_location("checkpoint_fixture", Path(__file
 fixtures = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fixtures)
 toy_checkpoint = fixtures.toy_checkpoint
+_spec = importlib.util.spec_from_file_location("clip_fixture", Path(__file__).with_name("clip_fixture.py"))
+clips = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(clips)
 
 
 @pytest.fixture
@@ -41,6 +44,19 @@ def test_timeline_writes_its_files_and_says_where(run, tone, tmp_path):
     assert json.loads(out)["duration_s"] == 10
 
 
+def test_a_clip_is_predicted_and_explained(run, tone, picture, tmp_path):
+    clip = clips.write_clip(tmp_path / "a.mp4", picture, tone, fps=4)
+    status, out, _ = run("predict", clip, "--face", "off", "--json")
+    frame = json.loads(out)["frames"][0]
+    assert (status, json.loads(out)["modalities"]) == (0, ["speech", "image"])
+    status, _, _ = run(
+        "explain", clip, "--face", "off", "--grid", "1x2", "--n-segments", "2", "--out", tmp_path / "out"
+    )
+    assert status == 0
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"a.mp4, frame {frame['index']} at {frame['time_s']:.2f} s" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -49,6 +65,9 @@ def test_timeline_writes_its_files_and_says_where(run, tone, tmp_path):
         (("timeline", "text.mp4"), "Missing: --out"),
         (("timeline", "text.mp4", "--out", "text.mp4"), "is a file; allowed: a folder"),
         (("timeline", "text.mp4", "--out", "out", "--smooth-s", "-1"), "--smooth-s is -1.0"),
+        (("predict", "text.mp4"), "is no clip that is known: it is text"),
+        (("explain", "text.mp4", "--speech", "a.wav"), "FILE is a clip with all of a sample"),
+        (("explain", "text.mp4", "--resume"), "--resume goes with --manifest"),
         (("listen", "--step-s", "0"), "--step-s is 0.0"),
         (("listen", "--microphone", "no such one"), "microphone"),
     ],

@@ -280,10 +280,9 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
         given = {name: getattr(chosen, name) for name in ("modalities", "resume", "retry_failed")}
         _many(chosen, console, partial(predict_manifest, **given), "predicted", {"out": str(out)})
         return
-    _refuse_nothing(chosen, "predict")
     from .predictor import load_chosen
 
-    prediction = load_chosen(chosen, chosen.labels).predict(chosen.speech, chosen.image)
+    prediction = load_chosen(chosen, chosen.labels).predict(*_sample(chosen, "predict"))
     _say(console, prediction.to_json(), terminal.show, "prediction", of=prediction)
 
 
@@ -295,7 +294,7 @@ def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
         files = {"out": str(chosen.out), "index": str(Path(chosen.out or "") / "index.html")}
         _many(chosen, console, partial(explain_manifest, options=chosen), "explained", files)
         return
-    _refuse_nothing(chosen, "explain")
+    speech, image = _sample(chosen, "explain")
     report = None
     with _held_folder(chosen.out):
         from .data.manifest import read_word_times
@@ -304,11 +303,11 @@ def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
 
         word_times = () if chosen.word_times is None else read_word_times(chosen.word_times)
         model = load_chosen(chosen, chosen.labels)
-        explanation = explain(chosen.speech, chosen.image, model=model, options=chosen, word_times=word_times)
+        explanation = explain(speech, image, model=model, options=chosen, word_times=word_times)
         if chosen.out is not None:
             from .explanation.batch import write_explanation
 
-            given = (("speech_name", chosen.speech), ("image_name", chosen.image))
+            given = (("speech_name", speech), ("image_name", image))
             names = {name: Path(path).name for name, path in given if path is not None}
             report = write_explanation(explanation, chosen.out, **names)
     _say(console, explanation.to_json(), terminal.show, "explanation", of=explanation)
@@ -316,9 +315,10 @@ def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
         print(f"report     {report}")
 
 
-def _refuse_nothing(chosen: options.SampleOptions, what: str) -> None:
-    if chosen.speech is None and chosen.image is None:
-        raise OptionError(f"Nothing to {what}. Mend: give --speech FILE, --image FILE, both, or --manifest FILE.")
+def _sample(chosen: options.SampleOptions, what: str) -> tuple[str | None, str | None]:
+    if chosen.file is chosen.speech is chosen.image is None:
+        raise OptionError(f"Nothing to {what}. Mend: a clip, or --speech FILE, --image FILE, both, or --manifest FILE.")
+    return chosen.speech or chosen.file, chosen.image or chosen.file
 
 
 def _many(

@@ -10,8 +10,8 @@ MAX_DURATION_S = 900.0
 MAX_PIXELS = 50_000_000  # the 50-megapixel cameras of phones (8160 x 6120); 0.35 to 1 GB while it is decoded
 
 # Flags that say nothing where there is no such part of the sample, or no --manifest (checks.companions).
-_SPEECH = {"with": ("speech", "manifest")}
-_IMAGE = {"with": ("image", "manifest")}
+_SPEECH = {"with": ("speech", "manifest", "file")}
+_IMAGE = {"with": ("image", "manifest", "file")}
 _MANIFEST = {"with": ("manifest",)}
 _POSITIONAL = {"positional": True}
 
@@ -105,6 +105,7 @@ class SampleOptions(ModelOptions):
     """What the model is given: one sample, or many.
 
     Attributes:
+        file: a clip, whose sound and best frames are the sample (extra: video); or give --speech, --image, or both.
         speech: utterance: wav, flac, ogg, opus, mp3, aiff, au or caf; others with the extra video.
         image: picture: jpeg, png, webp, gif, bmp, tiff or avif; heic with the extra video.
         manifest: csv, jsonl or parquet with columns speech and image (paths relative to it, inside its folder), or
@@ -116,6 +117,7 @@ class SampleOptions(ModelOptions):
         labels: classes to choose from, their probabilities renormalised; all of the checkpoint's when left out.
     """
 
+    file: str | None = field(default=None, metadata=_POSITIONAL)
     speech: str | None = None
     image: str | None = None
     manifest: str | None = None
@@ -126,8 +128,13 @@ class SampleOptions(ModelOptions):
     def _against(self) -> Against:
         # Named, not super(): a slotted dataclass is a new class, which the compiler's __class__ does not know.
         yield from ModelOptions._against(self)
+        parts = self.speech is not None or self.image is not None
         told = "--manifest names many samples, --speech and --image one. Leave out one of the two."
-        yield self.manifest is not None and (self.speech is not None or self.image is not None), told
+        yield self.manifest is not None and parts, told
+        told = (
+            "FILE is a clip with all of a sample; --speech, --image and --manifest name others. Leave out one of them."
+        )
+        yield self.file is not None and (parts or self.manifest is not None), told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +190,8 @@ class ExplainOptions(SampleOptions):
     """
 
     COMMON: ClassVar = (
-        "speech image manifest out resume checkpoint labels method units n_segments grid text word_times transcribe "
-        "stt target baseline_speech baseline_image sensitivity listen"
+        "file speech image manifest out resume checkpoint labels method units n_segments grid text word_times "
+        "transcribe stt target baseline_speech baseline_image sensitivity listen"
     )
 
     out: str | None = None
