@@ -70,14 +70,14 @@ def test_the_frames_are_named_and_come_back_from_json(model, clip, capsys):
         "index": found.frames[0].index,
         "time_s": found.frames[0].time_s,
     }
-    terminal.show("prediction", of=found)
+    terminal.show("prediction", of=found, others=())
     assert f"frames     {found.frames[0]}, averaged with " in capsys.readouterr().out
 
 
 def test_long_speech_points_to_the_time_line(model, tone, capsys):
-    terminal.show("prediction", of=model.predict(np.tile(tone, 5), sample_rate_hz=16_000))
+    terminal.show("prediction", of=model.predict(np.tile(tone, 5), sample_rate_hz=16_000), others=())
     assert "windows    4, averaged: parallelnet timeline FILE" in capsys.readouterr().out
-    terminal.show("prediction", of=model.predict(tone, sample_rate_hz=16_000))
+    terminal.show("prediction", of=model.predict(tone, sample_rate_hz=16_000), others=())
     assert "timeline" not in capsys.readouterr().out
 
 
