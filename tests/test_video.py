@@ -1,5 +1,6 @@
 """Clips as phones and programs make them: turned, of a varying rate, without sound or pictures, cut, no clip at all."""
 
+import gc
 import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
@@ -232,3 +233,16 @@ def test_without_the_extra(tmp_path, quarters, monkeypatch):
     assert not video.is_clip(path)
     with pytest.raises(MissingExtraError, match=r"parallelnet\[video\]"):
         video.read(path, WHOLE)
+
+
+def test_a_frame_is_freed_before_the_next(tmp_path, quarters):
+    """Else memory would grow by a decoded frame each, until the garbage collector happens to run."""
+    av = pytest.importorskip("av")
+    path = write_clip(tmp_path / "a.mp4", quarters, seconds=4)
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(seen(path, every_s=0.1)[0]) == 40
+        assert sum(isinstance(each, av.VideoFrame) for each in gc.get_objects()) < 4
+    finally:
+        gc.enable()

@@ -159,12 +159,12 @@ def frames(
         step_s = every_s or span_s / CANDIDATES
         keys_only = n_keys * step_s >= span_s > 0
         next_s = times[0] + (step_s / 2 if every_s is None and len(times) > CANDIDATES else 0)
-        for last_s, frame, stream in _decoded(source, keys_only=keys_only):
+        for last_s, frame, how in _decoded(source, keys_only=keys_only):
             if last_s >= next_s - 1e-6:
                 image_files.refuse_size(f"A frame of {name}", frame.width, frame.height, limits)
                 index = bisect_left(times, last_s - 1e-6)
                 shown = True
-                yield ClipFrame(index, round(max(0.0, last_s), 3)), _upright(frame, stream)
+                yield ClipFrame(index, round(max(0.0, last_s), 3)), _upright(frame, *how)
                 next_s += step_s * (1 + max(0.0, (last_s - next_s + 1e-6) // step_s)) if step_s else 0.0
     if not shown:
         notes.append("No frame of the clip can be decoded: its sound alone was judged.")
@@ -227,15 +227,15 @@ def _times(file: Any, track: Any, name: str, limits: LimitOptions) -> tuple[arra
     return array("d", sorted(times)), n_keys, float(promised)
 
 
-def _decoded(source: Any, *, keys_only: bool) -> Iterator[tuple[float, Any, Any]]:
-    """Yield the second, the frame and its track for every frame that can be decoded."""
+def _decoded(source: Any, *, keys_only: bool) -> Iterator[tuple[float, Any, tuple[float, tuple[int, ...]]]]:
+    """Yield for every frame that can be decoded its second, itself, and how it is shown (`_upright`)."""
     import av
 
     with _opened(source) as (file, track, _):
         track.codec_context.thread_count, track.thread_type = _DECODERS, "AUTO"
         if keys_only:
             track.codec_context.skip_frame = "NONKEY"
-        start = _start(file, track)
+        start, matrix = _start(file, track), None
         for packet in _packets(file, track):
             shown: list[Any] = []
             with suppress(av.FFmpegError):  # of one packet; those behind it may be whole
@@ -243,7 +243,10 @@ def _decoded(source: Any, *, keys_only: bool) -> Iterator[tuple[float, Any, Any]
             for frame in shown:
                 stamp = frame.dts if frame.pts is None else frame.pts
                 if stamp is not None and not frame.is_corrupt:
-                    yield float(stamp * frame.time_base - start), frame, track
+                    # Of the first alone: a frame whose side data were asked for is freed by the garbage collector only.
+                    matrix = matrix or _matrix(frame, track)
+                    aspect = float(track.sample_aspect_ratio or 1)
+                    yield float(stamp * frame.time_base - start), frame, (aspect, matrix)
 
 
 def _packets(file: Any, track: Any) -> Iterator[Any]:
@@ -258,14 +261,13 @@ def _start(file: Any, track: Any) -> Any:
     return next((each.start_time * each.time_base for each in tracks if each.start_time is not None), 0)
 
 
-def _upright(frame: Any, track: Any) -> Pixels:
+def _upright(frame: Any, aspect: float, matrix: tuple[int, ...]) -> Pixels:
     """Return a frame as it is to be shown: square pixels, turned and mirrored as the clip says, not over `MAX_SIDE`."""
-    aspect = float(track.sample_aspect_ratio or 1)
     width, height = frame.width * aspect if 0.1 < aspect < 10 else frame.width, frame.height
     scale = min(1.0, MAX_SIDE / max(width, height))
     size = {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))}
     rgb: Pixels = frame.reformat(**size, format="rgb24").to_ndarray()
-    a, b, c, d = _matrix(frame, track)
+    a, b, c, d = matrix
     if abs(b) > abs(a):
         rgb, a, d = rgb.swapaxes(0, 1), c, b
     return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
