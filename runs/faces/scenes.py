@@ -12,7 +12,7 @@ import numpy as np
 from label import overlap
 from PIL import Image, ImageFilter
 
-SIDE = 256  # pixels of a training canvas
+SIDE = 192  # pixels of a training canvas
 NEAR_BITS = 9  # of a 64-bit difference hash: a near copy
 N_DEVELOPMENT = 350  # pictures that are kept out of training, to choose the threshold on
 SURE, DOUBTFUL = 0.65, 0.2  # mean score of the teacher's views
@@ -164,11 +164,11 @@ class Scenes:
         if len(sure) and rng.random() < 0.6:  # one face at a size of its own
             box = sure[rng.integers(len(sure))]
             side = math.sqrt(box[2] * box[3])
-            zoom = min(max(log_uniform(rng, 11, 210) / side, 110 / longer), 3.2)
+            zoom = min(max(log_uniform(rng, 11, 165) / side, 90 / longer), 3.2)
             margin = min(0.5 * side * zoom, SIDE * 0.45)
             source, target = box[:2] + box[2:] / 2, rng.uniform(margin, SIDE - margin, 2)
         else:
-            zoom = log_uniform(rng, 170, 520) / longer
+            zoom = log_uniform(rng, 130, 420) / longer
             source = np.array([width / 2, height / 2])
             target = SIDE / 2 + rng.uniform(-0.5, 0.5, 2) * np.abs(SIDE - 2 * source * zoom)
         affine = placed(zoom, turn, mirror, source, target)
@@ -196,8 +196,8 @@ class Scenes:
                 side = min(int(rng.integers(24, min(other.shape[:2]) // 2 + 25)), *other.shape[:2])
                 top, left = (int(rng.integers(free - side + 1)) for free in other.shape[:2])
                 patch = np.asarray(Image.fromarray(other[top : top + side, left : left + side]).resize((48, 48)))
-            zoom = log_uniform(rng, 14, 200) / 48
-            margin = min(19.2 * zoom, 120)
+            zoom = log_uniform(rng, 14, 150) / 48
+            margin = min(19.2 * zoom, 90)
             turn, target = math.radians(rng.uniform(-30, 30)), rng.uniform(margin, SIDE - margin, 2)
             affine = placed(zoom, turn, rng.random() < 0.5, (24, 24), target)
             where = mapped(box[None], affine)[0]

@@ -65,11 +65,13 @@ class FaceCrop:
             used whole), `not-found` (no face: the whole picture is used, outside what a model of faces
             knows) or `off`.
         box: left, top, width, height in pixels of the oriented picture: the part that the model saw.
+        others: the boxes of the other faces that were found, the largest first.
     """
 
     mode: Literal["auto", "off"]
     status: Literal["cropped", "tight", "not-found", "off"]
     box: tuple[int, int, int, int]
+    others: tuple[tuple[int, int, int, int], ...] = ()
 
     @property
     def known(self) -> bool:
@@ -120,8 +122,10 @@ class Prediction:
     def from_json(cls, text: str) -> Self:
         """Return the prediction that `to_json` wrote."""
         record: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in json.loads(text).items()}
-        face = record["face"]
-        return cls(**record | {"face": face and FaceCrop(face["mode"], face["status"], tuple(face["box"]))})
+        if face := record["face"]:
+            others = tuple(map(tuple, face.get("others", ())))  # older records have none
+            record["face"] = FaceCrop(face["mode"], face["status"], tuple(face["box"]), others)
+        return cls(**record)
 
     def _repr_html_(self) -> str:
         """Return a self-contained table with one bar a class, for notebooks."""
