@@ -109,6 +109,13 @@ def write_graph(network: torch.nn.Module, example: torch.Tensor, out: Path, name
             model.graph.initializer.remove(weights)
             model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), half))
             model.graph.node.insert(0, helper.make_node("Cast", [half], [weights.name], to=TensorProto.FLOAT))
+    short: dict[str, str] = {each: each for each in ("", *free)}  # a fortieth of the file is names
+    for node in model.graph.node:
+        node.name = ""
+        for names in (node.input, node.output):
+            names[:] = [short.setdefault(each, f"t{len(short)}") for each in names]
+    for weights in model.graph.initializer:
+        weights.name = short[weights.name]
     onnx.checker.check_model(model)
     onnx.save(model, out)
 

@@ -93,9 +93,8 @@ def looked_at(rgb: npt.NDArray[np.uint8]) -> tuple[Boxes, Scores]:
     small, step = _thinned(rgb)
     sides = boxes[:, 2:] - boxes[:, :2]
     centres, means = boxes[:, :2] + sides / 2, np.sqrt(sides.prod(axis=1))
-    crops = [
-        _crop(small, *centre / step, _AROUND / 2 * mean / step) for centre, mean in zip(centres, means, strict=True)
-    ]
+    squares = zip(*(centres / step).T, _AROUND / 2 * means / step, strict=True)
+    crops = [_crop(small, x, y, reach) for x, y, reach in squares]
     said = _session("second").run(None, {"crops": np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32)})[0]
     centres = centres + said[:, 1:3] * means[:, None]
     half = sides / 2 * np.exp(said[:, 3:])
