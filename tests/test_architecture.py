@@ -36,7 +36,6 @@ ALLOWED = {
     "audio": {"audio_files"},
     "image": {"image_files"},
     "image_files": set(),
-    "quiet": set(),
     "judging": {"audio", "image"},
     "calibration": set(),
     "bootstrap": {"calibration"},

@@ -17,11 +17,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from parallelnet import checkpoint, cli, flags, options, records
-from parallelnet.commands import networks, recipe
+from parallelnet import checkpoint, cli, commands, flags, options, records
 from parallelnet.errors import OptionError
 from parallelnet.explanation.result import Explanation
-from parallelnet.options import MOST_AT_ONCE
+from parallelnet.options import MOST_AT_ONCE, recipe
 from parallelnet.types import Prediction
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
@@ -360,7 +359,7 @@ def test_a_defect_is_told_apart(run, monkeypatch):
     def broken(*_):
         raise KeyError("boom")
 
-    monkeypatch.setattr(networks, "show_list", broken)
+    monkeypatch.setattr(commands, "show_list", broken)
     status, _, err = run("list", "corpora")
     assert status == 1
     assert "defect" in err
@@ -392,8 +391,7 @@ def test_a_signal_ends_a_command_with_its_number_and_says_how_to_go_on(run, monk
         signal.raise_signal(number)
 
     before = signal.getsignal(signal.SIGTERM)
-    module, function = cli.COMMANDS[name].run.split(".")
-    monkeypatch.setattr(importlib.import_module(f"parallelnet.commands.{module}"), function, stopped)
+    monkeypatch.setattr(commands, cli.COMMANDS[name].run, stopped)
     status, out, error = run(*name.split(), *arguments)
     assert (status, out) == (128 + number, "")
     assert error.startswith(f"parallelnet: stopped by {number.name}{told}")
@@ -419,7 +417,7 @@ def test_a_signal_that_python_drops_is_not_lost(run, monkeypatch, number):
         time.sleep(20)
         pytest.fail("the signal is lost")
 
-    monkeypatch.setattr(networks, "show_list", stopped)
+    monkeypatch.setattr(commands, "show_list", stopped)
     before = sys.unraisablehook
     assert run("list", "corpora") == (128 + number, "", f"parallelnet: stopped by {number.name}\n")
     assert sys.unraisablehook is before
@@ -429,7 +427,7 @@ def test_interrupt_is_130(run, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(networks, "show_list", interrupted)
+    monkeypatch.setattr(commands, "show_list", interrupted)
     assert run("list", "corpora") == (130, "", "parallelnet: stopped by SIGINT\n")
 
 
@@ -565,8 +563,7 @@ def test_flags_that_say_something_are_taken(line):
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_its_work(name):
-    module, function = cli.COMMANDS[name].run.split(".")
-    assert callable(getattr(importlib.import_module(f"parallelnet.commands.{module}"), function))
+    assert callable(getattr(commands, cli.COMMANDS[name].run))
 
 
 def test_companions_name_flags_that_there_are():

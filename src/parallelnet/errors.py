@@ -78,6 +78,13 @@ def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionEr
     return OptionError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}. See {flag}.")
 
 
+def refuse(error: type[ParallelNetError], rows: Iterable[tuple[object, str]]) -> None:
+    """Raise an error with the text of the first row that is so: each is what must not be, and what to say of it."""
+    for wrong, told in rows:
+        if wrong:
+            raise error(told)
+
+
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
 _SHORT.maxlevel = 3

@@ -19,7 +19,7 @@ from .calibration import N_BINS as N_BINS
 from .calibration import class_indices, reliability
 from .calibration import conformal_threshold as conformal_threshold
 from .calibration import fit_temperature as fit_temperature
-from .errors import InputError
+from .errors import InputError, refuse
 
 # The metrics that are one number; each has an interval, as has `recall_CLASS` for every class.
 SCALARS = ("accuracy", "macro_f1", "cohen_kappa", "uar", "ece", "nll", "brier")
@@ -139,14 +139,16 @@ def evaluate(
     """
     p = np.asarray(probs, dtype=np.float64)
     y = class_indices(y_true, p)
-    if p.shape[1] != (n := len(classes)) or n < 2:
-        raise InputError(f"The probabilities have {p.shape[1]} columns for {n} classes; two or more, as many.")
+    n, n_columns = len(classes), p.shape[1]
     # 1e-3: float32 softmax and averages of it are off by 1e-6 at most; logits given by mistake are off by far more.
-    if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
-        raise InputError("The probabilities are not: every row must be finite, not below 0, and sum to 1.")
+    sums_to_1 = np.isfinite(p).all() and p.min() >= 0 and np.abs(p.sum(axis=1) - 1).max() <= 1e-3
+    wrong = [
+        (n_columns != n or n < 2, f"The probabilities have {n_columns} columns for {n} classes; two or more, as many."),
+        (not sums_to_1, "The probabilities are not: every row must be finite, not below 0, and sum to 1."),
+        (n_bootstrap < 1, f"n_bootstrap is {n_bootstrap}; at least 1. See --n-bootstrap."),
+    ]
+    refuse(InputError, wrong)
     p = p / p.sum(axis=1, keepdims=True)  # without what float32 left
-    if n_bootstrap < 1:
-        raise InputError(f"n_bootstrap is {n_bootstrap}; at least 1. See --n-bootstrap.")
     rows = bootstrap.rows(y, p, MIN_PROB)
     units = rows if groups is None else bootstrap.sum_groups(rows, groups)
     rounds = [bootstrap.figures(total, len(classes)) for total in bootstrap.rounds(units, n_bootstrap, seed)]
@@ -180,11 +182,10 @@ def summarise_folds(folds: Sequence[Metrics]) -> dict[str, Any]:
     Raises:
         InputError: no folds, or folds with different classes.
     """
-    if not folds:
-        raise InputError("There are no folds to summarise; at least one.")
-    classes = folds[0].classes
-    if any(fold.classes != classes for fold in folds):
-        raise InputError("The folds have different classes; a summary needs the same ones in the same order.")
+    found = {fold.classes for fold in folds}
+    different = "The folds have different classes; a summary needs the same ones in the same order."
+    refuse(InputError, [(not found, "There are no folds to summarise; at least one."), (len(found) > 1, different)])
+    (classes,) = found
     values = {name: np.array([getattr(fold, name) for fold in folds]) for name in SCALARS}
     values |= {f"recall_{name}": np.array([fold.per_class_recall[name] for fold in folds]) for name in classes}
     defined = {name: column[~np.isnan(column)] for name, column in values.items()}

@@ -106,7 +106,7 @@ def hear(waveform: audio.Kept, signals: SignalOptions, notes: Sequence[str] = ()
     """
     kept = audio.trim_slice(waveform) if signals.trim else slice(0, len(waveform))
     low, high = audio.extremes(waveform)
-    levels = _levels(waveform[kept])
+    levels = audio.by_block(waveform[kept], lambda x: x.var(axis=1, dtype=np.float64))  # a constant offset is no sound
     sounding = np.flatnonzero(levels > levels.max() * 10 ** (QUIET_DB / 10))  # none in a single value throughout
     found = _stretches(waveform[kept], sounding, max(high, -low))
     heard = Heard(waveform, tuple(slice(kept.start + a, kept.start + b) for a, b in found), ())
@@ -122,16 +122,6 @@ def see(rgb: image.Pixels, signals: SignalOptions) -> Seen:
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------
-
-
-def _levels(waveform: audio.Kept) -> npt.NDArray[np.float64]:  # variances: a constant offset is no sound
-    parts = []
-    for _, piece in audio.pieces(waveform, audio.PIECE):
-        whole = len(piece) - len(piece) % BLOCK
-        parts.append(piece[:whole].reshape(-1, BLOCK).var(axis=1, dtype=np.float64))
-        if whole < len(piece):
-            parts.append(piece[whole:].var(dtype=np.float64)[None])
-    return np.concatenate(parts)
 
 
 def _stretches(waveform: audio.Kept, sounding: npt.NDArray[np.intp], peak: float) -> list[tuple[int, int]]:

@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 
 class Predictor:
-    """A checkpoint that is ready to predict, from any number of threads.
+    """A checkpoint that is ready to predict, from any number of threads; `load` is its other name.
 
     It can be pickled and copied: the other process, or the copy, opens the checkpoint's folder anew.
 
@@ -45,7 +45,7 @@ class Predictor:
 
     def __init__(
         self,
-        opened: checkpoint.Checkpoint,
+        name: str | os.PathLike[str] | checkpoint.Checkpoint | None = None,
         *,
         device: runtime.Device = "onnx",
         face: Literal["auto", "off"] | None = None,
@@ -54,22 +54,35 @@ class Predictor:
         labels: Sequence[str] = (),
         limits: LimitOptions = _LIMITS,
     ) -> None:
-        """Open the network; `load` says what the arguments mean."""
-        self.facts = opened.facts
-        self.name = opened.facts.name
-        self.modalities = opened.facts.modalities
-        self.signals = opened.facts.signals if face is None else replace(opened.facts.signals, face=face)
+        """Open a checkpoint and its network.
+
+        Args:
+            name: bundled checkpoint, folder, `hf:OWNER/NAME`, or one that is read; None is the bundled default.
+            device: `onnx`, or torch's `cpu`, `cuda`, `mps` (needs the `train` extra).
+            face: crop the largest face (`auto`) or use whole pictures (`off`); None: as the checkpoint was trained.
+            int8: run the quantised graphs.
+            n_threads: CPU threads of the network; None leaves the choice to the library.
+            labels: classes to choose from; their probabilities are renormalised. Empty: all of the checkpoint's.
+            limits: how large an input may be.
+
+        Raises:
+            CheckpointError: no such checkpoint, or a damaged one.
+            OptionError: an unknown device, class or contradiction.
+            MissingExtraError: torch was asked for and is not installed.
+        """
+        opened = name if isinstance(name, checkpoint.Checkpoint) else checkpoint.read(checkpoint.resolve(name))
+        self.facts = facts = opened.facts
+        self.name, self.modalities, known = facts.name, facts.modalities, facts.classes
+        self.signals = facts.signals if face is None else replace(facts.signals, face=face)
         self.limits = limits
-        known = opened.facts.classes
-        for name in set(labels) - set(known):
-            raise unknown("class", name, known, "--labels")
+        for label in set(labels) - set(known):
+            raise unknown("class", label, known, "--labels")
         if labels and len(set(labels)) < 2:
             raise OptionError(f"--labels is {', '.join(labels)}; at least two classes, or none for all of them.")
-        self.classes = tuple(name for name in known if not labels or name in labels)
-        self.columns = [known.index(name) for name in self.classes]
+        self.classes = tuple(label for label in known if not labels or label in labels)
+        self.columns = [known.index(label) for label in self.classes]
         self.model = runtime.open_runtime(opened, device=device, int8=int8, n_threads=n_threads)
-        self._opened = opened
-        self._int8 = int8
+        self._opened, self._int8 = opened, int8
 
     def asked(self) -> dict[str, Any]:
         """Return all that decides its answers, as plain values: `records.begun` compares them."""
@@ -244,34 +257,7 @@ class Predictor:
         )
 
 
-def load(
-    name: str | os.PathLike[str] | None = None,
-    *,
-    device: runtime.Device = "onnx",
-    face: Literal["auto", "off"] | None = None,
-    int8: bool = False,
-    n_threads: int | None = None,
-    labels: Sequence[str] = (),
-    limits: LimitOptions = _LIMITS,
-) -> Predictor:
-    """Return a checkpoint that is ready to predict.
-
-    Args:
-        name: bundled checkpoint, folder, or `hf:OWNER/NAME`; None is the bundled default.
-        device: `onnx`, or torch's `cpu`, `cuda`, `mps` (needs the `train` extra).
-        face: crop the largest face (`auto`) or use whole pictures (`off`); None: as the checkpoint was trained.
-        int8: run the quantised graphs.
-        n_threads: CPU threads of the network; None leaves the choice to the library.
-        labels: classes to choose from; their probabilities are renormalised. Empty: all of the checkpoint's.
-        limits: how large an input may be.
-
-    Raises:
-        CheckpointError: no such checkpoint, or a damaged one.
-        OptionError: an unknown device, class or contradiction.
-        MissingExtraError: torch was asked for and is not installed.
-    """
-    opened = checkpoint.read(checkpoint.resolve(name))
-    return Predictor(opened, device=device, face=face, int8=int8, n_threads=n_threads, labels=labels, limits=limits)
+load = Predictor
 
 
 def load_chosen(options: ModelOptions, labels: Sequence[str] = ()) -> Predictor:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from ..errors import CheckpointError, OptionError, unknown
-from ..options.checks import BELOW_1, Allowed, Checked
+from ..options.checks import BELOW_1, Against, Allowed, Checked
 
 Weights = Literal["none", "imagenet"]
 
@@ -116,13 +116,12 @@ class BranchOptions(Checked):
     grey: bool = False
     mirror: bool = False
 
-    def _check(self) -> None:
-        smallest = 128 // self.input_pool // 2 ** len(self.channels)
-        if 128 % self.input_pool or smallest < 1:
-            raise OptionError(
-                f"input_pool {self.input_pool} with {len(self.channels)} N1 blocks leaves nothing of a 128 x 128 "
-                "input; allowed: a divisor of 128, and at most as many blocks as the rest can be halved."
-            )
+    def _against(self) -> Against:
+        yield (
+            128 % self.input_pool or 128 // self.input_pool < 2 ** len(self.channels),
+            f"input_pool {self.input_pool} with {len(self.channels)} N1 blocks leaves nothing of a 128 x 128 "
+            "input; allowed: a divisor of 128, and at most as many blocks as the rest can be halved.",
+        )
 
 
 _OF_IMAGES = {"grey": "a log-mel has one channel already", "mirror": "speech backwards is another thing"}
@@ -153,14 +152,13 @@ class NetworkOptions(Checked):
     dropout: Annotated[float, BELOW_1] = 0.0
     head_dropout: Annotated[float, BELOW_1] = 0.0
 
-    def _check(self) -> None:
-        if self.speech is None and self.image is None:
-            raise OptionError("A network needs branches for speech, for image, or for both; neither was given.")
+    def _against(self) -> Against:
+        yield not self.modalities, "A network needs branches for speech, for image, or for both; neither was given."
         for fact, reason in _OF_IMAGES.items():
-            if self.speech is not None and getattr(self.speech, fact):
-                raise OptionError(f"{fact} is set for speech; allowed: for image only, {reason}.")
-        if self.image is not None and self.image.mirror and not self.separable:
-            raise OptionError("mirror needs a picture branch that sees the picture alone: configuration 3.")
+            told = f"{fact} is set for speech; allowed: for image only, {reason}."
+            yield self.speech is not None and getattr(self.speech, fact), told
+        alone = "mirror needs a picture branch that sees the picture alone: configuration 3."
+        yield self.image is not None and self.image.mirror and not self.separable, alone
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from ..errors import OptionError
-from .checks import ABOVE_0, AT_ONCE, FROM_0, Allowed, Checked, between, require
+from .checks import ABOVE_0, AT_ONCE, FROM_0, Against, Allowed, Checked, between
 
 MAX_DURATION_S = 900.0
 MAX_PIXELS = 50_000_000
@@ -17,6 +17,17 @@ _SPEECH = {"with": ("speech", "manifest")}
 _IMAGE = {"with": ("image", "manifest")}
 _MANIFEST = {"with": ("manifest",)}
 _POSITIONAL = {"positional": True}
+
+
+def _rows_columns(grid: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,3})x([0-9]{1,3})", grid.lower())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+_GRID = Allowed(
+    "ROWSxCOLUMNS of 1 to 128 each, for instance 4x4",
+    lambda grid: all(1 <= side <= 128 for side in _rows_columns(grid)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +93,9 @@ class ModelOptions(LimitOptions):
     face: Literal["auto", "off"] | None = None
     threads: Annotated[int, AT_ONCE] = 0
 
-    def _check(self) -> None:
-        if self.int8 and self.device != "onnx":
-            raise OptionError(f"--int8 names quantised ONNX graphs, but --device is {self.device!r}. Leave out one.")
+    def _against(self) -> Against:
+        told = f"--int8 names quantised ONNX graphs, but --device is {self.device!r}. Leave out one."
+        yield self.int8 and self.device != "onnx", told
 
     @property
     def limits(self) -> LimitOptions:
@@ -115,11 +126,11 @@ class SampleOptions(ModelOptions):
     retry_failed: bool = field(default=True, metadata=_MANIFEST)
     labels: tuple[str, ...] = ()
 
-    def _check(self) -> None:
+    def _against(self) -> Against:
         # Named, not super(): a slotted dataclass is a new class, which the compiler's __class__ does not know.
-        ModelOptions._check(self)
-        if self.manifest is not None and (self.speech is not None or self.image is not None):
-            raise OptionError("--manifest names many samples, --speech and --image one. Leave out one of the two.")
+        yield from ModelOptions._against(self)
+        told = "--manifest names many samples, --speech and --image one. Leave out one of the two."
+        yield self.manifest is not None and (self.speech is not None or self.image is not None), told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +145,10 @@ class PredictOptions(SampleOptions):
     out: str | None = None
     modalities: Literal["both", "speech", "image"] = field(default="both", metadata=_MANIFEST)
 
-    def _check(self) -> None:
-        SampleOptions._check(self)
-        if (self.manifest is None) != (self.out is None):
-            raise OptionError("--manifest and --out go together: predictions of the manifest's rows go to --out FILE.")
+    def _against(self) -> Against:
+        yield from SampleOptions._against(self)
+        told = "--manifest and --out go together: predictions of the manifest's rows go to --out FILE."
+        yield (self.manifest is None) != (self.out is None), told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +194,7 @@ class ExplainOptions(SampleOptions):
     method: Literal["owen", "paper", "exact", "sampled"] = "owen"
     units: Literal["words", "segments"] | None = field(default=None, metadata=_SPEECH)
     n_segments: Annotated[int, between(1, 512)] = field(default=16, metadata=_SPEECH)
-    grid: str = field(default="4x4", metadata=_IMAGE)
+    grid: Annotated[str, _GRID] = field(default="4x4", metadata=_IMAGE)
     superpixels: Annotated[int, Allowed("2 to 512", lambda n: n == 0 or 2 <= n <= 512)] = field(
         default=0, metadata=_IMAGE
     )
@@ -207,35 +218,32 @@ class ExplainOptions(SampleOptions):
     seed: Annotated[int, FROM_0] = 0
     memory_mb: Annotated[int, Allowed("16 or more", lambda mb: mb >= 16)] = 1024
 
-    def _check(self) -> None:
-        SampleOptions._check(self)
-        if self.manifest is not None and self.out is None:
-            raise OptionError("--manifest needs --out DIR: each sample's explanation becomes a folder there.")
-        if self.resume and self.manifest is None:
-            raise OptionError("--resume goes with --manifest; one sample is explained anew.")
-        _ = self.rows_columns  # checks them
-        sources = {"--text": self.text, "--word-times": self.word_times, "--transcribe": self.transcribe or None}
-        given = [flag for flag, value in sources.items() if value is not None]
-        if len(given) > 1:
-            raise OptionError(f"{' and '.join(given)} each say which words are spoken. Leave out all but one.")
-        if self.manifest is not None and given and given != ["--transcribe"]:
-            raise OptionError(f"{given[0]} belongs to one sample; a --manifest has columns text and word_times.")
-        if self.units == "segments" and given:
-            raise OptionError(f"--units segments has no use for {given[0]}. Leave out one of the two.")
+    def _against(self) -> Against:
+        yield from SampleOptions._against(self)
+        many, sources = self.manifest is not None, (self.text, self.word_times, self.transcribe or None)
+        flags = zip(("--text", "--word-times", "--transcribe"), sources, strict=True)
+        given = " and ".join(flag for flag, value in flags if value is not None)
+        yield from (
+            (
+                many and self.out is None,
+                "--manifest needs --out DIR: each sample's explanation becomes a folder there.",
+            ),
+            (self.resume and not many, "--resume goes with --manifest; one sample is explained anew."),
+            (" and " in given, f"{given} each say which words are spoken. Leave out all but one."),
+            (
+                many and given not in ("", "--transcribe"),
+                f"{given} belongs to one sample; a --manifest has columns text and word_times.",
+            ),
+            (
+                self.units == "segments" and given,
+                f"--units segments has no use for {given}. Leave out one of the two.",
+            ),
+        )
 
     @property
     def rows_columns(self) -> tuple[int, int]:
-        """Rows and columns of the picture's cells.
-
-        Raises:
-            OptionError: not `RxC` of 1 to 128 each.
-        """
-        rows, cross, columns = self.grid.lower().partition("x")
-        sound = bool(cross) and all(
-            side.isascii() and side.isdigit() and 1 <= int(side) <= 128 for side in (rows, columns)
-        )
-        require(sound, "--grid", self.grid, "ROWSxCOLUMNS of 1 to 128 each, for instance 4x4")
-        return int(rows), int(columns)
+        """Rows and columns of the picture's cells, 1 to 128 each."""
+        return _rows_columns(self.grid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
