@@ -27,7 +27,7 @@ from parallelnet.types import Prediction
 _spec = importlib.util.spec_from_file_location("checkpoint_fixture", Path(__file__).with_name("checkpoint_fixture.py"))
 fixtures = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fixtures)
-toy, toy_checkpoint = fixtures.toy, fixtures.toy_checkpoint
+toy, toy_checkpoint, check = fixtures.toy, fixtures.toy_checkpoint, fixtures.check
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +167,7 @@ def test_explain_json_is_an_explanation(run, toy_checkpoint, tone_wav, picture_p
     assert set(record["speech_units"][0]) >= {"start_s", "end_s", "word", "value"}
     assert [len(row) for row in record["image_values"]] == [4] * 4
     assert record["interactions"] is None
-    Explanation.from_json(out).check()
+    check(Explanation.from_json(out))
     _, out, _ = run("explain", *files, "--method", "exact", "--n-segments", 8, "--grid", "2x4", "--json")
     record = json.loads(out)
     assert record["budget"]["speech_passes"] == record["budget"]["image_passes"] == 256
@@ -184,7 +184,7 @@ def test_explain_prints_what_matters_most_and_where_the_report_lies(
     status, out, _ = run("explain", *files, "--word-times", words, "--out", folder)
     assert status == 0
     explanation = Explanation.from_json((folder / "explanation.json").read_text(encoding="utf-8"))
-    assert out.startswith(f"{explanation.target}: probability {explanation.full_value:.3f}")
+    assert out.startswith(f"{explanation.target}: probability {explanation.of_target.full:.3f}")
     for modality, name, value in explanation.top(4):
         line = next(line for line in out.splitlines() if line.startswith(f"{modality}: {name}"))
         assert line.split()[-1] == f"{value:+.3f}"

@@ -12,7 +12,7 @@ import pytest
 from parallelnet.data.shards import Example
 from parallelnet.datasets import inspection as gallery
 from parallelnet.datasets.inspection import write_gallery
-from parallelnet.report.html_page import jpeg
+from parallelnet.report.html import jpeg
 
 TESTS = Path(__file__).parents[1]
 

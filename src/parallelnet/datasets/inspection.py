@@ -28,7 +28,7 @@ from ..data.built import DATASET_JSON, BuildReport, read_report, refuse_damaged
 from ..data.shards import REJECTED_COLUMNS, Example, read_rows, read_shard
 from ..errors import InputError, ManifestError
 from ..options import LimitOptions
-from ..report.html_page import jpeg, render_page, script_json, sound
+from ..report.html import jpeg, render_page, script_json, sound
 from .counts import Counts, tally
 
 MARKS: dict[str, str] = {

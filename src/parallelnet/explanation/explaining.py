@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import audio, judging, words
-from ..errors import InputError, OptionError, unknown
+from ..errors import OptionError, unknown
 from ..options import ExplainOptions, ModelOptions
 from ..predictor import Predictor, load_chosen
 from ..types import Prediction
@@ -61,9 +61,8 @@ def explain(
         MissingExtraError: words were asked for and the recogniser is not installed.
     """
     known = {field.name for field in fields(ExplainOptions)}
-    for name in changes:
-        if name not in known:
-            raise unknown("option", name, known, "ExplainOptions")
+    for name in changes.keys() - known:
+        raise unknown("option", name, known, "ExplainOptions")
     chosen = replace(options or ExplainOptions(), **changes)
     if model is None:
         model = _opened(ModelOptions(**{name: getattr(chosen, name) for name in _MODEL_FIELDS}), chosen.labels)
@@ -134,10 +133,6 @@ class _Sample:
             found = words.align(waveform, chosen.text, engine=chosen.stt, model=chosen.stt_model)
         elif chosen.transcribe:
             found = words.transcribe(waveform, engine=chosen.stt, model=chosen.stt_model)
-            if not found.words:
-                raise InputError(
-                    f"{found.engine} found no words in the speech. Mend: --text TEXT, or --units segments."
-                )
         elif word_times or chosen.units != "words":
             self.words_from = "given" if word_times else ""
             return word_times
@@ -284,14 +279,12 @@ class _Sample:
 def _values(found: Attribution, classes: Sequence[str], mel_bands: int) -> dict[str, ClassValues]:
     """Return the numbers under their classes' names, mel bands summed to units."""
 
-    def folded(rows: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
-        return None if rows is None else players.fold_bands(rows, mel_bands)
-
     def of(rows: npt.NDArray[Any] | None, c: int) -> Any:
         return () if rows is None else tuple(rows[:, c].tolist())
 
     # Bands of one unit are sampled together; their errors are added, which is never too small.
-    speech, errors, together = map(folded, (found.speech, found.speech_errors, found.interactions))
+    of_players = (found.speech, found.speech_errors, found.interactions)
+    speech, errors, together = (players.fold_bands(rows, mel_bands) for rows in of_players)
     values = {}
     for c, name in enumerate(classes):
         bands = found.speech[:, c].reshape(-1, mel_bands).tolist() if mel_bands > 1 else ()

@@ -241,10 +241,7 @@ class MaskedSignal:
             InputError: memory ran out on a single input.
         """
         keys = _packed(masks[:, self._players])
-        new: dict[bytes, int] = {}
-        for at, key in enumerate(keys):
-            if key not in self._numbers:
-                new.setdefault(key, at)
+        new = {key: at for at, key in enumerate(keys) if key not in self._numbers}
         if new:
             fresh: tuple[Array, ...] = (masks[list(new.values())],)
             if self._branches is not None:
