@@ -15,14 +15,14 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, records
 from .errors import ManifestError, OptionError, ParallelNetError, brief, refuse
 from .records import harmless, original
-from .types import Modalities, Prediction, Sample
+from .types import FaceCrop, Modalities, Prediction, Sample
 
 if TYPE_CHECKING:
     from .predictor import Predictor
@@ -306,6 +306,7 @@ def predict_manifest(
     modalities: Modalities = "both",
     resume: bool = False,
     retry_failed: bool = True,
+    all_faces: bool = False,
     data: str = "",
     progress: Callable[[int], object] | None = None,
 ) -> BatchCounts:
@@ -321,6 +322,7 @@ def predict_manifest(
         modalities: `speech` or `image` leaves the other out.
         resume: keep the rows that an earlier run finished in `out`, and do the rest.
         retry_failed: when resuming, try the samples again that failed before; False keeps their rows.
+        all_faces: a row for each face of a picture, the largest first; the ids of the others end in #2, #3, ...
         data: hash of where the samples come from (`data.dataset.digest`); that of their rows when left out.
         progress: called with the number of rows that were finished, those of an earlier run first.
 
@@ -329,6 +331,8 @@ def predict_manifest(
         OptionError: `out` exists and `resume` is off, or it was begun with other options, data or checkpoint.
         ParallelNetError: another process writes there, or `out` cannot be written any more.
     """
+    if all_faces:
+        samples = list(_each_face(predictor, samples))
     check_ids(samples)
     target = Path(out)
     if target.is_symlink():  # else the file would be written where nobody locks it, and its link replaced
@@ -357,10 +361,29 @@ def predict_manifest(
         return run(table, samples, work, retry_failed=retry_failed, progress=progress)
 
 
+def _each_face(predictor: Predictor, samples: Sequence[Sample]) -> Iterator[Sample]:
+    for sample in samples:
+        yield sample
+        n_others = 0
+        with suppress(Exception):  # its row will say why it cannot be read
+            if sample.image is not None and not sample.problem:
+                n_others = len(predictor.see(sample.image).face.others)
+        yield from (replace(sample, id=f"{sample.id}#{k + 2}", face=k + 1) for k in range(n_others))
+
+
+_FACE = ("face", "face_box", "other_faces")
+
+
+def face_cells(face: FaceCrop) -> Row:
+    """Return the cells of `face`, what became of it; `face_box`, what was judged; `other_faces`, joined by `|`."""
+    boxes = [" ".join(map(str, box)) for box in (face.box, *face.others)]
+    return {"face": face.status, "face_box": boxes[0], "other_faces": "|".join(boxes[1:])}
+
+
 def columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns. Sets are joined by `|`; an error row holds only id, status, reason and checkpoint."""
     probs = (f"prob_{name}" for name in classes)
-    last = ("conformal_set", "uncertain", "modalities", "face", "n_windows", "warnings", "checkpoint")
+    last = ("conformal_set", "uncertain", "modalities", *_FACE, "n_windows", "warnings", "checkpoint")
     return ("id", "status", "reason", "emotion", *probs, *last)
 
 
@@ -374,7 +397,7 @@ def _row(outcome: Prediction | Exception) -> Row:
         "conformal_set": "|".join(outcome.conformal_set),
         "uncertain": str(outcome.uncertain).lower(),
         "modalities": "|".join(outcome.modalities),
-        "face": outcome.face.status if outcome.face else "",
+        **(face_cells(outcome.face) if outcome.face else {}),
         "n_windows": outcome.n_windows,
         "warnings": "|".join(outcome.warnings),
     }

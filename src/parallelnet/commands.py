@@ -304,12 +304,19 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
         if out.exists() and any(path.exists() and out.samefile(path) for path in (manifest, manifest / MANIFEST_CSV)):
             raise OptionError(f"--out {out} is the manifest itself. Mend: another --out.")
         given = {name: getattr(chosen, name) for name in ("modalities", "resume", "retry_failed")}
+        given["all_faces"] = chosen.face == "all"
         _many(chosen, console, partial(predict_manifest, **given), "predicted", {"out": str(out)})
         return
     _refuse_nothing(chosen, "predict")
     from .predictor import load_chosen
 
-    prediction = load_chosen(chosen, chosen.labels).predict(chosen.speech, chosen.image)
+    model = load_chosen(chosen, chosen.labels)
+    if chosen.face == "all":
+        found = model.predict_faces(chosen.speech, chosen.image)
+        each = f"[{', '.join(prediction.to_json() for prediction in found)}]"
+        _say(console, each, lambda: [terminal.show_prediction(one, others=False) for one in found])
+        return
+    prediction = model.predict(chosen.speech, chosen.image)
     _say(console, prediction.to_json(), terminal.show_prediction, prediction)
 
 

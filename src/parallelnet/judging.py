@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ LEAST_SIDE = 16  # pixels: below about 15 a face, people stop recognising it (Ba
 PATCH = 8  # of the model's 128 pixels: means over such squares leave out noise and JPEG's traces
 UNSEEN = 2 / 255  # that patches of one colour may differ by, 1 %: less is not seen by eyes either
 DARKEST = 1 / 16  # of white: what 12-bit numbers in a file of 16 bits come to at most
+NO_FACE = "No face was found"
 SPECK = 0.02  # of all patches that may differ by more: a dot on a page is no picture
 
 
@@ -114,11 +116,29 @@ def hear(waveform: audio.Kept, signals: SignalOptions, notes: Sequence[str] = ()
     return replace(heard, reasons=(*notes, *against, *_left_out(heard, kept, signals.clip_s)))
 
 
-def see(rgb: image.Pixels, signals: SignalOptions) -> Seen:
-    """Return what can be judged of a picture, uint8 `[h, w, 3]`, upright; `signals` say whether a face is sought."""
-    crop, face = image.crop_face(rgb, signals.face)
+def see(rgb: image.Pixels, signals: SignalOptions, which: int = 0) -> Seen:
+    """Return what can be judged of a picture, uint8 `[h, w, 3]`, upright.
+
+    `signals` say whether a face is sought, and `which` is taken of several, 0 for the largest.
+    """
+    crop, face = image.crop_face(rgb, signals.face, which)
     pixels = image.resize(crop)
     return Seen(rgb, pixels, face, tuple(_against_picture(pixels, face)))
+
+
+def together(
+    heard: Heard | None, seen: Seen | None, when_no_face: Literal["speech", "use"]
+) -> tuple[Seen | None, tuple[str, ...]]:
+    """Return what is seen of a sample, and all reasons to distrust an answer.
+
+    With `speech`, a picture without a face is left out where there is speech.
+    """
+    reasons = tuple(reason for part in (heard, seen) if part for reason in part.reasons)
+    if seen is None or seen.face.known:
+        return seen, reasons
+    if heard is None or when_no_face == "use":
+        return seen, (f"{NO_FACE}: the whole picture was used, which is outside what this model knows.", *reasons)
+    return None, (f"{NO_FACE} in the picture: the speech alone decided.", *heard.reasons)
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------
@@ -205,5 +225,3 @@ def _against_picture(pixels: npt.NDArray[np.float32], face: FaceCrop) -> Iterato
         yield (
             f"The picture is all but black, {patches.max():.1%} of white at its brightest, as 12 bits stored in 16 are."
         )
-    if not face.known:
-        yield "No face was found: the whole picture was used, which is outside what this model knows."

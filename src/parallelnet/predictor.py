@@ -39,6 +39,7 @@ class Predictor:
         classes: classes that it chooses from, in order; fewer than the checkpoint's where `labels` were given.
         modalities: what it takes.
         signals: how files become tensors; the checkpoint's settings, but for `face` where it was given.
+        when_no_face: what decides of speech and a picture without a face: the `speech`, or both (`use`).
         columns: where these classes stand among the checkpoint's.
         model: the network (`runtime.Model`), for explanations.
     """
@@ -49,6 +50,7 @@ class Predictor:
         *,
         device: runtime.Device = "onnx",
         face: Literal["auto", "off"] | None = None,
+        when_no_face: Literal["speech", "use"] | None = None,
         int8: bool = False,
         n_threads: int | None = None,
         labels: Sequence[str] = (),
@@ -60,6 +62,8 @@ class Predictor:
             name: bundled checkpoint, folder, `hf:OWNER/NAME`, or one that is read; None is the bundled default.
             device: `onnx`, or torch's `cpu`, `cuda`, `mps` (needs the `train` extra).
             face: crop the largest face (`auto`) or use whole pictures (`off`); None: as the checkpoint was trained.
+            when_no_face: where `auto` finds none and there is speech, let the `speech` alone decide, or `use` the whole
+                picture; None: `speech` for a checkpoint that learnt from faces.
             int8: run the quantised graphs.
             n_threads: CPU threads of the network; None leaves the choice to the library.
             labels: classes to choose from; their probabilities are renormalised. Empty: all of the checkpoint's.
@@ -74,6 +78,8 @@ class Predictor:
         self.facts = facts = opened.facts
         self.name, self.modalities, known = facts.name, facts.modalities, facts.classes
         self.signals = facts.signals if face is None else replace(facts.signals, face=face)
+        # A checkpoint that learnt from whole scenes was trained with face=off, and judges every picture.
+        self.when_no_face = when_no_face or ("speech" if facts.signals.face == "auto" else "use")
         self.limits = limits
         for label in set(labels) - set(known):
             raise unknown("class", label, known, "--labels")
@@ -92,6 +98,7 @@ class Predictor:
             "device": self.model.device,
             "int8": self._int8,
             "labels": list(self.classes),
+            "when_no_face": self.when_no_face,
             **asdict(self.signals),
         }
 
@@ -171,9 +178,29 @@ class Predictor:
             speech, picture = (getattr(sample, name) if name in takes else None for name in ("speech", "image"))
             if modalities != "both" and speech is picture is None and (sample.speech or sample.image):
                 raise InputError(f"It has no {modalities}, and --modalities is {modalities}.")
-            return self._single(speech, picture, None)
+            return self._single(speech, picture, None, sample.face)
 
         return self._outcomes(decode, samples, 1 if singly and self.model.device in ("onnx", "cpu") else _BLOCK_SAMPLES)
+
+    def predict_faces(
+        self,
+        speech: audio.Source | None = None,
+        image: image.Source | None = None,
+        *,
+        sample_rate_hz: int | None = None,
+    ) -> list[Prediction]:
+        """Return a prediction for each face of a picture, the largest first, beside the same speech; one without any.
+
+        Raises:
+            InputError: as `predict`.
+        """
+        if image is None:
+            return [self.predict(speech, sample_rate_hz=sample_rate_hz)]
+        self.model.refuse_unless_taken(speech, image)
+        heard = None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz)
+        seen = [self.see(image)]
+        seen += [judging.see(seen[0].rgb, self.signals, k + 1) for k in range(len(seen[0].face.others))]
+        return [self.predict_signals(self.signals_of(heard, each)) for each in seen]
 
     def predict_signals(self, signals: Signals) -> Prediction:
         """Return the prediction of one sample that is decoded already."""
@@ -187,24 +214,28 @@ class Predictor:
         waveform = audio.read_long(source, sample_rate_hz=sample_rate_hz, limits=self.limits, notes=notes)
         return judging.hear(waveform, self.signals, notes)
 
-    def see(self, source: image.Source) -> judging.Seen:
-        """Return a picture as this checkpoint sees it, with the reasons to distrust an answer; see `image.read`."""
-        return judging.see(image.read(source, limits=self.limits), self.signals)
+    def see(self, source: image.Source, which: int = 0) -> judging.Seen:
+        """Return a picture as this checkpoint sees it, with the reasons to distrust an answer; see `image.read`.
+
+        Of several faces `which` is seen, 0 for the largest.
+        """
+        return judging.see(image.read(source, limits=self.limits), self.signals, which)
 
     def signals_of(self, heard: judging.Heard | None, seen: judging.Seen | None) -> Signals:
-        """Return one sample for `predict_signals`."""
+        """Return one sample for `predict_signals`; without a face, its picture may be left out (`when_no_face`)."""
+        used, reasons = judging.together(heard, seen, self.when_no_face)
         return Signals(
             None if heard is None else heard.windows(self.signals.clip_s),
-            None if seen is None else seen.pixels[None],
+            None if used is None else used.pixels[None],
             None if seen is None else seen.face,
-            tuple(reason for part in (heard, seen) if part for reason in part.reasons),
+            reasons,
         )
 
-    def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None) -> Signals:
+    def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None, which: int = 0) -> Signals:
         self.model.refuse_unless_taken(speech, picture)
         return self.signals_of(
             None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz),
-            None if picture is None else self.see(picture),
+            None if picture is None else self.see(picture, which),
         )
 
     def _outcomes(
@@ -265,7 +296,8 @@ def load_chosen(options: ModelOptions, labels: Sequence[str] = ()) -> Predictor:
     return load(
         options.checkpoint,
         device=options.device,
-        face=options.face,
+        face="auto" if options.face == "all" else options.face,
+        when_no_face=options.when_no_face,
         int8=options.int8,
         n_threads=options.threads or None,
         labels=labels,

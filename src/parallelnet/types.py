@@ -37,6 +37,7 @@ class Sample:
         image_group: hash of the picture's content; never straddles a split or fold.
         word_times: (word, start in s, end in s) of each spoken word.
         extra: columns we do not know, kept as they came.
+        face: which face of the picture, 0 for the largest.
         problem: why the row cannot be used, or "" for a sound one. Only batches, which go on, ask for such rows.
     """
 
@@ -52,6 +53,7 @@ class Sample:
     image_group: str = ""
     word_times: tuple[tuple[str, float, float], ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
+    face: int = 0
     problem: str = ""
 
 
@@ -106,6 +108,15 @@ class Prediction:
     n_windows: int
     checkpoint: str
     warnings: tuple[str, ...] = ()
+
+    @property
+    def without_face(self) -> str:
+        """What was judged where a face was sought and none found, in a few words; "" otherwise."""
+        if self.face is None or self.face.known:
+            return ""
+        if "image" in self.modalities:
+            return "judged without a face: the whole picture was used"
+        return "by the speech alone: no face was found in the picture"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON."""

@@ -72,11 +72,12 @@ def explain(
     sample = _Sample(model, chosen)
     if speech is not None:
         sample.divide_speech(model.hear(speech, sample_rate_hz=sample_rate_hz), word_times)
-    if image is not None:
-        sample.divide_picture(model.see(image))
+    signals = model.signals_of(sample.sound, None if image is None else (view := model.see(image)))
+    if signals.image is not None:  # without a face it may have been left out
+        sample.divide_picture(view)
     if speech is None and (chosen.text is not None or chosen.transcribe):
         raise OptionError("--text and --transcribe divide speech, and there is none. Mend: add --speech FILE.")
-    prediction = model.predict_signals(model.signals_of(sample.sound, sample.view))
+    prediction = model.predict_signals(signals)
     return sample.explained(prediction, _target(chosen.target, label, prediction))
 
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from ..types import Prediction
 
 
-def show_prediction(prediction: Prediction) -> None:
-    """Print a prediction as the command line does."""
-    _show("prediction.txt.j2", of=prediction)
+def show_prediction(prediction: Prediction, *, others: bool = True) -> None:
+    """Print a prediction as the command line does, with the `others` among the faces of its picture."""
+    _show("prediction.txt.j2", of=prediction, others=others)
 
 
 def show_explanation(explanation: Explanation) -> None:
