@@ -322,7 +322,7 @@ def predict_manifest(
         modalities: `speech` or `image` leaves the other out.
         resume: keep the rows that an earlier run finished in `out`, and do the rest.
         retry_failed: when resuming, try the samples again that failed before; False keeps their rows.
-        all_faces: a row for each face of a picture, the largest first; the ids of the others end in #2, #3, ...
+        all_faces: a row for each face of an image, the largest first; the ids of the others end in #2, #3, ...
         data: hash of where the samples come from (`data.dataset.digest`); that of their rows when left out.
         progress: called with the number of rows that were finished, those of an earlier run first.
 

@@ -36,7 +36,6 @@ LEAST_SIDE = 16  # pixels: below about 15 a face, people stop recognising it (Ba
 PATCH = 8  # of the model's 128 pixels: means over such squares leave out noise and JPEG's traces
 UNSEEN = 2 / 255  # that patches of one colour may differ by, 1 %: less is not seen by eyes either
 DARKEST = 1 / 16  # of white: what 12-bit numbers in a file of 16 bits come to at most
-NO_FACE = "No face was found"
 SPECK = 0.02  # of all patches that may differ by more: a dot on a page is no picture
 
 
@@ -48,11 +47,13 @@ class Heard:
         waveform: the whole recording, float32 `[n_samples]` at 16 kHz; a long one is read by `np.asarray`.
         stretches: what is heard of it, in samples: at least one, in order, with nothing between them.
         reasons: to distrust an answer, one sentence each.
+        sounds: False where all of it is one value.
     """
 
     waveform: audio.Kept
     stretches: tuple[slice, ...]
     reasons: tuple[str, ...]
+    sounds: bool = True
 
     @property
     def part(self) -> audio.Kept:
@@ -111,7 +112,7 @@ def hear(waveform: audio.Kept, signals: SignalOptions, notes: Sequence[str] = ()
     levels = audio.by_block(waveform[kept], lambda x: x.var(axis=1, dtype=np.float64))  # a constant offset is no sound
     sounding = np.flatnonzero(levels > levels.max() * 10 ** (QUIET_DB / 10))  # none in a single value throughout
     found = _stretches(waveform[kept], sounding, max(high, -low))
-    heard = Heard(waveform, tuple(slice(kept.start + a, kept.start + b) for a, b in found), ())
+    heard = Heard(waveform, tuple(slice(kept.start + a, kept.start + b) for a, b in found), (), high > low)
     against = _against_speech(len(waveform), low, high, len(sounding))
     return replace(heard, reasons=(*notes, *against, *_left_out(heard, kept, signals.clip_s)))
 
@@ -131,14 +132,14 @@ def together(
 ) -> tuple[Seen | None, tuple[str, ...]]:
     """Return what is seen of a sample, and all reasons to distrust an answer.
 
-    With `speech`, a picture without a face is left out where there is speech.
+    With `speech`, an image without a face is left out where there is sound to judge.
     """
     reasons = tuple(reason for part in (heard, seen) if part for reason in part.reasons)
     if seen is None or seen.face.known:
         return seen, reasons
-    if heard is None or when_no_face == "use":
-        return seen, (f"{NO_FACE}: the whole picture was used, which is outside what this model knows.", *reasons)
-    return None, (f"{NO_FACE} in the picture: the speech alone decided.", *heard.reasons)
+    if when_no_face == "use" or heard is None or not heard.sounds:
+        return seen, (*reasons, "No face was found: the whole image was used, which is outside what this model knows.")
+    return None, (*heard.reasons, "No face was found in the image: the speech alone decided.")
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Predictor:
         classes: classes that it chooses from, in order; fewer than the checkpoint's where `labels` were given.
         modalities: what it takes.
         signals: how files become tensors; the checkpoint's settings, but for `face` where it was given.
-        when_no_face: what decides of speech and a picture without a face: the `speech`, or both (`use`).
+        when_no_face: what decides of speech and an image without a face: the `speech`, or both (`use`).
         columns: where these classes stand among the checkpoint's.
         model: the network (`runtime.Model`), for explanations.
     """
@@ -63,7 +63,7 @@ class Predictor:
             device: `onnx`, or torch's `cpu`, `cuda`, `mps` (needs the `train` extra).
             face: crop the largest face (`auto`) or use whole pictures (`off`); None: as the checkpoint was trained.
             when_no_face: where `auto` finds none and there is speech, let the `speech` alone decide, or `use` the whole
-                picture; None: `speech` for a checkpoint that learnt from faces.
+                image; None: `speech` for a checkpoint that learnt from faces.
             int8: run the quantised graphs.
             n_threads: CPU threads of the network; None leaves the choice to the library.
             labels: classes to choose from; their probabilities are renormalised. Empty: all of the checkpoint's.
@@ -78,7 +78,7 @@ class Predictor:
         self.facts = facts = opened.facts
         self.name, self.modalities, known = facts.name, facts.modalities, facts.classes
         self.signals = facts.signals if face is None else replace(facts.signals, face=face)
-        # A checkpoint that learnt from whole scenes was trained with face=off, and judges every picture.
+        # A checkpoint that learnt from whole scenes was trained with face=off, and judges every image.
         self.when_no_face = when_no_face or ("speech" if facts.signals.face == "auto" else "use")
         self.limits = limits
         for label in set(labels) - set(known):
@@ -183,13 +183,9 @@ class Predictor:
         return self._outcomes(decode, samples, 1 if singly and self.model.device in ("onnx", "cpu") else _BLOCK_SAMPLES)
 
     def predict_faces(
-        self,
-        speech: audio.Source | None = None,
-        image: image.Source | None = None,
-        *,
-        sample_rate_hz: int | None = None,
+        self, speech: audio.Source | None, image: image.Source | None, *, sample_rate_hz: int | None = None
     ) -> list[Prediction]:
-        """Return a prediction for each face of a picture, the largest first, beside the same speech; one without any.
+        """Return a prediction for each face of an image, the largest first, with the same speech; one without any face.
 
         Raises:
             InputError: as `predict`.

@@ -37,7 +37,7 @@ class Sample:
         image_group: hash of the picture's content; never straddles a split or fold.
         word_times: (word, start in s, end in s) of each spoken word.
         extra: columns we do not know, kept as they came.
-        face: which face of the picture, 0 for the largest.
+        face: which face of the image, 0 for the largest.
         problem: why the row cannot be used, or "" for a sound one. Only batches, which go on, ask for such rows.
     """
 
@@ -115,8 +115,8 @@ class Prediction:
         if self.face is None or self.face.known:
             return ""
         if "image" in self.modalities:
-            return "judged without a face: the whole picture was used"
-        return "by the speech alone: no face was found in the picture"
+            return "judged without a face: the whole image was used"
+        return "by the speech alone: no face was found in the image"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON."""

@@ -17,7 +17,7 @@ _SPEECH = {"with": ("speech", "manifest")}
 _IMAGE = {"with": ("image", "manifest")}
 _MANIFEST = {"with": ("manifest",)}
 _POSITIONAL = {"positional": True}
-_ONE_FACE = "--face all judges each face of a picture, which predict does alone. Mend: --face auto, the largest."
+_ONE_FACE = "--face all judges each face of an image, which predict does alone. Mend: --face auto, the largest."
 
 
 def _rows_columns(grid: str) -> tuple[int, int]:
@@ -86,7 +86,7 @@ class ModelOptions(LimitOptions):
         int8: use the quantised graphs.
         face: `auto` crops the largest face, `off` uses the whole picture, `all` judges each face (predict); the
             checkpoint's own when left out.
-        when_no_face: where no face is found beside speech, let the `speech` alone decide, or `use` the whole picture;
+        when_no_face: where no face is found beside speech, let the `speech` alone decide, or `use` the whole image;
             `speech` when left out, and `use` for a checkpoint that learnt from whole scenes.
         threads: CPU threads; 0 leaves the choice to the engine.
     """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show_prediction(prediction: Prediction, *, others: bool = True) -> None:
-    """Print a prediction as the command line does, with the `others` among the faces of its picture."""
+    """Print a prediction as the command line does, with the `others` among the faces of its image."""
     _show("prediction.txt.j2", of=prediction, others=others)
 
 
