@@ -112,7 +112,7 @@ def hear(waveform: audio.Kept, signals: SignalOptions, notes: Sequence[str] = ()
     levels = audio.by_block(waveform[kept], lambda x: x.var(axis=1, dtype=np.float64))  # a constant offset is no sound
     sounding = np.flatnonzero(levels > levels.max() * 10 ** (QUIET_DB / 10))  # none in a single value throughout
     found = _stretches(waveform[kept], sounding, max(high, -low))
-    heard = Heard(waveform, tuple(slice(kept.start + a, kept.start + b) for a, b in found), (), high > low)
+    heard = Heard(waveform, tuple(slice(kept.start + a, kept.start + b) for a, b in found), (), bool(high > low))
     against = _against_speech(len(waveform), low, high, len(sounding))
     return replace(heard, reasons=(*notes, *against, *_left_out(heard, kept, signals.clip_s)))
 
@@ -134,12 +134,9 @@ def together(
 
     With `speech`, an image without a face is left out where there is sound to judge.
     """
-    reasons = tuple(reason for part in (heard, seen) if part for reason in part.reasons)
-    if seen is None or seen.face.known:
-        return seen, reasons
-    if when_no_face == "use" or heard is None or not heard.sounds:
-        return seen, (*reasons, "No face was found: the whole image was used, which is outside what this model knows.")
-    return None, (*heard.reasons, "No face was found in the image: the speech alone decided.")
+    if heard is not None and heard.sounds and seen is not None and not seen.face.known and when_no_face == "speech":
+        return None, (*heard.reasons, "No face was found in the image: the speech alone decided.")
+    return seen, tuple(reason for part in (heard, seen) if part for reason in part.reasons)
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------
@@ -226,3 +223,5 @@ def _against_picture(pixels: npt.NDArray[np.float32], face: FaceCrop) -> Iterato
         yield (
             f"The picture is all but black, {patches.max():.1%} of white at its brightest, as 12 bits stored in 16 are."
         )
+    if not face.known:
+        yield "No face was found: the whole image was used, which is outside what this model knows."
