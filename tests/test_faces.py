@@ -32,7 +32,7 @@ def test_the_astronaut_has_one_face(astronaut):
     assert faces.THRESHOLD <= face.score <= 1
 
 
-@pytest.mark.parametrize("degrees", (-30, -15, 15, 30))
+@pytest.mark.parametrize("degrees", [-30, -15, 15, 30])
 def test_tilted_faces_are_found(astronaut, degrees):
     turned = np.asarray(Image.fromarray(astronaut).rotate(degrees, Image.Resampling.BILINEAR, center=(225, 125)))
     assert holds(faces.find(turned)[0], (225, 125))
@@ -58,13 +58,13 @@ def page_of_text():
 
 @pytest.mark.parametrize(
     "rgb",
-    (
+    [
         np.zeros((1, 1, 3), np.uint8),
         np.zeros((3, 4_000, 3), np.uint8),
         np.full((300, 400, 3), 200, np.uint8),
         np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8),
         page_of_text(),
-    ),
+    ],
     ids=("a pixel", "a sliver", "one colour", "noise", "text"),
 )
 def test_what_has_no_face(rgb):
@@ -75,7 +75,7 @@ def test_a_cat_is_no_person():
     assert faces.find(image.read(EXAMPLES / "cat.jpg")) == []
 
 
-@pytest.mark.parametrize("side", (64, 200, 1_500, 5_000))
+@pytest.mark.parametrize("side", [64, 200, 1_500, 5_000])
 def test_the_box_scales_with_the_image(astronaut, side):
     box = np.array(faces.find(astronaut)[0].box)
     resized = np.asarray(Image.fromarray(astronaut).resize((side, side)))

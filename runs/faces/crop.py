@@ -56,9 +56,7 @@ def main(ferplus: Path, work: Path, exclude: Path, n: int) -> None:
     off = np.array([b[:2] + b[2:] / 2 - f[:2] - f[2:] / 2 for _, f, b, _ in found]) / sides[:, None]
     mean = np.sqrt(boxes[:, 2] * boxes[:, 3])
     print(f"found {len(found)} of {len(cases)}; frame over sqrt(w h): median {np.median(sides / mean):.3f}, over the")
-    print(
-        f"longer side {np.median(sides / boxes[:, 2:].max(axis=1)):.3f}; centre off by {np.median(off, axis=0).round(3)}"
-    )
+    print(f"longer side {np.median(sides / boxes[:, 2:].max(axis=1)):.3f}; centre off by {np.median(off, axis=0)}")
 
     def accuracy(squares: list[tuple[float, float, float]]) -> float:
         crops = []

@@ -82,15 +82,15 @@ def mapped(boxes: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return np.column_stack([centre - reach, 2 * reach])
 
 
-def warped(picture: Image.Image, affine: np.ndarray, fill: Any = 0) -> Image.Image:
-    """Return a canvas of SIDE pixels with the mapped picture."""
+def warped(picture: Image.Image, affine: np.ndarray, fill: Any = 0, canvas: int = SIDE) -> Image.Image:
+    """Return a square canvas with the mapped picture."""
     inverse = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2]
     zoom = math.sqrt(abs(np.linalg.det(affine[:, :2])))
     if zoom < 0.6:
         width, height = picture.size
         picture = picture.resize((max(1, round(width * zoom / 0.8)), max(1, round(height * zoom / 0.8))))
         inverse = np.diag([picture.width / width, picture.height / height]) @ inverse
-    return picture.transform((SIDE, SIDE), Image.AFFINE, inverse.ravel().tolist(), Image.BILINEAR, fillcolor=fill)
+    return picture.transform((canvas, canvas), Image.AFFINE, inverse.ravel().tolist(), Image.BILINEAR, fillcolor=fill)
 
 
 def turned(rng: Any) -> float:
@@ -149,7 +149,7 @@ class Scenes:
             free = int(rng.choice(len(weights), p=weights / weights.sum()))
             picture, boxes, ignored = self._tweet(rng, self.without[free])
             if rng.random() < 0.45:
-                picture, boxes = self._pasted(rng, picture)
+                picture, boxes = self.pasted(rng, picture)
                 free = -1 if len(boxes) else free
         else:
             picture, boxes = self._close_up(rng)
@@ -185,7 +185,8 @@ class Scenes:
             face = face ** [rng.uniform(0.7, 1), 1, rng.uniform(1, 1.5)] * [1, *rng.uniform([0.72, 0.5], [0.95, 0.9])]
         return (face * 255).clip(0, 255).astype(np.uint8), self._boxes[k]
 
-    def _pasted(self, rng: Any, picture: Image.Image) -> tuple[Image.Image, np.ndarray]:
+    def pasted(self, rng: Any, picture: Image.Image) -> tuple[Image.Image, np.ndarray]:
+        """Return a canvas with FER+ faces laid into it, and their boxes."""
         # Three in ten patches are no faces, so that a seam is not taken for one.
         boxes: list[np.ndarray] = []
         for _ in range(int(rng.integers(1, 4))):

@@ -14,6 +14,7 @@ import argparse
 import copy
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,22 +77,27 @@ def train(work: Path, exclude: Path, n_steps: int) -> None:
 
 
 def export(work: Path, out: Path) -> None:
-    """Write the ONNX graph, its larger weights in half precision."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
+    """Write the ONNX graph."""
     network = FaceNetwork()
     network.load_state_dict(torch.load(work / "state.pt", weights_only=False)["average"])
     names = [f"stride_{stride}" for stride in STRIDES]
     free = {name: {2: f"{name}_rows", 3: f"{name}_columns"} for name in ("image", *names)}
+    write_graph(network, torch.zeros(1, 3, 320, 256), out, "image", free)
+
+
+def write_graph(network: torch.nn.Module, example: torch.Tensor, out: Path, name: str, free: dict[str, Any]) -> None:
+    """Write an ONNX graph, its larger weights in half precision; `free` names axes of input and outputs."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         network.eval(),
-        (torch.zeros(1, 3, 320, 256),),
+        (example,),
         str(out),
         dynamo=False,
-        input_names=["image"],
-        output_names=names,
+        input_names=[name],
+        output_names=[each for each in free if each != name],
         dynamic_axes=free,
         opset_version=17,
     )
