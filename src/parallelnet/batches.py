@@ -15,14 +15,14 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, records
 from .errors import ManifestError, OptionError, ParallelNetError, brief, refuse
 from .records import harmless, original
-from .types import FaceCrop, Modalities, Prediction, Sample
+from .types import Modalities, Prediction, Sample
 
 if TYPE_CHECKING:
     from .predictor import Predictor
@@ -332,7 +332,7 @@ def predict_manifest(
         ParallelNetError: another process writes there, or `out` cannot be written any more.
     """
     if all_faces:
-        samples = list(_each_face(predictor, samples))
+        samples = list(predictor.each_face(samples))
     check_ids(samples)
     target = Path(out)
     if target.is_symlink():  # else the file would be written where nobody locks it, and its link replaced
@@ -361,29 +361,20 @@ def predict_manifest(
         return run(table, samples, work, retry_failed=retry_failed, progress=progress)
 
 
-def _each_face(predictor: Predictor, samples: Sequence[Sample]) -> Iterator[Sample]:
-    for sample in samples:
-        yield sample
-        n_others = 0
-        with suppress(Exception):  # its row will say why it cannot be read
-            if sample.image is not None and not sample.problem:
-                n_others = len(predictor.see(sample.image).face.others)
-        yield from (replace(sample, id=f"{sample.id}#{k + 2}", face=k + 1) for k in range(n_others))
-
-
-_FACE = ("face", "face_box", "other_faces")
-
-
-def face_cells(face: FaceCrop) -> Row:
-    """Return the cells of `face`, what became of it; `face_box`, what was judged; `other_faces`, joined by `|`."""
-    boxes = [" ".join(map(str, box)) for box in (face.box, *face.others)]
-    return {"face": face.status, "face_box": boxes[0], "other_faces": "|".join(boxes[1:])}
-
-
 def columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns. Sets are joined by `|`; an error row holds only id, status, reason and checkpoint."""
     probs = (f"prob_{name}" for name in classes)
-    last = ("conformal_set", "uncertain", "modalities", *_FACE, "n_windows", "warnings", "checkpoint")
+    last = (
+        "conformal_set",
+        "uncertain",
+        "modalities",
+        "face",
+        "face_box",
+        "other_faces",
+        "n_windows",
+        "warnings",
+        "checkpoint",
+    )
     return ("id", "status", "reason", "emotion", *probs, *last)
 
 
@@ -397,7 +388,7 @@ def _row(outcome: Prediction | Exception) -> Row:
         "conformal_set": "|".join(outcome.conformal_set),
         "uncertain": str(outcome.uncertain).lower(),
         "modalities": "|".join(outcome.modalities),
-        **(face_cells(outcome.face) if outcome.face else {}),
+        **(outcome.face.cells() if outcome.face else {}),
         "n_windows": outcome.n_windows,
         "warnings": "|".join(outcome.warnings),
     }

@@ -313,8 +313,7 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
     model = load_chosen(chosen, chosen.labels)
     if chosen.face == "all":
         found = model.predict_faces(chosen.speech, chosen.image)
-        each = f"[{', '.join(prediction.to_json() for prediction in found)}]"
-        _say(console, each, lambda: [terminal.show_prediction(one, others=False) for one in found])
+        _say(console, f"[{', '.join(one.to_json() for one in found)}]", terminal.show_faces, found)
         return
     prediction = model.predict(chosen.speech, chosen.image)
     _say(console, prediction.to_json(), terminal.show_prediction, prediction)

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, overload
@@ -197,6 +198,16 @@ class Predictor:
         seen = [self.see(image)]
         seen += [judging.see(seen[0].rgb, self.signals, k + 1) for k in range(len(seen[0].face.others))]
         return [self.predict_signals(self.signals_of(heard, each)) for each in seen]
+
+    def each_face(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Yield a sample for each face of its image, the largest first; the ids of the others end in #2, #3, ..."""
+        for sample in samples:
+            yield sample
+            n_others = 0
+            with suppress(Exception):  # who predicts the sample will say why it cannot be read
+                if sample.image is not None and not sample.problem and "image" in self.modalities:
+                    n_others = len(self.see(sample.image).face.others)
+            yield from (replace(sample, id=f"{sample.id}#{k + 1}", face=k) for k in range(1, n_others + 1))
 
     def predict_signals(self, signals: Signals) -> Prediction:
         """Return the prediction of one sample that is decoded already."""

@@ -80,6 +80,11 @@ class FaceCrop:
         """False where a model that was trained on faces saw a picture without one."""
         return self.status != "not-found"
 
+    def cells(self) -> dict[str, str]:
+        """Return it as cells of a table: boxes as `left top width height`, those of other faces joined by `|`."""
+        own, *others = (" ".join(map(str, box)) for box in (self.box, *self.others))
+        return {"face": self.status, "face_box": own, "other_faces": "|".join(others)}
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:

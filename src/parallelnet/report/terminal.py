@@ -10,9 +10,15 @@ if TYPE_CHECKING:
     from ..types import Prediction
 
 
-def show_prediction(prediction: Prediction, *, others: bool = True) -> None:
-    """Print a prediction as the command line does, with the `others` among the faces of its image."""
-    _show("prediction.txt.j2", of=prediction, others=others)
+def show_prediction(prediction: Prediction) -> None:
+    """Print a prediction as the command line does."""
+    _show("prediction.txt.j2", of=prediction, others=True)
+
+
+def show_faces(predictions: Sequence[Prediction]) -> None:
+    """Print the prediction of each face."""
+    for prediction in predictions:
+        _show("prediction.txt.j2", of=prediction, others=False)
 
 
 def show_explanation(explanation: Explanation) -> None:
