@@ -277,7 +277,7 @@ def test_evaluate_json_has_the_promised_keys_and_counts_failures(run, toy_checkp
 
 @pytest.mark.parametrize("what", ["variants", "backbones", "corpora", "checkpoints"])
 def test_list_names_every_entry(run, what):
-    from parallelnet.data.corpora import CORPORA
+    from parallelnet.data.dataset import CORPORA
     from parallelnet.models.variants import BACKBONES, VARIANTS
 
     known = {"variants": VARIANTS, "backbones": BACKBONES, "corpora": CORPORA, "checkpoints": checkpoint.bundled()}

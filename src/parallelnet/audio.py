@@ -4,8 +4,6 @@ The paper (section 3.2) feeds spectrogram pictures of unstated settings; ours ar
 "keeping the other as zero" (paper section 3.3) really means a modality that says nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _LONGEST_REASON = 500  # characters: an error may quote what it read, and what it read is a stranger's
 
 Row = Mapping[str, str | int]
+# A whole row of a file: its bytes with the line's end, and why the sample failed; "" where it did not.
 Kept = tuple[bytes, str]
-"""A whole row of a file: its bytes with the line's end, and why the sample failed; "" where it did not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ A checkpoint is a folder with `model.json` (facts), `model.safetensors` (weights
 of their code.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

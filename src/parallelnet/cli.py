@@ -57,8 +57,7 @@ class Command:
 
 
 LEARNING = (options.Recipe, options.AugmentOptions)
-MAX_ERROR = 1500
-"""Characters of the longest error that is printed: a stranger's file may make it quote anything."""
+MAX_ERROR = 1500  # characters of the longest error that is printed: a stranger's file may make it quote anything
 
 RESUME = "the same command line with --resume goes on from here"
 AGAIN = "the same command line goes on from here"

@@ -22,9 +22,7 @@ from .report import terminal
 
 if TYPE_CHECKING:
     from .batches import BatchCounts
-    from .data.pairs import PairsReport
     from .datasets.build import Done
-    from .training.run import TrainReport
 
 Console = options.ConsoleOptions
 Given = Mapping[str, Any]  # the parts of a preset that were given, by name
@@ -32,12 +30,12 @@ Given = Mapping[str, Any]  # the parts of a preset that were given, by name
 # --- what several of them need ----------------------------------------------------------------------------------------
 
 
-def _say(console: Console, as_json: str, show: Callable[..., object], *what: object) -> None:
+def _say(console: Console, as_json: str, show: Callable[..., object], *what: object, **facts: object) -> None:
     # As JSON, or as `show` does for people.
     if console.json:
         print(as_json)
     else:
-        show(*what)
+        show(*what, **facts)
 
 
 @contextmanager
@@ -79,19 +77,7 @@ def build_pairs(chosen: options.PairsOptions, console: Console, _: Given) -> Non
     from .data.pairs import build_pairs
 
     report = build_pairs(chosen)
-    _say(console, report.to_json(), _show_pairs, report)
-
-
-def _show_pairs(report: PairsReport) -> None:
-    print(f"{report.n_pairs} pairs of {report.n_utterances} utterances and {report.n_pictures} pictures")
-    columns = ("pairs", "utterances", "pictures")
-    counts = [(part, name, n) for part, classes in report.counts.items() for name, n in classes.items()]
-    rows = [[part, name, *(str(n[key]) for key in columns)] for part, name, n in counts]
-    terminal.table([["part", "class", *columns], *rows])
-    for side, reasons in report.drops.items():
-        for reason, dropped in reasons.items():
-            print(f"{side}: left out {dropped}: {reason}")
-    print(report.manifest)
+    _say(console, json.dumps(asdict(report), ensure_ascii=False), terminal.show, "pairs", of=report)
 
 
 def build_tweets(chosen: options.TweetsOptions, console: Console, _: Given) -> None:
@@ -127,7 +113,7 @@ def _rows(*, quiet: bool) -> Iterator[Callable[[Done], None]]:
 
     line = "{n} of {total} rows, {rate_fmt}, {remaining} left{postfix}\n"
     lines: dict[str, Any] = {} if sys.stderr.isatty() else {"mininterval": 60, "bar_format": line}
-    with tqdm(unit="row", disable=quiet, delay=1e-9, miniters=1, smoothing=0, **lines) as bar:
+    with tqdm(unit="row", disable=quiet, delay=0.01, miniters=1, smoothing=0, **lines) as bar:
 
         def show(done: Done) -> None:
             if bar.total is None:  # what an earlier run finished says nothing of this one's rate
@@ -153,10 +139,10 @@ def inspect(chosen: options.InspectOptions, console: Console, _: Given) -> None:
 
 def _show_data(folder: str, examples: int) -> None:
     from .data.shards import REASONS
-    from .datasets.card import PAPER_COUNTS
+    from .datasets.inspection import PAPER_COUNTS
     from .datasets.inspection import inspect as look
 
-    terminal.show_inspection(look(Path(folder), examples=examples), REASONS, PAPER_COUNTS)
+    terminal.show("inspection", found=look(Path(folder), examples=examples), reasons=REASONS, paper=PAPER_COUNTS)
     if not examples:
         print(f"\n{folder}/README.md, {folder}/gallery.html")
 
@@ -171,19 +157,7 @@ def train(chosen: options.TrainOptions, console: Console, given: Given) -> None:
         from .training.run import train as run
     report = run(chosen, how, quiet=console.quiet)
     if report.checkpoints:  # of several devices: the first one's process tells
-        _say(console, report.to_json(), _show_report, report)
-
-
-def _show_report(report: TrainReport) -> None:
-    for folder, by_setting in zip(report.checkpoints, report.metrics, strict=True):
-        print(folder)
-        rows = [["", "accuracy", "macro F1", "kappa", "UAR"]]
-        for setting, m in by_setting.items():
-            rows.append([setting, *(f"{x:.3f}" for x in (m.accuracy, m.macro_f1, m.cohen_kappa, m.uar))])
-        terminal.table(rows)
-    for setting, summary in report.summary.items():
-        mean, std = summary["mean"]["accuracy"], summary["std"]["accuracy"]
-        print(f"accuracy over the folds, {setting}: {mean:.3f} ± {std:.3f}")
+        _say(console, report.to_json(), terminal.show, "trained", of=report)
 
 
 def export(chosen: options.ExportOptions, console: Console, _: Given) -> None:
@@ -230,7 +204,7 @@ def _listed(what: str) -> list[dict[str, Any]]:
 
         return [{"name": name, **asdict(backbone)} for name, backbone in BACKBONES.items()]
     if what == "corpora":
-        from .data.corpora import list_corpora
+        from .data.dataset import list_corpora
 
         return [{**record, "summary": record["title"]} for record in list_corpora()]
     from . import checkpoint
@@ -313,10 +287,12 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
     model = load_chosen(chosen, chosen.labels)
     if chosen.face == "all":
         found = model.predict_faces(chosen.speech, chosen.image)
-        _say(console, f"[{', '.join(one.to_json() for one in found)}]", terminal.show_faces, found)
+        each = f"[{', '.join(one.to_json() for one in found)}]"
+        _say(console, each, lambda: [terminal.show("prediction", of=one, others=()) for one in found])
         return
     prediction = model.predict(chosen.speech, chosen.image)
-    _say(console, prediction.to_json(), terminal.show_prediction, prediction)
+    others = () if prediction.face is None else prediction.face.others
+    _say(console, prediction.to_json(), terminal.show, "prediction", of=prediction, others=others)
 
 
 def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
@@ -343,7 +319,7 @@ def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
             given = (("speech_name", chosen.speech), ("image_name", chosen.image))
             names = {name: Path(path).name for name, path in given if path is not None}
             report = write_explanation(explanation, chosen.out, **names)
-    _say(console, explanation.to_json(), terminal.show_explanation, explanation)
+    _say(console, explanation.to_json(), terminal.show, "explanation", of=explanation)
     if report is not None and not console.json:
         print(f"report     {report}")
 
@@ -395,11 +371,6 @@ def evaluate(chosen: options.EvaluateOptions, console: Console, _: Given) -> Non
         facts = {"data": chosen.data, "split": split, "modalities": chosen.modalities, "checkpoint": predictor.name}
         if chosen.out is not None:
             measurement.write(Path(chosen.out), measured, facts)
-    told = (
-        f"{predictor.name} on {chosen.data}, split {split}, modalities {chosen.modalities}\n{measured.metrics.table()}"
-    )
-    if measured.failures:
-        name, reason = measured.failures[0]
-        where = f"see {chosen.out}/{measurement.FAILURES}" if chosen.out else "--out DIR lists them"
-        told += f"\n\n{len(measured.failures)} samples could not be evaluated ({where}); the first, {name}: {reason}"
-    _say(console, json.dumps({**measured.to_dict(), **facts}, ensure_ascii=False), print, told)
+    as_json = json.dumps({**measured.to_dict(), **facts}, ensure_ascii=False)
+    told = {"of": measured.metrics, "failures": measured.failures, "facts": facts, "out": chosen.out}
+    _say(console, as_json, terminal.show, "measured", **told)

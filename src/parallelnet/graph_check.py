@@ -8,8 +8,6 @@ The core has no `onnx` package, so this is a small reader of protobuf's wire for
 the program that opens the file later must see nothing that was not seen here.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 from collections.abc import Iterator
@@ -106,9 +104,9 @@ class _Walk:  # one pass over a model; weights are stepped over, not read
         known = _MESSAGES[kind]
         sizes: list[int] = []
         for number, value, size in self._fields(at, end):
-            rule = known.get(number, f"!an unknown field {number} in a {kind}")
+            rule = known.get(number, "!")
             if rule[:1] == "!":
-                raise _ForbiddenError(rule[1:])
+                raise _ForbiddenError(rule[1:] or f"an unknown field {number} in a {kind}")
             if rule == "=size":
                 packed, stop = value, value + size
                 while packed < stop and len(sizes) <= MAX_DIMENSIONS:

@@ -5,8 +5,6 @@ evaluates or teaches goes through them; training asks for the same stretches. A 
 ten seconds of digital silence before an utterance moved its probabilities by 0.44 (mean of 83 RAVDESS utterances).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise

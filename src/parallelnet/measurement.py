@@ -1,7 +1,5 @@
 """A model on labelled samples: predictions and truth to metrics, with every sample that could not be measured named."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

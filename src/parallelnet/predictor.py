@@ -4,8 +4,6 @@ Files are decoded by a few threads and judged block by block (`voting`); so a li
 a modality says alone costs only the head.
 """
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -300,16 +298,9 @@ load = Predictor
 
 def load_chosen(options: ModelOptions, labels: Sequence[str] = ()) -> Predictor:
     """Return the checkpoint that the options name, ready to predict; see `load`."""
-    return load(
-        options.checkpoint,
-        device=options.device,
-        face="auto" if options.face == "all" else options.face,
-        when_no_face=options.when_no_face,
-        int8=options.int8,
-        n_threads=options.threads or None,
-        labels=labels,
-        limits=options.limits,
-    )
+    given: dict[str, Any] = {name: getattr(options, name) for name in ("device", "when_no_face", "int8", "limits")}
+    face = "auto" if options.face == "all" else options.face
+    return load(options.checkpoint, face=face, n_threads=options.threads or None, labels=labels, **given)
 
 
 def predict(speech: Any = None, image: Any = None, *, sample_rate_hz: int | None = None) -> Any:

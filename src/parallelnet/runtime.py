@@ -4,8 +4,6 @@ ONNX Runtime by default, so that the core needs no torch; torch on any of its de
 design section 5's surface: `speech_branches`, `image_branches`, `head`, and `logits` as their composition.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, get_args
@@ -20,8 +18,7 @@ from .options import MOST_AT_ONCE
 from .types import Modalities
 
 Array = npt.NDArray[np.float32]
-Branches = tuple[Array, Array]
-"""Outputs of N1 and N2 of one modality, each float32 [n, embed_dim]."""
+Branches = tuple[Array, Array]  # outputs of N1 and N2 of one modality, each float32 [n, embed_dim]
 Device = Literal["onnx", "cpu", "cuda", "mps"]
 
 SHAPES = {"speech": (1, 128, 128), "image": (3, 128, 128)}  # of one sample (design section 4)

@@ -3,8 +3,6 @@
 Shapes, units and orders that everything else relies on stand here once.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

@@ -4,8 +4,6 @@ Branches run once for each window and picture of a block, and heads on every pai
 forgotten a few at a time: of an hour of speech, its probabilities are kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

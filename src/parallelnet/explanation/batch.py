@@ -1,7 +1,5 @@
 """The explanations of a whole manifest: a folder a sample, a row a sample, one page that leads to all."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import re
@@ -155,9 +153,9 @@ def _explained(model: Predictor, sample: Sample, target: Path, options: ExplainO
     folder = target / "samples" / _folder(sample.id)
     row: dict[str, str | int] = {"label": sample.label}
     takes, explained = model.modalities, False
-    single = replace(options, manifest=None, out=None, resume=False)
-    if options.units == "words" and sample.text and not sample.word_times and not options.transcribe:
-        single = replace(single, text=sample.text)
+    aligned = options.units == "words" and sample.text and not sample.word_times and not options.transcribe
+    text = sample.text if aligned else options.text
+    single = replace(options, manifest=None, out=None, resume=False, text=text)
     try:
         if sample.problem:
             raise ManifestError(sample.problem)

@@ -5,8 +5,6 @@ Each raises InputError where the game refuses so many masks. A new one is a func
 errors, `parallelnet list` and tests derive from it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,8 +17,7 @@ from .game import Masks, NetworkGame, Rows, Scores
 from .parts import DivisionNode
 from .players import Players
 
-_BLOCK_PAIRINGS = 2**16
-"""Pairings of the full table that `exact` holds at a time: 2 MB for four classes."""
+_BLOCK_PAIRINGS = 2**16  # pairings of the full table that `exact` holds at a time: 2 MB for four classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +312,6 @@ def _path_shares(m: int, k: int) -> Scores:
     return shares
 
 
+# `(game, *, n_samples, seed)`: values of a game's players. `n_samples`, 2 or more, are pairs of random orders where a
+# method samples, `seed` theirs.
 EXPLAINERS: dict[str, Callable[..., Attribution]] = {"owen": owen, "paper": paper, "exact": exact, "sampled": sampled}
-"""`(game, *, n_samples, seed)`: values of a game's players. `n_samples`, 2 or more, are pairs of random orders where a
-method samples, `seed` theirs."""

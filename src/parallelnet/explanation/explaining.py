@@ -3,8 +3,6 @@
 The paper's Algorithm 1, with its method as one of four and everything that it leaves open as an option.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence
@@ -232,7 +230,7 @@ class _Sample:
         chosen, clip_s = self.chosen, self.model.signals.clip_s
         if self.view is not None:
             height, width = self.view.rgb.shape[:2]
-            material |= {"picture": self.view.rgb, "image_owners": self.owners}
+            material |= {"picture": self.view.rgb}
             found |= {
                 "image_grid": self.grid,
                 "image_labels": () if self.grid else tuple(self.owners.ravel().tolist()),

@@ -4,8 +4,6 @@ Paper section 3.3 and Fig. 2 divide each modality in two "for a specified number
 what. Speech units own frames (with mel bands: frames of a band), picture units own pixels of the model's square.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

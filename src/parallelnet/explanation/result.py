@@ -3,8 +3,6 @@
 It knows no other part of the program, so that explaining, plotting and reporting can all read it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -263,8 +261,7 @@ class Explanation:
         values = self.of_target
         singles = (*values.speech_units, *values.image_units)
         n_speech = len(values.speech_units)
-        found: dict[tuple[int, ...], float] = {(): values.base}
-        found |= {(k,): value for k, value in enumerate(singles)}
+        found: dict[tuple[int, ...], float] = {(): values.base, **{(k,): value for k, value in enumerate(singles)}}
         for s, row in enumerate(values.interactions or ()):
             found |= {(s, n_speech + k): value for k, value in enumerate(row)}
         together = values.interactions is not None

@@ -5,8 +5,6 @@ The paper reduces values to the time axis, sets the segments below the 30th perc
 meaningful": `invert` lets people hear why.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What every option dataclass is built on: values within what their annotations allow, and who gave them."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -11,9 +9,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin, get
 
 from ..errors import OptionError, refuse
 
+# Threads or processes. More gain nothing, and a thousand take the machine from everybody on it: where no further
+# thread can be made, ONNX Runtime waits for ever.
 MOST_AT_ONCE = max(64, os.cpu_count() or 1)
-"""Threads or processes. More gain nothing, and a thousand take the machine from everybody on it: where no further
-thread can be made, ONNX Runtime waits for ever."""
 
 
 class Allowed(NamedTuple):
@@ -37,8 +35,7 @@ def between(low: float, high: float, unit: str = "") -> Allowed:
     return Allowed(f"{low} to {high}{unit}", lambda value: low <= value <= high)
 
 
-AT_ONCE = between(0, MOST_AT_ONCE)
-"""A number of threads or processes, or 0 for the engine's own choice."""
+AT_ONCE = between(0, MOST_AT_ONCE)  # a number of threads or processes, or 0 for the engine's own choice
 
 
 Against = Iterable[tuple[object, str]]

@@ -1,7 +1,5 @@
 """Options of `build` and `inspect`: pairs of two corpora, and data sets from plain tweets (paper section 3.1)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 

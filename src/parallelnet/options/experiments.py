@@ -4,8 +4,6 @@ How the networks of the tables learn is a `Recipe` beside these, as for `train`:
 of its parts.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -73,8 +71,7 @@ class PlantOptions(Checked):
     cue_units: tuple[int, ...] = ()
     n_units: Annotated[int, FROM_0] = 0
     min_cue_prob: Annotated[float, BELOW_1] = 0.0
-    n_backgrounds: ClassVar = 1500
-    """Pictures without a face that are looked for, all splits together."""
+    n_backgrounds: ClassVar = 1500  # pictures without a face that are looked for, all splits together
     n_train: Annotated[int, FROM_1] = 6000
     n_validation: Annotated[int, FROM_1] = 400
     n_test: Annotated[int, FROM_1] = 800

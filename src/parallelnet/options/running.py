@@ -1,7 +1,5 @@
 """Options of the commands that run a model, of every command's console, and of how files become tensors."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
@@ -9,8 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from .checks import ABOVE_0, AT_ONCE, FROM_0, Against, Allowed, Checked, between
 
 MAX_DURATION_S = 900.0
-MAX_PIXELS = 50_000_000
-"""The 50-megapixel cameras of phones (8160 x 6120); 0.35 to 1 GB while it is decoded."""
+MAX_PIXELS = 50_000_000  # the 50-megapixel cameras of phones (8160 x 6120); 0.35 to 1 GB while it is decoded
 
 # Flags that say nothing where there is no such part of the sample, or no --manifest (checks.companions).
 _SPEECH = {"with": ("speech", "manifest")}

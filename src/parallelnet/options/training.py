@@ -1,7 +1,5 @@
 """How networks learn: recipes, what `train` and the experiments share, and `train` itself."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal

@@ -234,7 +234,7 @@ def _draw_division(figure: Figure, shown: Shown) -> None:
 
     For `paper`, parts whose halves do not add up to them say what is lost on the way down.
     """
-    scale, trees = shades(shown.colours, shown.values.nodes), list(drawing.divisions(shown.of))
+    scale, trees = shades(shown.colours, shown.values.nodes), drawing.divisions(shown.of)
     leaves = max(len(node.units) for node in shown.of.nodes)
     heights = [0.45 * max(level for _, level, _ in parts) + 1.65 for _, parts in trees]
     figure.set_size_inches(min(max(9.0, 0.58 * leaves), 14.0), sum(heights) + 1.0)
@@ -299,5 +299,4 @@ _FIGURES: dict[str, tuple[str, Callable[[Shown], Any], Callable[[Any, Shown], No
     "interaction": ("told only together", lambda _: None, _draw_interactions),
     "interaction_maps": ("told only together", lambda _: None, _draw_maps),
 }
-NAMES = ("explanation.png", *(f"{name}.png" for name in _FIGURES))
-"""What `save_all` may write."""
+NAMES = ("explanation.png", *(f"{name}.png" for name in _FIGURES))  # what `save_all` may write

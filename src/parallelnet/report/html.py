@@ -8,8 +8,6 @@ Jinja escapes them, the script gets them in one JSON block and only ever writes 
 policy runs no script but its own, known by its hash.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io
@@ -32,8 +30,7 @@ from . import drawing
 from .drawing import SMALLEST, Colours
 from .numbers import environment, short
 
-LONGEST_SIDE = 1200
-"""Pixels of the picture in a page."""
+LONGEST_SIDE = 1200  # pixels of the picture in a page
 
 _COLUMNS = 1000  # of a waveform: more than a screen shows, and no more for an hour than for a second
 _LOSSLESS_S = 30  # longer speech is written as MP3, which every browser plays as well, at about 18 kbit/s
@@ -73,7 +70,7 @@ def render(
         speech_name=speech_name,
         image_name=image_name,
         colours=colours,
-        divisions=list(drawing.divisions(explanation)),
+        divisions=drawing.divisions(explanation),
         data=script_json({"explanation": explanation.to_dict(), "page": view.for_script()}),
     )
 

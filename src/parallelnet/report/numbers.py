@@ -3,8 +3,6 @@
 One format a kind of number, one writer a kind of table; a dash stands where a figure is not defined.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata
@@ -21,8 +19,8 @@ NONE = "-"
 BAR = "\N{DOUBLE VERTICAL LINE}"  # between the cells of `columns`
 _LONGEST_NAME = 60  # characters of a word, class or file that a page shows
 _LONGEST_LINE = 100  # of one on a terminal
+# What a difference of two equal means may come to: a processor may sum each in another order, in float64.
 ROUNDING = 1e-12
-"""What a difference of two equal means may come to: a processor may sum each in another order, in float64."""
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------

@@ -121,12 +121,10 @@ def save_confusion(metrics: Metrics, folder: str | os.PathLike[str]) -> tuple[Pa
     """Write `confusion.png` and `confusion.csv` into a folder, made where it is missing, and return their paths."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    table = target / "confusion.csv"
+    table, names = target / "confusion.csv", list(map(harmless, metrics.classes))
+    rows = [[name, *row] for name, row in zip(names, metrics.confusion_matrix, strict=True)]
     with table.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        names = list(map(harmless, metrics.classes))
-        writer.writerow(["true \\ predicted", *names])
-        writer.writerows([name, *row] for name, row in zip(names, metrics.confusion_matrix, strict=True))
+        csv.writer(stream, lineterminator="\n").writerows([["true \\ predicted", *names], *rows])
     return save(confusion_matrix(metrics), target / "confusion.png"), table
 
 

@@ -1,7 +1,5 @@
 """The process that speaks, as its owner sees it: started when first needed, asked for one utterance after another."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -9,8 +9,6 @@ behind it goes back.
 espeak-ng is under the GPL 3: it is loaded here, in a process of its own, and only where the user installed it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc
@@ -229,13 +227,6 @@ def _by_a_copy(library: Any, request: dict[str, Any]) -> bytes:
     return _message({"refused": refused}) if status else answer
 
 
-def _serve(owner: Connection, library: Any) -> None:
-    parent = os.getppid()
-    while os.getppid() == parent:  # a copy of whoever started us may hold the line open after its end
-        if owner.poll(_LOOK_S):
-            owner.send_bytes(_by_a_copy(library, json.loads(owner.recv_bytes())))
-
-
 def main() -> None:
     """Load the library that the JSON of the first argument names, then answer until the line, standard input, ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us decides when to end
@@ -248,8 +239,11 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # or the first collection in a copy would write to every page that it shares
     with contextlib.suppress(EOFError, ConnectionError):  # whoever started us has ended
+        parent = os.getppid()
         owner.send_bytes(_message({"version": library.version}))
-        _serve(owner, library)
+        while os.getppid() == parent:  # a copy of whoever started us may hold the line open after its end
+            if owner.poll(_LOOK_S):
+                owner.send_bytes(_by_a_copy(library, json.loads(owner.recv_bytes())))
 
 
 if __name__ == "__main__":

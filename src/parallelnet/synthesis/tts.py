@@ -6,8 +6,6 @@ raises where it cannot work on this machine, so that a build stops before its fi
 All voices named here speak English; what other scripts hold is spelled or read with an English accent.
 """
 
-from __future__ import annotations
-
 import ctypes.util
 import json
 import os

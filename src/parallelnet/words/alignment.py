@@ -1,7 +1,5 @@
 """What text and time come to: words with their seconds; and from a written token to how it is spoken."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -42,8 +40,8 @@ _SPELLINGS = re.compile("|".join(sorted(_SOUNDS, key=lambda spelling: -len(spell
 _LONG = {"a": "EY", "e": "IY", "i": "AY", "o": "OW", "u": "UW"}
 _MIN_PART = 3  # letters of either half of a compound
 
+# Number of a word of the text, start in s, end in s: a piece of it that was spoken. A word may have several.
 Mark = tuple[int, float, float]
-"""Number of a word of the text, start in s, end in s: a piece of it that was spoken. A word may have several."""
 
 _DECIMALS = 4  # 0.1 ms: two samples at 16 kHz
 

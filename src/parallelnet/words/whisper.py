@@ -5,8 +5,6 @@ the times that were heard, words between them share what lies between. It was wr
 has not been run on a real model: none could be had where it was written.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from difflib import SequenceMatcher
 from importlib.metadata import version
