@@ -55,9 +55,9 @@ def plain_loop(tweets: str, limit: int, out: str) -> dict[str, Any]:
     save(folder / "signatures.npy", keys)
     found = find_duplicates([folder / "signatures.npy"], mode=options.duplicates, near_bits=options.near_bits)
     made = (advanced(settled(row, found), making, clock) for row in looked())
-    written = write_shard(folder / "shard.parquet", made)
+    n_kept, _ = write_shard(folder / "shard.parquet", made)
     wall_s = time.perf_counter() - begun
-    return {"wall_s": wall_s, "n_kept": written.n, "peak_memory_bytes": jobs.peak_memory_bytes()}
+    return {"wall_s": wall_s, "n_kept": n_kept, "peak_memory_bytes": jobs.peak_memory_bytes()}
 
 
 def build(tweets: str, limit: int, out: str, workers: int) -> dict[str, Any]:

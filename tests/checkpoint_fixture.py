@@ -1,5 +1,6 @@
 """A checkpoint small enough to be worked out by hand: real ONNX graphs of one matrix each, no training, no torch."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,3 +114,34 @@ def toy_checkpoint(tmp_path_factory):
 def make_checkpoint(tmp_path):
     """Write another toy: `make_checkpoint(folder_name, modalities=..., separable=..., ...)`."""
     return lambda name="made", **settings: write_toy(tmp_path / name, **settings)
+
+
+# --- what the numbers of an explanation promise -----------------------------------------------------------------------
+
+
+def check(explanation, tolerance=1e-6):
+    """Fail unless the numbers keep what their method promises.
+
+    Every method: finite numbers, as many values as units, speech and picture together make `full - base`, and over the
+    classes probabilities' values add up to 0. All but `paper`: the units make `full - base` (Eq. 5), and each part of
+    the division is the sum of its halves. `paper`: each part less its halves is what it says is lost.
+    """
+    for name, values in explanation.values.items():
+        for broken, gap in _gaps(explanation, values):
+            assert gap <= tolerance, f"{name}: {broken} by {gap:.3g}"
+    if explanation.score == "probability" and len(explanation.values) == len(explanation.prediction.probs):
+        gap = abs(math.fsum(values.full - values.base for values in explanation.values.values()))
+        assert gap <= tolerance, f"the classes' changes add up to {gap:.3g}"
+
+
+def _gaps(explanation, values):
+    nodes, lossy = explanation.nodes, explanation.method == "paper"
+    counts = len(values.speech_units), len(values.nodes), len(values.lost)
+    assert counts == (len(explanation.speech_units), len(nodes), len(nodes)), "not as many values as units"
+    yield "speech and picture miss full - base", abs(values.speech + values.image - (values.full - values.base))
+    if not lossy:
+        yield "the units miss full - base", values.efficiency_gap
+    for k, node in enumerate(nodes):
+        halves = [values.nodes[j] for j, other in enumerate(nodes) if other.parent == k]
+        lost = values.nodes[k] - math.fsum(halves) if halves else 0.0
+        yield f"a part of {node.modality} misses its halves", abs(lost - values.lost[k] * lossy)

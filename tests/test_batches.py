@@ -263,8 +263,8 @@ def test_a_file_that_was_taken_away_is_noticed_at_once(table, tmp_path, how):
 
 
 def test_a_reason_is_one_line_of_bounded_length():
-    assert batches.reason(ZeroDivisionError("deep\ninside")) == "ZeroDivisionError: deep inside"
-    assert len(batches.reason(InputError("x" * 10_000))) == 500
+    assert batches.failed(ZeroDivisionError("deep\ninside"))["reason"] == "ZeroDivisionError: deep inside"
+    assert len(batches.failed(InputError("x" * 10_000))["reason"]) == 500
 
 
 @pytest.mark.parametrize("name", ["\ud800", "x" * 200_000, "nul\0l"])

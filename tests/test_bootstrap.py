@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from parallelnet import bootstrap
+from parallelnet import evaluation
 from parallelnet.evaluation import MIN_PROB, SCALARS, evaluate
 
 CLASSES = ("anger", "happy", "hate", "sad")
@@ -49,8 +49,8 @@ def test_the_arithmetic_is_scikit_learns(case):
     if "said" in become:
         p = np.eye(n_classes)[np.array(become["said"])[p.argmax(axis=1)]] * 0.9 + 0.1 / n_classes
     found = evaluate(y, p, CLASSES[:n_classes], n_bootstrap=1)
-    total = bootstrap.rows(y, p, MIN_PROB).sum(axis=0, keepdims=True)
-    scalars, recall = bootstrap.figures(total, n_classes)
+    total = evaluation.summands(y, p, MIN_PROB).sum(axis=0, keepdims=True)
+    scalars, recall = evaluation.figures(total, n_classes)
     assert set(scalars) == set(SCALARS)
     for name in SCALARS:
         assert scalars[name][0] == pytest.approx(getattr(found, name), abs=EXACT, nan_ok=True), name
@@ -67,8 +67,8 @@ def test_intervals_are_those_of_a_plain_bootstrap():
     rounds = []
     for _ in range(1000):
         draw = rng.integers(len(y), size=len(y))
-        rounds.append(bootstrap.rows(y[draw], p[draw], MIN_PROB).sum(axis=0))
-    scalars, recalls = bootstrap.figures(np.array(rounds), 4)
+        rounds.append(evaluation.summands(y[draw], p[draw], MIN_PROB).sum(axis=0))
+    scalars, recalls = evaluation.figures(np.array(rounds), 4)
     scalars["recall_sad"] = recalls[:, 3]
     for name, values in scalars.items():
         # The standard error of a 2.5 % quantile is about 2.7 / sqrt(rounds) standard deviations, 0.085 for a thousand;
@@ -84,7 +84,7 @@ def test_seed_repeats_and_small_chunks_change_nothing(monkeypatch):
     first, again = (evaluate(y, p, CLASSES, seed=3) for _ in range(2))
     assert first == again
     assert evaluate(y, p, CLASSES, seed=4).ci95 != first.ci95
-    monkeypatch.setattr(bootstrap, "MAX_WEIGHTS", 700)  # seven rounds at a time
+    monkeypatch.setattr(evaluation, "MAX_WEIGHTS", 700)  # seven rounds at a time
     in_chunks = evaluate(y, p, CLASSES, seed=3)
     for name, bounds in first.ci95.items():
         assert in_chunks.ci95[name] == pytest.approx(bounds, abs=EXACT)

@@ -17,18 +17,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from parallelnet import checkpoint, cli, flags, options, records
-from parallelnet.commands import networks, recipe
+from parallelnet import checkpoint, cli, commands, flags, options, records
 from parallelnet.errors import OptionError
 from parallelnet.explanation.result import Explanation
-from parallelnet.options import MOST_AT_ONCE
+from parallelnet.options import MOST_AT_ONCE, recipe
 from parallelnet.types import Prediction
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
 _spec = importlib.util.spec_from_file_location("checkpoint_fixture", Path(__file__).with_name("checkpoint_fixture.py"))
 fixtures = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fixtures)
-toy, toy_checkpoint = fixtures.toy, fixtures.toy_checkpoint
+toy, toy_checkpoint, check = fixtures.toy, fixtures.toy_checkpoint, fixtures.check
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +167,7 @@ def test_explain_json_is_an_explanation(run, toy_checkpoint, tone_wav, picture_p
     assert set(record["speech_units"][0]) >= {"start_s", "end_s", "word", "value"}
     assert [len(row) for row in record["image_values"]] == [4] * 4
     assert record["interactions"] is None
-    Explanation.from_json(out).check()
+    check(Explanation.from_json(out))
     _, out, _ = run("explain", *files, "--method", "exact", "--n-segments", 8, "--grid", "2x4", "--json")
     record = json.loads(out)
     assert record["budget"]["speech_passes"] == record["budget"]["image_passes"] == 256
@@ -185,7 +184,7 @@ def test_explain_prints_what_matters_most_and_where_the_report_lies(
     status, out, _ = run("explain", *files, "--word-times", words, "--out", folder)
     assert status == 0
     explanation = Explanation.from_json((folder / "explanation.json").read_text(encoding="utf-8"))
-    assert out.startswith(f"{explanation.target}: probability {explanation.full_value:.3f}")
+    assert out.startswith(f"{explanation.target}: probability {explanation.of_target.full:.3f}")
     for modality, name, value in explanation.top(4):
         line = next(line for line in out.splitlines() if line.startswith(f"{modality}: {name}"))
         assert line.split()[-1] == f"{value:+.3f}"
@@ -278,7 +277,7 @@ def test_evaluate_json_has_the_promised_keys_and_counts_failures(run, toy_checkp
 
 @pytest.mark.parametrize("what", ["variants", "backbones", "corpora", "checkpoints"])
 def test_list_names_every_entry(run, what):
-    from parallelnet.data.corpora import CORPORA
+    from parallelnet.data.dataset import CORPORA
     from parallelnet.models.variants import BACKBONES, VARIANTS
 
     known = {"variants": VARIANTS, "backbones": BACKBONES, "corpora": CORPORA, "checkpoints": checkpoint.bundled()}
@@ -360,7 +359,7 @@ def test_a_defect_is_told_apart(run, monkeypatch):
     def broken(*_):
         raise KeyError("boom")
 
-    monkeypatch.setattr(networks, "show_list", broken)
+    monkeypatch.setattr(commands, "show_list", broken)
     status, _, err = run("list", "corpora")
     assert status == 1
     assert "defect" in err
@@ -392,8 +391,7 @@ def test_a_signal_ends_a_command_with_its_number_and_says_how_to_go_on(run, monk
         signal.raise_signal(number)
 
     before = signal.getsignal(signal.SIGTERM)
-    module, function = cli.COMMANDS[name].run.split(".")
-    monkeypatch.setattr(importlib.import_module(f"parallelnet.commands.{module}"), function, stopped)
+    monkeypatch.setattr(commands, cli.COMMANDS[name].run, stopped)
     status, out, error = run(*name.split(), *arguments)
     assert (status, out) == (128 + number, "")
     assert error.startswith(f"parallelnet: stopped by {number.name}{told}")
@@ -419,7 +417,7 @@ def test_a_signal_that_python_drops_is_not_lost(run, monkeypatch, number):
         time.sleep(20)
         pytest.fail("the signal is lost")
 
-    monkeypatch.setattr(networks, "show_list", stopped)
+    monkeypatch.setattr(commands, "show_list", stopped)
     before = sys.unraisablehook
     assert run("list", "corpora") == (128 + number, "", f"parallelnet: stopped by {number.name}\n")
     assert sys.unraisablehook is before
@@ -429,7 +427,7 @@ def test_interrupt_is_130(run, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(networks, "show_list", interrupted)
+    monkeypatch.setattr(commands, "show_list", interrupted)
     assert run("list", "corpora") == (130, "", "parallelnet: stopped by SIGINT\n")
 
 
@@ -565,8 +563,7 @@ def test_flags_that_say_something_are_taken(line):
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_its_work(name):
-    module, function = cli.COMMANDS[name].run.split(".")
-    assert callable(getattr(importlib.import_module(f"parallelnet.commands.{module}"), function))
+    assert callable(getattr(commands, cli.COMMANDS[name].run))
 
 
 def test_companions_name_flags_that_there_are():

@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 
 from parallelnet.errors import InputError
-from parallelnet.evaluation import (
-    Metrics,
-    evaluate,
-    summarise_folds,
-)
+from parallelnet.evaluation import Metrics, evaluate, summarise_folds
+from parallelnet.report import terminal
 
 CLASSES = ("anger", "happy", "hate", "sad")
 
@@ -55,7 +52,16 @@ def test_by_hand():
     assert (found.n, found.per_class_n) == (5, {"a": 3, "b": 2})
 
 
-def test_a_class_that_the_truth_lacks_is_null_and_said():
+def shown(capsys, found):
+    """What `evaluate` prints of metrics."""
+    facts = {"checkpoint": "toy", "data": "d", "split": "all", "modalities": "both"}
+    terminal.show("measured", of=found, failures=(("a", "gone"),), facts=facts, out="DIR")
+    told = capsys.readouterr().out
+    assert told.endswith("1 samples could not be evaluated (see DIR/failures.csv); the first, a: gone\n")
+    return told
+
+
+def test_a_class_that_the_truth_lacks_is_null_and_said(capsys):
     y, said = [0, 0, 1, 1], [0, 0, 1, 2]
     found = evaluate(y, one_hot(said, 4), CLASSES, n_bootstrap=50)
     assert math.isnan(found.per_class_recall["hate"])
@@ -65,7 +71,9 @@ def test_a_class_that_the_truth_lacks_is_null_and_said():
     record = json.loads(found.to_json())
     assert record["per_class_recall"]["hate"] is None
     assert record["ci95"]["recall_hate"] == [None, None]
-    assert "No sample is hate or sad: UAR is over the other classes." in found.table()
+    told = shown(capsys, found)
+    assert "No sample is hate or sad: UAR is over the other classes." in told
+    assert "recall hate      -     [  -  ,   -  ]  n 0" in told
 
 
 def test_one_class_alone_has_no_kappa():
@@ -122,7 +130,7 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert 174 <= covered < 200
 
 
-def test_groups_are_drawn_whole():
+def test_groups_are_drawn_whole(capsys):
     # Ten speakers of twenty samples, each all right or all wrong: twenty times fewer independent draws.
     groups = np.repeat([f"speaker {k}" for k in range(10)], 20)
     right = np.repeat(np.arange(10) % 2 == 0, 20)
@@ -143,7 +151,7 @@ def test_groups_are_drawn_whole():
         "sample",
         200,
     )
-    assert "10 groups" in by_group.table()
+    assert "10 groups" in shown(capsys, by_group)
 
 
 @pytest.mark.parametrize(

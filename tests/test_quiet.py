@@ -8,9 +8,9 @@ import pytest
 
 SCRIPT = """
 import logging, os, sys, threading, warnings
-from parallelnet import quiet
+from parallelnet import cli
 notes = logging.getLogger("parallelnet")
-with quiet.only_ours(everything={everything}):
+with cli.only_ours(everything={everything}):
     notes.addHandler(logging.StreamHandler(sys.stderr))
     os.write(2, b"a C library\\n")
     warnings.warn("a warning")

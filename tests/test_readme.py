@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from parallelnet import checkpoint
-from parallelnet.training.card import figures, model_card
+from parallelnet.training.finish import figures, model_card
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

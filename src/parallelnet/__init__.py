@@ -4,6 +4,8 @@ Public names load on first use (PEP 562), so that `import parallelnet` costs a f
 onnxruntime nor torch.
 """
 
+# isort: skip_file
+# One import a module, not one a name.
 from __future__ import annotations
 
 import os
@@ -17,51 +19,34 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "EMOTIONS": "types",
-    "SENTIMENTS": "types",
-    "FaceCrop": "types",
-    "Prediction": "types",
-    "Sample": "types",
-    "ParallelNetError": "errors",
-    "ExplainOptions": "options",
-    "LimitOptions": "options",
-    "SignalOptions": "options",
-    "Predictor": "predictor",
-    "load": "predictor",
-    "predict": "predictor",
-    "predict_manifest": "batches",
-    "Metrics": "evaluation",
-    "evaluate": "evaluation",
-    "Explanation": "explanation.result",
-    "explain": "explanation.explaining",
-    "write_explanation": "explanation.batch",
-    "explain_manifest": "explanation.batch",
+# Module: the public names that live in it.
+_NAMES = {
+    "types": "EMOTIONS SENTIMENTS FaceCrop Prediction Sample",
+    "errors": "ParallelNetError",
+    "options": "ExplainOptions LimitOptions SignalOptions",
+    "predictor": "Predictor load predict",
+    "batches": "predict_manifest",
+    "evaluation": "Metrics evaluate",
+    "explanation.result": "Explanation",
+    "explanation.explaining": "explain",
+    "explanation.batch": "explain_manifest write_explanation",
 }
-"""Public name: the module that it lives in."""
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [*_HOMES, "__version__"]
+
 
 if TYPE_CHECKING:
     from .batches import predict_manifest as predict_manifest
     from .errors import ParallelNetError as ParallelNetError
-    from .evaluation import Metrics as Metrics
-    from .evaluation import evaluate as evaluate
-    from .explanation.batch import explain_manifest as explain_manifest
-    from .explanation.batch import write_explanation as write_explanation
+    from .evaluation import Metrics as Metrics, evaluate as evaluate
+    from .explanation.batch import explain_manifest as explain_manifest, write_explanation as write_explanation
     from .explanation.explaining import explain as explain
     from .explanation.result import Explanation as Explanation
-    from .options import ExplainOptions as ExplainOptions
-    from .options import LimitOptions as LimitOptions
-    from .options import SignalOptions as SignalOptions
-    from .predictor import Predictor as Predictor
-    from .predictor import load as load
-    from .predictor import predict as predict
-    from .types import EMOTIONS as EMOTIONS
-    from .types import SENTIMENTS as SENTIMENTS
-    from .types import FaceCrop as FaceCrop
-    from .types import Prediction as Prediction
-    from .types import Sample as Sample
+    from .options import ExplainOptions as ExplainOptions, LimitOptions as LimitOptions, SignalOptions as SignalOptions
+    from .predictor import Predictor as Predictor, load as load, predict as predict
+    from .types import EMOTIONS as EMOTIONS, SENTIMENTS as SENTIMENTS
+    from .types import FaceCrop as FaceCrop, Prediction as Prediction, Sample as Sample
 
 
 def __getattr__(name: str) -> Any:

@@ -4,9 +4,7 @@ The paper (section 3.2) feeds spectrogram pictures of unstated settings; ours ar
 "keeping the other as zero" (paper section 3.3) really means a modality that says nothing.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio_files import RATES_HZ, SAMPLE_RATE_HZ, Kept, Source, Waveform, gathered, pieces, read, read_long
-from .options import LimitOptions, SignalOptions
+from .options import SignalOptions
 
 __all__ = [
     "FLOOR_DB", "N_FFT", "N_FRAMES", "N_MELS", "PIECE", "RATES_HZ", "SAMPLE_RATE_HZ", "STRIDE_FRAMES", "TRIM_DB",
-    "TRIM_SAMPLES", "Kept", "Source", "Waveform", "Windows", "cut", "extremes", "hop", "log_mel",
+    "TRIM_SAMPLES", "Kept", "Source", "Waveform", "Windows", "by_block", "cut", "extremes", "hop", "log_mel",
     "log_mel_for_windows", "mel_matrix", "n_frames", "pieces", "read", "read_long", "trim_slice",
     "window_starts",
 ]  # fmt: skip
@@ -34,7 +32,6 @@ TRIM_SAMPLES = 512
 PIECE = TRIM_SAMPLES * 2048  # samples of a long recording that are looked at at once: 4 MB
 
 _FRAMES_AT_ONCE = 256  # about 2 MB of spectra: fits the cache, and an hour needs no more memory than a second
-_DEFAULT_LIMITS = LimitOptions()
 _DEFAULT_SIGNALS = SignalOptions()
 
 
@@ -46,14 +43,19 @@ def trim_slice(waveform: Kept) -> slice:
     low, high = extremes(waveform)
     if low == high == 0:
         return slice(0, len(waveform))
-    parts = []
-    for _, piece in pieces(waveform, PIECE):
-        edges = np.arange(0, len(piece), TRIM_SAMPLES)
-        counts = np.diff(np.append(edges, len(piece)))
-        parts.append(np.add.reduceat(np.square(piece / max(high, -low), dtype=np.float64), edges) / counts)
-    power = np.concatenate(parts)
+    power = by_block(waveform, lambda x: np.square(x / max(high, -low), dtype=np.float64).mean(axis=1))
     loud = np.flatnonzero(power >= power.max() * 10 ** (TRIM_DB / 10))
     return slice(max(0, int(loud[0]) - 1) * TRIM_SAMPLES, min((int(loud[-1]) + 2) * TRIM_SAMPLES, len(waveform)))
+
+
+def by_block(waveform: Kept, measure: Callable[[Waveform], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Return a measure of each 32 ms, which it gets as `[n, 512]`; the last block may be shorter."""
+    found = []
+    for _, piece in pieces(waveform, PIECE):
+        n_whole = len(piece) // TRIM_SAMPLES * TRIM_SAMPLES
+        rest = piece[None, n_whole:]
+        found += [measure(piece[:n_whole].reshape(-1, TRIM_SAMPLES)), *([measure(rest)] if rest.size else [])]
+    return np.concatenate(found)
 
 
 def extremes(waveform: Kept) -> tuple[float, float]:

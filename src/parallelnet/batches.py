@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, records
-from .errors import ManifestError, OptionError, ParallelNetError, brief
+from .errors import ManifestError, OptionError, ParallelNetError, brief, refuse
 from .records import harmless, original
 from .types import Modalities, Prediction, Sample
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _LONGEST_REASON = 500  # characters: an error may quote what it read, and what it read is a stranger's
 
 Row = Mapping[str, str | int]
+# A whole row of a file: its bytes with the line's end, and why the sample failed; "" where it did not.
 Kept = tuple[bytes, str]
-"""A whole row of a file: its bytes with the line's end, and why the sample failed; "" where it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Table:
     def line(self, sample: Sample, row: Row) -> bytes:
         """Return a sample's row as it stands in the file: one line, whatever its texts hold."""
         cells = dict.fromkeys(self.columns, "") | {**row, "id": sample.id, "checkpoint": self.checkpoint}
-        return _line([str(cells[name]) if name in self.numbers else cell(cells[name]) for name in self.columns])
+        return csv_line([str(cells[name]) if name in self.numbers else cell(cells[name]) for name in self.columns])
 
     def rows(self) -> Iterator[dict[str, str]]:
         """Yield the whole rows with their texts as they came."""
@@ -95,7 +95,7 @@ class Table:
         found: dict[int, Kept] = {}
         if not self.path.exists():
             return found, False
-        header = _line(self.columns)
+        header = csv_line(self.columns)
         with self.path.open("rb") as stream:
             first = stream.readline()
             if first != header and not header.startswith(first.rstrip(b"\0")):
@@ -137,7 +137,7 @@ class Table:
     def write(self, rows: Mapping[int, Kept]) -> None:
         """Replace the file by the rows in their samples' order, whole or not at all."""
         lines = (line for _, (line, _) in sorted(rows.items()))
-        records.write_whole(self.path, lambda stream: stream.writelines((_line(self.columns), *lines)))
+        records.write_whole(self.path, lambda stream: stream.writelines((csv_line(self.columns), *lines)))
 
     def add(self, stream: io.FileIO, line: bytes) -> None:
         """Append a line, the whole of it or nothing.
@@ -162,7 +162,8 @@ class Table:
             raise
 
 
-def _line(cells: Sequence[str]) -> bytes:
+def csv_line(cells: Sequence[str]) -> bytes:
+    """Return cells as one line of csv."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode("utf-8")
@@ -173,28 +174,22 @@ def cell(text: str | int) -> str:
     return harmless(" ".join(str(text).splitlines()).encode("utf-8", "backslashreplace").decode())
 
 
-def reason(error: Exception) -> str:
-    """Return why a sample failed, in one line of bounded length."""
-    # Exceptions that are not ours were not written for users; their kind is needed to make sense of them.
-    kind = "" if isinstance(error, ParallelNetError) else f"{type(error).__name__}: "
-    return brief(f"{kind}{error}", _LONGEST_REASON)
-
-
 def failed(error: Exception) -> Row:
-    """Return the row of a sample that failed; a full disk is no fault of the sample's, and raised again."""
+    """Return the row of a sample that failed, and why; a full disk is no fault of the sample's, and raised again."""
     if records.is_disk_full(error):
         raise error
-    return {"status": "error", "reason": reason(error)}
+    # Exceptions that are not ours were not written for users; their kind is needed to make sense of them.
+    kind = "" if isinstance(error, ParallelNetError) else f"{type(error).__name__}: "
+    return {"status": "error", "reason": brief(f"{kind}{error}", _LONGEST_REASON)}
 
 
 def check_ids(samples: Sequence[Sample]) -> None:
     """Refuse ids by which rows could not be told apart, with a ManifestError: repeated, empty, or of several lines."""
-    repeated = len(samples) - len({cell(sample.id) for sample in samples})
-    if repeated:
-        raise ManifestError(f"{repeated} ids occur more than once; their rows could not be told apart.")
+    n = len(samples) - len({cell(sample.id) for sample in samples})
     broken = next((sample.id for sample in samples if len(sample.id.splitlines()) != 1), None)
-    if broken is not None:
-        raise ManifestError(f"The id {broken!r} is empty or holds a line break; allowed: one line of text.")
+    several = f"The id {broken!r} is empty or holds a line break; allowed: one line of text."
+    told_apart = f"{n} ids occur more than once; their rows could not be told apart."
+    refuse(ManifestError, [(n, told_apart), (broken is not None, several)])
 
 
 def digest(samples: Sequence[Sample]) -> str:
@@ -274,8 +269,9 @@ def run(
     ordered = not again and (not todo or not kept or max(kept) < todo[0])
     errors = {place: error for place, (_, error) in kept.items() if error}
     n_skipped = len(kept) - len(errors)
-    if progress is not None and kept:
-        progress(len(kept))
+    told = progress or (lambda _: None)
+    if kept:
+        told(len(kept))
     del kept  # 300 MB for a million rows
 
     def tidy() -> None:  # rows go where the manifest has their samples; those not tried again come back
@@ -289,15 +285,14 @@ def run(
                 table.add(stream, table.line(samples[place], row))
                 if row["status"] == "error":
                     errors[place] = str(row["reason"])
-                if progress is not None:
-                    progress(1)
+                told(1)
     except BaseException:
         with suppress(Exception):  # the first reason is the one to be told
             tidy()
         raise
     tidy()
-    told = [brief(f"{samples[first].id}: {errors[first]}", _LONGEST_REASON) for first in sorted(errors)[:1]]
-    return BatchCounts(len(samples) - n_skipped - len(errors), len(errors), n_skipped, *told)
+    first = [brief(f"{samples[place].id}: {errors[place]}", _LONGEST_REASON) for place in sorted(errors)[:1]]
+    return BatchCounts(len(samples) - n_skipped - len(errors), len(errors), n_skipped, *first)
 
 
 # --- predictions ------------------------------------------------------------------------------------------------------
@@ -311,6 +306,7 @@ def predict_manifest(
     modalities: Modalities = "both",
     resume: bool = False,
     retry_failed: bool = True,
+    all_faces: bool = False,
     data: str = "",
     progress: Callable[[int], object] | None = None,
 ) -> BatchCounts:
@@ -326,6 +322,7 @@ def predict_manifest(
         modalities: `speech` or `image` leaves the other out.
         resume: keep the rows that an earlier run finished in `out`, and do the rest.
         retry_failed: when resuming, try the samples again that failed before; False keeps their rows.
+        all_faces: a row for each face of an image, the largest first; the ids of the others end in #2, #3, ...
         data: hash of where the samples come from (`data.dataset.digest`); that of their rows when left out.
         progress: called with the number of rows that were finished, those of an earlier run first.
 
@@ -334,6 +331,8 @@ def predict_manifest(
         OptionError: `out` exists and `resume` is off, or it was begun with other options, data or checkpoint.
         ParallelNetError: another process writes there, or `out` cannot be written any more.
     """
+    if all_faces:
+        samples = list(predictor.each_face(samples))
     check_ids(samples)
     target = Path(out)
     if target.is_symlink():  # else the file would be written where nobody locks it, and its link replaced
@@ -344,30 +343,38 @@ def predict_manifest(
     now = asked(predictor, samples, data, modalities=modalities)
     with writing(target):
         record = records.beside(target)
-        if not target.exists() or not target.stat().st_size:
+        there = target.exists() and target.stat().st_size > 0
+        alone = (
+            f"{target} has results, but {record.name}, which says what was asked for them, is not beside it (an "
+            "older version wrote them, or they were copied alone). Mend: bring that file along, or another --out."
+        )
+        exists = f"{target} exists. Mend: --resume to go on with it, or another --out."
+        refuse(OptionError, [(there and not resume, exists), (there and not record.exists(), alone)])
+        if not there:
             record.unlink(missing_ok=True)  # of a file that is gone
-        elif not resume:
-            raise OptionError(f"{target} exists. Mend: --resume to go on with it, or another --out.")
-        elif not record.exists():
-            raise OptionError(
-                f"{target} has results, but {record.name}, which says what was asked for them, is not beside it (an "
-                "older version wrote them, or they were copied alone). Mend: bring that file along, or another --out."
-            )
         records.begun(record, now, place=target)
         table = Table(target, columns(predictor.classes), predictor.name)
-        return run(
-            table,
-            samples,
-            lambda todo: (_row(x) for x in predictor.predict_each(todo, modalities=modalities, singly=True)),
-            retry_failed=retry_failed,
-            progress=progress,
-        )
+
+        def work(todo: Sequence[Sample]) -> Generator[Row]:
+            yield from map(_row, predictor.predict_each(todo, modalities=modalities, singly=True))
+
+        return run(table, samples, work, retry_failed=retry_failed, progress=progress)
 
 
 def columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns. Sets are joined by `|`; an error row holds only id, status, reason and checkpoint."""
     probs = (f"prob_{name}" for name in classes)
-    last = ("conformal_set", "uncertain", "modalities", "face", "n_windows", "warnings", "checkpoint")
+    last = (
+        "conformal_set",
+        "uncertain",
+        "modalities",
+        "face",
+        "face_box",
+        "other_faces",
+        "n_windows",
+        "warnings",
+        "checkpoint",
+    )
     return ("id", "status", "reason", "emotion", *probs, *last)
 
 
@@ -381,7 +388,7 @@ def _row(outcome: Prediction | Exception) -> Row:
         "conformal_set": "|".join(outcome.conformal_set),
         "uncertain": str(outcome.uncertain).lower(),
         "modalities": "|".join(outcome.modalities),
-        "face": outcome.face.status if outcome.face else "",
+        **(outcome.face.cells() if outcome.face else {}),
         "n_windows": outcome.n_windows,
         "warnings": "|".join(outcome.warnings),
     }

@@ -3,8 +3,6 @@
 Fitted on samples that neither the network nor its stopping saw (design section 6); scipy is imported where it is used.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -5,15 +5,13 @@ A checkpoint is a folder with `model.json` (facts), `model.safetensors` (weights
 of their code.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
@@ -33,6 +31,7 @@ DEFAULT_CHECKPOINT = "compact"
 MAX_JSON_BYTES = 32 * 2**20  # largest `model.json` that is read; the metrics of a thousand classes take half of it
 MAX_CLASSES = 1000
 MAX_NAME = 100  # characters
+_SETTINGS = ("both", "speech", "image")
 TEMPERATURES = (0.01, 100.0)  # smallest and largest: twice beyond what `calibration.fit_temperature` gives
 
 
@@ -65,7 +64,7 @@ class ModelFacts:
     modalities: tuple[str, ...] = ("speech", "image")
     separable: bool = True
     signals: SignalOptions = field(default_factory=SignalOptions)
-    temperatures: Mapping[str, float] = field(default_factory=lambda: {"both": 1.0, "speech": 1.0, "image": 1.0})
+    temperatures: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(_SETTINGS, 1.0))
     conformal: Mapping[str, float | None] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -200,29 +199,35 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"{source} is damaged: {_shown(name)} is none of {', '.join(known)}.")
     for name in {"name", "network", "signals"} - record.keys():
         raise CheckpointError(f"{source} is damaged: it lacks {name}.")
-    for name, allowed, is_allowed in _FACTS:
-        if name in record and not is_allowed(record[name]):
-            raise _damaged(source, name, record[name], allowed)
-    for name, default in _SIGNALS.items():
-        value = record["signals"][name]
-        if type(value) is not type(default) and not (name == "clip_s" and type(value) is int):
-            raise _damaged(source, f"{name} of signals", value, f"as {default!r} is")
+    for what, value, allowed, is_so in _claims(record):
+        if not is_so:
+            raise CheckpointError(f"{source} is damaged: {what} is {_shown(value)}; allowed: {allowed}.")
     try:
         signals = SignalOptions(**record["signals"])
     except OptionError as error:
         raise CheckpointError(f"{source} is damaged: {brief(str(error))}") from None
     lists: dict[str, Any] = {name: tuple(record[name]) for name in ("classes", "modalities") if name in record}
-    facts = ModelFacts(**record | lists | {"signals": signals})
-    settings = ("both", "speech", "image") if len(facts.modalities) == 2 else facts.modalities
-    for setting in dict.fromkeys((*settings, *facts.temperatures, *facts.conformal)):
-        temperature, threshold = facts.temperatures.get(setting), facts.conformal.get(setting)
-        if setting not in ("both", "speech", "image"):
-            raise _damaged(source, "temperatures and conformal", setting, "both, speech, image")
-        if not (temperature is None and setting not in settings) and not _within(temperature, *TEMPERATURES):
-            raise _damaged(source, f"temperature of {setting}", temperature, "{} to {}".format(*TEMPERATURES))
-        if threshold is not None and not _within(threshold, 0, 1):
-            raise _damaged(source, f"conformal of {setting}", threshold, "0 to 1, or null")
-    return Checkpoint(folder, facts)
+    return Checkpoint(folder, ModelFacts(**record | lists | {"signals": signals}))
+
+
+def _claims(record: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, bool]]:
+    # Of each fact its name, value, what it may be, and whether it is; each may rely on those before it.
+    for name, allowed, is_allowed in _FACTS:
+        if name in record:
+            yield name, record[name], allowed, is_allowed(record[name])
+    for name, default in _SIGNALS.items():
+        value, kinds = record["signals"][name], (float, int) if name == "clip_s" else (type(default),)
+        yield f"{name} of signals", value, f"as {default!r} is", type(value) in kinds
+    taken = record.get("modalities", _SETTINGS[1:])
+    settings = _SETTINGS if len(taken) == 2 else taken
+    temperatures, conformal = record.get("temperatures", dict.fromkeys(_SETTINGS, 1.0)), record.get("conformal", {})
+    for setting in dict.fromkeys((*settings, *temperatures, *conformal)):
+        yield "temperatures and conformal", setting, ", ".join(_SETTINGS), setting in _SETTINGS
+        value, free = temperatures.get(setting), setting not in settings
+        allowed = "{} to {}".format(*TEMPERATURES)
+        yield f"temperature of {setting}", value, allowed, _within(value, *TEMPERATURES) or (free and value is None)
+        value = conformal.get(setting)
+        yield f"conformal of {setting}", value, "0 to 1, or null", value is None or _within(value, 0, 1)
 
 
 def _record(source: Path) -> dict[str, Any]:
@@ -236,12 +241,13 @@ def _record(source: Path) -> dict[str, Any]:
         record = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
     except FileNotFoundError:
         raise CheckpointError(f"{source.parent} is no checkpoint: it has no {MODEL_JSON}.") from None
-    except (OSError, ValueError) as error:  # a whole number of more than 4300 digits is a ValueError, too
-        raise CheckpointError(
-            f"{source} cannot be read: {brief(str(error))}. It may have been cut off; copy it again."
-        ) from None
-    except RecursionError:
-        raise CheckpointError(f"{source} cannot be read: its JSON is nested too deeply. Mend: copy it again.") from None
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a whole number of more than 4300 digits is a ValueError, too
+        why = "its JSON is nested too deeply" if isinstance(error, RecursionError) else brief(str(error))
+        raise CheckpointError(f"{source} cannot be read: {why}. It may have been cut off; copy it again.") from None
     if not isinstance(record, dict):
         raise CheckpointError(f"{source} was not written by parallelnet: it holds no JSON object.")
     return record
@@ -286,10 +292,6 @@ _FACTS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 def _within(value: Any, low: float, high: float) -> bool:
     # True is a number to Python; a whole number may be too large for a float.
     return type(value) in (int, float) and low <= value <= high and math.isfinite(value)
-
-
-def _damaged(source: Path, what: str, value: Any, allowed: str) -> CheckpointError:
-    return CheckpointError(f"{source} is damaged: {what} is {_shown(value)}; allowed: {allowed}.")
 
 
 def _shown(value: Any) -> str:

@@ -7,18 +7,21 @@ standard output, progress and notes to standard error; what the user can mend is
 
 from __future__ import annotations
 
+import faulthandler
+import io
 import logging
 import os
 import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 
-from . import __version__, options, quiet, records
+from . import __version__, options, records
 from .errors import ParallelNetError, StoppedError, brief, unknown
 from .options.checks import Checked
 
@@ -41,8 +44,7 @@ class Command:
     """One command.
 
     Attributes:
-        run: function of `commands`, as MODULE.NAME; gets the command's options, the console's, and what was given of a
-            preset.
+        run: function of `commands`; gets the command's options, the console's, and what was given of a preset.
         options: dataclass whose fields are the flags.
         presets: dataclasses whose fields are flags too, each replacing a part of a preset.
         goes_on: how a stopped run is gone on with; "" where there is nothing to go on with.
@@ -55,28 +57,27 @@ class Command:
 
 
 LEARNING = (options.Recipe, options.AugmentOptions)
-MAX_ERROR = 1500
-"""Characters of the longest error that is printed: a stranger's file may make it quote anything."""
+MAX_ERROR = 1500  # characters of the longest error that is printed: a stranger's file may make it quote anything
 
 RESUME = "the same command line with --resume goes on from here"
 AGAIN = "the same command line goes on from here"
 
 COMMANDS: dict[str, Command] = {
-    "build pairs": Command("datasets.build_pairs", options.PairsOptions, goes_on=AGAIN),
-    "build tweets": Command("datasets.build_tweets", options.TweetsOptions, goes_on=AGAIN),
-    "inspect": Command("datasets.inspect", options.InspectOptions),
-    "train": Command("networks.train", options.TrainOptions, LEARNING, RESUME),
-    "evaluate": Command("samples.evaluate", options.EvaluateOptions),
-    "predict": Command("samples.predict", options.PredictOptions, goes_on=RESUME),
-    "explain": Command("samples.explain", options.ExplainOptions, goes_on=RESUME),
-    "experiment plant": Command("networks.plant", options.PlantOptions, goes_on=AGAIN),
-    "experiment faithfulness": Command("networks.faithfulness", options.FaithfulnessOptions, goes_on=AGAIN),
-    "experiment table1": Command("networks.table1", options.Table1Options, LEARNING, AGAIN),
-    "experiment table2": Command("networks.table2", options.Table2Options, LEARNING, AGAIN),
-    "experiment modalities": Command("networks.modalities", options.ModalitiesOptions, LEARNING, AGAIN),
-    "experiment render": Command("networks.render", options.RenderOptions),
-    "export": Command("networks.export", options.ExportOptions),
-    "list": Command("networks.show_list", options.ListOptions),
+    "build pairs": Command("build_pairs", options.PairsOptions, goes_on=AGAIN),
+    "build tweets": Command("build_tweets", options.TweetsOptions, goes_on=AGAIN),
+    "inspect": Command("inspect", options.InspectOptions),
+    "train": Command("train", options.TrainOptions, LEARNING, RESUME),
+    "evaluate": Command("evaluate", options.EvaluateOptions),
+    "predict": Command("predict", options.PredictOptions, goes_on=RESUME),
+    "explain": Command("explain", options.ExplainOptions, goes_on=RESUME),
+    "experiment plant": Command("plant", options.PlantOptions, goes_on=AGAIN),
+    "experiment faithfulness": Command("faithfulness", options.FaithfulnessOptions, goes_on=AGAIN),
+    "experiment table1": Command("table1", options.Table1Options, LEARNING, AGAIN),
+    "experiment table2": Command("table2", options.Table2Options, LEARNING, AGAIN),
+    "experiment modalities": Command("modalities", options.ModalitiesOptions, LEARNING, AGAIN),
+    "experiment render": Command("render", options.RenderOptions),
+    "export": Command("export", options.ExportOptions),
+    "list": Command("show_list", options.ListOptions),
 }
 
 
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ended it (130 for Ctrl-C, 143 for SIGTERM), 141 when whoever reads the output went away.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with quiet.only_ours(everything="--debug" in given):
+    with only_ours(everything="--debug" in given):
         return _status(given)
 
 
@@ -182,8 +183,7 @@ def _run(given: list[str]) -> None:
         notes.handlers = [logging.StreamHandler(sys.stderr)]
         notes.setLevel(logging.WARNING if console.quiet else logging.INFO)
     try:
-        module, _, function = command.run.partition(".")
-        getattr(import_module(f"{__package__}.commands.{module}"), function)(chosen, console, presets)
+        getattr(import_module(f"{__package__}.commands"), command.run)(chosen, console, presets)
     except KeyboardInterrupt as stop:
         one = getattr(chosen, "manifest", "") is None  # a single sample is predicted and explained anew
         if command.goes_on and not one:
@@ -200,3 +200,71 @@ def _tell_or_refuse(given: list[str]) -> None:
         raise unknown("command", " ".join(given[: 2 if group else 1]), group or COMMANDS, "parallelnet --help")
     lines = (f"  {name:<13} {command.options.summary()}" for name, command in group.items())
     print(USAGE.format(commands="\n".join(lines)), end="")
+
+
+# --- our two streams are ours -----------------------------------------------------------------------------------------
+
+# Libtiff, libmpg123 and libsndfile write straight to file descriptors 1 and 2. Turning these away for each file would
+# need a lock over all threads and lose lines of ours meanwhile; so Python's own streams move to copies once, and the
+# descriptors are left to the libraries. A program that imports us keeps its own.
+
+
+@contextmanager
+def only_ours(*, everything: bool = False) -> Iterator[None]:
+    """Let nothing but what goes through `sys.stdout` and `sys.stderr` be seen: not what libraries print or warn of.
+
+    Child processes inherit it: what they print themselves is not seen either.
+
+    Args:
+        everything: change nothing, to look for a defect.
+    """
+    # Who starts Python to look into it wants what it prints there.
+    if everything or sys.flags.verbose or sys._xoptions or faulthandler.is_enabled():
+        yield
+        return
+    root, silent, hook = logging.getLogger(), logging.NullHandler(), sys.unraisablehook
+    root.addHandler(silent)  # without any handler Python prints other packages' warnings by itself
+    sys.unraisablehook = lambda _: None  # "Exception ignored in" a callback: what matters is raised elsewhere
+    try:
+        with warnings.catch_warnings(), _moved("stdout", 1), _moved("stderr", 2):
+            if not sys.warnoptions:  # python -W, PYTHONWARNINGS: somebody wants to see them
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.removeHandler(silent)
+        sys.unraisablehook = hook
+
+
+@contextmanager
+def _moved(name: str, number: int) -> Iterator[None]:
+    # `sys.NAME` writes to a copy of its file descriptor, and the descriptor itself leads nowhere.
+    stream = getattr(sys, name)
+    try:
+        found = stream.fileno()
+    except (AttributeError, OSError, ValueError):  # none, closed, or captured by a test
+        found = -1
+    if found != number:
+        yield
+        return
+    stream.flush()
+    ours = os.dup(number)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    at_once = number == 2
+    copy = io.TextIOWrapper(
+        os.fdopen(ours, "wb", buffering=0 if at_once else -1, closefd=False),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=at_once,
+    )
+    try:
+        os.dup2(nowhere, number)
+        setattr(sys, name, copy)
+        yield
+    finally:
+        with suppress(OSError, ValueError):  # the command has flushed it already, and told what could not be written
+            copy.close()
+        setattr(sys, name, stream)
+        os.dup2(ours, number)
+        os.close(nowhere)
+        os.close(ours)

@@ -4,8 +4,6 @@ Every message names what was wrong, what arrived, what is allowed and how to men
 line prints it and exits with status 2; in a batch it becomes the `reason` of a row.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import reprlib
@@ -76,6 +74,13 @@ def unknown(kind: str, name: str, allowed: Iterable[str], flag: str) -> OptionEr
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return OptionError(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}. See {flag}.")
+
+
+def refuse(error: type[Exception], rows: Iterable[tuple[object, str]]) -> None:
+    """Raise an error with the text of the first row that is so: each is what must not be, and what to say of it."""
+    for wrong, told in rows:
+        if wrong:
+            raise error(told)
 
 
 _SHORT = reprlib.Repr()

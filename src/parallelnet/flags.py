@@ -3,8 +3,6 @@
 A field is a flag, its line under `Attributes:` the help. jsonargparse checks types and reads `--config` files.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Mapping, Sequence
@@ -20,8 +18,7 @@ from .options.checks import Checked, companions, typed
 class _Parser(ArgumentParser):
     """Raises our error instead of printing the usage and exiting."""
 
-    names: dict[str, str]
-    """Field to what the user types."""
+    names: dict[str, str]  # field to what the user types
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise OptionError(f"{_readable(message, self.names)} See: {self.prog} --help") from ex

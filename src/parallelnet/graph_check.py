@@ -8,8 +8,6 @@ The core has no `onnx` package, so this is a small reader of protobuf's wire for
 the program that opens the file later must see nothing that was not seen here.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 from collections.abc import Iterator
@@ -51,7 +49,8 @@ _MESSAGES: dict[str, dict[int, str]] = {
     | {7: "graph", 20: "!steps of training", 25: "!functions of its own"},
     "graph": dict.fromkeys((2, 10, 13, 14, 16), "")
     | {1: "node", 5: "tensor", 11: "input", 12: "output", 15: "!sparse weights"},
-    "node": dict.fromkeys((1, 2, 3, 6, 8, 9), "") | {4: "=operator", 5: "attribute", 7: "=domain"},
+    "node": dict.fromkeys((1, 2, 3, 6, 8, 9), "")
+    | {4: "=the operator", 5: "attribute", 7: "=an operator of the domain"},
     "attribute": dict.fromkeys((1, 2, 3, 4, 7, 8, 9, 13, 20), "")
     | {5: "tensor", 10: "tensor", 6: "!graphs inside an operator", 11: "!graphs inside an operator"}
     | {21: "!attributes of a function", 22: "!sparse weights", 23: "!sparse weights"},
@@ -60,6 +59,7 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "input": dict.fromkeys((2, 3, 4), "") | {1: "=input"},
     "output": dict.fromkeys((2, 3, 4), "") | {1: "=output"},
 }
+_ALLOWED = {"=the operator": OPERATORS, "=an operator of the domain": ("", "ai.onnx")}
 _SIZES = {1: 8, 5: 4}  # bytes by wire type; 0 is a number of its own length, 2 tells its bytes
 
 
@@ -104,18 +104,10 @@ class _Walk:  # one pass over a model; weights are stepped over, not read
         known = _MESSAGES[kind]
         sizes: list[int] = []
         for number, value, size in self._fields(at, end):
-            rule = known.get(number)
-            if rule == "":
-                continue
-            if rule is None:
-                raise _ForbiddenError(f"an unknown field {number} in a {kind}")
-            if rule[0] == "!":
-                raise _ForbiddenError(rule[1:])
-            if rule[0] != "=":
-                if size < 0:
-                    raise ValueError(f"field {number} of a {kind} is a number")
-                self._message(rule, value, value + size)
-            elif rule == "=size":
+            rule = known.get(number, "!")
+            if rule[:1] == "!":
+                raise _ForbiddenError(rule[1:] or f"an unknown field {number} in a {kind}")
+            if rule == "=size":
                 packed, stop = value, value + size
                 while packed < stop and len(sizes) <= MAX_DIMENSIONS:
                     found, packed = self._varint(packed, stop)
@@ -126,19 +118,18 @@ class _Walk:  # one pass over a model; weights are stepped over, not read
             elif rule == "=place":
                 if value or size >= 0:  # 0: in the file itself
                     raise _ForbiddenError("weights outside the file")
-            else:
-                self._name(rule[1:], value, size)
+            elif rule[:1] == "=":
+                name = self._data[value : value + min(size, 200)].decode("utf-8", "replace") if size >= 0 else ""
+                if name not in _ALLOWED.get(rule, (name,)):
+                    raise _ForbiddenError(f"{rule[1:]} {brief(name)!r}")
+                self.names.get(rule[1:], []).append(name)
+            elif rule and size < 0:
+                raise ValueError(f"field {number} of a {kind} is a number")
+            elif rule:
+                self._message(rule, value, value + size)
         # Two bits are the smallest number there is. A tensor that is said to be larger would be made before it is read.
         if kind == "tensor" and (max(sizes, default=0) > MAX_BYTES or prod(sizes) > 8 * (end - at)):
             raise _ForbiddenError(f"a tensor of {' x '.join(map(str, sizes[:8]))} numbers in {end - at} bytes")
-
-    def _name(self, what: str, at: int, size: int) -> None:
-        name = self._data[at : at + min(size, 200)].decode("utf-8", "replace") if size >= 0 else ""
-        if what == "operator" and name not in OPERATORS:
-            raise _ForbiddenError(f"the operator {brief(name)!r}")
-        if what == "domain" and name not in ("", "ai.onnx"):
-            raise _ForbiddenError(f"an operator of the domain {brief(name)!r}")
-        self.names.get(what, []).append(name)
 
     def _fields(self, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         # Each field's number, its value or where it begins, and its size in bytes (-1 for a value).

@@ -7,8 +7,6 @@ Where white is known, samples are scaled to it. Where it is not, the picture is 
 picture to one and nearly black to another, and a wrong guess would be judged without a word.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import threading

@@ -1,16 +1,12 @@
 """A model on labelled samples: predictions and truth to metrics, with every sample that could not be measured named."""
 
-from __future__ import annotations
-
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from . import records
-from .batches import cell, reason
+from .batches import cell, csv_line, failed
 from .errors import ManifestError, shown
 from .evaluation import Metrics, evaluate
 from .predictor import Predictor
@@ -78,9 +74,7 @@ def measure(
     labelled, failures = _labelled(samples, predictor.classes, target_column)
     for sample, outcome in zip(labelled, predictor.predict_each(labelled, modalities=modalities), strict=True):
         if isinstance(outcome, Exception):
-            if records.is_disk_full(outcome):  # no fault of the sample's
-                raise outcome
-            failures.append((sample.id, reason(outcome)))
+            failures.append((sample.id, str(failed(outcome)["reason"])))
         else:
             probs.append(list(outcome.probs.values()))
             known.append(sample)
@@ -126,9 +120,6 @@ def write(folder: Path, measured: Measured, facts: Mapping[str, Any]) -> None:
     from .report.plots import save_confusion
 
     save_confusion(measured.metrics, folder)
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("id", "reason"))
-    rows.writerows([cell(name), cell(why)] for name, why in measured.failures)
-    records.write_text(folder / FAILURES, text.getvalue())
+    rows = [csv_line(["id", "reason"]), *(csv_line([cell(name), cell(why)]) for name, why in measured.failures)]
+    records.write_whole(folder / FAILURES, lambda stream: stream.writelines(rows))
     records.write_json(folder / "metrics.json", {**measured.to_dict(), **facts})

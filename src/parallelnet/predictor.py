@@ -4,12 +4,11 @@ Files are decoded by a few threads and judged block by block (`voting`); so a li
 a modality says alone costs only the head.
 """
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, overload
@@ -29,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class Predictor:
-    """A checkpoint that is ready to predict, from any number of threads.
+    """A checkpoint that is ready to predict, from any number of threads; `load` is its other name.
 
     It can be pickled and copied: the other process, or the copy, opens the checkpoint's folder anew.
 
@@ -39,37 +38,56 @@ class Predictor:
         classes: classes that it chooses from, in order; fewer than the checkpoint's where `labels` were given.
         modalities: what it takes.
         signals: how files become tensors; the checkpoint's settings, but for `face` where it was given.
+        when_no_face: what decides of speech and an image without a face: the `speech`, or both (`use`).
         columns: where these classes stand among the checkpoint's.
         model: the network (`runtime.Model`), for explanations.
     """
 
     def __init__(
         self,
-        opened: checkpoint.Checkpoint,
+        name: str | os.PathLike[str] | checkpoint.Checkpoint | None = None,
         *,
         device: runtime.Device = "onnx",
         face: Literal["auto", "off"] | None = None,
+        when_no_face: Literal["speech", "use"] | None = None,
         int8: bool = False,
         n_threads: int | None = None,
         labels: Sequence[str] = (),
         limits: LimitOptions = _LIMITS,
     ) -> None:
-        """Open the network; `load` says what the arguments mean."""
-        self.facts = opened.facts
-        self.name = opened.facts.name
-        self.modalities = opened.facts.modalities
-        self.signals = opened.facts.signals if face is None else replace(opened.facts.signals, face=face)
+        """Open a checkpoint and its network.
+
+        Args:
+            name: bundled checkpoint, folder, `hf:OWNER/NAME`, or one that is read; None is the bundled default.
+            device: `onnx`, or torch's `cpu`, `cuda`, `mps` (needs the `train` extra).
+            face: crop the largest face (`auto`) or use whole pictures (`off`); None: as the checkpoint was trained.
+            when_no_face: where `auto` finds none and there is speech, let the `speech` alone decide, or `use` the whole
+                image; None: `speech` for a checkpoint that learnt from faces.
+            int8: run the quantised graphs.
+            n_threads: CPU threads of the network; None leaves the choice to the library.
+            labels: classes to choose from; their probabilities are renormalised. Empty: all of the checkpoint's.
+            limits: how large an input may be.
+
+        Raises:
+            CheckpointError: no such checkpoint, or a damaged one.
+            OptionError: an unknown device, class or contradiction.
+            MissingExtraError: torch was asked for and is not installed.
+        """
+        opened = name if isinstance(name, checkpoint.Checkpoint) else checkpoint.read(checkpoint.resolve(name))
+        self.facts = facts = opened.facts
+        self.name, self.modalities, known = facts.name, facts.modalities, facts.classes
+        self.signals = facts.signals if face is None else replace(facts.signals, face=face)
+        # A checkpoint that learnt from whole scenes was trained with face=off, and judges every image.
+        self.when_no_face = when_no_face or ("speech" if facts.signals.face == "auto" else "use")
         self.limits = limits
-        known = opened.facts.classes
-        for name in set(labels) - set(known):
-            raise unknown("class", name, known, "--labels")
+        for label in set(labels) - set(known):
+            raise unknown("class", label, known, "--labels")
         if labels and len(set(labels)) < 2:
             raise OptionError(f"--labels is {', '.join(labels)}; at least two classes, or none for all of them.")
-        self.classes = tuple(name for name in known if not labels or name in labels)
-        self.columns = [known.index(name) for name in self.classes]
+        self.classes = tuple(label for label in known if not labels or label in labels)
+        self.columns = [known.index(label) for label in self.classes]
         self.model = runtime.open_runtime(opened, device=device, int8=int8, n_threads=n_threads)
-        self._opened = opened
-        self._int8 = int8
+        self._opened, self._int8 = opened, int8
 
     def asked(self) -> dict[str, Any]:
         """Return all that decides its answers, as plain values: `records.begun` compares them."""
@@ -79,6 +97,7 @@ class Predictor:
             "device": self.model.device,
             "int8": self._int8,
             "labels": list(self.classes),
+            "when_no_face": self.when_no_face,
             **asdict(self.signals),
         }
 
@@ -158,9 +177,35 @@ class Predictor:
             speech, picture = (getattr(sample, name) if name in takes else None for name in ("speech", "image"))
             if modalities != "both" and speech is picture is None and (sample.speech or sample.image):
                 raise InputError(f"It has no {modalities}, and --modalities is {modalities}.")
-            return self._single(speech, picture, None)
+            return self._single(speech, picture, None, sample.face)
 
         return self._outcomes(decode, samples, 1 if singly and self.model.device in ("onnx", "cpu") else _BLOCK_SAMPLES)
+
+    def predict_faces(
+        self, speech: audio.Source | None, image: image.Source | None, *, sample_rate_hz: int | None = None
+    ) -> list[Prediction]:
+        """Return a prediction for each face of an image, the largest first, with the same speech; one without any face.
+
+        Raises:
+            InputError: as `predict`.
+        """
+        if image is None:
+            return [self.predict(speech, sample_rate_hz=sample_rate_hz)]
+        self.model.refuse_unless_taken(speech, image)
+        heard = None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz)
+        seen = [self.see(image)]
+        seen += [judging.see(seen[0].rgb, self.signals, k + 1) for k in range(len(seen[0].face.others))]
+        return [self.predict_signals(self.signals_of(heard, each)) for each in seen]
+
+    def each_face(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Yield a sample for each face of its image, the largest first; the ids of the others end in #2, #3, ..."""
+        for sample in samples:
+            yield sample
+            n_others = 0
+            with suppress(Exception):  # who predicts the sample will say why it cannot be read
+                if sample.image is not None and not sample.problem and "image" in self.modalities:
+                    n_others = len(self.see(sample.image).face.others)
+            yield from (replace(sample, id=f"{sample.id}#{k + 1}", face=k) for k in range(1, n_others + 1))
 
     def predict_signals(self, signals: Signals) -> Prediction:
         """Return the prediction of one sample that is decoded already."""
@@ -174,24 +219,28 @@ class Predictor:
         waveform = audio.read_long(source, sample_rate_hz=sample_rate_hz, limits=self.limits, notes=notes)
         return judging.hear(waveform, self.signals, notes)
 
-    def see(self, source: image.Source) -> judging.Seen:
-        """Return a picture as this checkpoint sees it, with the reasons to distrust an answer; see `image.read`."""
-        return judging.see(image.read(source, limits=self.limits), self.signals)
+    def see(self, source: image.Source, which: int = 0) -> judging.Seen:
+        """Return a picture as this checkpoint sees it, with the reasons to distrust an answer; see `image.read`.
+
+        Of several faces `which` is seen, 0 for the largest.
+        """
+        return judging.see(image.read(source, limits=self.limits), self.signals, which)
 
     def signals_of(self, heard: judging.Heard | None, seen: judging.Seen | None) -> Signals:
-        """Return one sample for `predict_signals`."""
+        """Return one sample for `predict_signals`; without a face, its picture may be left out (`when_no_face`)."""
+        used, reasons = judging.together(heard, seen, self.when_no_face)
         return Signals(
             None if heard is None else heard.windows(self.signals.clip_s),
-            None if seen is None else seen.pixels[None],
+            None if used is None else used.pixels[None],
             None if seen is None else seen.face,
-            tuple(reason for part in (heard, seen) if part for reason in part.reasons),
+            reasons,
         )
 
-    def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None) -> Signals:
+    def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None, which: int = 0) -> Signals:
         self.model.refuse_unless_taken(speech, picture)
         return self.signals_of(
             None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz),
-            None if picture is None else self.see(picture),
+            None if picture is None else self.see(picture, which),
         )
 
     def _outcomes(
@@ -244,47 +293,14 @@ class Predictor:
         )
 
 
-def load(
-    name: str | os.PathLike[str] | None = None,
-    *,
-    device: runtime.Device = "onnx",
-    face: Literal["auto", "off"] | None = None,
-    int8: bool = False,
-    n_threads: int | None = None,
-    labels: Sequence[str] = (),
-    limits: LimitOptions = _LIMITS,
-) -> Predictor:
-    """Return a checkpoint that is ready to predict.
-
-    Args:
-        name: bundled checkpoint, folder, or `hf:OWNER/NAME`; None is the bundled default.
-        device: `onnx`, or torch's `cpu`, `cuda`, `mps` (needs the `train` extra).
-        face: crop the largest face (`auto`) or use whole pictures (`off`); None: as the checkpoint was trained.
-        int8: run the quantised graphs.
-        n_threads: CPU threads of the network; None leaves the choice to the library.
-        labels: classes to choose from; their probabilities are renormalised. Empty: all of the checkpoint's.
-        limits: how large an input may be.
-
-    Raises:
-        CheckpointError: no such checkpoint, or a damaged one.
-        OptionError: an unknown device, class or contradiction.
-        MissingExtraError: torch was asked for and is not installed.
-    """
-    opened = checkpoint.read(checkpoint.resolve(name))
-    return Predictor(opened, device=device, face=face, int8=int8, n_threads=n_threads, labels=labels, limits=limits)
+load = Predictor
 
 
 def load_chosen(options: ModelOptions, labels: Sequence[str] = ()) -> Predictor:
     """Return the checkpoint that the options name, ready to predict; see `load`."""
-    return load(
-        options.checkpoint,
-        device=options.device,
-        face=options.face,
-        int8=options.int8,
-        n_threads=options.threads or None,
-        labels=labels,
-        limits=options.limits,
-    )
+    given: dict[str, Any] = {name: getattr(options, name) for name in ("device", "when_no_face", "int8", "limits")}
+    face = "auto" if options.face == "all" else options.face
+    return load(options.checkpoint, face=face, n_threads=options.threads or None, labels=labels, **given)
 
 
 def predict(speech: Any = None, image: Any = None, *, sample_rate_hz: int | None = None) -> Any:

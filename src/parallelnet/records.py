@@ -5,8 +5,6 @@ through this module: two processes never write one place (`held`), results of di
 (`begun`), and a stop at any moment leaves the old file or the new one (`write_whole`).
 """
 
-from __future__ import annotations
-
 import errno
 import glob
 import hashlib
@@ -21,8 +19,7 @@ from typing import Any, BinaryIO
 
 from .errors import FullDiskError, OptionError, ParallelNetError, brief
 
-LOCK = ".lock"
-"""Name of a held folder's lock inside it; a held file's stands beside it as `.NAME.lock`."""
+LOCK = ".lock"  # name of a held folder's lock inside it; a held file's stands beside it as `.NAME.lock`
 
 _PARTIAL = f"{'[0-9a-f]' * 32}.partial"  # behind the name of what is not whole yet
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

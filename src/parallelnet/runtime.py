@@ -4,8 +4,6 @@ ONNX Runtime by default, so that the core needs no torch; torch on any of its de
 design section 5's surface: `speech_branches`, `image_branches`, `head`, and `logits` as their composition.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, get_args
@@ -15,13 +13,12 @@ import numpy.typing as npt
 
 from . import graph_check
 from .checkpoint import Checkpoint
-from .errors import CheckpointError, InputError, MissingExtraError, OptionError, brief
+from .errors import CheckpointError, InputError, MissingExtraError, OptionError, brief, refuse
 from .options import MOST_AT_ONCE
 from .types import Modalities
 
 Array = npt.NDArray[np.float32]
-Branches = tuple[Array, Array]
-"""Outputs of N1 and N2 of one modality, each float32 [n, embed_dim]."""
+Branches = tuple[Array, Array]  # outputs of N1 and N2 of one modality, each float32 [n, embed_dim]
 Device = Literal["onnx", "cpu", "cuda", "mps"]
 
 SHAPES = {"speech": (1, 128, 128), "image": (3, 128, 128)}  # of one sample (design section 4)
@@ -214,13 +211,15 @@ def open_runtime(
         MissingExtraError: torch was asked for and is not installed.
         OptionError: no such device here, or options that contradict each other.
     """
-    if device not in get_args(Device):
-        raise OptionError(f"--device is {device!r}; allowed: {', '.join(get_args(Device))}.")
-    if n_threads is not None and not 1 <= n_threads <= MOST_AT_ONCE:
-        raise OptionError(f"--threads is {n_threads!r}; allowed: 1 to {MOST_AT_ONCE}.")
-    if int8 and device != "onnx":
-        raise OptionError(f"--int8 runs quantised ONNX graphs, --device {device} runs torch; give one of the two.")
-    on_torch = device != "onnx"
+    on_torch, known = device != "onnx", get_args(Device)
+    torch_too = f"--int8 runs quantised ONNX graphs, --device {device} runs torch; give one of the two."
+    few = n_threads is None or 1 <= n_threads <= MOST_AT_ONCE
+    rows = [
+        (device not in known, f"--device is {device!r}; allowed: {', '.join(known)}."),
+        (not few, f"--threads is {n_threads!r}; allowed: 1 to {MOST_AT_ONCE}."),
+        (int8 and on_torch, torch_too),
+    ]
+    refuse(OptionError, rows)
     backend = _TorchBackend(checkpoint, device, n_threads) if on_torch else _OnnxBackend(checkpoint, int8, n_threads)
     return Model(checkpoint, backend, device)
 

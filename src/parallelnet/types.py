@@ -3,8 +3,6 @@
 Shapes, units and orders that everything else relies on stand here once.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -37,6 +35,7 @@ class Sample:
         image_group: hash of the picture's content; never straddles a split or fold.
         word_times: (word, start in s, end in s) of each spoken word.
         extra: columns we do not know, kept as they came.
+        face: which face of the image, 0 for the largest.
         problem: why the row cannot be used, or "" for a sound one. Only batches, which go on, ask for such rows.
     """
 
@@ -52,6 +51,7 @@ class Sample:
     image_group: str = ""
     word_times: tuple[tuple[str, float, float], ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
+    face: int = 0
     problem: str = ""
 
 
@@ -77,6 +77,11 @@ class FaceCrop:
     def known(self) -> bool:
         """False where a model that was trained on faces saw a picture without one."""
         return self.status != "not-found"
+
+    def cells(self) -> dict[str, str]:
+        """Return it as cells of a table: boxes as `left top width height`, those of other faces joined by `|`."""
+        own, *others = (" ".join(map(str, box)) for box in (self.box, *self.others))
+        return {"face": self.status, "face_box": own, "other_faces": "|".join(others)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,15 @@ class Prediction:
     n_windows: int
     checkpoint: str
     warnings: tuple[str, ...] = ()
+
+    @property
+    def without_face(self) -> str:
+        """What was judged where a face was sought and none found, in a few words; "" otherwise."""
+        if self.face is None or self.face.known:
+            return ""
+        if "image" in self.modalities:
+            return "judged without a face: the whole image was used"
+        return "by the speech alone: no face was found in the image"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON."""

@@ -4,8 +4,6 @@ Branches run once for each window and picture of a block, and heads on every pai
 forgotten a few at a time: of an hour of speech, its probabilities are kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,20 +85,11 @@ def _features(model: Model, name: str, signals: npt.NDArray[np.float32]) -> _Fea
 
 def _chunks(block: Mapping[int, Signals]) -> Iterator[tuple[_Places, npt.NDArray[np.float32]]]:
     """Yield all windows of a block, `_WINDOWS_AT_ONCE` at a time: places of their samples, and the windows."""
-    parts: list[npt.NDArray[np.float32]] = []
-    owners: list[int] = []
-    for k, signals in block.items():
-        at = 0
-        while at < signals.n_windows:
-            assert signals.speech is not None
-            parts.append(signals.speech[at : at + _WINDOWS_AT_ONCE - len(owners)])
-            owners += [k] * len(parts[-1])
-            at += len(parts[-1])
-            if len(owners) == _WINDOWS_AT_ONCE:
-                yield np.array(owners), np.concatenate(parts)
-                parts, owners = [], []
-    if owners:
-        yield np.array(owners), np.concatenate(parts)
+    places = [(k, at) for k, signals in block.items() for at in range(signals.n_windows)]
+    for first in range(0, len(places), _WINDOWS_AT_ONCE):
+        part = places[first : first + _WINDOWS_AT_ONCE]
+        windows = [block[k].speech[at : at + 1] for k, at in part]  # type: ignore[index]  # what has windows has speech
+        yield np.array([k for k, _ in part]), np.concatenate(windows)
 
 
 def _means(parts: Sequence[tuple[_Places, Probs]]) -> dict[int, Probs]:

@@ -4,8 +4,6 @@ A sample knows where its cue is, and what the model says with and without it. Al
 players, of which absent ones are replaced by the same baselines.
 """
 
-from __future__ import annotations
-
 import time
 import zlib
 from collections import Counter
@@ -33,12 +31,12 @@ from . import peers
 GRADIENTS = ("integrated-gradients", "grad-cam")
 RANDOM = "random"
 NAMES = (*EXPLAINERS, *peers.VALUES, *GRADIENTS, *peers.INTERACTIONS, RANDOM)
+# What has to be installed for each explainer that is not ours.
 PACKAGES: dict[str, tuple[str, ...]] = {
     **{name: ("shap",) for name in (*peers.VALUES, *peers.INTERACTIONS) if name.startswith("shap-")},
     **dict.fromkeys(("captum-sampling", "occlusion", *GRADIENTS), ("captum", "torch")),
     "shapiq-sampled": ("shapiq",),
 }
-"""What has to be installed for each explainer that is not ours."""
 MOST_EXACT = 10  # players of a modality: 2^16 passes, at 4 ms each, are too many for a study of many samples
 Baselines = tuple[str, str]  # what absent speech and absent picture parts are replaced by
 
@@ -138,7 +136,7 @@ def read_cases(folder: Path, split: str, predictor: Predictor) -> tuple[list[Cas
 
 
 def _without(sample: Sample, names: Iterable[str], folder: Path) -> Sample:
-    """Return the sample without the cues of some modalities; what has no counterpart has no cue there."""
+    # What has no counterpart has no cue there.
     paths = {name: sample.extra.get(f"without_{name}") for name in names}
     return replace(sample, **{name: str(folder / path) for name, path in paths.items() if path})  # type: ignore[arg-type]
 
@@ -149,7 +147,7 @@ class Stage:
     def __init__(
         self, predictor: Predictor, case: Case, score: Score = "probability", seed: int = 0, *, shared: bool = False
     ) -> None:
-        """Decode the sample.
+        """Decode the sample; InputError where it cannot be read or divided as its material says.
 
         Args:
             predictor: the model.
@@ -157,9 +155,6 @@ class Stage:
             score: what is explained.
             seed: of the study; the sample's own depends on it and on its id.
             shared: explainers share what a game has computed: quicker, and what each of them costs is not known.
-
-        Raises:
-            InputError: it cannot be read or divided as its material says.
         """
         self.case, self.shared = case, shared
         self._predictor, self._score = predictor, score
@@ -170,15 +165,11 @@ class Stage:
         self.n = sum(len(side) for side in self.sides.values())  # players
         self.n_speech = len(self.sides.get("speech", ()))
         self.seed = zlib.crc32(f"{seed} {sample.id}".encode())
-        self._heard = self._pixels = None
-        if sample.speech is not None:
-            self._heard = audio.read(sample.speech, limits=predictor.limits)
-            if predictor.signals.trim:
-                raise OptionError(
-                    "The checkpoint trims its speech: units of the material would shift. Mend: no --trim."
-                )
-        if sample.image is not None:
-            self._pixels, _ = image.signal(sample.image, predictor.signals, predictor.limits)
+        if sample.speech is not None and predictor.signals.trim:
+            raise OptionError("The checkpoint trims its speech: units of the material would shift. Mend: no --trim.")
+        limits, signals = predictor.limits, predictor.signals
+        self._heard = None if sample.speech is None else audio.read(sample.speech, limits=limits)
+        self._pixels = None if sample.image is None else image.signal(sample.image, signals, limits)[0]
 
     def signals(self, baselines: Baselines) -> tuple[players.Players | None, players.Players | None]:
         """Return both sides of a game."""
@@ -200,29 +191,6 @@ class Stage:
         if model is None and self.shared:
             self._games[baselines] = game
         return game
-
-
-# --- explainers -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What an explainer says of one sample.
-
-    Attributes:
-        values: of the players, speech first; None where it only tells interactions.
-        together: of each speech unit with each picture cell, [m, k]; None where it does not tell.
-        passes: inputs through one modality's branches; a whole-model pass of a pair counts as two, a backward pass as
-            one more. None where explainers share what is computed, and so are both times.
-        seconds: wall time.
-        cpu_seconds: of all threads; what to compare where other programs share the machine.
-    """
-
-    values: Floats | None
-    together: Floats | None
-    passes: int | None
-    seconds: float | None
-    cpu_seconds: float | None
 
 
 class Networks(NamedTuple):
@@ -249,8 +217,15 @@ def score_of(game: NetworkGame, column: int) -> tuple[peers.Score, Counter[str]]
     return score, asked
 
 
-def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Said:
-    """Return what an explainer of `NAMES` says of a sample; integrated gradients start from the baselines."""
+def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> dict[str, Any]:
+    """Return what an explainer of `NAMES` says of a sample; integrated gradients start from the baselines.
+
+    Returns:
+        `values` of the players, speech first, None where it only tells interactions; `together` of each speech unit
+        with each picture cell, [m, k], None where it does not tell. `passes`, inputs through one modality's branches: a
+        whole-model pass of a pair counts as two, a backward pass as one more. `seconds`, wall time; `cpu_seconds` of
+        all threads, to compare where other programs share the machine. These three are None where games are shared.
+    """
     started, cpu_started = time.perf_counter(), time.process_time()
     values = together = None
     m, n_sides = stage.n_speech, len(stage.sides)
@@ -278,10 +253,10 @@ def say(name: str, stage: Stage, baselines: Baselines, networks: Networks) -> Sa
         else:
             together = peers.INTERACTIONS[name](question)[:m, m:]
         passes = asked["rows"] * n_sides
-    if stage.shared and networks.other is None:
-        return Said(values, together, None, None, None)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu_started
-    return Said(values, together, passes, round(wall, 4), round(cpu, 4))
+    cost = {"passes": passes, "seconds": round(wall, 4), "cpu_seconds": round(cpu, 4)}
+    shared = stage.shared and networks.other is None
+    return {"values": values, "together": together, **(dict.fromkeys(cost) if shared else cost)}
 
 
 def allowed(names: Sequence[str], task: str, n_players: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:
@@ -291,12 +266,11 @@ def allowed(names: Sequence[str], task: str, n_players: Mapping[str, int]) -> tu
         OptionError: an unknown name.
         MissingExtraError: one was asked for by name and is not installed.
     """
-    for name in names:
-        if name not in NAMES:
-            raise unknown("explainer", name, NAMES, "--explainers")
     chosen, left_out = [], {}
     largest = max(n_players.values())
     for name in names or NAMES:
+        if name not in NAMES:
+            raise unknown("explainer", name, NAMES, "--explainers")
         missing = [package for package in PACKAGES.get(name, ()) if find_spec(package) is None]
         if missing and names:
             raise MissingExtraError(f"--explainers {name}", "bench")

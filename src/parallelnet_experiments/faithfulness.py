@@ -7,12 +7,9 @@ the same of a network with random weights, which it must not.
 Nothing is tuned here. What is computed for a sample is written down at once, and not computed again after a stop.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from parallelnet import checkpoint, records
 from parallelnet.data import dataset
@@ -34,18 +32,18 @@ from . import explainers, peers
 from .explainers import GRADIENTS, Baselines, Case, Networks, Stage, read_cases
 from .material import PLANT_JSON, held, published
 from .tables import pages
-from .tables.statistics import Draws, circumstances, mean
+from .tables.statistics import Draws, circumstances, mean, null
 
 Records = Mapping[tuple[str, str], Mapping[str, Any]]
 
 log = logging.getLogger(__name__)
 
+# For each task, under which baselines values are computed and curves scored; the first one is the default.
 BASELINES: dict[str, tuple[Baselines, ...]] = {
     "speech": tuple((name, "black") for name in ("silence", "band-floor", "mean", "blur")),
     "image": tuple(("silence", name) for name in ("black", "mean", "blur")),
     "pair": (("silence", "black"), ("mean", "mean"), ("blur", "blur")),
 }
-"""For each task, under which baselines values are computed and curves scored; the first one is the default."""
 CROSSED = ("owen", "exact", "occlusion", "integrated-gradients")  # their values are computed under every baseline
 # Explainers that are asked about random weights, too; the other peers estimate what these compute.
 RANDOMISED = ("owen", "paper", "sampled", "exact", "occlusion", *GRADIENTS)
@@ -78,9 +76,11 @@ class Journal:
             log.warning("%s: %d damaged lines are computed again", path, len(whole) - len(kept))
         records.write_text(path, "".join(kept))
 
-    def add(self, sample: str, what: str, **found: Any) -> None:
-        """Keep what was computed, as it will be read again; arrays become lists."""
-        line = json.dumps({"id": sample, "what": what, **found}, default=np.ndarray.tolist)
+    def once(self, sample: str, what: str, compute: Callable[[], Mapping[str, Any]]) -> None:
+        """Compute what is not there yet and keep it, as it will be read again; arrays become lists."""
+        if (sample, what) in self.records:
+            return
+        line = json.dumps({"id": sample, "what": what, **compute()}, default=np.ndarray.tolist)
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
         self.records[sample, what] = json.loads(line)
@@ -131,7 +131,7 @@ def measure(options: FaithfulnessOptions) -> Path:
         records.write_json(path, record)
         there = filter(Path.is_file, (out / f"{name}.json" for name in BASELINES))
         mend = "remove it, and the same line of that task writes it again."
-        tables = [pages.faithfulness(records.read_json(each, mend=mend)) for each in there]
+        tables = (pages.faithfulness(records.read_json(each, mend=mend)) for each in there)
         records.write_text(out / "table.md", "\n".join(tables))
         return path
 
@@ -160,13 +160,12 @@ class _Study:
         journal: Journal,
         first: Case,
     ) -> None:
-        """Choose the explainers that can be asked; the players are those of the `first` case."""
         self.options, self.task, self.opened, self.predictor, self.journal = options, task, opened, predictor, journal
         self.failed: dict[str, dict[str, str]] = {}
         n_players = {name: len(side) for name, side in first.place().items()}
         self.names, self.left_out = explainers.allowed(options.explainers, task, n_players)
         temperature = opened.facts.temperatures.get("both" if len(n_players) == 2 else next(iter(n_players)), 1.0)
-        network = reason = None
+        network, reason = None, ""
         if find_spec("torch") is None or find_spec("captum") is None:
             reason = "torch or captum is not installed"
         elif not opened.weights.is_file():
@@ -188,37 +187,32 @@ class _Study:
         asked = [(name, default) for name in self.names]
         asked += itertools.product([name for name in self.names if name in CROSSED], others if checked else ())
         for name, baselines in asked:
-            self._said(name, stage, baselines)
+            try:
+                say = partial(explainers.say, name, stage, baselines, self.networks)
+                self.journal.once(case.sample.id, f"values:{name}@{'+'.join(baselines)}", say)
+            except ParallelNetError as error:
+                self.failed.setdefault(name, {})[case.sample.id] = str(error)
         if checked:
             for baselines in (default, *others):
-                self._curves(stage, baselines)
+                curves = partial(self._curves, stage, baselines)
+                self.journal.once(case.sample.id, f"curves@{'+'.join(baselines)}", curves)
             self._randomised(stage, default)
 
-    def _said(self, name: str, stage: Stage, baselines: Baselines) -> None:
-        key = stage.case.sample.id, f"values:{name}@{'+'.join(baselines)}"
-        if key in self.journal.records:
-            return
-        try:
-            self.journal.add(*key, **asdict(explainers.say(name, stage, baselines, self.networks)))
-        except ParallelNetError as error:
-            self.failed.setdefault(name, {})[key[0]] = str(error)
-
-    def _curves(self, stage: Stage, baselines: Baselines) -> None:
-        key = stage.case.sample.id, f"curves@{'+'.join(baselines)}"
-        if key in self.journal.records:
-            return
+    def _curves(self, stage: Stage, baselines: Baselines) -> dict[str, Any]:
         ours = {
             what.removeprefix("values:"): faithfulness.order(record["values"], stage.seed)
             for (sample, what), record in self.journal.records.items()
-            if sample == key[0] and what.startswith("values:") and record["values"] is not None
+            if sample == stage.case.sample.id and what.startswith("values:") and record["values"] is not None
         }
         random = faithfulness.random_orders(stage.n, self.options.n_orders, stage.seed)
         orders = np.concatenate([np.array(list(ours.values())).reshape(-1, stage.n), random])
         found = faithfulness.curves(stage.game(baselines), orders, stage.column)
         areas = faithfulness.area(found).T.tolist()
-        by_name = dict(zip(ours, areas, strict=False))
-        full, base = float(found[0, 0, 0]), float(found[0, 0, -1])
-        self.journal.add(*key, areas=by_name, random=areas[len(ours) :], full=full, base=base)
+        own, ends = (
+            dict(zip(ours, areas, strict=False)),
+            {"full": found[0, 0, 0].item(), "base": found[0, 0, -1].item()},
+        )
+        return {"areas": own, "random": areas[len(ours) :], **ends}
 
     def _randomised(self, stage: Stage, baselines: Baselines) -> None:
         id_, known = stage.case.sample.id, self.journal.records
@@ -231,17 +225,16 @@ class _Study:
         for name in wanted:
             trained = known.get((id_, f"values:{name}@{'+'.join(baselines)}"))
             if trained is not None and trained["values"] is not None:
-                found = np.asarray(explainers.say(name, stage, baselines, networks).values)
-                rho = faithfulness.rank_correlation(trained["values"], found)
-                self.journal.add(id_, f"random:{name}", rank_correlation=None if math.isnan(rho) else rho)
+                found = np.asarray(explainers.say(name, stage, baselines, networks)["values"])
+                rho = {"rank_correlation": null(faithfulness.rank_correlation(trained["values"], found))}
+                self.journal.once(id_, f"random:{name}", partial(dict, rho))
 
 
-# --- figures of all samples -------------------------------------------------------------------------------------------
-
+# Whose figures the table shows: samples on which the model is right and changes its mind without the cue. Of pairs
+# those on which it is right: between two classes, a model that has lost the cue still says one of them.
 PRIMARY = {"speech": "changed", "image": "changed", "pair": "right"}
-"""Whose figures the table shows: samples on which the model is right and changes its mind without the cue. Of pairs
-those on which it is right: between two classes, a model that has lost the cue still says one of them."""
 CURVES = ("deletion", "insertion")
+COSTS = ("passes", "seconds", "cpu_seconds")
 
 
 def summarise(
@@ -276,16 +269,45 @@ def summarise(
     for what in explained:
         name, _, baselines = what.removeprefix("values:").partition("@")
         result["explainers"].setdefault(name, {})[baselines] = each = found.explainer(what)
-        rho = found.mean(kept, partial(found.correlation, name, float)) if baselines == default else None
-        if rho is not None:
-            absolute = found.mean(kept, partial(found.correlation, name, abs))
-            each["random_weights"] = {"rank_correlation": rho, "absolute": absolute}
+        rho = [found.told(f"random:{name}", "rank_correlation", told) for told in (lambda x, _: x, lambda x, _: abs(x))]
+        if baselines == default and rho[0] is not None:
+            each["random_weights"] = dict(zip(("rank_correlation", "absolute"), rho, strict=True))
     result["random_orders"] = found.bands()
     if task == "pair":
-        shares = [np.prod([side.mean() for side in case.place().values()]) for case in kept]
-        result["chance_first"] = float(np.mean(shares)) if shares else None  # that a random pair is the planted one
-        result["product_of_values"] = found.mean(kept, partial(found.product, f"values:exact@{default}"))
+        chance = found.mean(kept, lambda case: float(planted_pair(case).mean()))
+        result["chance_first"] = chance and chance["mean"]  # that a random pair is the planted one
+        result["product_of_values"] = found.told(f"values:exact@{default}", "values", product)
     return result
+
+
+# What is told of one sample: of the values of its players, or of the interactions of its pairs.
+
+
+def auc(side: str, values: Sequence[float], case: Case) -> float:
+    """Return how well the values of one modality tell the planted parts from the others."""
+    place = case.place()
+    own = np.split(values, [len(place.get("speech", ()))])[side == "image"]
+    return faithfulness.auc(own, place[side])
+
+
+def planted_pair(case: Case) -> npt.NDArray[np.bool_]:
+    """Return which pair of a speech unit and a picture cell is the planted one, [m, k]."""
+    return np.outer(*case.place().values())
+
+
+def first_of_all(pairs: Sequence[Sequence[float]], case: Case) -> float:
+    """Return whether the planted pair has the largest interaction."""
+    return faithfulness.first(np.abs(pairs), planted_pair(case))
+
+
+def product(values: Sequence[float], case: Case) -> float:
+    """Return whether the planted pair has the largest product of its parts' own values: the pair without pairs."""
+    wanted = planted_pair(case)
+    return faithfulness.first(np.outer(*np.split(np.abs(values), [len(wanted)])), wanted)
+
+
+def _area(key: str, which: int, areas: Mapping[str, Sequence[float]], _: Case) -> float | None:
+    return areas[key][which] if key in areas else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +325,17 @@ class _Figures:
     def read(self, case: Case, what: str, name: str) -> Any:
         return self.records.get((case.sample.id, what), {}).get(name)
 
+    def told(
+        self, what: str, name: str, tell: Callable[[Any, Case], float | None], members: Sequence[Case] | None = None
+    ) -> dict[str, Any] | None:
+        """Return the mean of what is told of a value in the journal; None where no sample has it."""
+
+        def value(case: Case) -> float | None:
+            known = self.read(case, what, name)
+            return None if known is None else tell(known, case)
+
+        return self.mean(self.kept if members is None else members, value)
+
     def scored(self) -> dict[str, str]:
         """Return each baseline that curves were scored with, and what their records are called."""
         found = {what for _, what in self.records if what.startswith("curves@")}
@@ -312,17 +345,14 @@ class _Figures:
         """Return how right the model is, and what it says without the cues."""
         cues = [case for case in cases if case.cue]
         right, plain = [case for case in cues if case.right], [case for case in cases if not case.cue]
-        found: dict[str, Any] = {
+        return {
             "accuracy": self.mean(cases, lambda case: case.right),
             "accuracy_with_cue": self.mean(cues, lambda case: case.right),
             "accuracy_without_any": self.mean(plain, lambda case: case.right),
             "changes_its_mind": self.mean(right, lambda case: case.changed),
             "prob_with_cue": self.mean(right, lambda case: case.probs[case.sample.label]),
-            "without": {},
+            "without": {name: self.without(name, right, cues) for name in (right[0].said if right else ())},
         }
-        for name in right[0].said if right else ():
-            found["without"][name] = self.without(name, right, cues)
-        return found
 
     def without(self, name: str, right: Sequence[Case], cues: Sequence[Case]) -> dict[str, Any]:
         """Return what the model says without the cues of `name`."""
@@ -334,27 +364,24 @@ class _Figures:
 
     def explainer(self, what: str) -> dict[str, Any]:
         """Return what an explainer costs, how well it finds the cues of several populations, and its curves' areas."""
-        found: dict[str, Any] = {}
-        for cost in ("passes", "seconds", "cpu_seconds"):
-            known = [value for case in self.chosen if (value := self.read(case, what, cost)) is not None]
-            found[cost] = float(np.median(known)) if known else None
+        costs = {cost: [self.read(case, what, cost) for case in self.chosen] for cost in COSTS}
+        known = {cost: [value for value in values if value is not None] for cost, values in costs.items()}
+        found: dict[str, Any] = {cost: float(np.median(each)) if each else None for cost, each in known.items()}
         right = [case for case in self.chosen if case.right]
         populations = {"primary": self.kept, "right": right, "all": self.chosen}
         populations["needs_each"] = [case for case in right if case.needs_each]
-        found["auc"] = {}
-        first: dict[str, Any] = {}
-        for population, members in populations.items():
-            sides = {side: self.mean(members, partial(self.auc, what, side)) for side in self.chosen[0].place()}
-            found["auc"][population] = {side: each for side, each in sides.items() if each is not None}
-            pair = self.mean(members, partial(self.first, what))
-            first |= {population: pair} if pair is not None else {}
-        found |= {"pair_first": first} if first else {}
         curves: dict[str, Any] = {}
+        found["auc"], first = {}, {}
+        for population, members in populations.items():
+            sides = {side: self.told(what, "values", partial(auc, side), members) for side in self.chosen[0].place()}
+            found["auc"][population] = {side: each for side, each in sides.items() if each is not None}
+            first[population] = self.told(what, "together", first_of_all, members)
+        key = what.removeprefix("values:")
         for baselines, scored in self.scored().items():
-            key = what.removeprefix("values:")
-            each = {name: self.mean(self.kept, partial(self.area, key, scored, k)) for k, name in enumerate(CURVES)}
+            each = {name: self.told(scored, "areas", partial(_area, key, k)) for k, name in enumerate(CURVES)}
             curves |= {baselines: each} if each["deletion"] is not None else {}
-        return found | ({"curves": curves} if curves else {})
+        first = {name: pair for name, pair in first.items() if pair is not None}
+        return found | ({"pair_first": first} if first else {}) | ({"curves": curves} if curves else {})
 
     def bands(self) -> dict[str, Any]:
         """Return for each score-baseline what random orders get: their mean, the lowest and the highest order."""
@@ -369,32 +396,3 @@ class _Figures:
                     for name, each in zip(CURVES, means.T, strict=True)
                 }
         return found
-
-    # Values of one sample.
-
-    def auc(self, what: str, side: str, case: Case) -> float | None:
-        """Return how well the values of one modality tell the planted parts from the others."""
-        values, place = self.read(case, what, "values"), case.place()
-        first = len(place["speech"]) if side == "image" and "speech" in place else 0
-        return None if values is None else faithfulness.auc(values[first : first + len(place[side])], place[side])
-
-    def first(self, what: str, case: Case) -> float | None:
-        """Return whether the planted pair has the largest interaction."""
-        pairs, place = self.read(case, what, "together"), case.place()
-        return pairs and faithfulness.first(np.abs(pairs), np.outer(place["speech"], place["image"]))
-
-    def product(self, what: str, case: Case) -> float | None:
-        """Return whether the planted pair has the largest product of its parts' own values: the pair without pairs."""
-        values, place = self.read(case, what, "values"), case.place()
-        if values is None:
-            return None
-        speech, image = np.split(np.abs(values), [len(place["speech"])])
-        return faithfulness.first(np.outer(speech, image), np.outer(place["speech"], place["image"]))
-
-    def area(self, key: str, scored: str, which: int, case: Case) -> float | None:
-        areas = self.read(case, scored, "areas") or {}
-        return areas[key][which] if key in areas else None
-
-    def correlation(self, name: str, change: Callable[[float], float], case: Case) -> float | None:
-        value = self.read(case, f"random:{name}", "rank_correlation")
-        return None if value is None else change(value)

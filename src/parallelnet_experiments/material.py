@@ -9,8 +9,6 @@
 - `voice_source`, `face_source`, `background`: what was planted in what; `voice`, `face`: their emotions in pairs.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +26,7 @@ from parallelnet.errors import ManifestError
 from parallelnet.options import PLANT_TASKS, PlantOptions
 from parallelnet.types import SPLITS, Sample
 
-from .planting import NONE, Pictures, Plant, Voices, plant_image, read_pictures, read_voices
+from .planting import NONE, Pictures, Plant, Voices, background, grey, plant_image, read_pictures, read_voices
 
 PLANT_JSON = "plant.json"  # what the material was asked to be; written before its first file
 
@@ -76,13 +74,13 @@ def plant(options: PlantOptions) -> Path:
 def _rows(options: PlantOptions, out: Path) -> Iterator[Sample]:
     for name in ("speech", "image"):
         (out / name).mkdir(exist_ok=True)
-    voices = read_voices(options) if "speech" in options.needs else {}
-    pictures = read_pictures(options) if "image" in options.needs else {}
+    readers: dict[str, Callable[[PlantOptions], Mapping[str, Any]]] = {"speech": read_voices, "image": read_pictures}
+    sources = [read(options) for name, read in readers.items() if name in options.needs]
     make: dict[str, Callable[..., Iterator[Sample]]] = {"speech": _speech, "image": _images, "pair": _pairs}
     for number, split in enumerate(SPLITS):
         rng = np.random.default_rng((options.seed, number))
         work = _Work(options, out, split, getattr(options, f"n_{split}"), rng)
-        yield from make[options.task](work, *(found[split] for found in (voices, pictures) if found))
+        yield from make[options.task](work, *(found[split] for found in sources))
 
 
 def published(plant: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +116,7 @@ class _Work:
         return str(self.out / path), {f"without_{kind}": without, **made.where}
 
     def _write(self, kind: str, name: str, signal: Any) -> str:
-        """Write FLAC or PNG, whole or not at all, and return its path relative to the folder."""
+        # Write FLAC or PNG, whole or not at all, and return its path relative to the folder.
         import soundfile
 
         content = io.BytesIO()  # libsndfile has words of its own for a full disk
@@ -156,13 +154,12 @@ def _images(work: _Work, pictures: Pictures) -> Iterator[Sample]:
     beds, others = work.cycle(pictures.backgrounds), work.cycle(pictures.backgrounds)
     for name, label, planted in work.labelled(work.options.faces):
         base = next(beds)
-        bed = pictures.bed(base, grid, rng)
-        source = next(others) if label == NONE else next(cues[label])
-        patch = pictures.bed(source, (1, 1), rng) if label == NONE else pictures.face(source)
+        bed = background(grey(base), grid, rng)
+        source = next(others if label == NONE else cues[label])
+        patch = Image.fromarray(background(grey(source), (1, 1), rng)) if label == NONE else grey(source)
         picture, where = work.keep("image", name, plant_image(bed, patch, grid, rng), bare=planted == "nothing")
         extra = {"planted": planted, "face_source": source.id, **where, "background": base.id}
-        group = base.image_group[:16]
-        yield Sample(name, image=picture, label=label, split=work.split, image_group=group, extra=extra)
+        yield Sample(name, image=picture, label=label, split=work.split, image_group=base.image_group[:16], extra=extra)
 
 
 def _pairs(work: _Work, voices: Voices, pictures: Pictures) -> Iterator[Sample]:
@@ -180,7 +177,7 @@ def _pairs(work: _Work, voices: Voices, pictures: Pictures) -> Iterator[Sample]:
         base = next(beds)
         for face, cues in seen.items():
             source = next(cues)
-            made = plant_image(pictures.bed(base, grid, rng), pictures.face(source), grid, rng)
+            made = plant_image(background(grey(base), grid, rng), grey(source), grid, rng)
             shown.append((face, source, *work.keep("image", f"{work.split}-{face}-{index:05d}", made)))
         for (v, (voice, cue, speech, when)), (f, (face, source, image, where)) in itertools.product(
             enumerate(clips), enumerate(shown)

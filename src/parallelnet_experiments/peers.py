@@ -9,8 +9,6 @@ arrive together, as many as it can use at once; limits that would cut it short a
 business of the `Score` behind it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import logging
@@ -77,9 +75,6 @@ def linkage(speech: Sequence[DivisionNode], image: Sequence[DivisionNode]) -> Fl
     return np.array(rows, np.float64).reshape(-1, 4)
 
 
-# --- shap -------------------------------------------------------------------------------------------------------------
-
-
 def shap_values(asked: Question, method: str, *, max_evals: int = NO_LIMIT, **options: Any) -> Floats:
     """Return what a shap explainer says by masks: values [n], or with `interactions=True` those of pairs [n, n]."""
     with _shap(asked.seed) as shap:
@@ -124,9 +119,6 @@ def _shap(seed: int) -> Iterator[Any]:
             np.random.set_state(state)
 
 
-# --- captum and shapiq ------------------------------------------------------------------------------------------------
-
-
 def captum_values(asked: Question, method: str, **options: Any) -> Floats:
     """Return what a captum perturbation method says of the players [n], all masks of an order at once."""
     captum_attr, torch = captum()
@@ -139,11 +131,7 @@ def captum_values(asked: Question, method: str, **options: Any) -> Floats:
 
 
 def captum() -> tuple[Any, Any]:
-    """Return `captum.attr` and torch.
-
-    Raises:
-        MissingExtraError: one of them is not installed.
-    """
+    """Return `captum.attr` and torch; a MissingExtraError where one of them is not installed."""
     return _package("captum.attr"), _package("torch")
 
 
@@ -154,9 +142,8 @@ def shapiq_sampled(asked: Question) -> Floats:
         warnings.simplefilter("ignore")  # that it needs fewer masks than it was allowed
         found = approximator.approximate(budget=KERNEL_BUDGET + 2 * asked.n, game=asked.score).dict_values
     values = np.zeros((asked.n, asked.n))
-    for pair, value in found.items():
-        if len(pair) == 2:
-            values[pair] = values[pair[::-1]] = value
+    for pair in filter(lambda players: len(players) == 2, found):
+        values[pair] = values[pair[::-1]] = found[pair]
     return values
 
 
@@ -167,6 +154,7 @@ def _package(name: str) -> Any:
         raise MissingExtraError(f"Comparing with {name.partition('.')[0]}", "bench") from None
 
 
+# Peers that give each player a value, and cost little enough for 16 and more players.
 VALUES: dict[str, Peer] = {
     "shap-partition": lambda asked: shap_values(asked, "Partition"),  # Owen values on our own division, with no limit
     "shap-permutation": lambda asked: shap_values(
@@ -176,26 +164,22 @@ VALUES: dict[str, Peer] = {
     "captum-sampling": lambda asked: captum_values(asked, "ShapleyValueSampling", n_samples=CAPTUM_ORDERS),
     "occlusion": lambda asked: captum_values(asked, "FeatureAblation"),  # what is lost without each player
 }
-"""Peers that give each player a value, and cost little enough for 16 and more players."""
 
+# Peers that give each pair of players an interaction, and cost little enough to be asked of many samples.
 INTERACTIONS: dict[str, Peer] = {
     # Shapley-Taylor indices of all 2^n masks (Sundararajan et al. 2020), which share what three players tell together
     # otherwise than the Shapley interaction index does. shap puts half of it into each of a pair's two places.
     "shap-exact": lambda asked: 2 * shap_values(asked, "Exact", interactions=True),
     "shapiq-sampled": shapiq_sampled,
 }
-"""Peers that give each pair of players an interaction, and cost little enough to be asked of many samples."""
-
-
-# --- gradients and random weights -------------------------------------------------------------------------------------
 
 
 class _Random(runtime._TorchBackend):  # the same passes, but of a network that is in no checkpoint
-    def __init__(self, network: ParallelNet) -> None:
+    def __init__(self, network: "ParallelNet") -> None:
         self._torch, self._network, self._device = captum()[1], network, "cpu"
 
 
-def random_model(opened: Checkpoint, seed: int) -> tuple[ParallelNet, runtime.Model]:
+def random_model(opened: Checkpoint, seed: int) -> tuple["ParallelNet", runtime.Model]:
     """Return a checkpoint's network with all weights drawn anew, and the same ready to be played with.
 
     A model without what it learnt must not be explained alike (Adebayo et al., arXiv 1810.03292).
@@ -213,12 +197,7 @@ class Gradients:
     """Gradient methods on one sample."""
 
     def __init__(
-        self,
-        network: ParallelNet,
-        speech: Players | None,
-        image: Players | None,
-        column: int,
-        temperature: float,
+        self, network: "ParallelNet", speech: Players | None, image: Players | None, column: int, temperature: float
     ) -> None:
         """Take a network in evaluation mode, both sides with their baselines, the class, and the logits' divisor."""
         self._captum, self._torch = captum()
@@ -264,34 +243,30 @@ class Gradients:
 
     def _probability(self, *signals: Any) -> Any:
         given = dict(zip(self._players, signals, strict=True))
-        probs = []
-        for start in self._starts:
-            speech = given["speech"][..., start : start + 128] if "speech" in given else None
-            logits = self._network.logits(speech, given.get("image")) / self._temperature
-            probs.append(logits.softmax(1)[:, self._column])
-        return self._torch.stack(probs).mean(0)
+        logits = [
+            self._network.logits(given["speech"][..., k : k + 128] if "speech" in given else None, given.get("image"))
+            for k in self._starts
+        ]
+        return (self._torch.stack(logits) / self._temperature).softmax(2)[..., self._column].mean(0)
 
     def _last_map(self, backbone: Any) -> Any:
-        """Return the module whose output is the last one in the backbone to tell places apart."""
+        # Return the module whose output is the last one in the backbone to tell places apart.
         seen: list[Any] = []
 
         def watch(module: Any, _: Any, output: Any) -> None:
             if isinstance(output, self._torch.Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
                 seen.append(module)
 
-        hooks = [module.register_forward_hook(watch) for module in backbone.modules()]
-        try:
-            with self._torch.no_grad():
-                self._probability(*self._inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with contextlib.ExitStack() as hooks, self._torch.no_grad():
+            for module in backbone.modules():
+                hooks.callback(module.register_forward_hook(watch).remove)
+            self._probability(*self._inputs)
         assert seen, "no map of the backbone tells places apart"
         return seen[-1]
 
 
 def _by_player(cells: Any, players: Players) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return the sum of a tensor's cells over each player, and how many cells each has."""
+    # Return the sum of a tensor's cells over each player, and how many cells each has.
     owned = players.owners >= 0
     owners = players.owners[owned].astype(np.int64)
     sums = np.bincount(owners, cells.double().numpy()[owned], players.n)

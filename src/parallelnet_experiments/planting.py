@@ -11,8 +11,6 @@ speaker, no face and no background stands in two splits; speakers and faces are 
 bundled model, whose ears and eyes may then be started from.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import re
@@ -30,7 +28,7 @@ from PIL import Image
 
 from parallelnet import audio, image, records
 from parallelnet.data import dataset, pairs, splits
-from parallelnet.data.corpora import CORPORA, read_corpus
+from parallelnet.data.dataset import CORPORA, read_corpus
 from parallelnet.errors import InputError, ManifestError, OptionError
 from parallelnet.options import PairsOptions, PlantOptions
 from parallelnet.types import SPLITS, Sample
@@ -125,7 +123,7 @@ def plant_speech(
 
 
 def _loudest_band(waveform: audio.Waveform) -> float:
-    """Return the power of the loudest mel band in any frame, to which `audio.log_mel` is relative."""
+    # Return the power of the loudest mel band in any frame, to which `audio.log_mel` is relative.
     padded = np.pad(waveform, audio.N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, audio.N_FFT)[:: audio.hop()]
     window = np.hanning(audio.N_FFT + 1)[:-1]
@@ -138,7 +136,7 @@ def _rise(n: int) -> npt.NDArray[np.float32]:
 
 
 def _trimmed(path: str, speed: float = 1.0) -> audio.Waveform:
-    """Return an utterance without the quiet at its ends, as fast as asked."""
+    # Return an utterance without the quiet at its ends, as fast as asked.
     wave, rate = audio.read(path), audio.SAMPLE_RATE_HZ
     wave = wave[audio.trim_slice(wave)]
     return wave if speed == 1 else soxr.resample(wave, rate * speed, rate)
@@ -172,8 +170,7 @@ def read_voices(options: PlantOptions) -> dict[str, Voices]:
     if not colon or name not in CORPORA:
         raise OptionError(f"--speech is {options.speech!r}; needed: CORPUS:PATH of a corpus with neutral speech.")
     labels = {**(CORPORA[name].labels or {}), NEUTRAL: NEUTRAL}
-    wanted = {NEUTRAL, *options.voices}
-    speech = tuple(s for s in read_corpus(name, path, labels=labels).samples if s.label in wanted)
+    speech = tuple(s for s in read_corpus(name, path, labels=labels).samples if s.label in {NEUTRAL, *options.voices})
     speech = _clear(speech, "speech", options)
     longest = -(-options.cue_range[1] * CLIP_SAMPLES // options.units)
     voices = {}
@@ -190,33 +187,35 @@ def read_voices(options: PlantOptions) -> dict[str, Voices]:
 
 
 def _side(speaker: str, options: PlantOptions) -> str:
-    """Return the split of a speaker, told by name or by the number at its end (`actor_07`: 7)."""
+    # Return the split of a speaker, told by name or by the number at its end (`actor_07`: 7).
     names = {speaker, *(found.lstrip("0") for found in re.findall(r"\d+$", speaker))}
-    if names & set(options.test_speakers):
-        return "test"
-    return "validation" if names & set(options.validation_speakers) else "train"
+    given = {"test": options.test_speakers, "validation": options.validation_speakers}
+    return next((split for split, speakers in given.items() if names & set(speakers)), "train")
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def background(rgb: image.Pixels, grid: tuple[int, int], rng: np.random.Generator) -> Grey:
-    """Return a random part of a picture, grey, mirrored half of the time, 64 pixels a cell."""
+def grey(sample: Sample) -> Image.Image:
+    """Return the picture of a sample in grey."""
+    return Image.fromarray(image.read(sample.image or "")).convert("L")
+
+
+def background(picture: Image.Image, grid: tuple[int, int], rng: np.random.Generator) -> Grey:
+    """Return a random part of a grey picture, mirrored half of the time, 64 pixels a cell."""
     height, width = (n * CELL_PIXELS for n in grid)
-    picture = Image.fromarray(rgb).convert("L")
     scale = min(picture.width / width, picture.height / height) * rng.uniform(0.7, 1.0)
     wide, high = scale * width, scale * height
     left, top = rng.uniform(0, picture.width - wide), rng.uniform(0, picture.height - high)
-    box = (left, top, left + wide, top + high)
-    grey = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box))
-    return np.ascontiguousarray(grey[:, ::-1] if rng.random() < 0.5 else grey)
+    part = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, (left, top, left + wide, top + high)))
+    return np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
 
 
-def plant_image(bed: Grey, patch: Grey, grid: tuple[int, int], rng: np.random.Generator) -> Plant:
+def plant_image(bed: Grey, patch: Image.Image, grid: tuple[int, int], rng: np.random.Generator) -> Plant:
     """Return a picture with a patch (a face) over one random cell; its edge fades into the picture within the cell."""
     row, column = int(rng.integers(grid[0])), int(rng.integers(grid[1]))
     high, wide = bed.shape[0] // grid[0], bed.shape[1] // grid[1]
-    fitted = np.asarray(Image.fromarray(patch).resize((wide, high), Image.Resampling.BICUBIC), np.float32)
+    fitted = np.asarray(patch.resize((wide, high), Image.Resampling.BICUBIC), np.float32)
     rows, columns = (
         np.minimum(1, (np.minimum(np.arange(n), np.arange(n)[::-1]) + 1) / (FEATHER_PIXELS + 1)) for n in (high, wide)
     )
@@ -227,20 +226,11 @@ def plant_image(bed: Grey, patch: Grey, grid: tuple[int, int], rng: np.random.Ge
     return Plant(pixels, bed, {"cue_cell": f"{row} {column}", "grid": f"{grid[0]}x{grid[1]}"})
 
 
-class Pictures:
-    """Faces and backgrounds of one split."""
+class Pictures(NamedTuple):
+    """Faces, by class, and backgrounds of one split."""
 
-    def __init__(self, faces: Sequence[Sample], backgrounds: Sequence[Sample]) -> None:
-        """Take the samples."""
-        self.backgrounds, self.cues = list(backgrounds), _by(faces, "label")
-
-    def bed(self, sample: Sample, grid: tuple[int, int], rng: np.random.Generator) -> Grey:
-        """Return a random part of a background."""
-        return background(image.read(sample.image or ""), grid, rng)
-
-    def face(self, sample: Sample) -> Grey:
-        """Return a face."""
-        return np.asarray(Image.fromarray(image.read(sample.image or "")).convert("L"))
+    cues: dict[str, list[Sample]]
+    backgrounds: list[Sample]
 
 
 def read_pictures(options: PlantOptions) -> dict[str, Pictures]:
@@ -254,7 +244,7 @@ def read_pictures(options: PlantOptions) -> dict[str, Pictures]:
     for key in faceless(found, options.n_backgrounds, Path(options.out).parent / FACELESS_JSON):
         tenth = int(key[-4:], 16) % 10
         beds["test" if tenth < 2 else "validation" if tenth == 2 else "train"].append(found[key])
-    pictures = {split: Pictures([s for s in faces if s.split == split], beds[split]) for split in SPLITS}
+    pictures = {split: Pictures(_by([s for s in faces if s.split == split], "label"), beds[split]) for split in SPLITS}
     for split, these in pictures.items():
         _need(split, "face", these.cues, options.faces)
         _need(split, "background", {"": these.backgrounds}, ("",))
@@ -288,15 +278,12 @@ def faceless(pictures: Mapping[str, Sample], n: int, kept: Path) -> list[str]:
 
 
 def _dealt(faces: tuple[Sample, ...], options: PlantOptions) -> tuple[Sample, ...]:
-    """Return the faces with the splits that `build pairs` gives them, as for the bundled model."""
+    # Return the faces with the splits that `build pairs` gives them, as for the bundled model.
     same = PairsOptions("", options.image, "", image_test_split=options.image_test_split)
     faces = pairs.distinct_pictures(faces, same, Counter())
     train = tuple(s for s in faces if s.split in ("train", ""))
     cut = {s.id for s in splits.carve_validation(train, same.image_validation, same.seed)[1]}
     return tuple(replace(s, split="validation") if s.id in cut else s for s in faces)
-
-
-# --- both -------------------------------------------------------------------------------------------------------------
 
 
 def _by(samples: Sequence[Sample], column: str) -> dict[str, list[Sample]]:
@@ -309,18 +296,14 @@ def _by(samples: Sequence[Sample], column: str) -> dict[str, list[Sample]]:
 def _clear(
     samples: tuple[Sample, ...], modality: Literal["speech", "image"], options: PlantOptions
 ) -> tuple[Sample, ...]:
-    """Return the neutral samples and those whose class the bundled model sees or hears clearly."""
+    # Return the neutral samples and those whose class the bundled model sees or hears clearly.
     if not options.min_cue_prob:
         return samples
     from parallelnet.predictor import load
 
     candidates = [s for s in samples if s.label != NEUTRAL]
-    said = load(n_threads=1).predict_each(candidates, modalities=modality)
-    unclear = {
-        s.id
-        for s, p in zip(candidates, said, strict=True)
-        if isinstance(p, Exception) or p.probs[s.label] < options.min_cue_prob
-    }
+    said = zip(candidates, load(n_threads=1).predict_each(candidates, modalities=modality), strict=True)
+    unclear = {s.id for s, found in said if isinstance(found, Exception) or found.probs[s.label] < options.min_cue_prob}
     log.info("%s: %d of %d cues left out: not clear to the bundled model", modality, len(unclear), len(candidates))
     return tuple(s for s in samples if s.id not in unclear)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from parallelnet.data.augment import augment_image, augment_speech, augment_waveform, mixup
+from parallelnet.data.loading import augment_image, augment_speech, augment_waveform, mixup
 from parallelnet.options import AugmentOptions
 
 

@@ -54,8 +54,8 @@ def make_built(folder: Path, parts: Sequence[Sequence[Example]]) -> BuildReport:
     listed = []
     for n, drafts in enumerate(parts):
         name = shards.shard_name(n, len(parts))
-        written = shards.write_shard(folder / "data" / name, drafts)
-        listed.append({"name": name, "n": written.n, "sha256": written.sha256})
+        n_rows, sha256 = shards.write_shard(folder / "data" / name, drafts)
+        listed.append({"name": name, "n": n_rows, "sha256": sha256})
     n_kept = sum(len(part) for part in parts)
     report = BuildReport(
         made_by=MADE_BY,

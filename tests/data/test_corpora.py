@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from parallelnet.data.corpora import CORPORA, list_corpora, read_corpus
+from parallelnet.data.dataset import CORPORA, list_corpora, read_corpus
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.types import EMOTIONS, SENTIMENTS
 

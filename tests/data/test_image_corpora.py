@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parallelnet.data.corpora import read_corpus
+from parallelnet.data.dataset import read_corpus
 from parallelnet.data.image_corpora import cache_root
 from parallelnet.errors import ManifestError
 

@@ -71,8 +71,8 @@ def test_a_shard_gives_back_what_was_kept(tmp_path: Path) -> None:
     kept = [replace(d, image_path=f"{d.row}.png") for d in (drafts[0], drafts[2])]
     assert list(shards.read_shard(path)) == kept
     assert list(shards.read_shard(path, with_bytes=False)) == [replace(d, speech=b"", image=b"") for d in kept]
-    assert written.n == 2
-    assert written.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert written[0] == 2
+    assert written[1] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert list(tmp_path.rglob("*.partial")) == []
     assert b"somebody" not in path.read_bytes()
     row = pq.read_table(path).to_pylist()[0]
@@ -84,7 +84,7 @@ def test_a_shard_without_rows_has_the_same_schema(tmp_path: Path) -> None:
     full, empty = tmp_path / "full.parquet", tmp_path / "empty.parquet"
     shards.write_shard(full, [draft(0)])
 
-    assert shards.write_shard(empty, [draft(1).reject("duplicate")]).n == 0
+    assert shards.write_shard(empty, [draft(1).reject("duplicate")])[0] == 0
 
     assert list(shards.read_shard(empty)) == []
     assert pq.read_schema(empty).equals(pq.read_schema(full), check_metadata=True)
@@ -92,10 +92,10 @@ def test_a_shard_without_rows_has_the_same_schema(tmp_path: Path) -> None:
 
 def test_the_same_drafts_give_the_same_bytes(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.parquet", "b.parquet")]
-    digests = {shards.write_shard(path, map(draft, range(40))).sha256 for path in paths}
+    digests = {shards.write_shard(path, map(draft, range(40)))[1] for path in paths}
 
     assert len(digests) == 1
-    assert digests != {shards.write_shard(paths[0], map(draft, range(39))).sha256}
+    assert digests != {shards.write_shard(paths[0], map(draft, range(39)))[1]}
 
 
 def test_row_groups_are_small_and_drafts_are_drawn_one_group_at_a_time(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_rejected_rows_keep_their_reason_and_order(tmp_path: Path) -> None:
     written = shards.write_rejected(tmp_path / "rejected.parquet", [draft(99), *fallen])
 
     rows = pq.read_table(tmp_path / "rejected.parquet").to_pylist()
-    assert written.n == len(rows) == 4
+    assert written[0] == len(rows) == 4
     assert [row["row"] for row in rows] == [0, 1, 20, 21]
     assert tuple(rows[0]) == tuple(shards.REJECTED_COLUMNS)
     assert {row["reason"] for row in rows} == {"low-confidence"}
@@ -151,7 +151,7 @@ def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         shards.write_shard(path, broken())
 
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == before.sha256
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == before[1]
     assert list(tmp_path.rglob("*.partial")) == []
 
 
@@ -189,7 +189,7 @@ def test_a_table_of_other_columns_is_no_shard(tmp_path: Path) -> None:
 def test_the_fingerprint_is_what_two_commands_print(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     names = [shards.shard_name(n, 3) for n in range(3)]
-    digests = [shards.write_shard(tmp_path / "data" / name, [draft(n)]).sha256 for n, name in enumerate(names)]
+    digests = [shards.write_shard(tmp_path / "data" / name, [draft(n)])[1] for n, name in enumerate(names)]
     listed = [{"name": name, "sha256": digest} for name, digest in zip(names, digests, strict=True)]
     printed = subprocess.run(
         "sha256sum data/*.parquet | sha256sum", shell=True, cwd=tmp_path, capture_output=True, check=True, text=True

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from parallelnet.data.corpora import read_corpus
+from parallelnet.data.dataset import read_corpus
 from parallelnet.errors import ManifestError
 
 Make = Callable[[Path], Path]

@@ -100,9 +100,9 @@ def build(
     listed = []
     for index, part in enumerate((kept[:half], kept[half:])):
         name = shards.shard_name(index, 2)
-        written = shards.write_shard(folder / "data" / name, part)
-        listed.append({"name": name, "n": written.n, "sha256": written.sha256})
-    fallen = shards.write_rejected(folder / "rejected.parquet", rejected)
+        n_rows, sha256 = shards.write_shard(folder / "data" / name, part)
+        listed.append({"name": name, "n": n_rows, "sha256": sha256})
+    _, rejected_sha256 = shards.write_rejected(folder / "rejected.parquet", rejected)
     taught = [d for d in (*kept, *rejected) if d.speech_probs]
     classes = EMOTIONS if labels == "emotion" else SENTIMENTS
     counts = Counter(d.label if labels == "emotion" else d.sentiment for d in kept)
@@ -136,7 +136,7 @@ def build(
         input={"name": "posts.csv", "format": "csv", "sha256": "ab" * 32},
         versions={"parallelnet": "0.1.0"},
         shards=tuple(listed),
-        rejected_sha256=fallen.sha256,
+        rejected_sha256=rejected_sha256,
         fingerprint=shards.fingerprint(listed),
     )
     if finished:

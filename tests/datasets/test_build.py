@@ -430,7 +430,7 @@ def test_an_unfinished_build_of_another_engine_or_teacher_is_refused(
 ) -> None:
     options = replace(world.options, out=str(tmp_path / "set"))
     with monkeypatch.context() as patched:
-        patched.setattr(build, "find_duplicates", lambda *_, **__: 1 / 0)
+        patched.setattr(build.duplicates, "find_duplicates", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build_tweets(options)
     stored = tmp_path / "set" / WORK / "recipe.json"

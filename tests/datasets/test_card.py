@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from parallelnet.data.shards import REASONS
-from parallelnet.datasets.card import PAPER_COUNTS, card, write_card
-from parallelnet.datasets.inspection import inspect
+from parallelnet.datasets.inspection import PAPER_COUNTS, card, inspect, write_card
 from parallelnet.types import EMOTIONS
 
 _spec = importlib.util.spec_from_file_location("built_fixture", Path(__file__).with_name("built_fixture.py"))

@@ -3,7 +3,7 @@
 import pytest
 
 from parallelnet.data.shards import Example
-from parallelnet.datasets.decision import Decision, decide, decided, own_label
+from parallelnet.datasets.teachers import Decision, decide, decided, own_label
 from parallelnet.errors import OptionError
 
 FLAT = (0.25, 0.25, 0.25, 0.25)

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from parallelnet.data.shards import Example
 from parallelnet.datasets import duplicates
 from parallelnet.datasets.duplicates import (
-    Components,
     find_duplicates,
     is_flat,
     near_pairs,
@@ -315,16 +314,16 @@ def test_components_are_those_of_the_graph_and_named_by_their_lowest_row(
         lowest = [low if root == high else root for root in lowest]
     order = np.random.default_rng(seed).permutation(len(edges))
     pairs = np.array(edges, dtype=np.int64).reshape(-1, 2)[order]
-    components = Components(np.arange(20))
+    parents = np.arange(20)
     for part in np.array_split(pairs, 3):
-        components.join(part[:, 0], part[:, 1])
-    assert components.flatten().tolist() == lowest
+        duplicates.join(parents, part[:, 0], part[:, 1])
+    assert duplicates.flatten(parents).tolist() == lowest
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["upwards", "downwards"])
 def test_a_chain_of_a_hundred_thousand_is_joined_in_few_rounds(order: int) -> None:
-    components = Components(np.arange(100_000))
+    parents = np.arange(100_000)
     rows = np.arange(99_999)[::order]
     for part in np.array_split(rows, 20):
-        components.join(part, part + 1)
-    assert not components.flatten().any()  # rows that point only one step down would take minutes
+        duplicates.join(parents, part, part + 1)
+    assert not duplicates.flatten(parents).any()  # rows that point only one step down would take minutes

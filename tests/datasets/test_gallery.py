@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from parallelnet.data.shards import Example
 from parallelnet.datasets import inspection as gallery
 from parallelnet.datasets.inspection import write_gallery
-from parallelnet.report.html_page import jpeg
+from parallelnet.report.html import jpeg
 
 TESTS = Path(__file__).parents[1]
 
@@ -52,9 +53,15 @@ def row(k=0, *, source="image", label="happy", seconds=1.0, **changes):
     return gallery.Card(Example(**(facts | changes)), label, picture, gallery.sound_uri(built.flac(seconds), seconds))
 
 
-def render(cards, **changes):
-    facts = {"title": "posts", "classes": CLASSES, "fingerprint": "ab" * 32, "n_kept": 100} | changes
-    return gallery.render(cards, **facts)
+def render(cards, excluded=(), **changes):
+    facts = {
+        "name": "posts",
+        "classes": CLASSES,
+        "labels": "emotion",
+        "fingerprint": "ab" * 32,
+        "n_kept": 100,
+    } | changes
+    return gallery.render(cards, SimpleNamespace(**facts), excluded=excluded)
 
 
 def test_every_row_has_its_parts():
@@ -100,7 +107,7 @@ def test_hostile_texts_stay_texts(nasty):
             sentiment=nasty,
         )
     ]
-    text = render(rows, title=nasty, classes=(*CLASSES[:3], nasty), excluded=(nasty,))
+    text = render(rows, name=nasty, classes=(*CLASSES[:3], nasty), excluded=(nasty,))
     page = Page(text)
     assert len(page.all("script")) == 2
     assert data_of(text)["excluded"] == [nasty]

@@ -269,7 +269,7 @@ def test_it_fits(visit, width, scheme):
 @pytest.mark.parametrize("nasty", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_texts_run_nothing(visit, nasty, tmp_path):
     rows = [row(id=nasty, label="happy", text=nasty, word_times=((nasty, 0, 1),), tts_voice=nasty, language=nasty)]
-    page = visit(render(rows, title=nasty), viewport={"width": 390, "height": 844})
+    page = visit(render(rows, name=nasty), viewport={"width": 390, "height": 844})
     page.locator("[data-mark=other]").first.click()
     page.locator(".note").first.fill(nasty)
     assert page.locator("script").count() == 2

@@ -9,10 +9,9 @@ import pytest
 
 from parallelnet.data.built import read_report
 from parallelnet.data.shards import REASONS
-from parallelnet.datasets.card import PAPER_COUNTS
-from parallelnet.datasets.inspection import choose, inspect, load
+from parallelnet.datasets.inspection import PAPER_COUNTS, choose, inspect, load
 from parallelnet.errors import ManifestError
-from parallelnet.report.terminal import show_inspection
+from parallelnet.report import terminal
 from parallelnet.types import EMOTIONS, SENTIMENTS
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.
@@ -128,7 +127,7 @@ def test_json_has_the_record_and_the_counts(folder):
 @pytest.mark.parametrize("labels", ["emotion", "sentiment"])
 def test_the_terminal_shows_it(tmp_path, capsys, labels):
     built.build(tmp_path, labels)
-    show_inspection(inspect(tmp_path), REASONS, PAPER_COUNTS)
+    terminal.show("inspection", found=inspect(tmp_path), reasons=REASONS, paper=PAPER_COUNTS)
     said = capsys.readouterr().out
     assert "12 of " in said
     assert ("42,958" in said) == (labels == "emotion")
@@ -142,7 +141,7 @@ def test_the_terminal_shows_it(tmp_path, capsys, labels):
 def test_the_terminal_is_not_obeyed(tmp_path, capsys):
     kept = [built.draft(0, "sad", "speech", 0.9, spoken_text="\x1b[2J\x07clear " + "x" * 500, tts_voice="a\x1b[31mb")]
     built.build(tmp_path, kept=kept)
-    show_inspection(inspect(tmp_path), REASONS, PAPER_COUNTS)
+    terminal.show("inspection", found=inspect(tmp_path), reasons=REASONS, paper=PAPER_COUNTS)
     said = capsys.readouterr().out
     assert "\x1b" not in said
     assert "\x07" not in said

@@ -11,10 +11,9 @@ import pytest
 from parallelnet import checkpoint, predictor
 from parallelnet.data.shards import Example
 from parallelnet.datasets import teachers
-from parallelnet.datasets.decision import classes_to_emotions, merge, read_label_map
-from parallelnet.datasets.teachers import open_teacher, taught
+from parallelnet.datasets.teachers import classes_to_emotions, merge, open_teacher, read_label_map, taught
 from parallelnet.errors import CheckpointError, InputError, MissingExtraError, OptionError
-from parallelnet.training.card import model_card
+from parallelnet.training.finish import model_card
 from parallelnet.types import EMOTIONS
 
 # Test folders are no packages (importlib mode), so what two of them share is loaded by its path.

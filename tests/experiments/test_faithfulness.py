@@ -353,8 +353,8 @@ def test_occlusion_is_what_is_lost_without_a_player(stage, networks):
     said = explainers.say("occlusion", stage, ("silence", "black"), networks)
     score, _ = explainers.score_of(stage.game(("silence", "black")), stage.column)
     lost = score(np.ones((1, 16), bool)) - score(~np.eye(16, dtype=bool))
-    np.testing.assert_allclose(said.values, lost, rtol=0, atol=1e-6)
-    assert said.passes == 2 * 17
+    np.testing.assert_allclose(said["values"], lost, rtol=0, atol=1e-6)
+    assert said["passes"] == 2 * 17
 
 
 def test_a_shared_game_says_the_same_and_keeps_quiet_about_cost(opened, material):
@@ -363,16 +363,16 @@ def test_a_shared_game_says_the_same_and_keeps_quiet_about_cost(opened, material
     networks = explainers.Networks(None, 1.0, 4)
     for name in ("owen", "exact"):
         alone, shared = (explainers.say(name, each, ("silence", "black"), networks) for each in stages)
-        np.testing.assert_allclose(shared.values, alone.values, rtol=0, atol=1e-6)  # float32 batches of other sizes
-        assert alone.passes > 0
-        assert shared.passes is shared.seconds is None
+        np.testing.assert_allclose(shared["values"], alone["values"], rtol=0, atol=1e-6)  # float32, other batch sizes
+        assert alone["passes"] > 0
+        assert shared["passes"] is shared["seconds"] is None
 
 
 @pytest.mark.slow  # shap compiles its loops
 @pytest.mark.parametrize("name", ["shap-partition"])
 def test_shap_finds_our_owen_values(name, stage, networks):
     pytest.importorskip("shap")
-    ours, theirs = (explainers.say(each, stage, ("mean", "blur"), networks).values for each in ("owen", name))
+    ours, theirs = (explainers.say(each, stage, ("mean", "blur"), networks)["values"] for each in ("owen", name))
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-5)
 
 
@@ -383,7 +383,7 @@ def test_exact_peers_find_our_exact_values(stage, networks):
     ours = explainers.say("exact", stage, ("silence", "black"), networks)
     score, _ = explainers.score_of(stage.game(("silence", "black")), stage.column)
     question = peers.Question(score, 16, np.zeros((0, 4)), 0)
-    np.testing.assert_allclose(peers.shap_values(question, "Exact"), ours.values, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(peers.shap_values(question, "Exact"), ours["values"], rtol=0, atol=1e-5)
     small = peers.Question(lambda masks: score(np.pad(masks, ((0, 0), (0, 8)))), 8, np.zeros((0, 4)), 0)
     exact = shapiq.ExactComputer(game=small.score, n_players=8)("SV", order=1).dict_values
     theirs = [exact[k,] for k in range(8)]
@@ -394,7 +394,7 @@ def test_exact_peers_find_our_exact_values(stage, networks):
 @pytest.mark.parametrize("name", ["shap-permutation", "shap-kernel", "captum-sampling"])
 def test_sampling_peers_add_up_and_repeat_themselves(name, stage, networks):
     pytest.importorskip(name.partition("-")[0])
-    first, second = (explainers.say(name, stage, ("silence", "black"), networks).values for _ in range(2))
+    first, second = (explainers.say(name, stage, ("silence", "black"), networks)["values"] for _ in range(2))
     assert (first == second).all()
     score, _ = explainers.score_of(stage.game(("silence", "black")), stage.column)
     whole, nothing = score(np.stack([np.ones(16, bool), np.zeros(16, bool)]))

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from parallelnet import audio
 from parallelnet.errors import OptionError
@@ -86,8 +87,8 @@ def test_the_joint_of_two_fades_keeps_the_amplitude():
 
 @pytest.mark.parametrize("grid", [(4, 4), (2, 4)])
 def test_a_face_lies_inside_its_cell_and_nowhere_else(rng, grid):
-    picture = rng.integers(60, 90, (300, 400, 3), dtype=np.uint8)
-    face = np.full((48, 48), 250, np.uint8)
+    picture = Image.fromarray(rng.integers(60, 90, (300, 400), dtype=np.uint8))
+    face = Image.fromarray(np.full((48, 48), 250, np.uint8))
     cells = set()
     for _ in range(150):
         bed = planting.background(picture, grid, rng)
@@ -105,7 +106,8 @@ def test_a_face_lies_inside_its_cell_and_nowhere_else(rng, grid):
 
 @pytest.mark.parametrize("size", [(40, 900), (900, 40), (64, 64)])
 def test_backgrounds_of_any_shape_fill_the_grid(rng, size):
-    assert planting.background(rng.integers(0, 255, (*size, 3), dtype=np.uint8), (2, 4), rng).shape == (128, 256)
+    picture = Image.fromarray(rng.integers(0, 255, size, dtype=np.uint8))
+    assert planting.background(picture, (2, 4), rng).shape == (128, 256)
 
 
 @pytest.mark.parametrize(

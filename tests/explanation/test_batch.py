@@ -27,7 +27,7 @@ _spec = importlib.util.spec_from_file_location(
 )
 fixtures = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fixtures)
-toy_checkpoint = fixtures.toy_checkpoint
+toy_checkpoint, check = fixtures.toy_checkpoint, fixtures.check
 
 HOSTILE = "<b>&../x"
 
@@ -79,8 +79,8 @@ def test_a_folder_and_a_row_a_sample_bad_ones_with_their_reason(model, samples, 
         folder = out / found[name]["folder"]
         assert folder.parent == out / "samples"  # no id leads out of it
         explanation = Explanation.from_json((folder / "explanation.json").read_text(encoding="utf-8"))
-        explanation.check()
-        assert float(found[name]["full_value"]) == pytest.approx(explanation.full_value, abs=1e-6)  # six decimals
+        check(explanation)
+        assert float(found[name]["full_value"]) == pytest.approx(explanation.of_target.full, abs=1e-6)  # six decimals
         assert (folder / "report.html").stat().st_size > 1_000
     assert [
         unit.word

@@ -11,7 +11,7 @@ from parallelnet import checkpoint
 from parallelnet.errors import InputError, OptionError
 from parallelnet.models.layers import embedding
 from parallelnet.models.network import ParallelNet, build
-from parallelnet.models.stored import load_weights, save_weights
+from parallelnet.models.stored import open_network, save_weights
 from parallelnet.models.variants import VARIANTS, BranchOptions, NetworkOptions
 from parallelnet.types import EMOTIONS
 
@@ -321,8 +321,7 @@ def run_and_round_trip(name, options, folder):
     del network
     read = checkpoint.read(folder)
     assert read.facts == facts
-    rebuilt = build(NetworkOptions.from_dict(read.facts.network), read.facts.classes).eval()
-    load_weights(rebuilt, read.weights)
+    rebuilt = open_network(read).eval()
     read.weights.unlink()  # up to 700 MB, twenty times
     assert (rebuilt.modalities, rebuilt.separable) == (row.modalities, row.separable)
     with torch.no_grad():  # close, not equal: two networks, whose tensors may lie and be summed otherwise

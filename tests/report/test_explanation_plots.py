@@ -368,9 +368,9 @@ def test_waterfall_leads_to_the_prediction_and_sums_the_rest():
         assert start + min(change, 0) - min(change, 0) == pytest.approx(at)
         assert side(colour) == np.sign(change)
         at += change
-    assert at == pytest.approx(explanation.full_value)
+    assert at == pytest.approx(explanation.of_target.full)
     drawn = [text.get_text() for text in figure.axes[0].texts]
-    assert (drawn[0], drawn[-1]) == ("0.250", f"{explanation.full_value:.3f}")
+    assert (drawn[0], drawn[-1]) == ("0.250", f"{explanation.of_target.full:.3f}")
     # One that is left over is named: a line of its own says no less.
     assert not any(
         "other" in name for name in bars(plots.plot(explain(picture=(*PICTURE, 0.1), grid=(1, 7)), "waterfall"))
@@ -387,7 +387,7 @@ def test_waterfall_shows_twice_the_error_of_samples():
 
 def test_waterfall_says_what_a_method_loses():
     explanation = explain()
-    missing = replace(explanation.of_target, full=explanation.full_value + 0.05)
+    missing = replace(explanation.of_target, full=explanation.of_target.full + 0.05)
     found = bars(plots.plot(replace(explanation, values={"happy": missing}), "waterfall"))
     assert found["in no part"][1] == pytest.approx(0.05)
 

@@ -224,7 +224,7 @@ def test_hostile_names_run_nothing(visit, nasty):
     assert page.locator("script").count() == 2  # the data and the page's own
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     shown = html.render_index(
-        [html.IndexRow(nasty, "javascript:alert(1)", nasty, 0.5, truth="x", reason=nasty)], title=nasty
+        [fixtures.row(nasty, "javascript:alert(1)", nasty, 0.5, label="x", reason=nasty)], title=nasty
     )
     assert visit(shown).locator("img, iframe").count() == 0
 
@@ -244,11 +244,10 @@ def test_paper_has_the_numbers_and_no_players(visit, tmp_path):
     assert page.locator(".original .wave:visible").count() == 1
 
 
-def test_without_script_the_essentials_are_there(browser, tmp_path):
-    html.write(explain(), tmp_path / "report.html")
+def test_without_script_the_essentials_are_there(browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.set_content((tmp_path / "report.html").read_text(encoding="utf-8"))
+    page.set_content(html.render(explain()))
     assert page.locator(".why:visible").count() == 1
     assert page.locator("audio:visible").count() == 3
     assert page.locator("button.play:visible").count() == 0
@@ -257,8 +256,8 @@ def test_without_script_the_essentials_are_there(browser, tmp_path):
 
 def test_index_filters(visit):
     rows = [
-        html.IndexRow("one", "1.html", "sad", 0.5, truth="sad"),
-        html.IndexRow("two", "2.html", "happy", 0.5, truth="sad"),
+        fixtures.row("one", "1", "sad", 0.5, label="sad"),
+        fixtures.row("two", "2", "happy", 0.5, label="sad"),
     ]
     page = visit(html.render_index(rows))
     page.locator("#kind").select_option("wrong")

@@ -49,7 +49,7 @@ ROWS = [
 
 
 def test_curves_join_the_rows_of_an_epoch():
-    losses, scores = plots.training_curves(ROWS, "title").axes
+    losses, scores = plots.training_curves(ROWS).axes
     lines = {line.get_label(): line.get_xydata().tolist() for ax in (losses, scores) for line in ax.lines}
     assert lines == {
         "train loss": [[0, 1.4], [1, 1.0]],

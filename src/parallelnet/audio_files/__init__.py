@@ -10,6 +10,7 @@ import mmap
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, BinaryIO
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, MissingExtraError, opened
+from ..errors import InputError, MissingExtraError, opened, refuse
 from ..options import LimitOptions
 from .containers import FORMATS, links, no_sound
 from .frames import ENDLESS
@@ -109,14 +110,15 @@ def stream(
 
 
 def _of_array(array: npt.NDArray[Any], rate_hz: int | None, name: str, limits: LimitOptions) -> Iterator[_Block]:
-    if rate_hz is None:
-        raise InputError(f"{name} came without its rate. Mend: pass sample_rate_hz, for instance 16000.")
-    if array.dtype.kind not in "fiu":
-        raise InputError(f"{name} is of the wrong type; allowed: float or integer samples.")
-    if array.ndim not in (1, 2):
-        raise InputError(f"{name} has {array.ndim} axes; allowed: [n] or [n, channels].")
-    if array.ndim == 2 and array.shape[1] > array.shape[0] > 0:
-        raise InputError(f"{name} has more channels than samples; allowed: [n, channels]. Mend: transpose it.")
+    wide = array.ndim == 2 and array.shape[1] > array.shape[0] > 0
+    wrong = [
+        (rate_hz is None, f"{name} came without its rate. Mend: pass sample_rate_hz, for instance 16000."),
+        (array.dtype.kind not in "fiu", f"{name} is of the wrong type; allowed: float or integer samples."),
+        (array.ndim not in (1, 2), f"{name} has {array.ndim} axes; allowed: [n] or [n, channels]."),
+        (wide, f"{name} has more channels than samples; allowed: [n, channels]. Mend: transpose it."),
+    ]
+    refuse(InputError, wrong)
+    assert rate_hz is not None
     samples = array.reshape(len(array), -1) if array.size else np.zeros((0, 1), np.float32)
     _refuse_rate(name, rate_hz)
     _refuse_long(name, len(samples) / rate_hz, limits)
@@ -145,10 +147,9 @@ def _prepared(name: str, raw: Iterator[_Block], limits: LimitOptions, notes: lis
             n_in, n_out = n_in + len(mono), n_out + len(resampled)
             if len(resampled):
                 yield resampled
-    if n_in == 0:
-        raise InputError(f"{name} holds no samples. Mend: record it again.")
     if n_out == 0:
-        raise InputError(f"{name} is shorter than one sample at {SAMPLE_RATE_HZ} Hz. Mend: record it again.")
+        what = f"is shorter than one sample at {SAMPLE_RATE_HZ} Hz" if n_in else "holds no samples"
+        raise InputError(f"{name} {what}. Mend: record it again.")
 
 
 def _mono(block: npt.NDArray[Any], notes: list[str]) -> Waveform:
@@ -192,30 +193,29 @@ def _refuse_long(name: str, seconds: float, limits: LimitOptions) -> None:
 # --- arrays that may be too long for memory: beyond a bound they lie in a file without a name ------------------------
 
 
+@dataclass(frozen=True, slots=True)
 class Stored:
     """Float32 numbers `[n]`, or rows of them `[n, width]`, in a file that is gone with the process.
 
     `[a:b]` is a view, as numpy's slices are; `np.asarray` reads it. Any number of threads may.
     """
 
-    def __init__(self, mapped: mmap.mmap, view: Waveform) -> None:
-        """Take a part of a mapped file; `gathered` makes it."""
-        self._mapped = mapped
-        self._view = view
+    mapped: mmap.mmap  # the whole file
+    view: Waveform  # this part of it
 
     def __len__(self) -> int:
         """Return how many numbers or rows there are."""
-        return len(self._view)
+        return len(self.view)
 
     def __getitem__(self, part: slice) -> Stored:
         """Return a part, which is not read yet."""
-        return Stored(self._mapped, self._view[part])
+        return Stored(self.mapped, self.view[part])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Return what it holds, read anew."""
-        found = np.array(self._view, dtype)
+        found = np.array(self.view, dtype)
         if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows; pages that were read would count as memory of ours
-            self._mapped.madvise(mmap.MADV_DONTNEED)
+            self.mapped.madvise(mmap.MADV_DONTNEED)
         return found
 
 

@@ -5,8 +5,6 @@ it, and libsndfile believes them. So the chunks of wav, aiff, au, caf and w64 ar
 libsndfile gets the same sound behind a right header.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

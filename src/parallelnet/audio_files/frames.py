@@ -5,8 +5,6 @@ alone, and guesses the length of an mp3 without a Xing header from its size and 
 bit rate loses up to half of its sound. So frames and pages are counted here, and the decoder gets them alone.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Iterator

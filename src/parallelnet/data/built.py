@@ -3,8 +3,6 @@
 Sounds and pictures are unpacked once, so that everything that takes files takes it.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -16,18 +14,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePath
 from typing import Any, Self
 
-from ..errors import ManifestError
+from ..errors import ManifestError, refuse
 from ..types import EMOTIONS, SENTIMENTS, Sample
 from .image_corpora import IMAGE_SUFFIXES, cache_root
 from .shards import Example, file_sha256, fingerprint, read_shard
 
-DATASET_JSON = "dataset.json"
-"""Written last: where it is, the build is complete."""
-
+DATASET_JSON = "dataset.json"  # written last: where it is, the build is complete
 MADE_BY = "parallelnet build tweets"
-
-WORK = ".build"
-"""Folder, below the data set, of what is needed until the build is complete."""
+WORK = ".build"  # folder, below the data set, of what is needed until the build is complete
 
 Counts = Mapping[str, int]
 
@@ -94,8 +88,8 @@ class BuildReport:
     def from_json(cls, text: str) -> Self:
         """Return the report that `to_json` wrote."""
         record = json.loads(text)
-        if not isinstance(record, dict) or record.get("made_by") != MADE_BY:
-            raise ValueError("it was not written by build tweets")
+        told = "it was not written by build tweets"
+        refuse(ValueError, [(not isinstance(record, dict) or record.get("made_by") != MADE_BY, told)])
         record = {item.name: record[item.name] for item in fields(cls)}
         record["threshold_curve"] = tuple((at, n, counts) for at, n, counts in record["threshold_curve"])
         record["shards"] = tuple(record["shards"])
@@ -112,6 +106,11 @@ class BuildReport:
         """In index order."""
         return EMOTIONS if self.labels == "emotion" else SENTIMENTS
 
+    @property
+    def class_field(self) -> str:
+        """Field of a row that holds its class."""
+        return "label" if self.labels == "emotion" else "sentiment"
+
     def paths(self, folder: Path) -> list[Path]:
         """Return the shards of the data set in a folder, in order."""
         return [folder / "data" / str(shard["name"]) for shard in self.shards]
@@ -124,7 +123,7 @@ class BuildReport:
         """
         listed = {f"data/{shard['name']}": shard["sha256"] for shard in self.shards}
         for name, sha256 in {**listed, "rejected.parquet": self.rejected_sha256}.items():
-            if file_sha256(folder / name) != sha256:
+            if not (folder / name).is_file() or file_sha256(folder / name) != sha256:
                 yield name
 
 
@@ -138,15 +137,16 @@ def read_report(folder: Path) -> BuildReport:
         ManifestError: no folder, no build, one that did not finish, or a record that contradicts itself.
     """
     source, needed = folder / DATASET_JSON, "Needed: the folder that `build tweets --out` made."
-    if not folder.is_dir():
-        raise ManifestError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}. {needed}")
-    if not source.is_file():
-        if (folder / WORK).is_dir() or (folder / "data").is_dir():
-            raise ManifestError(
-                f"The build in {folder} did not finish: {DATASET_JSON}, which is written last, is missing. "
-                "Mend: start the same `build tweets` again; it goes on where it stopped."
-            )
-        raise ManifestError(f"{folder} is no built data set: it has no {DATASET_JSON}. {needed}")
+    begun = (folder / WORK).is_dir() or (folder / "data").is_dir()
+    told = f"The build in {folder} did not finish: {DATASET_JSON}, which is written last, is missing."
+    mend = "Mend: start the same `build tweets` again; it goes on where it stopped."
+    problems = [
+        (not folder.exists(), f"{folder} does not exist. {needed}"),
+        (not folder.is_dir(), f"{folder} is a file. {needed}"),
+        (begun and not source.is_file(), f"{told} {mend}"),
+        (not source.is_file(), f"{folder} is no built data set: it has no {DATASET_JSON}. {needed}"),
+    ]
+    refuse(ManifestError, problems)
     try:
         report = BuildReport.from_json(source.read_text(encoding="utf-8"))
         _check(report)
@@ -163,28 +163,27 @@ def _check(report: BuildReport) -> None:
     for item in fields(report):
         value, kind = getattr(report, item.name), str(item.type)
         wanted = _KINDS.get(kind.partition("[")[0], object)
-        if item.name != "fingerprint" and not isinstance(value, wanted):  # that is computed anew
-            raise ValueError(f"its {item.name} is {str(value)[:40]!r}")
-        if kind == "Counts" and not all(isinstance(n, int) for n in dict(value).values()):
-            raise ValueError(f"its {item.name} are no counts")
-    if report.labels not in ("emotion", "sentiment"):
-        raise ValueError(f"its labels are {report.labels[:40]!r}")
-    for shard in report.shards:
-        whole = _SHARD.fullmatch(str(shard["name"])) and re.fullmatch(r"[0-9a-f]{64}", str(shard["sha256"]))
-        if not whole or not isinstance(shard["n"], int):
-            raise ValueError(f"its shard {str(shard['name'])[:80]!r} is none that a build makes")
-    names = {shard["name"] for shard in report.shards}
-    if len(names) < len(report.shards) or sum(shard["n"] for shard in report.shards) != report.n_kept:
-        raise ValueError("its shards do not hold its rows")
+        strange = item.name != "fingerprint" and not isinstance(value, wanted)  # that is computed anew
+        refuse(ValueError, [(strange, f"its {item.name} is {str(value)[:40]!r}")])
+        no_counts = kind == "Counts" and not all(isinstance(n, int) for n in value.values())
+        refuse(ValueError, [(no_counts, f"its {item.name} are no counts")])
+    refuse(ValueError, [(report.labels not in ("emotion", "sentiment"), f"its labels are {report.labels[:40]!r}")])
+    names, n_rows = [str(shard["name"]) for shard in report.shards], 0
+    for name, shard in zip(names, report.shards, strict=True):
+        whole = _SHARD.fullmatch(name) and re.fullmatch(r"[0-9a-f]{64}", str(shard["sha256"]))
+        strange = not (whole and isinstance(shard["n"], int))
+        refuse(ValueError, [(strange, f"its shard {name[:80]!r} is none that a build makes")])
+        n_rows += shard["n"]
+    refuse(ValueError, [(n_rows != report.n_kept or len(set(names)) < len(names), "its shards do not hold its rows")])
 
 
 def refuse_damaged(folder: Path, names: Iterable[str]) -> None:
     """Raise `ManifestError` for the first of the files of a data set that are missing or not what was built."""
     mend = "Mend: copy it again, or start the same `parallelnet build tweets` again, which builds the data set anew."
     for name in names:
-        if not (folder / name).is_file():
-            raise ManifestError(f"{folder} lacks its file {name}. {mend}")
-        raise ManifestError(f"{folder / name} is not what was built. {mend}")
+        is_there = (folder / name).is_file()
+        told = f"{folder / name} is not what was built" if is_there else f"{folder} lacks its file {name}"
+        raise ManifestError(f"{told}. {mend}")
 
 
 def is_built(path: str | os.PathLike[str]) -> bool:
@@ -204,11 +203,11 @@ def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
     """
     source = Path(path)
     report = read_report(source)
-    if not report.n_kept:
-        raise ManifestError(
-            f"The data set in {path} has no rows: all {report.n_read:,} of its input fell out. "
-            "Mend: put right what rejected.parquet says, and build it again."
-        )
+    told, mend = (
+        f"all {report.n_read:,} of its input fell out.",
+        "put right what rejected.parquet says, and build it again",
+    )
+    refuse(ManifestError, [(not report.n_kept, f"The data set in {path} has no rows: {told} Mend: {mend}.")])
     # Each time: ids and labels are read from the shards also where sounds and pictures are unpacked already, and the
     # fingerprint, which names the cache, is that of these hashes: no other set can have put its files there.
     refuse_damaged(source, (name for name in report.damaged(source) if name != "rejected.parquet"))
@@ -229,12 +228,12 @@ def read_built(path: str | os.PathLike[str]) -> tuple[Sample, ...]:
 
 
 def _sample(example: Example, folder: Path) -> Sample:
-    speech, image = _files(example, folder)
+    speech, image = map(str, _files(example, folder))
     told = ("language", "label_source", "tts_engine", "tts_version", "tts_voice")
     probs = ("speech_probs", "image_probs") if example.speech_probs and example.image_probs else ()
     return Sample(
-        speech=str(speech),
-        image=str(image),
+        speech=speech,
+        image=image,
         text=example.spoken_text,
         **{name: getattr(example, name) for name in ("id", "label", "sentiment", "group", "image_group", "word_times")},
         extra={

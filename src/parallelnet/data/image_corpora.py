@@ -4,8 +4,6 @@ A reader parses names and tables and decodes nothing (but for FER-2013's origina
 What it leaves out it counts in `drops`, by reason.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import Counter
@@ -15,10 +13,10 @@ from itertools import islice
 from pathlib import Path
 
 from .. import records
-from ..errors import ManifestError
+from ..errors import ManifestError, refuse
 from ..types import Sample
 from .rows import any_text, csv_rows, read_lines
-from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table
+from .tables import PACKED_TABLE, files_below, inside, left_out, packed_files, read_table
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic")
 
@@ -34,9 +32,8 @@ SPLIT_FOLDERS: dict[str, str] = {  # what people call the folders of their split
 
 FI_CLASSES: tuple[str, ...] = ("amusement", "anger", "awe", "contentment", "disgust", "excitement", "fear", "sadness")
 
+# What stands in `b-t4sa_*.txt`, and our name of that split.
 B_T4SA_SPLITS: dict[str, str] = {"train": "train", "val": "validation", "test": "test"}
-"""What stands in `b-t4sa_*.txt`, and our name of that split."""
-
 B_T4SA_SENTIMENTS: dict[str, str] = {"0": "negative", "1": "neutral", "2": "positive"}
 
 MVSA_LABELS = "labelResultAll.txt"
@@ -58,17 +55,15 @@ def read_fer2013(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     original = root if root.is_file() else root / "fer2013.csv"
     if original.is_file():
         yield from _read_fer2013_csv(original, drops)
-        return
-    if (root / PACKED_TABLE).is_file():
+    elif (root / PACKED_TABLE).is_file():
         for path, row in packed_files(root, drops, "split"):
             yield _picture(root, path, row["label"], row["split"])
-        return
-    for path in files_below(root, IMAGE_SUFFIXES):
-        parts = path.relative_to(root).parts
-        if len(parts) == 3 and parts[0].lower() in SPLIT_FOLDERS:
-            yield _picture(root, path, parts[1], SPLIT_FOLDERS[parts[0].lower()])
-        else:
-            drops["not in a folder SPLIT/CLASS"] += 1
+    else:
+        for path in files_below(root, IMAGE_SUFFIXES):
+            parts = path.relative_to(root).parts
+            split = SPLIT_FOLDERS.get(parts[0].lower(), "")
+            if not left_out(drops, {"not in a folder SPLIT/CLASS": len(parts) != 3 or not split}):
+                yield _picture(root, path, parts[1], split)
 
 
 def _picture(root: Path, path: Path, label: str, split: str) -> Sample:
@@ -86,11 +81,8 @@ def _read_fer2013_csv(source: Path, drops: Counter[str]) -> Iterator[Sample]:
     emotions = {str(number): name for number, name in enumerate(FER2013_EMOTIONS)}
     for index, (where, row) in enumerate(rows):
         label, split = emotions.get(row["emotion"], ""), FER2013_USAGES.get(row["Usage"], "")
-        if not label:
-            drops["emotion is not 0 to 6"] += 1
-        elif not split:
-            drops["usage is none of Training, PublicTest, PrivateTest"] += 1
-        else:
+        odd = {"emotion is not 0 to 6": not label, "usage is none of Training, PublicTest, PrivateTest": not split}
+        if not left_out(drops, odd):
             path = folder / f"{row['Usage']}_{index:05d}.png"
             if not path.is_file():
                 try:
@@ -100,8 +92,7 @@ def _read_fer2013_csv(source: Path, drops: Counter[str]) -> Iterator[Sample]:
                         f"{where}: pixels are not 2304 numbers from 0 to 255. The csv may have been cut off; copy it "
                         "again."
                     ) from None
-                save = partial(Image.fromarray(values).save, format="PNG")
-                records.write_whole(path, save, sync=False)
+                records.write_whole(path, partial(Image.fromarray(values).save, format="PNG"), sync=False)
             yield Sample(id=path.stem, image=str(path), label=label, split=split)
 
 
@@ -111,12 +102,9 @@ def read_fi(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     Folders of the eight emotions (`amusement/*.jpg`, ...), below folders train, val, test where the copy is split.
     """
     for path in files_below(root, IMAGE_SUFFIXES):
-        parts = path.relative_to(root).parts
-        split = SPLIT_FOLDERS.get(parts[-3].lower(), "") if len(parts) > 2 else ""
-        if len(parts) < 2 or parts[-2].lower() not in FI_CLASSES:
-            drops["not in a folder of FI's eight emotions"] += 1
-        else:
-            yield _picture(root, path, parts[-2], split)
+        *_, before, label, _ = ("", "", *path.relative_to(root).parts)
+        if not left_out(drops, {"not in a folder of FI's eight emotions": label.lower() not in FI_CLASSES}):
+            yield _picture(root, path, label, SPLIT_FOLDERS.get(before.lower(), ""))
 
 
 def read_mvsa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -130,11 +118,8 @@ def read_mvsa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     for number, text_sentiment, image_sentiment in mvsa_lines(root):
         path, words = root / "data" / f"{number}.jpg", root / "data" / f"{number}.txt"
         sentiment, why_none = mvsa_sentiment(text_sentiment, image_sentiment)
-        if why_none:
-            drops[why_none] += 1
-        elif not number.isdigit() or not path.is_file():
-            drops["picture is missing"] += 1
-        else:
+        is_there = number.isdigit() and path.is_file()
+        if not left_out(drops, {why_none: why_none, "picture is missing": not is_there}):
             yield Sample(
                 id=number,
                 image=str(path),
@@ -159,11 +144,12 @@ def mvsa_lines(root: Path) -> Iterator[tuple[str, str, str]]:
 def mvsa_sentiment(text_sentiment: str, image_sentiment: str) -> tuple[str, str]:
     """Return the sentiment of a tweet from that of its text and its picture, and why it has none or ""."""
     either = {text_sentiment, image_sentiment}
-    if "" in either:
-        return "", "annotators do not agree"
-    if either == {"positive", "negative"}:
-        return "", "text and picture contradict each other"
-    return next(iter(either - {"neutral"}), "neutral"), ""
+    whys = {
+        "annotators do not agree": "" in either,
+        "text and picture contradict each other": either == {"positive", "negative"},
+    }
+    why_none = next((why for why, holds in whys.items() if holds), "")
+    return "" if why_none else next(iter(either - {"neutral"}), "neutral"), why_none
 
 
 def _majority(votes: list[str]) -> str:
@@ -182,16 +168,13 @@ def read_b_t4sa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     """
     found = []
     for split, where, name, sentiment in b_t4sa_lines(root):
-        if not name:
-            continue
         path = Path(inside(root, name, where))
-        if sentiment not in B_T4SA_SENTIMENTS:
-            drops["sentiment is not 0, 1 or 2"] += 1
-        elif not path.is_file():
-            drops["picture is missing"] += 1
-        else:
+        unknown = sentiment not in B_T4SA_SENTIMENTS
+        odd = {"sentiment is not 0, 1 or 2": unknown, "picture is missing": not path.is_file()}
+        if name and not left_out(drops, odd):
             found.append((path, B_T4SA_SENTIMENTS[sentiment], split, path.stem.partition("-")[0]))
-    texts = _texts(root, {tweet for *_, tweet in found})
+    wanted = {tweet for *_, tweet in found}
+    texts = {tweet: text for tweet, text in b_t4sa_texts(root) or () if tweet in wanted}  # of seven times as many
     for path, sentiment, split, tweet in found:
         text = texts.get(tweet, "")
         yield Sample(id=path.stem, image=str(path), text=text, sentiment=sentiment, split=split, group=tweet)
@@ -200,26 +183,18 @@ def read_b_t4sa(root: Path, drops: Counter[str]) -> Iterator[Sample]:
 def b_t4sa_lines(root: Path) -> Iterator[tuple[str, str, str, str]]:
     """Yield split, how errors name the line, picture path and sentiment (as found) of each line of the lists."""
     lists = {split: root / f"b-t4sa_{name}.txt" for name, split in B_T4SA_SPLITS.items()}
-    if not any(path.is_file() for path in lists.values()):
-        names = ", ".join(path.name for path in lists.values())
-        raise ManifestError(f"{root} has none of {names}. Expected: what b-t4sa_imgs.tar unpacks.")
-    for split, source in lists.items():
-        for number, line in read_lines(source) if source.is_file() else ():
+    told = f"{root} has none of {', '.join(path.name for path in lists.values())}."
+    found = {split: path for split, path in lists.items() if path.is_file()}
+    refuse(ManifestError, [(not found, f"{told} Expected: what b-t4sa_imgs.tar unpacks.")])
+    for split, source in found.items():
+        for number, line in read_lines(source):
             name, _, sentiment = line.strip().rpartition(" ")
             if name or sentiment:
                 yield split, f"{source}, row {number}", name, sentiment
 
 
-def b_t4sa_texts(root: Path) -> Path | None:
-    """Return the file of T4SA's texts, in the folder of the pictures or the one above, if it is there."""
+def b_t4sa_texts(root: Path) -> Iterator[tuple[str, str]] | None:
+    """Return tweet and text of each row of T4SA's texts, in the folder of the pictures or the one above, if there."""
     sources = (root / "raw_tweets_text.csv", root.parent / "raw_tweets_text.csv")
-    return next((path for path in sources if path.is_file()), None)
-
-
-def _texts(root: Path, wanted: set[str]) -> dict[str, str]:
-    """Return the texts of the wanted tweets; the file holds seven times as many, so it is read row by row."""
-    source = b_t4sa_texts(root)
-    if source is None:
-        return {}
-    rows = (row.values for row in csv_rows(read_lines(source), ",", 2) if not row.problem)
-    return {tweet: text for tweet, text in rows if tweet in wanted}
+    found = [(row.values for row in csv_rows(read_lines(s), ",", 2) if not row.problem) for s in sources if s.is_file()]
+    return found[0] if found else None

@@ -1,29 +1,35 @@
-"""From samples to batches of tensors for training: decode once, keep what fits, draw repeatably.
+"""From samples to batches of tensors for training: decode once, keep what fits, draw and change at random, repeatably.
+
+Waveforms are changed in numpy, one by one; batches of tensors in torch, on their device. Whatever is random takes its
+generator, so that a sample's fate depends on the seed, the epoch and its place alone, and a resumed run equals an
+uninterrupted one.
 
 Torch lives here, so `data` modules that the core install uses must not import this one.
 """
 
-from __future__ import annotations
-
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
+import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
 from torch.utils.data import Dataset, Sampler
 
 from .. import audio, image, judging
 from ..errors import InputError, ParallelNetError
-from ..options import Recipe, SignalOptions
+from ..options import AugmentOptions, Recipe, SignalOptions
 from ..types import Sample
-from .augment import augment_waveform
 
 CACHE_BYTES = 3 * 2**30  # decoded signals kept in memory by one process; RAVDESS with FER-2013 takes 1.5 GiB
 
-Kept = tuple[Tensor, ...]  # what a frozen part of the network made of a signal; () where nothing is frozen
+MAX_TIME_MASK = 16  # frames, 0.5 s of a 4.096 s window
+MAX_MEL_MASK = 12  # of 128 bands
+WINDOW_S = 4.096
 
 
 class Batch(NamedTuple):
@@ -34,8 +40,7 @@ class Batch(NamedTuple):
         image: [n, 3, 128, 128] in [0, 1].
         owner: [w] index of the sample that a window belongs to.
         label: [n] class index.
-        speech_kept: tensors [w, ...] from the frozen part.
-        image_kept: tensors [n, ...] from the frozen part.
+
         auxiliary: [n, n_columns] index of the value of each auxiliary column, -1 where unknown.
     """
 
@@ -43,16 +48,8 @@ class Batch(NamedTuple):
     image: Tensor
     owner: Tensor
     label: Tensor
-    speech_kept: Kept = ()
-    image_kept: Kept = ()
+
     auxiliary: Tensor = torch.empty(0, 0, dtype=torch.long)
-
-
-class Frozen(Protocol):
-    """The part of a network that does not learn; `models.network.FrozenPart` is one."""
-
-    def of(self, modality: str, path: str | None, x: Tensor) -> Kept:
-        """Return what it makes of the signals [n, ...] of a file, [n, ...] each."""
 
 
 class SignalStore:
@@ -66,14 +63,12 @@ class SignalStore:
 
     def waveform(self, path: str) -> NDArray[np.float32]:
         """Return what `predict` hears of the speech, [n_samples] at 16 kHz."""
-        return self._known((path, "waveform"), lambda: np.asarray(self._heard(path).part))
+        return self._known((path, "waveform"), lambda: np.asarray(judging.hear(audio.read(path), self.signals).part))
 
     def log_mel_windows(self, path: str) -> NDArray[np.float32]:
         """Return the windows that `predict` cuts, [n_windows, 1, 128, 128]; validation asks for them in each epoch."""
-        return self._known((path, "windows"), lambda: self._heard(path).windows(self.signals.clip_s)[:])
-
-    def _heard(self, path: str) -> judging.Heard:
-        return judging.hear(audio.read(path), self.signals)
+        clip_s = self.signals.clip_s
+        return self._known((path, "windows"), lambda: judging.hear(audio.read(path), self.signals).windows(clip_s)[:])
 
     def log_mel(self, path: str, version: int, recipe: Recipe, seed: int) -> NDArray[np.float32]:
         """Return the log-mel of one augmented version of an utterance, [128, n_frames].
@@ -93,13 +88,11 @@ class SignalStore:
 
     def picture(self, path: str) -> NDArray[np.float32]:
         """Return the picture as `predict` sees it, [3, 128, 128]."""
-
-        def made() -> NDArray[np.uint8]:
-            tensor, _ = image.signal(path, self.signals)
-            # A byte a value: the source had no more, and a data set of faces fits in memory four times over.
-            return np.rint(tensor * 255).astype(np.uint8)
-
-        return self._known((path, "picture"), made).astype(np.float32) / np.float32(255)
+        # A byte a value: the source had no more, and a data set of faces fits in memory four times over.
+        kept = self._known(
+            (path, "picture"), lambda: np.rint(image.signal(path, self.signals)[0] * 255).astype(np.uint8)
+        )
+        return kept.astype(np.float32) / np.float32(255)
 
     def _known(self, key: tuple[str, object], make: Callable[[], NDArray[Any]], *, keep: bool = True) -> NDArray[Any]:
         if key in self._kept:
@@ -117,8 +110,7 @@ class SampleDataset(Dataset[Batch]):
 
     Attributes:
         labels: class index of each sample.
-        frozen: what does not learn; given only where nothing is augmented, and then training draws among the windows
-            that `predict` cuts.
+
         auxiliary: indices of each sample's auxiliary values, or nothing.
     """
 
@@ -127,7 +119,7 @@ class SampleDataset(Dataset[Batch]):
     store: SignalStore
     recipe: Recipe
     seed: int
-    frozen: Frozen | None = None
+
     auxiliary: Sequence[tuple[int, ...]] = ()
 
     def __len__(self) -> int:
@@ -146,20 +138,12 @@ class SampleDataset(Dataset[Batch]):
                 picture = torch.from_numpy(self.store.picture(sample.image))
         except ParallelNetError as error:
             raise InputError(f"Sample {sample.id!r}: {error}") from error
-        speech_kept: Sequence[Tensor] = ()
-        image_kept: Kept = ()
-        if self.frozen is not None:
-            speech_kept = self.frozen.of("speech", sample.speech, speech)
-            image_kept = self.frozen.of("image", sample.image, picture[None])
-            if draw is not None:
-                one = int(np.random.default_rng((self.seed, draw)).integers(len(speech)))
-                speech, *speech_kept = (each[one : one + 1] for each in (speech, *speech_kept))
         owner, label = torch.zeros(len(speech), dtype=torch.long), torch.tensor([self.labels[place]])
         auxiliary = torch.tensor([self.auxiliary[place] if self.auxiliary else ()], dtype=torch.long)
-        return Batch(speech, picture[None], owner, label, tuple(speech_kept), image_kept, auxiliary)
+        return Batch(speech, picture[None], owner, label, auxiliary)
 
     def _speech(self, path: str, draw: int | None) -> NDArray[np.float32]:
-        if draw is None or self.frozen is not None:
+        if draw is None:
             return self.store.log_mel_windows(path)
         rng = np.random.default_rng((self.seed, draw))
         versions = self.recipe.speech_versions or 2**20
@@ -207,13 +191,115 @@ class DrawSampler(Sampler[tuple[int, int]]):
 
 def collate(items: Sequence[Batch]) -> Batch:
     """Return one batch of batches of one sample, whose numbers of windows may differ."""
-    speech, image, _, label, speech_kept, image_kept, auxiliary = zip(*items, strict=True)
+    speech, image, _, label, auxiliary = zip(*items, strict=True)
     return Batch(
         torch.cat(speech),
         torch.cat(image),
         torch.repeat_interleave(torch.arange(len(items)), torch.tensor([len(windows) for windows in speech])),
         torch.cat(label),
-        tuple(map(torch.cat, zip(*speech_kept, strict=True))),
-        tuple(map(torch.cat, zip(*image_kept, strict=True))),
         torch.cat(auxiliary),
     )
+
+
+# --- random changes ---------------------------------------------------------------------------------------------------
+
+
+def augment_waveform(
+    waveform: NDArray[np.float32], options: AugmentOptions, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return a changed copy of [n_samples] mono speech at 16 kHz: speed, noise, equaliser.
+
+    Speed changes tempo and pitch together, as a tape does; its length changes with it.
+    """
+    if not waveform.any():
+        return waveform
+    if options.speed:
+        factor = 1 + rng.uniform(-options.speed, options.speed)
+        waveform = soxr.resample(waveform, audio.SAMPLE_RATE_HZ * factor, audio.SAMPLE_RATE_HZ, quality="MQ")
+    if options.equaliser_db:
+        spectrum = np.fft.rfft(waveform)
+        # Six random gains, joined by straight lines over a linear frequency axis: rooms and microphones, not notches.
+        gains_db = rng.uniform(-options.equaliser_db, options.equaliser_db, 6)
+        gains_db = np.interp(np.linspace(0, 5, len(spectrum)), range(6), gains_db)
+        waveform = np.fft.irfft(spectrum * 10 ** (gains_db / 20), len(waveform)).astype(np.float32)
+    if rng.random() < options.noise:
+        noise = rng.standard_normal(len(waveform)).astype(np.float32)
+        if rng.random() < 0.5:  # pink: power falls as 1 / f
+            spectrum = np.fft.rfft(noise)
+            noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)), len(noise)).astype(np.float32)
+        snr_db = rng.uniform(5, 30)
+        scale = np.sqrt(np.mean(waveform**2) / max(float(np.mean(noise**2)), 1e-12)) * 10 ** (-snr_db / 20)
+        waveform = waveform + np.float32(scale) * noise
+    return np.ascontiguousarray(waveform, dtype=np.float32)
+
+
+def augment_speech(speech: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
+    """Return changed log-mel windows [n, 1, 128, 128] in [0, 1]: mel warp, tempo, time shift, masks (SpecAugment)."""
+    n, _, n_mels, n_frames = speech.shape
+    if options.mel_warp or options.time_shift_s or options.tempo:
+        theta = torch.zeros(n, 2, 3)
+        theta[:, 0, 0] = 1 + _signed(options.tempo, generator, n)
+        # grid_sample's coordinates run from -1 to 1 over the window; a shift of the whole window would be 2.
+        theta[:, 0, 2] = _signed(2 * options.time_shift_s / WINDOW_S, generator, n)
+        theta[:, 1, 1] = 1 + _signed(options.mel_warp, generator, n)
+        theta[:, 1, 2] = theta[:, 1, 1] - 1  # the lowest band stays where it is
+        speech = _moved(speech, theta)
+    masks = [(n_frames, MAX_TIME_MASK, (n, 1, 1, n_frames))] * options.time_masks
+    for length, largest, shape in [*masks, *[(n_mels, MAX_MEL_MASK, (n, 1, n_mels, 1))] * options.mel_masks]:
+        width = torch.randint(0, largest + 1, (n, 1), generator=generator)
+        start = (torch.rand(n, 1, generator=generator) * (length - width)).long()
+        place = torch.arange(length)[None]
+        speech = speech * ((place < start) | (place >= start + width)).float().reshape(shape).to(speech.device)
+    return speech
+
+
+def _signed(largest: float, generator: torch.Generator, *shape: int) -> Tensor:
+    return largest * (2 * torch.rand(*shape, generator=generator) - 1)
+
+
+def _moved(batch: Tensor, theta: Tensor) -> Tensor:
+    """Return a batch [n, channels, h, w] sampled on the grids of affine maps [n, 2, 3]."""
+    grid = affine_grid(theta.to(batch.device), list(batch.shape), align_corners=False)
+    return grid_sample(batch, grid, align_corners=False)
+
+
+def augment_image(image: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
+    """Return changed pictures [n, 3, h, w] in [0, 1]: flip, rotation, scale, shift, tone, erased rectangles."""
+    n, _, height, width = image.shape
+    if options.flip or options.rotate_deg or options.scale or options.shift:
+        angle = torch.randn(n, generator=generator).clamp(-2, 2) * math.radians(options.rotate_deg) / 2
+        zoom = 1 / (1 + _signed(options.scale, generator, n))
+        mirror = (torch.rand(n, generator=generator) < 0.5).float() * 2 - 1 if options.flip else torch.ones(n)
+        rows = (angle.cos() * zoom * mirror, -angle.sin() * zoom, angle.sin() * zoom * mirror, angle.cos() * zoom)
+        turn = torch.stack(rows, 1).reshape(n, 2, 2)
+        image = _moved(image, torch.cat([turn, _signed(2 * options.shift, generator, n, 2)[:, :, None]], 2))
+    if options.tone:
+        mean = image.mean((1, 2, 3), keepdim=True)
+        contrast, brightness = _signed(options.tone, generator, 2, n, 1, 1, 1).to(image.device)
+        image = ((image - mean) * (1 + contrast) + mean + brightness / 2).clamp(0, 1)
+    if options.erase:
+        size = torch.randint(height // 8, height // 2, (n, 2), generator=generator)
+        corner = (torch.rand(n, 2, generator=generator) * (height - size)).long()
+        at = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), -1)[None]
+        inside = ((at >= corner[:, None, None]) & (at < (corner + size)[:, None, None])).all(-1)
+        inside = inside & (torch.rand(n, 1, 1, generator=generator) < options.erase)
+        paint = torch.rand(n, 1, 1, 1, generator=generator).to(image.device)
+        image = torch.where(inside[:, None].to(image.device), paint, image)
+    return image
+
+
+def mixup(tensors: list[Tensor], parameter: float, generator: torch.Generator) -> list[Tensor]:
+    """Return each [n, ...] tensor mixed with a shuffled copy of itself, by one Beta(a, a) factor for the batch.
+
+    Args:
+        tensors: signals and target probabilities of the same n samples.
+        parameter: a of the Beta distribution; 0 returns the tensors unchanged.
+        generator: source of the factor and the order.
+    """
+    if not parameter:
+        return tensors
+    # torch has no Beta that takes a generator; numpy's, seeded from it, has.
+    seed = int(torch.randint(0, 2**31, (1,), generator=generator))
+    factor = float(np.random.default_rng(seed).beta(parameter, parameter))
+    order = torch.randperm(len(tensors[0]), generator=generator)
+    return [factor * t + (1 - factor) * t[order.to(t.device)] for t in tensors]

@@ -1,7 +1,5 @@
 """The manifest: one row a sample, as csv, JSON Lines or Parquet, with paths relative to it (design section 3)."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -17,19 +15,17 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..errors import ManifestError, ParallelNetError, brief, shown
+from ..errors import ManifestError, ParallelNetError, brief, refuse, shown
 from ..records import harmless, original, write_text, write_whole
 from ..types import EMOTIONS, SENTIMENTS, SPLITS, Sample
-from .image_corpora import SPLIT_FOLDERS, cache_root
+from . import image_corpora, tables
 from .rows import DEEP
-from .tables import inside, listed, open_table, refuse_broken, storable, tidy
 
 _PATHS = ("speech", "image")
 _NAMES = ("id", "label", "sentiment", "split", "group", "image_group")  # not text to be read
 
+# Columns that mean something here; only `speech` or `image` is required, and unknown ones are kept.
 COLUMNS = ("id", "speech", "image", "text", "label", "sentiment", "split", "fold", "group", "image_group", "word_times")
-"""Columns that mean something here; only `speech` or `image` is required, and unknown ones are kept."""
-
 MANIFEST_CSV = "manifest.csv"
 MAX_ID = 1000  # characters of the longest id
 MAX_FOLD = 2**31 - 1  # what a column of 32-bit integers holds
@@ -59,16 +55,14 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
     source = Path(path)
     if source.is_dir():
         source = source / MANIFEST_CSV
-        if not source.is_file():
-            raise ManifestError(f"The folder {path} has no {MANIFEST_CSV}. Mend: name the manifest itself.")
-    table = open_table(source, known=(*COLUMNS, "audio"))
+        told = f"The folder {path} has no {MANIFEST_CSV}. Mend: name the manifest itself."
+        refuse(ManifestError, [(not source.is_file(), told)])
+    table = tables.open_table(source, known=(*COLUMNS, "audio"))
     table.refuse_twice(table.columns)
     audio = "audio" if "speech" not in table.columns else ""
-    if not {"speech", "image", audio} & set(table.columns):
-        raise ManifestError(
-            f"{source} has neither a column 'speech' nor 'image'; it has: {listed(table.columns)}. "
-            "Needed: at least one of the two."
-        )
+    told = f"it has: {tables.listed(table.columns)}. Needed: at least one of the two."
+    usable = {"speech", "image", audio} & set(table.columns)
+    refuse(ManifestError, [(not usable, f"{source} has neither a column 'speech' nor 'image'; {told}")])
     lacking = [name for name in COLUMNS if name not in table.columns]
     for name in table.columns:
         near = get_close_matches(name, lacking, n=1, cutoff=0.8) if name not in COLUMNS else []
@@ -81,7 +75,7 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
         if table.format == "csv":  # as `_cell` writes it
             values = {original(name): value if name in _PATHS else original(value) for name, value in values.items()}
         try:
-            refuse_broken(source, number, row)
+            tables.refuse_broken(source, number, row)
             sample = _sample(f"{source}, row {number}", source.parent, values, seen)
         except ManifestError as error:
             if not keep_bad_rows:
@@ -90,29 +84,26 @@ def read_manifest(path: str | os.PathLike[str], *, keep_bad_rows: bool = False) 
         if sample.id:
             seen[sample.id] = number
         samples.append(sample)
-    if not samples:
-        raise ManifestError(f"{source} has no rows. Needed: at least one below the header.")
+    refuse(ManifestError, [(not samples, f"{source} has no rows. Needed: at least one below the header.")])
     return tuple(_same_spelling(tuple(_all_named(samples, set(seen))), source))
 
 
 def _sample(where: str, folder: Path, values: Mapping[str, Any], seen: Mapping[str, int]) -> Sample:
-    name = {column: tidy(_text(values.get(column), where, column)) for column in _NAMES}
-    if "id" in values and not name["id"]:
-        raise ManifestError(f"{where}: the id is empty. Mend: fill it, or leave the whole column out.")
-    if len(name["id"]) > MAX_ID:
-        raise ManifestError(f"{where}: the id has {len(name['id']):,} characters; allowed: at most {MAX_ID:,}.")
-    if name["id"] in seen:
-        raise ManifestError(
-            f"{where}: id {shown(name['id'])} was given to row {seen[name['id']]} before. Ids are unique."
-        )
-    split = SPLIT_FOLDERS.get(name["split"].lower(), "")
-    if name["split"] and not split:
-        raise ManifestError(f"{where}: split is {shown(name['split'])}; allowed: {', '.join(SPLITS)} or nothing.")
+    name = {column: tables.tidy(_text(values.get(column), where, column)) for column in _NAMES}
+    id_, said, split = name["id"], name["split"], image_corpora.SPLIT_FOLDERS.get(name["split"].lower(), "")
+    problems = [
+        ("id" in values and not id_, f"{where}: the id is empty. Mend: fill it, or leave the whole column out."),
+        (len(id_) > MAX_ID, f"{where}: the id has {len(id_):,} characters; allowed: at most {MAX_ID:,}."),
+        (id_ in seen, f"{where}: id {shown(id_)} was given to row {seen.get(id_)} before. Ids are unique."),
+        (said and not split, f"{where}: split is {shown(said)}; allowed: {', '.join(SPLITS)} or nothing."),
+    ]
+    refuse(ManifestError, problems)
     speech, image = (_file(values.get(column), folder, where, column) for column in _PATHS)
-    if speech is None and image is None:
-        raise ManifestError(f"{where} names neither speech nor image. Needed: at least one path.")
+    nothing = speech is None and image is None
+    refuse(ManifestError, [(nothing, f"{where} names neither speech nor image. Needed: at least one path.")])
     return Sample(
         **{**name, "split": split},
+        face=0,
         speech=speech,
         image=image,
         text=_text(values.get("text"), where, "text"),
@@ -128,7 +119,7 @@ def _sample(where: str, folder: Path, values: Mapping[str, Any], seen: Mapping[s
 
 def _free_id(values: Mapping[str, Any], seen: Mapping[str, int]) -> str:
     try:
-        name = tidy(_text(values.get("id"), "", "id"))
+        name = tables.tidy(_text(values.get("id"), "", "id"))
     except ManifestError:
         return ""
     return name if len(name) <= MAX_ID and name not in seen else ""
@@ -137,13 +128,11 @@ def _free_id(values: Mapping[str, Any], seen: Mapping[str, int]) -> str:
 def _all_named(samples: Iterable[Sample], taken: set[str]) -> Iterator[Sample]:
     """Yield the samples with an id each: those without one get their row's number, or more where a row has that."""
     for number, sample in enumerate(samples, 1):
-        if not sample.id:
-            name = str(number)
-            while name in taken:
-                name = f"row {name}"
-            taken.add(name)
-            sample = replace(sample, id=name)
-        yield sample
+        name = sample.id or str(number)
+        while not sample.id and name in taken:
+            name = f"row {name}"
+        taken.add(name)
+        yield replace(sample, id=name)
 
 
 def _same_spelling(samples: Sequence[Sample], source: Path) -> Sequence[Sample]:
@@ -174,18 +163,17 @@ def _text(value: Any, where: str, column: str, *, plain: bool = True) -> str:
         return value
     if value is None or value != value:  # how pandas writes "nothing": NaN, NaT
         return ""
-    if plain and isinstance(value, list | tuple | dict | bytes):
-        raise ManifestError(f"{where}: {column} is of type {type(value).__name__}; allowed: text.")
+    told = f"{where}: {column} is of type {type(value).__name__}; allowed: text."
+    refuse(ManifestError, [(plain and isinstance(value, list | tuple | dict | bytes), told)])
     if plain and isinstance(value, float) and value.is_integer():
         return str(int(value))  # what pandas makes of 3 in a column that has gaps
     try:
-        return storable(json.dumps(value, ensure_ascii=False, default=_as_json))
+        told = json.dumps(
+            value, ensure_ascii=False, default=lambda x: f"{len(x)} bytes" if isinstance(x, bytes) else str(x)
+        )
     except RecursionError:
         raise ManifestError(f"{where}: {column} holds {DEEP}.") from None
-
-
-def _as_json(value: object) -> str:
-    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
+    return tables.storable(told)
 
 
 def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
@@ -197,19 +185,17 @@ def _file(value: Any, folder: Path, where: str, column: str) -> str | None:
         return _unpacked(value)
     if value is None or value != value or value == "":
         return None
-    if isinstance(value, str):
-        path = inside(folder, value, where)
-        bare = value.strip()  # "1, a.wav": hardly a file whose name begins with a space
-        return path if value == bare or Path(path).exists() else inside(folder, bare, where) if bare else None
-    raise ManifestError(
-        f"{where}: {column} is of type {type(value).__name__}; allowed: a path, bytes, or {{bytes, path}}."
-    )
+    told = f"{where}: {column} is of type {type(value).__name__}; allowed: a path, bytes, or {{bytes, path}}."
+    refuse(ManifestError, [(not isinstance(value, str), told)])
+    path = tables.inside(folder, value, where)
+    bare = value.strip()  # "1, a.wav": hardly a file whose name begins with a space
+    return path if value == bare or Path(path).exists() else tables.inside(folder, bare, where) if bare else None
 
 
 def _unpacked(content: bytes) -> str:
     # By its content's name the same bytes lie there once, and no table can put its bytes in the place of another's.
     digest = hashlib.sha256(content).hexdigest()
-    target = cache_root() / "unpacked" / digest[:2] / digest
+    target = image_corpora.cache_root() / "unpacked" / digest[:2] / digest
     try:
         if not (target.is_file() and target.stat().st_size == len(content)):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -230,8 +216,8 @@ def _fold(value: Any, where: str) -> int | None:
         number = float(text.replace(",", "."))  # "3.0" and, where people write so, "3,0"
     except ValueError:
         number = -1.0
-    if isinstance(value, bool) or not number.is_integer() or not 0 <= number <= MAX_FOLD:
-        raise ManifestError(f"{where}: fold is {shown(value)}; allowed: 0, 1, 2, ... or nothing.")
+    odd = isinstance(value, bool) or not number.is_integer() or not 0 <= number <= MAX_FOLD
+    refuse(ManifestError, [(odd, f"{where}: fold is {shown(value)}; allowed: 0, 1, 2, ... or nothing.")])
     return int(number)
 
 
@@ -244,14 +230,12 @@ def _word_times(value: Any, where: str) -> tuple[tuple[str, float, float], ...]:
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         reason = DEEP if isinstance(error, RecursionError) else brief(str(error))
         raise ManifestError(f"{where}: word_times is no JSON [[word, start_s, end_s], ...]: {reason}.") from None
-    before_s = 0.0
-    for word, start_s, end_s in words:
+    for (word, start_s, end_s), (_, before_s, _) in zip(words, (("", 0.0, 0.0), *words), strict=False):
         if not isinstance(word, str) or not (before_s <= start_s <= end_s < math.inf):
             raise ManifestError(
                 f"{where}: word_times has {shown([word, start_s, end_s])}; needed: a word, then start and end in "
                 "seconds, the start not before that of the word before it and the end not before the start."
             )
-        before_s = start_s
     return words
 
 
@@ -266,8 +250,7 @@ def read_word_times(path: str | os.PathLike[str]) -> tuple[tuple[str, float, flo
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     found = _word_times(text, str(path))
-    if not found:
-        raise ManifestError(f"{path} holds no words. Needed: JSON [[word, start_s, end_s], ...].")
+    refuse(ManifestError, [(not found, f"{path} holds no words. Needed: JSON [[word, start_s, end_s], ...].")])
     return found
 
 
@@ -281,8 +264,8 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
         ManifestError: no samples, a file outside the folder, or a path that promises another format.
     """
     target = Path(path)
-    if target.suffix.lower() != ".csv":
-        raise ManifestError(f"A manifest is written as csv; {target} ends otherwise. Mend: name it *.csv.")
+    told = f"A manifest is written as csv; {target} ends otherwise. Mend: name it *.csv."
+    refuse(ManifestError, [(target.suffix.lower() != ".csv", told)])
     folder = os.path.abspath(target.parent)  # noqa: PTH100
     rows: list[dict[str, str | int | None]] = []
     for sample in samples:
@@ -290,8 +273,7 @@ def write_manifest(path: str | os.PathLike[str], samples: Iterable[Sample]) -> P
         row |= {name: _relative(getattr(sample, name), folder, sample.id) for name in _PATHS}
         row["word_times"] = json.dumps(sample.word_times, ensure_ascii=False) if sample.word_times else ""
         rows.append({**row, **sample.extra})
-    if not rows:
-        raise ManifestError(f"{target} would have no rows. Needed: at least one sample.")
+    refuse(ManifestError, [(not rows, f"{target} would have no rows. Needed: at least one sample.")])
     # Columns that nobody filled are left out, except the id: a manifest stays readable by eye.
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [name for name in names if name == "id" or any(row.get(name) not in (None, "") for row in rows)]
@@ -311,11 +293,9 @@ def _relative(value: str | None, folder: str, sample_id: str) -> str:
         return ""
     # Not Path.resolve: it would follow the links that `build pairs` makes out of the folder.
     path = os.path.abspath(value)  # noqa: PTH100
-    if not path.startswith(folder + os.sep):
-        raise ManifestError(
-            f"Sample {shown(sample_id)}: {value} lies outside {folder}, and manifests name only files below them. "
-            "Mend: write the manifest above the files, or link them into its folder."
-        )
+    why = f"{value} lies outside {folder}, and manifests name only files below them. Mend: write the manifest above the"
+    told = f"Sample {shown(sample_id)}: {why} files, or link them into its folder."
+    refuse(ManifestError, [(not path.startswith(folder + os.sep), told)])
     relative = path[len(folder) + 1 :].replace(os.sep, "/")
     return relative if harmless(relative) == relative else f"./{relative}"  # no formula, and the same path to anybody
 

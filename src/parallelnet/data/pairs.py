@@ -4,14 +4,12 @@ Speech and picture corpora with true labels exist; one with both hardly does. Sp
 splits (or folds) first and paired inside, so nothing of one split is ever seen in another.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
 import re
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,14 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from .. import records
-from ..errors import ManifestError
+from ..errors import ManifestError, refuse
 from ..options import PairsOptions
 from ..types import Sample
-from . import dataset, splits
-from .corpora import reasons
-from .image_corpora import cache_root
+from . import dataset, image_corpora, splits, tables
 from .manifest import MANIFEST_CSV, write_manifest
-from .splits import Part, deal_parts, part_name
 
 REPORT_JSON = "pairs.json"  # what the build was asked for, beside the manifest; written before the first file
 
@@ -59,10 +54,6 @@ class PairsReport:
     notes: Sequence[str]
     fingerprint: str
 
-    def to_json(self) -> str:
-        """Return the report as one JSON object."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
 
 def build_pairs(options: PairsOptions) -> PairsReport:
     """Write `DIR/manifest.csv` with one row a pair, its files below `DIR/speech` and `DIR/image`, and say what it is.
@@ -80,30 +71,25 @@ def build_pairs(options: PairsOptions) -> PairsReport:
     drops = {side: Counter(content.drops) for side, content in contents.items()}
     speech, image = (_labelled(contents[side].samples, side, options, drops[side]) for side in _SIDES)
     image = distinct_pictures(image, options, drops["image"])
-    pairs = _paired(deal_parts(speech, image, options), options)
+    pairs = _paired(splits.deal_parts(speech, image, options), options)
     splits.check_disjoint(pairs)
     used = {path for pair in pairs for path in (pair.speech, pair.image)}
     for side, samples in zip(_SIDES, (speech, image), strict=True):
         left = sum(getattr(sample, side) not in used for sample in samples)
         drops[side] += Counter({"not needed for so few pairs": left})
-    notes = []
     given = {sample.split for sample in contents["image"].samples}
-    if not options.folds and image_test_split(given, options) == "validation" != options.image_test_split:
-        notes = [f"--image {options.image} has no test split: its validation split is the test split."]
+    stands_in = not options.folds and image_test_split(given, options) == "validation" != options.image_test_split
     folder = Path(options.out)
+    refuse(ManifestError, [(folder.is_file(), f"--out {folder} is a file. Mend: name a folder.")])
     with records.full_disk_told(folder, "the same line goes on"):
-        if folder.is_file():
-            raise ManifestError(f"--out {folder} is a file. Mend: name a folder.")
         folder.mkdir(parents=True, exist_ok=True)
         with records.held(folder):
             _claim(folder, options, pairs)
             records.sweep(folder)
             pairs, hashes = _with_files(pairs, folder, options)
             manifest = write_manifest(folder / MANIFEST_CSV, pairs)
-    parts: defaultdict[str, list[Sample]] = defaultdict(list)
-    for pair in pairs:
-        parts[part_name(pair.split, pair.fold)].append(pair)
-    n = _numbers(pairs)
+    names = dict.fromkeys(splits.part_name(pair.split, pair.fold) for pair in pairs)
+    parts = {name: [pair for pair in pairs if splits.part_name(pair.split, pair.fold) == name] for name in names}
     return PairsReport(
         manifest=str(manifest),
         counts={
@@ -111,11 +97,9 @@ def build_pairs(options: PairsOptions) -> PairsReport:
             for name, listed in parts.items()
         },
         speakers={name: sorted({pair.group for pair in listed}) for name, listed in parts.items()},
-        n_pairs=n["pairs"],
-        n_utterances=n["utterances"],
-        n_pictures=n["pictures"],
+        **{f"n_{name}": n for name, n in _numbers(pairs).items()},
         drops={side: dict(counter) for side, counter in drops.items()},
-        notes=notes,
+        notes=[f"--image {options.image} has no test split: its validation split is the test split."] * stands_in,
         fingerprint=dataset.fingerprint(pairs, hashes=hashes),
     )
 
@@ -135,27 +119,20 @@ def _labelled(samples: Sequence[Sample], side: str, options: PairsOptions, drops
             f"label {sample.label!r} is not in --classes": options.classes and sample.label not in options.classes,
             "file is missing": path is not None and not Path(path).is_file(),
         }
-        why = next((reason for reason, holds in whys.items() if holds), None)
-        if why:
-            drops[why] += 1
-        else:
+        if not tables.left_out(drops, whys):
             kept.append(sample)
-    if not kept:
-        raise ManifestError(f"--{side} {spec} leaves nothing to pair ({reasons(drops)}).")
     nameless = sum(not sample.group for sample in kept) if side == "speech" else 0
-    if nameless:
-        raise ManifestError(
-            f"--speech {spec} does not say who speaks in {nameless} of {len(kept)} utterances, so a voice could "
-            "stand in two splits. Mend: give it a manifest with a column 'group', or a nkululeko csv with 'speaker'."
-        )
+    nothing = f"--{side} {spec} leaves nothing to pair ({dataset.reasons(drops)})."
+    told = f"--speech {spec} does not say who speaks in {nameless} of {len(kept)} utterances, so a voice could stand in"
+    mend = "Mend: give it a manifest with a column 'group', or a nkululeko csv with 'speaker'."
+    refuse(ManifestError, [(not kept, nothing), (nameless, f"{told} two splits. {mend}")])
     return tuple(kept)
 
 
 def image_test_split(have: Collection[str], options: PairsOptions) -> str:
     """Return which of the splits that the pictures have is the test split: `test` or `validation`."""
-    if options.image_test_split != "auto":
-        return options.image_test_split
-    return "validation" if "validation" in have and "test" not in have else "test"
+    auto = "validation" if "validation" in have and "test" not in have else "test"
+    return auto if options.image_test_split == "auto" else options.image_test_split
 
 
 def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops: Counter[str]) -> tuple[Sample, ...]:
@@ -170,11 +147,9 @@ def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops:
     if options.folds:
         samples = tuple(replace(sample, split="") for sample in samples)
     elif have != {""}:
-        if options.image_test_split not in ("auto", *have):
-            raise ManifestError(
-                f"--image {options.image} has no split {options.image_test_split!r}; it has: "
-                f"{', '.join(sorted(have))}. Mend: --image-test-split with one that is there."
-            )
+        lacks = f"--image {options.image} has no split {options.image_test_split!r}; it has"
+        told = f"{lacks}: {', '.join(sorted(have))}. Mend: --image-test-split with one that is there."
+        refuse(ManifestError, [(options.image_test_split not in ("auto", *have), told)])
         if image_test_split(have, options) == "validation":
             used = [sample for sample in samples if sample.split != "test"]
             drops += Counter({"split 'test' is not used (--image-test-split validation)": len(samples) - len(used)})
@@ -184,7 +159,7 @@ def distinct_pictures(samples: tuple[Sample, ...], options: PairsOptions, drops:
     return kept
 
 
-def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
+def _paired(parts: Sequence[splits.Part], options: PairsOptions) -> tuple[Sample, ...]:
     found = {sample.label for part in parts for sample in (*part.speech, *part.image)}
     corpora = [spec.partition(":")[0] for spec in (options.speech, options.image)]
     rng = np.random.default_rng(options.seed)
@@ -193,42 +168,33 @@ def _paired(parts: Sequence[Part], options: PairsOptions) -> tuple[Sample, ...]:
         for label in options.classes or sorted(found):
             spoken = [sample for sample in part.speech if sample.label == label]
             seen = [sample for sample in part.image if sample.label == label]
-            if not spoken or not seen:
-                raise ManifestError(
-                    f"Class {label!r} has {len(spoken)} utterances and {len(seen)} pictures in {part.name}; needed: "
-                    "one of each in every part. Mend: --classes without it, fewer folds or larger fractions."
-                )
+            told = f"Class {label!r} has {len(spoken)} utterances and {len(seen)} pictures in {part.name}; needed: one"
+            mend = "Mend: --classes without it, fewer folds or larger fractions."
+            refuse(ManifestError, [(not (spoken and seen), f"{told} of each in every part. {mend}")])
             n_pairs = _n_pairs(part, label, len(spoken), len(seen), options)
             name = part.split if part.fold is None else f"fold{part.fold}.{part.block}"
             for index, (s, i) in enumerate(combine(len(spoken), len(seen), n_pairs, rng)):
-                sources = {
-                    "speech_source": f"{corpora[0]}:{spoken[s].id}",
-                    "image_source": f"{corpora[1]}:{seen[i].id}",
-                }
+                own = {"speech_source": f"{corpora[0]}:{spoken[s].id}", "image_source": f"{corpora[1]}:{seen[i].id}"}
                 pair = replace(
                     spoken[s],
                     id=f"{name}-{label}-{index:05d}",
-                    image=seen[i].image,
-                    split=part.split,
-                    fold=part.fold,
-                    image_group=seen[i].image_group,
-                    extra={**seen[i].extra, **spoken[s].extra, **sources},
+                    **{field: getattr(seen[i], field) for field in ("image", "image_group")},
+                    **{field: getattr(part, field) for field in ("split", "fold")},
+                    extra={**seen[i].extra, **spoken[s].extra, **own},
                 )
                 pairs.append(pair)
     return tuple(pairs)
 
 
-def _n_pairs(part: Part, label: str, n_utterances: int, n_pictures: int, options: PairsOptions) -> int:
+def _n_pairs(part: splits.Part, label: str, n_utterances: int, n_pictures: int, options: PairsOptions) -> int:
     asked = options.per_class_eval if part.split in ("validation", "test") else options.per_class
     if asked is None:
         return min(max(n_utterances, n_pictures), MAX_PER_CLASS)
     asked = asked // part.n_blocks + (part.block < asked % part.n_blocks)
-    if asked > n_utterances * n_pictures:
-        raise ManifestError(
-            f"{asked} pairs of class {label!r} in {part.name} are asked for, but {n_utterances} utterances and "
-            f"{n_pictures} pictures make only {n_utterances * n_pictures}. Mend: a smaller --per-class or "
-            "--per-class-eval."
-        )
+    n_most = n_utterances * n_pictures
+    told = f"{asked} pairs of class {label!r} in {part.name} are asked for, but {n_utterances} utterances and"
+    made = f"{n_pictures} pictures make only {n_most}. Mend: a smaller --per-class or --per-class-eval."
+    refuse(ManifestError, [(asked > n_most, f"{told} {made}")])
     return asked
 
 
@@ -256,8 +222,8 @@ def _claim(folder: Path, options: PairsOptions, pairs: Sequence[Sample]) -> None
     key = hashlib.sha256(listed.encode()).hexdigest()
     report = folder / REPORT_JSON
     if not records.is_empty(folder):
-        if not report.is_file():
-            raise ManifestError(f"--out {folder} is not empty and was not made by build pairs. Mend: another folder.")
+        told = f"--out {folder} is not empty and was not made by build pairs. Mend: another folder."
+        refuse(ManifestError, [(not report.is_file(), told)])
         if records.read_json(report, mend="another folder.").get("key") == key:
             return
         if not options.overwrite:
@@ -285,7 +251,7 @@ def _with_files(
             if target.exists():
                 continue
             # What was converted into the cache is copied always: a cache may be emptied at any time.
-            if options.link == "copy" or path.is_relative_to(cache_root()):
+            if options.link == "copy" or path.is_relative_to(image_corpora.cache_root()):
                 with path.open("rb") as original:
                     records.write_whole(target, partial(shutil.copyfileobj, original), sync=False)
             else:

@@ -4,8 +4,6 @@ Whatever the encoding, line ends and separator. Csv and JSON Lines are read line
 bounded memory; one JSON list is held whole. What the columns mean is for `tables`.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import json
@@ -18,7 +16,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from ..errors import ManifestError, MissingExtraError, brief, shown
+from ..errors import ManifestError, brief, shown
+from .shards import pyarrow_parquet
 
 # Characters from which on a row is taken for broken: a quote was opened and never closed. (Python's own limit for one
 # field is 131,072; the longest posts of any network have 25,000 to 65,000.)
@@ -227,11 +226,7 @@ def open_parquet(source: Path) -> tuple[list[str], frozenset[str], Callable[[Col
         ManifestError: it is no whole Parquet file.
         MissingExtraError: pyarrow is not installed.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtraError(f"Reading the Parquet file {source.name}", "train") from None
+    pyarrow, parquet = pyarrow_parquet(f"Reading the Parquet file {source.name}")
     broken = (pyarrow.ArrowException, OSError, ValueError, OverflowError)
     try:
         with parquet.ParquetFile(source) as file:

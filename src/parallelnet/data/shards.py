@@ -12,17 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from ..errors import ManifestError, MissingExtraError
 from ..records import write_whole
 from ..types import EMOTIONS
 
-SAMPLE_RATE_HZ = 16_000
-"""Of the speech in a shard."""
-
-ROWS_PER_GROUP = 32
-"""Rows of one row group: about 2 MB of sound and pictures, what a reader must hold to get at one row."""
+SAMPLE_RATE_HZ = 16_000  # of the speech in a shard
+ROWS_PER_GROUP = 32  # of one row group: about 2 MB of sound and pictures, what a reader must hold to get at one row
 
 _KINDS = {
     **{"row": "int64", "duration_s": "float64", "confidence": "float64", "speech": "audio", "image": "image"},
@@ -32,17 +29,17 @@ _NAMES = (
     "row id text spoken_text language speech duration_s word_times image image_dhash text_sha256 label label_source "
     "confidence speech_probs image_probs sentiment group image_group tts_engine tts_version tts_voice"
 )
+# Columns of a shard, in order, and what each holds. Probabilities are null where no teacher was asked.
 COLUMNS: dict[str, str] = {name: _KINDS.get(name, "string") for name in _NAMES.split()}
-"""Columns of a shard, in order, and what each holds. Probabilities are null where no teacher was asked."""
-
+# Columns of `rejected.parquet`: of the picture its path. Probabilities are null where no teacher was reached.
 REJECTED_COLUMNS: dict[str, str] = {
     **{"row": "int64", "id": "string", "text": "string", "image": "string", "reason": "string", "detail": "string"},
     **{"speech_probs": "probs", "image_probs": "probs"},
 }
-"""Columns of `rejected.parquet`: of the picture its path. Probabilities are null where no teacher was reached."""
 
 _REPEATING = ("language", "label", "label_source", "sentiment", "tts_engine", "tts_version", "tts_voice", "reason")
 
+# Every reason for which a row falls out, and what it means.
 REASONS: dict[str, str] = {
     "unreadable-row": "the row of the input cannot be used",
     "no-words": "no words are left after cleaning",
@@ -60,7 +57,6 @@ REASONS: dict[str, str] = {
     "teachers-disagree": "the teachers name different emotions (--rule agree)",
     "no-sentiment": "the source has no sentiment for it (--labels sentiment)",
 }
-"""Every reason for which a row falls out, and what it means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +114,13 @@ class Example:
         return replace(self, reason=reason, detail=" ".join(detail.split()), image=b"", speech=b"")
 
 
-class Written(NamedTuple):
-    """A file that was written: the rows in it, and the sha256 of its bytes."""
-
-    n: int
-    sha256: str
-
-
-def pyarrow_parquet() -> tuple[Any, Any]:
+def pyarrow_parquet(feature: str = "A built data set (Parquet)") -> tuple[Any, Any]:
     """Return the modules `pyarrow` and `pyarrow.parquet`; raises `MissingExtraError` where they are not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise MissingExtraError("A built data set (Parquet)", "train") from None
+        raise MissingExtraError(feature, "train") from None
     return pyarrow, pyarrow.parquet
 
 
@@ -162,13 +151,17 @@ def shard_name(index: int, n_shards: int) -> str:
     return f"train-{index:05d}-of-{n_shards:05d}.parquet"
 
 
-def write_shard(path: Path, examples: Iterable[Example]) -> Written:
-    """Write the kept ones of some rows as a shard, one row group in memory at a time; perhaps without any row."""
+def write_shard(path: Path, examples: Iterable[Example]) -> tuple[int, str]:
+    """Write the kept ones of some rows as a shard, one row group in memory at a time; perhaps without any row.
+
+    Returns:
+        How many rows are in it, and the sha256 of its bytes.
+    """
     return _write(path, (_record(example) for example in examples if not example.reason), COLUMNS)
 
 
-def write_rejected(path: Path, examples: Iterable[Example]) -> Written:
-    """Write the rejected ones of some rows, each with its reason, one row group in memory at a time."""
+def write_rejected(path: Path, examples: Iterable[Example]) -> tuple[int, str]:
+    """Write the rejected ones of some rows, each with its reason; returns as `write_shard` does."""
     rejected = (example for example in examples if example.reason)
     records = ({**_record(example, REJECTED_COLUMNS), "image": example.image_path} for example in rejected)
     return _write(path, records, REJECTED_COLUMNS, rows_per_group=8192)
@@ -190,7 +183,7 @@ def _record(example: Example, columns: Mapping[str, str] = COLUMNS) -> dict[str,
 
 def _write(
     path: Path, records: Iterable[dict[str, Any]], columns: Mapping[str, str], rows_per_group: int = ROWS_PER_GROUP
-) -> Written:
+) -> tuple[int, str]:
     pa, parquet = pyarrow_parquet()
     schema, rows, n = _schema(columns), iter(records), 0
     sink = pa.BufferOutputStream()
@@ -211,7 +204,7 @@ def _write(
                 n += len(group)
 
     digest, _ = write_whole(path, write)
-    return Written(n, digest)
+    return n, digest
 
 
 def read_rows(
@@ -269,16 +262,10 @@ def _example(record: dict[str, Any]) -> Example:
     return Example(**known)
 
 
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, "" where there is none.
-
-    Raises:
-        ManifestError: it is there and cannot be read.
-    """
-    if not path.is_file():
-        return ""
+def file_sha256(path: str | Path) -> str:
+    """Return the sha256 of a file's bytes; raises `ManifestError` where it cannot be read."""
     try:
-        with path.open("rb") as stream:
+        with Path(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}.") from None

@@ -3,8 +3,6 @@
 A reader parses names and tables and decodes nothing. What it leaves out it counts in `drops`, by reason.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from ..errors import ManifestError
 from ..records import read_json
 from ..types import Sample
 from .image_corpora import IMAGE_SUFFIXES, SPLIT_FOLDERS
-from .tables import PACKED_TABLE, files_below, inside, packed_files, read_table, tidy
+from .tables import PACKED_TABLE, files_below, inside, left_out, packed_files, read_table, tidy
 
 AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 
@@ -61,11 +59,9 @@ WHOLE_ENDS: tuple[str, ...] = ("", "NaT", "nan")
 def _named(root: Path, pattern: str, reason: str, drops: Counter[str]) -> Iterator[tuple[Path, list[str]]]:
     """Yield the sounds whose names without their ending are of a pattern, with its groups; drop the others."""
     for path in files_below(root, AUDIO_SUFFIXES):
-        found = re.fullmatch(pattern, path.stem)
-        if found:
-            yield path, list(found.groups())
-        else:
-            drops[reason] += 1
+        found = re.findall(rf"\A{pattern}\Z", path.stem)
+        if not left_out(drops, {reason: not found}):
+            yield path, list(found[0])
 
 
 def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
@@ -91,11 +87,12 @@ def read_ravdess(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     seven = "-".join([r"(\d\d)"] * 7)
     for path, fields in _named(root, seven, "file name is not RAVDESS's seven numbers", drops):
         modality, channel, emotion, intensity, statement, _, actor = map(int, fields)
-        if modality != 3 or channel != 1:
-            drops["not spoken sound (song or video)"] += 1
-        elif not (1 <= emotion <= 8 and intensity in (1, 2) and statement in (1, 2)):
-            drops["file name has a number outside RAVDESS's table"] += 1
-        else:
+        in_table = 1 <= emotion <= 8 and intensity in (1, 2) and statement in (1, 2)
+        whys = {
+            "not spoken sound (song or video)": modality != 3 or channel != 1,
+            "file name has a number outside RAVDESS's table": not in_table,
+        }
+        if not left_out(drops, whys):
             yield Sample(
                 id=path.stem,
                 speech=str(path),
@@ -120,12 +117,10 @@ def read_iemocap(root: Path, drops: Counter[str]) -> Iterator[Sample]:
         for found in _lines(session / "dialog" / "EmoEvaluation", IEMOCAP_LINE):
             turn = found["turn"]
             path = session / "sentences" / "wav" / turn.rpartition("_")[0] / f"{turn}.wav"
-            if not path.is_file():
-                drops["sound of the turn is missing"] += 1
-                continue
             fold, group = int(found["session"]) - 1, f"Ses{found['session']}{found['gender']}"
             text, label = words.get(turn, ""), found["emotion"]
-            yield Sample(id=turn, speech=str(path), text=text, label=label, fold=fold, group=group)
+            if not left_out(drops, {"sound of the turn is missing": not path.is_file()}):
+                yield Sample(id=turn, speech=str(path), text=text, label=label, fold=fold, group=group)
 
 
 def _lines(folder: Path, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
@@ -191,36 +186,27 @@ def read_emobox(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     """
     source = root if root.is_file() else root / f"{root.name}.jsonl"
     rows = read_table(source, "key", "wav", "emo")
-    names, folds = _emobox_labels(source.parent), _emobox_folds(source)
+    tables = (folder / "label_map.json" for folder in (source.parent, source.parent.parent))
+    mend = "a JSON object of codes and names, as EmoBox has it."
+    names = next((read_json(path, mend=mend) for path in tables if path.is_file()), {})
+    folds = _emobox_folds(source)
     # Its own root lies three folders above data/CORPUS/fold_1/x.jsonl.
     bases = (source.parent, *source.parent.absolute().parents[:4])
     for where, row in rows:
-        if row.get("start_time") is not None or row.get("end_time") is not None:
-            drops["a part of a longer recording"] += 1
-            continue
         paths = [inside(base, str(row["wav"]), where) for base in bases]
         path = next((path for path in paths if Path(path).is_file()), None)
-        if path is None:
-            drops["sound is missing"] += 1
-            continue
+        is_part = row.get("start_time") is not None or row.get("end_time") is not None
         key, emotion = str(row["key"]), tidy(str(row["emo"]))
-        yield Sample(
-            id=key,
-            speech=path,
-            text=str(row.get("text") or ""),
-            label=names.get(emotion, emotion).lower(),
-            fold=folds.get(key),
-            group=tidy(str(row.get("speaker") or "")),
-            extra={"dataset": str(row.get("dataset") or "")},
-        )
-
-
-def _emobox_labels(folder: Path) -> dict[str, str]:
-    for source in (folder / "label_map.json", folder.parent / "label_map.json"):
-        if source.is_file():
-            names = read_json(source, mend="a JSON object of codes and names, as EmoBox has it.")
-            return {code: str(name) for code, name in names.items()}
-    return {}
+        if not left_out(drops, {"a part of a longer recording": is_part, "sound is missing": path is None}):
+            yield Sample(
+                id=key,
+                speech=path,
+                text=str(row.get("text") or ""),
+                label=str(names.get(emotion, emotion)).lower(),
+                fold=folds.get(key),
+                group=tidy(str(row.get("speaker") or "")),
+                extra={"dataset": str(row.get("dataset") or "")},
+            )
 
 
 def _emobox_folds(source: Path) -> dict[str, int]:
@@ -244,11 +230,12 @@ def read_nkululeko(root: Path, drops: Counter[str]) -> Iterator[Sample]:
     known = ("file", "emotion", "speaker", "split", "text", "start", "end")
     for where, row in read_table(found[0], "file", "emotion", known=known):
         path = inside(found[0].parent, row["file"], where)
-        if row.get("start", "") not in WHOLE_STARTS or row.get("end", "") not in WHOLE_ENDS:
-            drops["a part of a longer recording"] += 1
-        elif Path(path).suffix.lower() in IMAGE_SUFFIXES or not Path(path).is_file():
-            drops["sound is missing"] += 1
-        else:
+        whys = {
+            "a part of a longer recording": row.get("start", "") not in WHOLE_STARTS
+            or row.get("end", "") not in WHOLE_ENDS,
+            "sound is missing": Path(path).suffix.lower() in IMAGE_SUFFIXES or not Path(path).is_file(),
+        }
+        if not left_out(drops, whys):
             yield Sample(
                 id=row["file"],
                 speech=path,

@@ -4,8 +4,6 @@
 together, so what is dealt are the connected components of the two.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections import Counter, defaultdict
@@ -15,9 +13,10 @@ from itertools import compress, product
 
 import numpy as np
 
-from ..errors import ManifestError, shown
+from ..errors import ManifestError, refuse, shown
 from ..options import PairsOptions
 from ..types import SPLITS, Sample
+from .tables import left_out
 
 MAX_CARVED = 1 / 3  # of a training set that `carve_validation` may take where the groups allow no smaller part
 
@@ -83,14 +82,11 @@ def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "l
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     groups = components(samples)
-    n_groups = int(groups.max()) + 1 if len(groups) else 0
-    if n_groups < n_parts:
-        largest = np.bincount(groups).max() / len(groups) if n_groups else 0
-        raise ManifestError(
-            f"{len(samples)} samples fall into {n_groups} sets that share no speaker and no picture (the largest holds "
-            f"{largest:.0%}); {n_parts} are needed. Mend: fewer folds, or pairs built with more (parallelnet build "
-            "pairs --folds)."
-        )
+    sizes = np.bincount(groups)
+    n_groups, largest = len(sizes), max(sizes, default=0) / max(len(groups), 1)
+    told = f"{len(samples)} samples fall into {n_groups} sets that share no speaker and no picture (the largest holds "
+    more = "Mend: fewer folds, or pairs built with more (parallelnet build pairs --folds)."
+    refuse(ManifestError, [(n_groups < n_parts, f"{told}{largest:.0%}); {n_parts} are needed. {more}")])
     labels = [getattr(sample, target) for sample in samples]
     # The grouped splitter walks over groups in Python; pictures that are all alone need none of that.
     splitter = StratifiedKFold if n_groups == len(samples) else StratifiedGroupKFold
@@ -107,12 +103,9 @@ def deal(samples: Sequence[Sample], n_parts: int, seed: int, *, target: str = "l
             ) from error
     for number, (_, chosen) in enumerate(rounds):
         parts[chosen] = number
-    empty = np.flatnonzero(np.bincount(parts, minlength=n_parts) == 0)
-    if len(empty):
-        raise ManifestError(
-            f"{len(samples)} samples in {n_groups} sets that share no speaker and no picture leave part {empty[0]} of "
-            f"{n_parts} empty: the sets are too unequal. Mend: fewer folds."
-        )
+    told = f"{len(samples)} samples in {n_groups} sets that share no speaker and no picture leave part"
+    why = f"of {n_parts} empty: the sets are too unequal. Mend: fewer folds."
+    refuse(ManifestError, ((part not in parts, f"{told} {part} {why}") for part in range(n_parts)))
     return parts
 
 
@@ -143,11 +136,9 @@ def carve_validation(
         "Mend: name the parts yourself (a column 'split'; parallelnet build pairs --validation-speakers and "
         "--test-speakers), or build pairs with --folds, which keeps the sets small."
     )
-    if n_parts < round(1 / MAX_CARVED):
-        raise ManifestError(
-            f"Nothing can be set apart from {len(train)} samples for validation or test: they fall into {n_components} "
-            f"set(s) that share no speaker and no picture, and {round(1 / MAX_CARVED)} are needed. {mend}"
-        )
+    n_least, share = round(1 / MAX_CARVED), "share no speaker and no picture"
+    told = f"Nothing can be set apart from {len(train)} samples for validation or test: they fall into {n_components} "
+    refuse(ManifestError, [(n_parts < n_least, f"{told}set(s) that {share}, and {n_least} are needed. {mend}")])
     parts = deal(train, n_parts, seed, target=target)
     classes = {getattr(sample, target) for sample in train}
 
@@ -157,14 +148,11 @@ def carve_validation(
     # Of the parts that hold every class, the one nearest to the wanted size.
     sizes = {part: float((parts == part).mean()) for part in range(n_parts) if is_whole(parts == part)}
     fitting = [part for part, size in sizes.items() if size <= max(MAX_CARVED, fraction)]
-    if not fitting:
-        raise ManifestError(
-            f"No part of at most {MAX_CARVED:.0%} with every class can be set apart from {len(train)} "
-            f"samples in {n_components} sets that share no speaker and no picture. {mend}"
-        )
+    told = f"No part of at most {MAX_CARVED:.0%} with every class can be set apart from {len(train)} samples in"
+    refuse(ManifestError, [(not fitting, f"{told} {n_components} sets that {share}. {mend}")])
     inside = parts == min(fitting, key=lambda part: abs(sizes[part] - fraction))
-    if not is_whole(~inside):
-        raise ManifestError(f"Cutting a validation part would leave the training part without a class. {mend}")
+    told = "Cutting a validation part would leave the training part without a class."
+    refuse(ManifestError, [(not is_whole(~inside), f"{told} {mend}")])
     return tuple(compress(train, ~inside)), tuple(compress(train, inside))
 
 
@@ -184,13 +172,12 @@ def drop_overlaps(samples: Sequence[Sample], *, target: str = "label") -> tuple[
     kept: dict[str, Sample] = {}  # by content; what has none is kept by its id
     for sample in samples:
         key = sample.image_group
-        if key and len(labels[key]) > 1:
-            drops["picture stands under two labels"] += 1
-        elif key and sample.split != home[key]:
-            drops[f"picture of {sample.split or 'no split'} stands in {home[key]} too"] += 1
-        elif key in kept:
-            drops["picture stands twice in its split"] += 1
-        else:
+        whys = {
+            "picture stands under two labels": key and len(labels[key]) > 1,
+            f"picture of {sample.split or 'no split'} stands in {home[key]} too": key and sample.split != home[key],
+            "picture stands twice in its split": key in kept,
+        }
+        if not left_out(drops, whys):
             kept[key or f"id {sample.id}"] = sample
     return tuple(kept.values()), dict(drops)
 
@@ -237,10 +224,8 @@ def deal_parts(speech: tuple[Sample, ...], image: tuple[Sample, ...], options: P
         return _folds(speech, image, options)
     test = _speakers(options.test_speakers, speech, "--test-speakers")
     validation = _speakers(options.validation_speakers, speech, "--validation-speakers")
-    if test & validation:
-        raise ManifestError(
-            f"Speaker {min(test & validation)!r} is in --validation-speakers and in --test-speakers. Allowed: one."
-        )
+    told = "is in --validation-speakers and in --test-speakers. Allowed: one."
+    refuse(ManifestError, ((name, f"Speaker {name!r} {told}") for name in sorted(test & validation)))
     if test or validation:
         sides = dict.fromkeys(test, "test") | dict.fromkeys(validation, "validation")
         speech = tuple(replace(sample, split=sides.get(sample.group, "train")) for sample in speech)
@@ -283,9 +268,8 @@ def _speakers(names: Sequence[str], samples: Sequence[Sample], flag: str) -> set
 
 def _folds(speech: tuple[Sample, ...], image: tuple[Sample, ...], options: PairsOptions) -> list[Part]:
     n_folds, seed = options.folds, options.seed
-    if {sample.fold for sample in speech} != set(range(n_folds)):
-        speech = grouped_folds(speech, n_folds, seed)
-    image = grouped_folds(image, n_folds, seed)
+    is_dealt = {sample.fold for sample in speech} == set(range(n_folds))
+    speech, image = speech if is_dealt else grouped_folds(speech, n_folds, seed), grouped_folds(image, n_folds, seed)
     n_blocks = round(1 / (BLOCK_FRACTION * (n_folds - 1)))
     parts = []
     for fold in range(n_folds):

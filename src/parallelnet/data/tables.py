@@ -5,8 +5,6 @@ that means is for the caller. `read_table` refuses the file, with the number of 
 is row 1); `build tweets` and batches go on.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 import unicodedata
@@ -18,7 +16,7 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ..errors import ManifestError, brief, shown
+from ..errors import ManifestError, brief, refuse, shown
 from .rows import Row, csv_rows, is_text, json_rows, open_parquet, read_lines
 
 FORMATS: dict[str, str] = {  # what the ending of a file says that it is
@@ -58,9 +56,9 @@ class OpenTable:
 
     def refuse_twice(self, names: Collection[str]) -> None:
         """Raise `ManifestError` if one of these columns stands twice in the table."""
-        twice = [name for name in names if self.columns.count(name) > 1]
-        if twice:
-            raise ManifestError(f"{self.path} names its column {shown(twice[0])} twice. Mend: rename one of them.")
+        for name in names:
+            if self.columns.count(name) > 1:
+                raise ManifestError(f"{self.path} names its column {shown(name)} twice. Mend: rename one of them.")
 
 
 def read_table(
@@ -76,17 +74,13 @@ def read_table(
     """
     table = open_table(path, known=known)
     table.refuse_twice(table.columns)
-    missing = [name for name in needed if name not in table.columns]
-    if missing:
-        raise ManifestError(
-            f"{path} has no column {missing[0]!r}; it has: {listed(table.columns)}. Needed: {', '.join(needed)}."
-        )
+    has = f"it has: {listed(table.columns)}. Needed: {', '.join(needed)}."
+    refuse(ManifestError, ((name not in table.columns, f"{path} has no column {name!r}; {has}") for name in needed))
     rows = []
     for number, row in enumerate(table.read(()), 1):
         refuse_broken(table.path, number, row)
         rows.append((f"{path}, row {number}", row.values))
-    if not rows:
-        raise ManifestError(f"{path} has no rows. Needed: at least one below the header.")
+    refuse(ManifestError, [(not rows, f"{path} has no rows. Needed: at least one below the header.")])
     return tuple(rows)
 
 
@@ -124,27 +118,20 @@ def format_of(source: Path) -> str:
     Raises:
         ManifestError: it is missing, empty, or of no kind that is read here.
     """
-    if not source.is_file():
-        raise ManifestError(f"There is no file {source}.")
+    refuse(ManifestError, [(not source.is_file(), f"There is no file {source}.")])
     with source.open("rb") as stream:
         head = stream.read(4)
-    if not head:
-        raise ManifestError(f"{source} is empty. Needed: a header and at least one row.")
-    given = "parquet" if head == b"PAR1" else FORMATS.get(source.suffix.lower())
-    if given is None:
-        raise ManifestError(
-            f"{source} is no table that is read here. Allowed endings: {', '.join(FORMATS)}. Mend: unpack it, or save "
-            "it as one of these."
-        )
+    given = "parquet" if head == b"PAR1" else FORMATS.get(source.suffix.lower(), "")
+    told = f"{source} is no table that is read here. Allowed endings: {', '.join(FORMATS)}."
+    mend = "Mend: unpack it, or save it as one of these."
+    blank = f"{source} is empty. Needed: a header and at least one row."
+    refuse(ManifestError, [(not head, blank), (not given, f"{told} {mend}")])
     return given
 
 
 def _open_csv(source: Path, known: frozenset[str]) -> OpenTable:
-    if not is_text(source):
-        raise ManifestError(
-            f"{source} is not text that can be read as csv: it is UTF-16 without a byte order mark, a workbook, "
-            "packed, or damaged. Mend: save it as csv in UTF-8."
-        )
+    why = "it is UTF-16 without a byte order mark, a workbook, packed, or damaged. Mend: save it as csv in UTF-8."
+    refuse(ManifestError, [(not is_text(source), f"{source} is not text that can be read as csv: {why}")])
     lines = read_lines(source)
     filled = (line for line in lines if line[1].strip())
     first = next(filled, None)
@@ -186,11 +173,8 @@ def _open_json(source: Path, known: frozenset[str]) -> OpenTable:
     for row in islice(_known_here(json_rows(source), known), _N_LOOKED_AT):
         columns |= dict.fromkeys(row.values)
         problem, n_sound = problem or row.problem, n_sound + (not row.problem)
-    if not n_sound:
-        raise ManifestError(
-            f"{source} is no JSON Lines: none of its first lines is an object that can be read ({problem or 'blank'}). "
-            "Needed: one a line."
-        )
+    why = f"none of its first lines is an object that can be read ({problem or 'blank'}). Needed: one a line."
+    refuse(ManifestError, [(not n_sound, f"{source} is no JSON Lines: {why}")])
     return OpenTable(source, "jsonl", tuple(columns), frozenset(), lambda _: _known_here(json_rows(source), known))
 
 
@@ -211,13 +195,9 @@ def _known_here(rows: Iterable[Row], known: frozenset[str]) -> Iterator[Row]:
         if len(values) < len(row.values):
             yield Row(row.line, {}, "two of its names differ in case or space only")
             continue
-        values.pop("", None)
-        problem = row.problem
-        for name, value in values.items():
-            if isinstance(value, str):
-                problem = problem or (f"{shown(name)} holds a NUL character" if "\0" in value else "")
-                values[name] = storable(value)
-        yield Row(row.line, values, problem)
+        values = {name: storable(v) if isinstance(v, str) else v for name, v in values.items() if name}
+        broken = (f"{shown(k)} holds a NUL character" for k, v in values.items() if isinstance(v, str) and "\0" in v)
+        yield Row(row.line, values, row.problem or next(broken, ""))
 
 
 def tidy(text: str) -> str:
@@ -263,6 +243,13 @@ def inside(folder: Path, value: str, where: str) -> str:
     return str(folder / posix)
 
 
+def left_out(drops: Counter[str], whys: Mapping[str, object]) -> bool:
+    """Return whether one of the reasons holds; the first that does is counted in `drops`."""
+    why = [reason for reason, holds in whys.items() if holds][:1]
+    drops.update(why)
+    return bool(why)
+
+
 def packed_files(root: Path, drops: Counter[str], *needed: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield each file that the column `path` of `metadata.csv` in a corpus's folder names, with its row.
 
@@ -270,10 +257,8 @@ def packed_files(root: Path, drops: Counter[str], *needed: str) -> Iterator[tupl
     """
     for where, row in read_table(root / PACKED_TABLE, "path", "label", *needed):
         path = Path(inside(root, row["path"], where))
-        if path.is_file():
+        if not left_out(drops, {"file of the table is missing": not path.is_file()}):
             yield path, row
-        else:
-            drops["file of the table is missing"] += 1
 
 
 def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
@@ -281,9 +266,6 @@ def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
 
     Hidden folders and files and those of the system are left out.
     """
-
-    def is_a_users(path: Path) -> bool:
-        return not any(name[0] == "." or name.lower() in SYSTEM_FOLDERS for name in path.relative_to(root).parts)
-
-    found = (path for path in root.rglob("*") if path.suffix.lower() in suffixes)
-    return sorted(path for path in found if is_a_users(path) and path.is_file())
+    found = (path for path in root.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    names = ((path, path.relative_to(root).parts) for path in found)
+    return sorted(p for p, parts in names if not any(n[0] == "." or n.lower() in SYSTEM_FOLDERS for n in parts))

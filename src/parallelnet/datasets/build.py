@@ -7,9 +7,9 @@ appears whole, `dataset.json` last, so a build that was killed anywhere goes on,
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
+import re
 import shutil
 import tempfile
 import time
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +25,17 @@ import numpy as np
 
 from ..data.built import DATASET_JSON, MADE_BY, WORK, BuildReport, read_report
 from ..data.shards import REJECTED_COLUMNS, Example, fingerprint, pyarrow_parquet, read_rows, write_rejected
-from ..errors import ManifestError, ParallelNetError
+from ..errors import ManifestError, ParallelNetError, refuse
 from ..options import TweetsOptions
-from ..records import is_disk_full, sweep, write_json, write_text
-from . import jobs, recipe
+from ..records import is_disk_full, read_json, sweep, write_json, write_text
+from . import duplicates, executors, jobs, recipe, steps
 from .counts import Counts
-from .duplicates import find_duplicates, save
-from .executors import EXECUTORS, Executor, n_cores
-from .recipe import Recipe
-from .steps import Clock, read_excluded
 
-BUILD_LOG_JSON = "build-log.json"
-"""What differs between runs: seconds, memory, machine. No part of the data set."""
-
+BUILD_LOG_JSON = "build-log.json"  # what differs between runs: seconds, memory, machine; no part of the data set
 DRY_RUN_ROWS = 20
 
 _log = logging.getLogger(__name__)
+_read = partial(read_json, mend="start the same command line again, with --overwrite.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +51,7 @@ class Done:
         return replace(self, n_read=self.n_read + made["counts"]["n_read"], n_kept=self.n_kept + made["shard"]["n"])
 
 
-Progress = Callable[[Done], object]
-"""Called whenever a range is finished, and first with what earlier runs finished."""
+Progress = Callable[[Done], object]  # called whenever a range is finished, and first with what earlier runs finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +85,12 @@ def build_tweets(options: TweetsOptions, *, progress: Progress = lambda done: No
         done = "what a run that was ended left in it was removed" if recipe.tidy(folder) else "nothing was done"
         _log.info("%s is complete already; %s.", folder, done)
         return read_report(folder)
-    if next(jobs.read_input(options), None) is None:
-        raise ManifestError(f"--tweets {options.tweets} has no rows. Needed: at least one.")
+    is_empty = next(jobs.read_input(options), None) is None
+    refuse(ManifestError, [(is_empty, f"--tweets {options.tweets} has no rows. Needed: at least one.")])
     complete = replace(plain, tools=_tools(options))
     with (
         _disk_errors(folder),
-        EXECUTORS[options.executor](options.workers, options.ray_address) as executor,
+        executors.EXECUTORS[options.executor](options.workers, options.ray_address) as executor,
         recipe.claimed(folder, complete, overwrite=options.overwrite),
     ):
         return _run(options, complete, executor, progress, started)
@@ -111,7 +105,7 @@ def plan_tweets(options: TweetsOptions) -> Plan:
     trial = replace(options, out=folder, limit=min(DRY_RUN_ROWS, n_rows), workers=1, executor="local", ray_address=None)
     report = build_tweets(trial)
     log = _read(Path(folder, BUILD_LOG_JSON))
-    with EXECUTORS[options.executor](options.workers, options.ray_address) as executor:
+    with executors.EXECUTORS[options.executor](options.workers, options.ray_address) as executor:
         n_workers = executor.n_workers
     n_shards = -(-n_rows // options.rows_per_shard)
     estimated_s = n_rows * log["step_wall_s_per_row"] / min(n_workers, n_shards)
@@ -121,7 +115,7 @@ def plan_tweets(options: TweetsOptions) -> Plan:
 def _tools(options: TweetsOptions) -> dict[str, Any]:
     """Open all that the options name once, before the first row, and return what it says of itself."""
     if options.exclude:
-        read_excluded(options.exclude)
+        steps.read_excluded(options.exclude)
     engine = jobs.open_speaker(options)
     voices = list(options.voices or engine.voices)
     return {
@@ -137,20 +131,20 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told, mend = f"The disk of {folder} is full ({error.strerror}). Nothing is half-written, and what", "make room"
-        if not is_disk_full(error):
-            where = f" {error.filename}" if error.filename else ""
-            told, mend = f"The build in {folder} stopped: {error.strerror or error}{where}. What", "put that right"
+        full, where = is_disk_full(error), f" {error.filename}" if error.filename else ""
+        told = f"The build in {folder} stopped: {error.strerror or error}{where}. What"
+        told = f"The disk of {folder} is full ({error.strerror}). Nothing is half-written, and what" if full else told
         raise ParallelNetError(
-            f"{told} is finished is kept. Mend: {mend} and start the same command line again; it goes on from here."
+            f"{told} is finished is kept. Mend: {'make room' if full else 'put that right'} and start the same command "
+            "line again; it goes on from here."
         ) from error
 
 
 def _run(
-    options: TweetsOptions, made_from: Recipe, executor: Executor, progress: Progress, started: float
+    options: TweetsOptions, made_from: recipe.Recipe, executor: executors.Executor, progress: Progress, started: float
 ) -> BuildReport:
     """Do the phases over a folder that is ours."""
-    began, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
+    began, clock = datetime.now(UTC).isoformat(timespec="seconds"), steps.Clock()
     folder, worker_peak_bytes = Path(options.out), 0
     n_rows = jobs.split(options)
     shards = range(-(-n_rows // options.rows_per_shard))
@@ -164,7 +158,7 @@ def _run(
     clock.lap("look over")
     if not (found := jobs.work_file(options, "duplicates.npy")).is_file():
         parts = [jobs.work_file(options, "surveyed/.npy", index) for index in shards]
-        save(found, find_duplicates(parts, mode=options.duplicates, near_bits=options.near_bits))
+        duplicates.save(found, duplicates.find_duplicates(parts, mode=options.duplicates, near_bits=options.near_bits))
     clock.lap("find duplicates")
     earlier = records("made/.json")
     so_far = reduce(Done.and_also, map(_read, earlier.values()), Done(n_rows, 0, 0))
@@ -200,7 +194,7 @@ def _run(
         },
         "step_wall_s_per_row": sum(step_s for step_s, _ in spent.values()) / report.n_read,
         "peak_memory_bytes": {"coordinator": jobs.peak_memory_bytes(), "worker": worker_peak_bytes},
-        "machine": {"cpu": _cpu_name(), "n_cores": n_cores(), "platform": platform.platform()},
+        "machine": {"cpu": _cpu_name(), "n_cores": executors.n_cores(), "platform": platform.platform()},
     }
     write_json(folder / BUILD_LOG_JSON, log)
     write_text(folder / DATASET_JSON, report.to_json())
@@ -217,21 +211,15 @@ def _spent(paths: Iterable[Path], prefix: str = "") -> dict[str, Any]:
     return total
 
 
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Path]) -> BuildReport:
+def _assembled(options: TweetsOptions, made_from: recipe.Recipe, finished: Sequence[Path]) -> BuildReport:
     """Write all but `dataset.json` of a data set whose shards are made, and return what that will hold."""
-    from .card import write_card
-    from .inspection import write_gallery
+    from .inspection import write_card, write_gallery
 
     folder, tools, counts, listed = Path(options.out), made_from.tools, Counts(), []
     for made in map(_read, finished):
         counts += Counts.from_record(made["counts"])
         listed.append(made["shard"])
-    rejected = write_rejected(
+    n_rejected, rejected_sha256 = write_rejected(
         folder / "rejected.parquet", (Example(**row) for made in map(_read, finished) for row in made["rejected"])
     )
     report = BuildReport(
@@ -243,13 +231,13 @@ def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Pat
         **{name: getattr(made_from, name) for name in ("options", "files", "input")},
         versions=tools["versions"],
         shards=tuple(listed),
-        rejected_sha256=rejected.sha256,
+        rejected_sha256=rejected_sha256,
         fingerprint=fingerprint(listed),
     )
-    assert report.n_rejected == rejected.n == counts.rejected.total()
+    assert report.n_rejected == n_rejected == counts.rejected.total()
     if options.exclude:  # every row that has such an id is among the rejected
         known = {row["id"] for row in read_rows(folder / "rejected.parquet", ("id",), REJECTED_COLUMNS)}
-        strange = read_excluded(options.exclude) - known
+        strange = steps.read_excluded(options.exclude) - known
         if strange:
             told = "%d of the ids in --exclude %s match no row (%s, ...): are they of another input?"
             _log.warning(told, len(strange), options.exclude, min(strange))
@@ -264,5 +252,5 @@ def _assembled(options: TweetsOptions, made_from: Recipe, finished: Sequence[Pat
 
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    told = re.search(r"^model name\s*:(.*)", info.read_text("utf-8", "replace") if info.exists() else "", re.MULTILINE)
+    return told[1].strip() if told else ""

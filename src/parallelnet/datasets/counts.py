@@ -15,15 +15,13 @@ import numpy as np
 
 from ..data.shards import REASONS, Example
 from ..types import EMOTIONS, SENTIMENTS
-from .decision import decide
+from .teachers import decide
 
 Table = Mapping[str, Mapping[str, int]]
 
+# At which `threshold_curve` says what would be kept: 0, 0.05, ... 0.95.
 THRESHOLDS: tuple[float, ...] = tuple(step / 20 for step in range(20))
-"""At which `threshold_curve` says what would be kept: 0, 0.05, ... 0.95."""
-
-CLASSES = {"emotion": EMOTIONS, "sentiment": SENTIMENTS}
-"""In index order, by what is learnt."""
+CLASSES = {"emotion": EMOTIONS, "sentiment": SENTIMENTS}  # in index order, by what is learnt
 
 _CONFIDENCE_BINS = 20  # equal ones of the deciding probability, over [0, 1]
 _BIN_S = 0.05  # of the durations, for their quantiles
@@ -86,15 +84,12 @@ class Counts:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """Return the counts that `to_record` wrote."""
-        values: dict[str, Any] = dict(record)
-        for name in ("rejected", "kept", "judged", "confidences", "lengths"):
-            values[name] = Counter({tuple(key) if isinstance(key, list) else key: n for key, n in record[name]})
-        return cls(**values)
 
-    @property
-    def n_kept(self) -> int:
-        """Rows that were kept."""
-        return self.kept.total()
+        def counter(items: list[Any]) -> Counter[Any]:
+            return Counter({tuple(key) if isinstance(key, list) else key: n for key, n in items})
+
+        values: dict[str, Any] = {k: counter(v) if isinstance(v, list) else v for k, v in record.items()}
+        return cls(**values)
 
     def by(self, name: str) -> dict[str, int]:
         """Return {value: kept rows} of a column of `kept`, sorted."""
@@ -113,8 +108,8 @@ class Counts:
         counts = self.by("label" if labels == "emotion" else "sentiment")
         return {
             "n_read": self.n_read,
-            "n_kept": self.n_kept,
-            "n_rejected": self.n_read - self.n_kept,
+            "n_kept": self.kept.total(),
+            "n_rejected": self.n_read - self.kept.total(),
             "rejected": {reason: self.rejected[reason] for reason in REASONS if reason in self.rejected},
             "class_counts": {name: counts.get(name, 0) for name in CLASSES[labels]},
             "sentiment_counts": self.by("sentiment"),
@@ -150,12 +145,11 @@ def tally(counts: Counts, labels: str) -> dict[str, Any]:
     named = {row: dict.fromkeys(EMOTIONS, 0) for row in EMOTIONS if counts.judged}
     for (heard, seen, *_), n in counts.judged.items():
         named[heard][seen] += n
-    seconds = Counter[int]()
-    for bin_, n in counts.lengths.items():
-        seconds[bin_ // round(1 / _BIN_S)] += n
+    bins = np.array([*counts.lengths], np.int64)
+    seconds = np.bincount(bins // round(1 / _BIN_S), [*counts.lengths.values()]).astype(int).tolist()
     voices, lengths = table("tts_voice", class_), counts.lengths
     return {
-        "n": counts.n_kept,
+        "n": counts.kept.total(),
         "sources": table(class_, "label_source", CLASSES[labels]),
         "voices": voices,
         "languages": table("language", class_),
@@ -167,12 +161,12 @@ def tally(counts: Counts, labels: str) -> dict[str, Any]:
         },
         "durations": {
             "total_s": counts.duration_s,
-            "shortest_s": counts.shortest_s if counts.n_kept else 0.0,
+            "shortest_s": counts.shortest_s if counts.kept else 0.0,
             "p05_s": _quantile(lengths, 0.05),
             "median_s": _quantile(lengths, 0.5),
             "p95_s": _quantile(lengths, 0.95),
             "longest_s": counts.longest_s,
-            "seconds": [seconds[second] for second in range(max(seconds, default=-1) + 1)],
+            "seconds": seconds,
         },
         "voice_association": cramers_v(voices),
         "teacher_kappa": _kappa(named),

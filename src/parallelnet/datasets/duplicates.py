@@ -10,8 +10,6 @@ Nothing is compared beyond 64-bit hashes: of 100 million rows two different text
 (n^2 / 2^65). Memory is bounded, whatever the rows.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
@@ -50,7 +48,6 @@ _FAIR_SHARE = 0.75
 SIGNATURE = np.dtype(
     [("id_key", "<u8"), ("text_key", "<u8"), ("picture_key", "<u8"), ("dhash", "<u8"), ("usable", "?")]
 )
-_HALF = np.uint64(32)  # bits of a pair of row numbers
 
 
 # --- what is known of each row, and what was found --------------------------------------------------------------------
@@ -139,9 +136,8 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
     rows: Rows = np.arange(ids.size, dtype=np.int32 if ids.size < 2**31 else np.int64)
     usable, id_taken = rows[column("usable", slice(None))], _first_alike(ids) != rows
     del ids, rows
-    texts, pictures = _first_alike(column("text_key")), _first_alike(column("picture_key"))
-    samples = Components(_first_alike(_paired(texts, pictures)))
-    images = Components(pictures)
+    texts, images = _first_alike(column("text_key")), _first_alike(column("picture_key"))
+    samples = _first_alike(texts.astype(np.uint64) << np.uint64(32) | images.astype(np.uint64))
     dhash = column("dhash")
     sound = np.flatnonzero(~is_flat(dhash)).astype(texts.dtype)
     _join_near(images, sound, dhash[sound], near_bits)
@@ -151,9 +147,9 @@ def find_duplicates(parts: Sequence[Path], *, mode: Literal["sample", "any", "ke
         same_text = sound[edges[at] : edges[at + 1]]
         _join_near(samples, same_text, dhash[same_text], near_bits)
     del dhash, sound, edges
-    roots = {"survivor": samples.flatten(), "image_group": images.flatten().copy()}
-    images.join(np.arange(texts.size, dtype=texts.dtype), texts)
-    roots["group"] = images.flatten()
+    roots = {"survivor": flatten(samples), "image_group": flatten(images).copy()}
+    join(images, np.arange(texts.size, dtype=texts.dtype), texts)
+    roots["group"] = flatten(images)
     if mode == "any":
         roots["survivor"] = roots["group"]
     found = np.empty(id_taken.size, dtype=[*((name, usable.dtype) for name in roots), ("id_taken", "?")])
@@ -178,67 +174,54 @@ def _changes(ordered: Table) -> Flags:
     return np.append(True, ordered[1:] != ordered[:-1])[: ordered.size]
 
 
-def _paired(one: Rows, two: Rows) -> Hashes:
-    """Return a key for each pair of row numbers, which are below 2^32."""
-    keys = one.astype(np.uint64)
-    keys <<= _HALF
-    keys |= two.view(f"u{two.itemsize}")  # no number is negative
-    return keys
-
-
-def _join_near(components: Components, rows: Rows, dhash: Hashes, near_bits: int) -> None:
+def _join_near(parents: Rows, rows: Rows, dhash: Hashes, near_bits: int) -> None:
     """Join rows whose difference hashes are near; `dhash[i]` is that of `rows[i]`."""
     first = _first_alike(dhash)
-    components.join(rows[first], rows)
+    join(parents, rows[first], rows)
     own = np.flatnonzero(first == np.arange(first.size, dtype=first.dtype))  # one row of each hash
     rows, dhash = rows[own], dhash[own]
     del first, own
     for left, right in near_pairs(dhash, near_bits):
-        components.join(rows[left], rows[right])
+        join(parents, rows[left], rows[right])
 
 
 # --- components, and hashes that are near -----------------------------------------------------------------------------
 
+# Rows are joined step by step into components, in an array that says for each row a lower one of its component (its
+# parent), or the row itself where it is the lowest, the root. Whatever the order of the joins, the roots are the same.
+# Not `scipy.sparse.csgraph`, which wants all pairs at once: they come in any number, and memory is bounded here.
 
-class Components:
-    """Rows joined step by step into components; the root of each is its lowest row.
 
-    Whatever the order of the joins, the roots are the same: a parent is never above its child. Not
-    `scipy.sparse.csgraph`, which wants all pairs at once: they come in any number, and memory is bounded here.
+def _roots(parents: Rows, rows: Rows) -> Rows:
+    """Return the root of each row, and let what was passed on the way point further up (path halving)."""
+    found = parents[rows]
+    while not np.array_equal(above := parents[parents[found]], found):
+        parents[found] = above
+        found = above
+    parents[rows] = found
+    return found
+
+
+def join(parents: Rows, left: Rows, right: Rows) -> None:
+    """Join the component of `left[i]` with that of `right[i]`, for every i.
+
+    Every root that has a lower one across some pair hooks to the lowest such: the roots that still have pairs halve at
+    least with every round.
     """
+    for at in slices(left.size):
+        one, two = left[at], right[at]
+        while one.size:
+            one, two = _roots(parents, one), _roots(parents, two)
+            apart = one != two
+            one, two = one[apart], two[apart]
+            np.minimum.at(parents, np.maximum(one, two), np.minimum(one, two))
 
-    def __init__(self, parents: Rows) -> None:
-        """Take for each row a lower one of its component that is its own parent, or the row itself."""
-        self.parents = parents
 
-    def _roots(self, rows: Rows) -> Rows:
-        """Return the root of each row, and let what was passed on the way point further up (path halving)."""
-        parents, found = self.parents, self.parents[rows]
-        while not np.array_equal(above := parents[parents[found]], found):
-            parents[found] = above
-            found = above
-        parents[rows] = found
-        return found
-
-    def join(self, left: Rows, right: Rows) -> None:
-        """Join the component of `left[i]` with that of `right[i]`, for every i.
-
-        Every root that has a lower one across some pair hooks to the lowest such: the roots that still have pairs
-        halve at least with every round.
-        """
-        for at in slices(left.size):
-            one, two = left[at], right[at]
-            while one.size:
-                one, two = self._roots(one), self._roots(two)
-                apart = one != two
-                one, two = one[apart], two[apart]
-                np.minimum.at(self.parents, np.maximum(one, two), np.minimum(one, two))
-
-    def flatten(self) -> Rows:
-        """Return the root of every row, `[n_rows]`; the array is the components' own."""
-        for at in slices(self.parents.size):
-            self._roots(np.arange(at.start, at.stop))
-        return self.parents
+def flatten(parents: Rows) -> Rows:
+    """Return the root of every row, `[n_rows]`: the same array."""
+    for at in slices(parents.size):
+        _roots(parents, np.arange(at.start, at.stop))
+    return parents
 
 
 def slices(n_rows: int) -> Iterator[slice]:

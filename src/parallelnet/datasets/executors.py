@@ -6,8 +6,6 @@ is done knows nothing of where: every task is a pure function of itself and the 
 Not loky: one worker that dies breaks its whole pool, and it cannot say whose task it was, which is tried once more.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import multiprocessing
@@ -22,17 +20,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple, Protocol, Self, cast
+from typing import Any, Protocol, cast
 
-from ..errors import MissingExtraError, ParallelNetError, brief
+from ..errors import MissingExtraError, ParallelNetError, brief, refuse
 
+# Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes.
 THREAD_VARIABLES: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Read by numerical libraries on their import. One thread a worker: sums in another order would be other bytes."""
-
-RAY_RETRIES = 4
-"""Times that Ray does a task again whose worker or node died, before the build stops."""
-
-_log = logging.getLogger(__name__)
+RAY_RETRIES = 4  # times that Ray does a task again whose worker or node died, before the build stops
 
 
 def n_cores() -> int:
@@ -53,28 +47,25 @@ class Job(Hashable, Protocol):
         """Return how errors name a task, for instance `rows 0 to 255`."""
 
 
-class _Failure(NamedTuple):
-    """Why a task failed, in a form that travels between processes: class and arguments of what is to be raised."""
+def _failure(error: Exception) -> Callable[[], Exception]:
+    """Return what makes an exception in another process: as it is where a caller can mend it, else with its traceback.
 
-    kind: type[Exception]
-    arguments: tuple[Any, ...]
-
-
-def _failure(error: Exception) -> _Failure:
-    """Return an exception as it is where a caller or the system can mend it, else as a defect with its traceback."""
-    if isinstance(error, ParallelNetError):
-        return _Failure(type(error), (str(error),))
+    Not through __init__: MissingExtraError's takes other arguments than its text.
+    """
+    kind: type[Exception] = type(error) if isinstance(error, ParallelNetError) else RuntimeError
+    told = str(error)
     if isinstance(error, OSError):
-        return _Failure(OSError, (error.errno, error.strerror or str(error), error.filename))
-    trace = "".join(traceback.format_exception(error))
-    return _Failure(RuntimeError, (f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}",))
+        return functools.partial(OSError, error.errno, error.strerror or told, error.filename)
+    if kind is RuntimeError:
+        trace = "".join(traceback.format_exception(error))
+        told = f"A task failed in its worker: {type(error).__name__}: {error}\n{trace}"
+    return functools.partial(kind.__new__, kind, told)
 
 
 def _raised(outcome: Any) -> Any:
     """Return the outcome of a task, or raise what it ended in."""
-    if isinstance(outcome, _Failure):
-        # Not through __init__: MissingExtraError's takes other arguments than its text.
-        raise outcome.kind.__new__(outcome.kind, *outcome.arguments)
+    if isinstance(outcome, functools.partial):
+        raise outcome()
     return outcome
 
 
@@ -185,13 +176,12 @@ class _Worker:
         death = f"was ended by signal {name}" if code < 0 else f"ended with status {code}"
         death += " (out of memory, most often)" if name == "SIGKILL" else ""
         told = f"A worker process {death} in the middle of its task, {task}"
-        if self.tries > 1:
-            raise ParallelNetError(
-                f"{told}, twice. What was finished is kept. Mend: start the same command line again, with fewer "
-                "--workers if memory is short. If it always ends there, one of these rows does it: take its picture "
-                "away."
-            ) from None
-        _log.warning("%s; that is tried once more.", told)
+        mend = (
+            "What was finished is kept. Mend: start the same command line again, with fewer --workers if memory is "
+            "short. If it always ends there, one of these rows does it: take its picture away."
+        )
+        refuse(ParallelNetError, [(self.tries > 1, f"{told}, twice. {mend}")])
+        logging.getLogger(__name__).warning("%s; that is tried once more.", told)
 
 
 def _serve(connection: Connection) -> None:
@@ -215,7 +205,7 @@ def _end_with_parent() -> None:
 # --- a Ray cluster, which is nobody's but the user's: nothing here calls out ------------------------------------------
 
 
-class RayExecutor:
+class RayExecutor(AbstractContextManager[Any]):
     """A Ray cluster: one that runs, or one of this machine's processes that is started and stopped with us.
 
     Every node must see the input, the output and the teachers under the same paths, and have the same packages. The
@@ -229,6 +219,7 @@ class RayExecutor:
 
         Raises:
             MissingExtraError: Ray is not installed.
+            ParallelNetError: no cluster can be joined there.
         """
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read on import and by what it starts: nothing of ours calls out
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the coming default; else it warns
@@ -238,27 +229,22 @@ class RayExecutor:
             import ray
         except ImportError:
             raise MissingExtraError("--executor ray", "ray") from None
-        self._ray, self._address, self.n_workers = ray, address, workers
-
-    def __enter__(self) -> Self:
-        ray, address = self._ray, self._address
-        started: dict[str, Any] = {"address": address}
-        if address is None:
-            started = {"num_cpus": self.n_workers or n_cores(), "include_dashboard": False, "address": "local"}
+        self._ray: Any = ray
+        alone = {"num_cpus": workers or n_cores(), "include_dashboard": False, "address": "local"}
+        started: dict[str, Any] = alone if address is None else {"address": address}
         try:
             host, colon, port = (address or "").rpartition(":")
             if colon and port.isdecimal() and "//" not in host:
                 # Where nobody answers, Ray itself would go on asking for ten minutes and more.
                 socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             with _without_usage_process(ray):
-                ray.init(log_to_driver=False, logging_level="ERROR", **started)
+                self._ray.init(log_to_driver=False, logging_level="ERROR", **started)
         except (OSError, RuntimeError, ValueError) as error:
             raise ParallelNetError(
                 f"No Ray cluster can be joined at --ray-address {address}: {_plain(error)} Mend: HOST:PORT as `ray "
                 "start --head` prints it, or leave it out."
             ) from None
-        self.n_workers = self.n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        return self
+        self.n_workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
@@ -312,5 +298,5 @@ def _plain(error: Exception) -> str:
 
 Executor = LocalExecutor | RayExecutor
 
+# By the name of `--executor`; each is made with `(workers, address)`.
 EXECUTORS: dict[str, type[LocalExecutor] | type[RayExecutor]] = {"local": LocalExecutor, "ray": RayExecutor}
-"""By the name of `--executor`; each is made with `(workers, address)`."""

@@ -4,8 +4,6 @@ Looking over and making are jobs of `executors`: small, hashable, opened once in
 of ranges. Every outcome is files below the work folder, the last of which says that the range is finished.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os
@@ -20,21 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from ..data.built import WORK
+from ..data import built, tables
 from ..data.shards import Example, shard_name, write_shard
-from ..data.tables import storable
-from ..errors import ManifestError, MissingExtraError, ParallelNetError
+from ..errors import ManifestError, MissingExtraError, ParallelNetError, refuse
 from ..options import TweetsOptions
 from ..records import write_json, write_text
-from ..synthesis.synthesis import SynthesisError
-from ..synthesis.tts import Engine, open_engine
+from ..synthesis import synthesis, tts
 from ..types import Modality
-from . import duplicates, steps, tweets
+from . import duplicates, recipe, steps, tweets
 from .counts import Counts
-from .decision import decided, own_label
-from .recipe import relative, root_of
-from .steps import Clock, Step, advanced
-from .teachers import Teacher, open_teacher, taught
+from .teachers import Teacher, decided, open_teacher, own_label, taught
 
 
 def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Path:
@@ -46,7 +39,7 @@ def work_file(options: TweetsOptions, name: str, index: int | None = None) -> Pa
         index: of the range: `rows/.jsonl` as cut; `surveyed/.jsonl` looked over, `surveyed/.npy` its signatures,
             `surveyed/.json` says that they are there; `made/.json` says that its shard is, and which rows it lacks.
     """
-    path = Path(options.out) / WORK / name
+    path = Path(options.out) / built.WORK / name
     return path if index is None else path.with_name(f"{index:05d}{path.name}")
 
 
@@ -86,14 +79,14 @@ def split(options: TweetsOptions) -> int:
 
 def stored(row: Example, root: Path) -> dict[str, Any]:
     """Return what is known of a row, but for sound and picture, for JSON; its path is relative to the input."""
-    row = replace(row, speech=b"", image=b"", image_path=relative(row.image_path, root))
+    row = replace(row, speech=b"", image=b"", image_path=recipe.relative(row.image_path, root))
     values = {item.name: value for item in fields(row) if (value := getattr(row, item.name)) != item.default}
-    return {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
+    return {name: tables.storable(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def write_range(options: TweetsOptions, path: Path, rows: Iterable[Example]) -> None:
     """Write rows, a line each, for `read_range`."""
-    root = root_of(options)
+    root = recipe.root_of(options)
     write_text(path, "".join(f"{json.dumps(stored(row, root))}\n" for row in rows))
 
 
@@ -103,12 +96,10 @@ def read_range(options: TweetsOptions, path: Path) -> Iterator[Example]:
     Raises:
         ManifestError: this machine does not see the work folder.
     """
-    root = root_of(options)
-    if not path.parent.is_dir():
-        raise ManifestError(
-            f"{socket.gethostname()} sees no folder {work_file(options, '')}. Mend: every node of the cluster needs "
-            "--out, --tweets and the pictures under the same paths, on a shared disk."
-        )
+    root = recipe.root_of(options)
+    told = f"{socket.gethostname()} sees no folder {work_file(options, '')}. Mend: every node of the cluster needs"
+    needed = "--out, --tweets and the pictures under the same paths, on a shared disk."
+    refuse(ManifestError, [(not path.parent.is_dir(), f"{told} {needed}")])
     with path.open(encoding="ascii") as stream:
         for line in stream:
             values = json.loads(line)
@@ -120,7 +111,7 @@ def read_range(options: TweetsOptions, path: Path) -> Iterator[Example]:
 # --- what is opened once in a process ---------------------------------------------------------------------------------
 
 
-def looking_steps(options: TweetsOptions) -> dict[str, Step]:
+def looking_steps(options: TweetsOptions) -> dict[str, steps.Step]:
     """Return the steps that need neither engine nor teachers: what duplicates are known by.
 
     Raises:
@@ -128,16 +119,16 @@ def looking_steps(options: TweetsOptions) -> dict[str, Step]:
     """
     if not all(importlib.util.find_spec(package) for package in ("ftfy", "emoji", "py3langid")):
         raise MissingExtraError("Cleaning texts for speech", "tts")
-    folder = os.path.realpath(root_of(options))  # it may be a link itself
+    folder = os.path.realpath(recipe.root_of(options))  # it may be a link itself
     return {
         "clean-text": partial(steps.clean_text, emoji=options.emoji, max_characters=options.max_characters),
         "check-picture": partial(steps.check_picture, max_pixels=options.max_pixels, folder=folder),
     }
 
 
-def open_speaker(options: TweetsOptions) -> Engine:
+def open_speaker(options: TweetsOptions) -> tts.Engine:
     """Return the engine that speaks; raises what `open_engine` does, or `OptionError` for a voice that it lacks."""
-    engine = open_engine(options.tts, model=options.tts_model, rate=options.rate, pitch=options.pitch)
+    engine = tts.open_engine(options.tts, model=options.tts_model, rate=options.rate, pitch=options.pitch)
     engine.check_voices(options.voices)
     return engine
 
@@ -150,17 +141,20 @@ def open_teachers(options: TweetsOptions) -> dict[Modality, Teacher]:
     return {modality: open_teacher(spec, modality, **shared) for modality, spec in asked.items()}
 
 
-def making_steps(options: TweetsOptions) -> dict[str, Step]:
+def making_steps(options: TweetsOptions) -> dict[str, steps.Step]:
     """Return the steps from a row that is no duplicate to a labelled sample."""
-    teachers, found = open_teachers(options), dict[str, Step]()
+    teachers = open_teachers(options)
+    marked: dict[str, steps.Step] = {}
     if options.exclude:
-        found["exclude"] = partial(steps.exclude, ids=steps.read_excluded(options.exclude))
-    found["speak"] = partial(steps.speak, engine=open_speaker(options), voices=options.voices, seed=options.seed)
-    found["check-sound"] = steps.check_sound
-    found |= {f"teach-{modality}": partial(taught, teacher=teacher) for modality, teacher in teachers.items()}
-    if not teachers:
-        return found | {"own-label": own_label}
-    return found | {"decide": partial(decided, threshold=options.threshold, rule=options.rule)}
+        marked = {"exclude": partial(steps.exclude, ids=steps.read_excluded(options.exclude))}
+    decide = {"decide": partial(decided, threshold=options.threshold, rule=options.rule)}
+    return {
+        **marked,
+        "speak": partial(steps.speak, engine=open_speaker(options), voices=options.voices, seed=options.seed),
+        "check-sound": steps.check_sound,
+        **{f"teach-{modality}": partial(taught, teacher=teacher) for modality, teacher in teachers.items()},
+        **(decide if teachers else {"own-label": own_label}),
+    }
 
 
 # --- the two jobs -----------------------------------------------------------------------------------------------------
@@ -182,10 +176,10 @@ class LookOver:
         options, looking = self.options, looking_steps(self.options)
 
         def look(index: int) -> dict[str, Any]:
-            clock, rows, signatures = Clock(), [], []
+            clock, rows, signatures = steps.Clock(), [], []
             for row in read_range(options, work_file(options, "rows/.jsonl", index)):
                 clock.lap("read")
-                looked = advanced(row, looking, clock)
+                looked = steps.advanced(row, looking, clock)
                 signatures.append(duplicates.signature(looked))
                 rows.append(replace(looked, image=b""))
                 clock.lap("sign")
@@ -205,11 +199,11 @@ class MakeShard(LookOver):
 
     def open(self) -> Callable[[int], dict[str, Any]]:
         """Open the engine and the teachers, and return the function that makes the shard of an index."""
-        options, making, root = self.options, making_steps(self.options), root_of(self.options)
+        options, making, root = self.options, making_steps(self.options), recipe.root_of(self.options)
         folder = os.path.realpath(root)
         found = np.load(work_file(options, "duplicates.npy"), mmap_mode="r", allow_pickle=False)
 
-        def made(index: int, clock: Clock, counts: Counts, rejected: list[dict[str, Any]]) -> Iterator[Example]:
+        def made(index: int, clock: steps.Clock, counts: Counts, rejected: list[dict[str, Any]]) -> Iterator[Example]:
             """Yield the rows that are kept, and put the others aside."""
             signatures = np.load(work_file(options, "surveyed/.npy", index), allow_pickle=False)
             rows = read_range(options, work_file(options, "surveyed/.jsonl", index))
@@ -219,7 +213,7 @@ class MakeShard(LookOver):
                 clock.lap("check-picture")
                 settled = duplicates.settled(seen, found)
                 clock.lap("duplicates")
-                done = advanced(settled, making, clock)
+                done = steps.advanced(settled, making, clock)
                 counts.add(done)
                 if not done.reason:
                     yield done
@@ -228,21 +222,21 @@ class MakeShard(LookOver):
                 clock.lap("write")
 
         def make(index: int) -> dict[str, Any]:
-            clock, counts, rejected = Clock(), Counts(), list[dict[str, Any]]()
+            clock, counts, rejected = steps.Clock(), Counts(), list[dict[str, Any]]()
             name = shard_name(index, self.n_shards)
             try:
-                written = write_shard(Path(options.out) / "data" / name, made(index, clock, counts, rejected))
-            except SynthesisError as error:
+                n, sha256 = write_shard(Path(options.out) / "data" / name, made(index, clock, counts, rejected))
+            except synthesis.SynthesisError as error:
                 raise ParallelNetError(f"{error} What was finished is kept. Mend: start the same line again.") from None
             clock.lap("write")
-            shard = {"name": name, "n": written.n, "sha256": written.sha256}
+            shard = {"name": name, "n": n, "sha256": sha256}
             record = {"shard": shard, "counts": counts.to_record(), "rejected": rejected}
             return _finished(work_file(options, "made/.json", index), clock, **record)
 
         return make
 
 
-def _finished(target: Path, clock: Clock, **record: Any) -> dict[str, Any]:
+def _finished(target: Path, clock: steps.Clock, **record: Any) -> dict[str, Any]:
     """Write down that a range is finished, and return what was written."""
     done = {**record, "seconds": clock.spent, "peak_memory_bytes": peak_memory_bytes()}
     write_json(target, done)
@@ -261,10 +255,8 @@ def _with_picture(row: Example, key: int, folder: str) -> Example:
         content = steps.picture_bytes(row.image_path, folder)
     except steps.UnfitError:
         content = b""
-    if duplicates.head_of_hash(content) != key:
-        raise ManifestError(
-            f"The picture of row {row.row} ({PurePath(row.image_path).name!r}) is not what it was when this build "
-            "looked for duplicates. What was finished is kept. Mend: put the picture of then back, or build anew into "
-            "another --out."
-        )
+    told = f"The picture of row {row.row} ({PurePath(row.image_path).name!r}) is not what it was when this build looked"
+    mend = "Mend: put the picture of then back, or build anew into another --out."
+    changed = duplicates.head_of_hash(content) != key
+    refuse(ManifestError, [(changed, f"{told} for duplicates. What was finished is kept. {mend}")])
     return replace(row, image=content)

@@ -3,8 +3,6 @@
 A folder belongs to one recipe. The same recipe goes on where it stopped; another is refused, or replaces it when asked.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -20,17 +18,13 @@ from typing import Any
 
 from ..data.built import DATASET_JSON, MADE_BY, WORK, read_report
 from ..data.shards import file_sha256
-from ..errors import ManifestError, OptionError
+from ..errors import ManifestError, OptionError, refuse
 from ..options import TweetsOptions
 from ..records import LOCK, differences, held, is_disk_full, read_json, sweep, write_json
-from . import tweets
-from .teachers import HUB_PREFIX
+from . import teachers, tweets
 
-_log = logging.getLogger(__name__)
-
+# What people read of a data set; written last, and not gone on with.
 PAGES: tuple[str, ...] = ("README.md", "figures", "gallery.html")
-"""What people read of a data set; written last, and not gone on with."""
-
 # What a build makes, besides `dataset.json`; --overwrite removes nothing else.
 _PARTS = ("data", "rejected.parquet", *PAGES, "build-log.json")
 # Options that do not change a byte, and those that change none where labels are the source's own.
@@ -85,7 +79,7 @@ def absolute(options: TweetsOptions) -> TweetsOptions:
 def _paths(options: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Return of the options that may name a path what stands before it, where it is a Hugging Face model's, and it."""
     given = {name: str(options.get(name) or "") for name in _PATH_OPTIONS}
-    kinds = {name: HUB_PREFIX * value.startswith(HUB_PREFIX) for name, value in given.items()}
+    kinds = {name: teachers.HUB_PREFIX * value.startswith(teachers.HUB_PREFIX) for name, value in given.items()}
     return {name: (kind, given[name].removeprefix(kind)) for name, kind in kinds.items() if given[name] != kind}
 
 
@@ -108,11 +102,9 @@ def write_recipe(options: TweetsOptions) -> Recipe:
         ManifestError: the input or a file that an option names cannot be read.
         OptionError: --images is no folder.
     """
+    told = f"--images {options.images} is no folder. Needed: the folder that picture paths are relative to; left out,"
     if options.images and not Path(options.images).is_dir():
-        raise OptionError(
-            f"--images {options.images} is no folder. Needed: the folder that picture paths are relative to; left out, "
-            "it is the folder of --tweets."
-        )
+        raise OptionError(f"{told} it is the folder of --tweets.")
     free = _FREE_OPTIONS if options.labels == "emotion" else _FREE_OPTIONS + _TEACHER_OPTIONS
     listed = {name: value for name, value in asdict(options).items() if name not in free}
     listed["voices"] = list(options.voices)  # as it comes back from JSON
@@ -157,18 +149,19 @@ def is_finished(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
         return False
     stored = read_report(folder)
     found = recipe.differences({"options": stored.options, "files": stored.files, "input": stored.input})
-    if found and not overwrite:
-        raise _another(folder, found)
+    _refuse_another(folder, [] if overwrite else found)
     damaged = list(stored.damaged(folder)) if stored.n_kept and not found else []
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
-        _log.warning("%s: %s%s is missing or not what was built; the set is built again.", folder, damaged[0], more)
+        logging.getLogger(__name__).warning(
+            "%s: %s%s is missing or not what was built; the set is built again.", folder, damaged[0], more
+        )
     return bool(stored.n_kept) and not found and not damaged
 
 
-def _another(folder: Path, found: list[str]) -> OptionError:
+def _refuse_another(folder: Path, found: list[str]) -> None:
     told = "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
-    return OptionError(f"--out {folder} holds another build: {told}. Mend: another folder, or --overwrite.")
+    refuse(OptionError, [(found, f"--out {folder} holds another build: {told}. Mend: another folder, or --overwrite.")])
 
 
 @contextmanager
@@ -182,11 +175,13 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
     """
     work, stored, finished = folder / WORK, folder / WORK / "recipe.json", folder / DATASET_JSON
     was_there = folder.is_dir()
-    if folder.exists() and not was_there:
-        raise ManifestError(f"--out {folder} is a file. Needed: a folder, or a name that is free.")
     holds = {path.name for path in folder.iterdir()} - {LOCK, WORK} if was_there else set()
-    if holds and not (stored.is_file() or finished.is_file()):
-        raise ManifestError(f"--out {folder} is not empty and was not made by build tweets. Mend: another folder.")
+    strange = f"--out {folder} is not empty and was not made by build tweets. Mend: another folder."
+    problems = [
+        (folder.exists() and not was_there, f"--out {folder} is a file. Needed: a folder, or a name that is free."),
+        (holds and not (stored.is_file() or finished.is_file()), strange),
+    ]
+    refuse(ManifestError, problems)
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -208,11 +203,10 @@ def claimed(folder: Path, recipe: Recipe, *, overwrite: bool) -> Iterator[bool]:
                     _clear(folder)
                     shutil.rmtree(work)
                 raise
-    except BaseException:
+    finally:
         if not was_there:
-            with suppress(OSError):  # it holds what is gone on with, or somebody put something in meanwhile
+            with suppress(OSError):  # it holds the data set or what is gone on with, or somebody put something in
                 folder.rmdir()
-        raise
 
 
 def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
@@ -223,8 +217,7 @@ def _taken(folder: Path, recipe: Recipe, *, overwrite: bool) -> bool:
     if goes_on:
         needed = ("made_by", "options", "files", "input", "tools")
         found = recipe.differences(read_json(stored, needed=needed, mend="another folder for --out."))
-        if found and not overwrite:
-            raise _another(folder, found)
+        _refuse_another(folder, [] if overwrite else found)
         goes_on = not found
     if not goes_on:
         # What marks the folder as ours goes last: killed in between, it is a damaged build or one to be replaced.
@@ -260,7 +253,4 @@ def _clear(folder: Path) -> None:
 def remove(folder: Path, names: Iterable[str]) -> None:
     """Remove files and folders of these names, where they are there."""
     for path in (folder / name for name in names):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -1,10 +1,8 @@
 """Steps of `build tweets` from a row of the input to checked speech and picture.
 
 A step is a function: a row that was not rejected in, the row out, with what was found out or with the reason why it
-falls out. The other steps live with what they know: `teachers.taught`, `decision.decided`.
+falls out. The other steps live with what they know: `teachers.taught`, `teachers.decided`.
 """
-
-from __future__ import annotations
 
 import io
 import os
@@ -22,21 +20,19 @@ import soundfile
 import soxr
 from PIL import Image
 
-from .. import audio, image
+from .. import audio, image, options, records
 from ..data.shards import Example
 from ..data.tables import read_table
-from ..errors import InputError, ManifestError, ParallelNetError, shown
-from ..options import LimitOptions
-from ..records import is_disk_full, original
+from ..errors import InputError, ManifestError, ParallelNetError, refuse, shown
 from ..synthesis.spoken import clean_for_speech, language_of
 from ..synthesis.tts import Engine, voice_of
 
 AUDIBLE = 10 ** (-40 / 20)  # of full scale: speech whose loudest sample is below cannot be heard
 
+# Largest picture file that is read: posted photos have a hundredth of it, and every byte ends up in the data set.
 MAX_BYTES = 64 << 20
-"""Largest picture file that is read: posted photos have a hundredth of it, and every byte ends up in the data set."""
 
-_ANY_LENGTH = LimitOptions(max_duration_s=24 * 3600)  # --max-characters limits it, not this
+_ANY_LENGTH = options.LimitOptions(max_duration_s=24 * 3600)  # --max-characters limits it, not this
 # What spreadsheets make of a tweet's 18 digits; its last ones are lost for good.
 _REWRITTEN = re.compile(r"\d([.,]\d+)?E\+\d+")
 
@@ -75,25 +71,15 @@ def clean_text(example: Example, *, emoji: Literal["name", "drop"], max_characte
         spoken = clean_for_speech(example.text, emoji=emoji)
         language = language_of(spoken) if spoken else ""
     except Exception as error:  # of ftfy, for instance: one stranger's text must not stop the build for ever
-        return _fallen(
-            example, "unreadable-row", error, f"its text cannot be cleaned ({type(error).__name__}: {error})"
-        )
-    if not spoken:
-        return example.reject("no-words")
+        if records.is_disk_full(error):  # no fault of the row: it would be lost for ever
+            raise
+        return example.reject("unreadable-row", f"its text cannot be cleaned ({type(error).__name__}: {error})")
     cleaned = replace(example, spoken_text=spoken, language=language)
+    if not spoken:
+        return cleaned.reject("no-words")
     if len(spoken) > max_characters:
         return cleaned.reject("text-too-long", f"{len(spoken):,} characters; allowed: {max_characters:,}")
     return cleaned
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _fallen(example: Example, reason: str, error: Exception, detail: str) -> Example:
-    if is_disk_full(error):  # no fault of the row: it would be lost for ever
-        raise error
-    return example.reject(reason, detail)
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
@@ -107,14 +93,16 @@ def check_picture(example: Example, *, max_pixels: int, folder: str) -> Example:
     """
     try:
         content = picture_bytes(example.image_path, folder)
-        dhash = difference_hash(image.read(content, limits=LimitOptions(max_pixels=max_pixels)))
+        dhash = difference_hash(image.read(content, limits=options.LimitOptions(max_pixels=max_pixels)))
     except UnfitError as unfit:
         return example.reject(*unfit.args)
     except image.TooLargeError as error:
         return example.reject("picture-too-large", str(error))
     except Exception as error:  # whatever it is, one stranger's file must not stop the build for ever
-        told = str(error) if isinstance(error, ParallelNetError) else _named(error)
-        return _fallen(example, "picture-unreadable", error, told)
+        if records.is_disk_full(error):
+            raise
+        told = str(error) if isinstance(error, ParallelNetError) else f"{type(error).__name__}: {error}"
+        return example.reject("picture-unreadable", told)
     return replace(example, image=content, image_dhash=dhash)
 
 
@@ -138,9 +126,9 @@ def picture_bytes(name: str, folder: str) -> bytes:
         state = Path(name).stat()
         if not stat.S_ISREG(state.st_mode):  # a named pipe would be waited for, for ever
             raise UnfitError("picture-unreadable", f"{file!r} is no regular file")
+        told = f"{file!r} has {state.st_size:,} bytes; read are up to {MAX_BYTES:,}"
         if state.st_size > MAX_BYTES:
-            size = f"{state.st_size:,} bytes; read are up to {MAX_BYTES:,}"
-            raise UnfitError("picture-too-large", f"{file!r} has {size}")
+            raise UnfitError("picture-too-large", told)
         return Path(name).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise UnfitError("picture-missing", f"there is no file {file!r}") from None
@@ -180,14 +168,14 @@ def read_excluded(path: str | Path) -> frozenset[str]:
     """
     ids = set()
     for where, row in read_table(path, "id", known=("id",)):
-        said = "" if row.get("id") is None else original(str(row["id"]).strip())
+        said = "" if row.get("id") is None else records.original(str(row["id"]).strip())
         if not said:
             raise ManifestError(f"{where} has no id. Mend: delete the row, or name the row to exclude.")
-        if isinstance(row["id"], str) and _REWRITTEN.fullmatch(said):
-            raise ManifestError(
-                f"{where} has id {shown(said)}: a spreadsheet rewrote it and lost digits. "
-                "Mend: export it from gallery.html again and do not save it in a spreadsheet."
-            )
+        told = (
+            f"{where} has id {shown(said)}: a spreadsheet rewrote it and lost digits. Mend: export it from gallery.html"
+        )
+        lost = isinstance(row["id"], str) and _REWRITTEN.fullmatch(said)
+        refuse(ManifestError, [(lost, f"{told} again and do not save it in a spreadsheet.")])
         ids.add(said)
     return frozenset(ids)
 
@@ -228,12 +216,9 @@ def check_sound(example: Example) -> Example:
         waveform = audio.read(example.speech, limits=_ANY_LENGTH)
     except InputError as error:
         return example.reject("speech-silent", str(error))
-    if not waveform.any():
-        return example.reject("speech-silent", "nothing but zeros")
-    loudest = float(np.abs(waveform).max())
-    if loudest >= AUDIBLE:
-        return example
-    return example.reject("speech-silent", f"the loudest sample is {20 * np.log10(loudest):.0f} dB of full scale")
+    loudest = float(np.abs(waveform).max(initial=0))
+    told = f"the loudest sample is {20 * np.log10(loudest):.0f} dB of full scale" if loudest else "nothing but zeros"
+    return example if loudest >= AUDIBLE else example.reject("speech-silent", told)
 
 
 def flac(waveform: npt.NDArray[np.float32]) -> bytes:

@@ -4,8 +4,6 @@ Nothing of a source is held but the row that is being read, whatever its size. A
 the next one is read. Which ids stand twice is found later, with the duplicates.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import re
@@ -18,30 +16,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ..data.image_corpora import (
-    B_T4SA_SENTIMENTS,
-    B_T4SA_SPLITS,
-    MVSA_LABELS,
-    b_t4sa_lines,
-    b_t4sa_texts,
-    mvsa_lines,
-    mvsa_sentiment,
-)
-from ..data.rows import any_text, csv_rows, read_lines
+from ..data import image_corpora
+from ..data.rows import any_text
 from ..data.shards import Example
 from ..data.tables import format_of, inside, listed, open_table
-from ..errors import ManifestError
+from ..errors import ManifestError, refuse
 from ..types import SENTIMENTS
 
+# What a column may be called, in any case, words joined by `_`, `-` or spaces. Where a table has several of a kind, a
+# row's value is that of the first that is not empty.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "id": ("id", "tweet_id", "id_str", "status_id", "post_id"),
     "text": ("text", "tweet", "full_text", "tweet_text", "content", "caption"),
     "image": ("image", "image_path", "picture", "photo", "media", "image_file", "file_name", "filename"),
     "sentiment": ("sentiment", "sentiment_label"),
 }
-"""What a column may be called, in any case, words joined by `_`, `-` or spaces. Where a table has several of a kind, a
-row's value is that of the first that is not empty."""
-
 KNOWN: frozenset[str] = frozenset(name for allowed in COLUMNS.values() for name in allowed)
 
 _SENTIMENT_WORDS = {"neg": "negative", "neu": "neutral", "pos": "positive"} | {name: name for name in SENTIMENTS}
@@ -60,18 +49,17 @@ def detect_format(source: Path) -> str:
     Raises:
         ManifestError: there is nothing, or it is none of them.
     """
-    if source.is_dir():
-        if (source / MVSA_LABELS).is_file():
-            return "mvsa"
-        if any((source / f"b-t4sa_{name}.txt").is_file() for name in B_T4SA_SPLITS):
-            return "b-t4sa"
-        raise ManifestError(
-            f"The folder {source} is neither MVSA ({MVSA_LABELS}) nor B-T4SA (b-t4sa_train.txt, ...). "
-            "Allowed: those, or the path of a csv, JSON Lines or Parquet file."
-        )
-    if not source.exists():
-        raise ManifestError(f"There is no file or folder {source}.")
-    return format_of(source)
+    refuse(ManifestError, [(not source.exists(), f"There is no file or folder {source}.")])
+    if not source.is_dir():
+        return format_of(source)
+    lists = {
+        "mvsa": [image_corpora.MVSA_LABELS],
+        "b-t4sa": [f"b-t4sa_{name}.txt" for name in image_corpora.B_T4SA_SPLITS],
+    }
+    found = [given for given, names in lists.items() if any((source / name).is_file() for name in names)]
+    told = f"The folder {source} is neither MVSA ({lists['mvsa'][0]}) nor B-T4SA (b-t4sa_train.txt, ...). Allowed:"
+    refuse(ManifestError, [(not found, f"{told} those, or the path of a csv, JSON Lines or Parquet file.")])
+    return found[0]
 
 
 def read_tweets(source: Path, format: str = "auto", *, images: Path | None = None, labels: Labels) -> Iterator[Example]:
@@ -96,13 +84,15 @@ def read_tweets(source: Path, format: str = "auto", *, images: Path | None = Non
         MissingExtraError: Parquet without pyarrow.
     """
     given = detect_format(source) if format == "auto" else format
-    if (given in ("mvsa", "b-t4sa")) != source.is_dir():
-        what = "a folder" if source.is_dir() else "a file" if source.is_file() else "missing"
-        raise ManifestError(f"{source} is {what}, which --format {given} cannot be.")
-    if source.is_file() and source.stat().st_size == 0:
-        raise ManifestError(f"{source} is empty. Needed: at least one tweet.")
+    readers = {"mvsa": _mvsa_rows, "b-t4sa": _b_t4sa_rows}
+    what = "a folder" if source.is_dir() else "a file" if source.is_file() else "missing"
+    problems = [
+        ((given in readers) != source.is_dir(), f"{source} is {what}, which --format {given} cannot be."),
+        (source.is_file() and not source.stat().st_size, f"{source} is empty. Needed: at least one tweet."),
+    ]
+    refuse(ManifestError, problems)
     folder = images or (source if source.is_dir() else source.parent)
-    rows = {"mvsa": _mvsa_rows, "b-t4sa": _b_t4sa_rows}.get(given, partial(_table_rows, format=given, labels=labels))
+    rows = readers.get(given, partial(_table_rows, format=given, labels=labels))
     for row, said in enumerate(rows(source)):
         if said.problem:  # its id is as no other row's
             yield Example(row, f"#{row}").reject("unreadable-row", f"{said.where}: {said.problem}")
@@ -125,10 +115,9 @@ class _Said(NamedTuple):
 def _tweet(row: int, said: _Said, folder: Path, labels: Labels) -> Example:
     """Return a row with the path of its picture, or rejected where that or the sentiment cannot be used."""
     tweet, picture = Example(row, said.id, said.text, sentiment=said.sentiment), said.picture
-    if not picture:
-        return tweet.reject("picture-missing", f"{said.where}: no picture")
-    if _ADDRESS.match(picture):
-        return tweet.reject("picture-missing", f"{said.where}: {picture[:200]!r} is an address; nothing is fetched")
+    if not picture or _ADDRESS.match(picture):
+        why = f"{picture[:200]!r} is an address; nothing is fetched" if picture else "no picture"
+        return tweet.reject("picture-missing", f"{said.where}: {why}")
     try:
         # `inside` takes 50 microseconds, which is hours for a hundred million rows: it is asked where there is doubt.
         path = f"{folder}{os.sep}{picture}" if _PLAIN_PATH.fullmatch(picture) else inside(folder, picture, said.where)
@@ -150,22 +139,16 @@ def _table_rows(source: Path, format: str, labels: Labels) -> Iterator[_Said]:
     used = [name for of_kind in names.values() for name in of_kind]
     table.refuse_twice(used)
     for kind in ("text", "image", *(["sentiment"] if labels == "sentiment" else [])):
+        has = f"{table.path} has no column with the {kind} of a tweet; it has: {listed(table.columns)}. Allowed names:"
         if not names[kind]:
-            raise ManifestError(
-                f"{table.path} has no column with the {kind} of a tweet; it has: {listed(table.columns)}. "
-                f"Allowed names: {', '.join(COLUMNS[kind])}. Mend: name the column in the header."
-            )
-    files = [name for name in names["image"] if name in table.binary]
-    if files:
-        raise ManifestError(
-            f"{source} holds the pictures themselves in its column {files[0]!r}. Needed: paths of picture files. "
-            "Mend: write them as files, and their paths as the column."
-        )
+            raise ManifestError(f"{has} {', '.join(COLUMNS[kind])}. Mend: name the column in the header.")
+    mend = "Needed: paths of picture files. Mend: write them as files, and their paths as the column."
+    held = f"{source} holds the pictures themselves in its column"
+    refuse(ManifestError, ((name in table.binary, f"{held} {name!r}. {mend}") for name in names["image"]))
     for row, found in enumerate(table.read(used)):
         where = f"line {found.line}" if found.line else f"row {row}"
         try:
-            if found.problem:
-                raise ValueError(found.problem)
+            refuse(ValueError, [(found.problem, found.problem)])
             id_, text, picture, word = (_value(kind, names[kind], found.values) for kind in COLUMNS)
         except ValueError as error:
             yield _Said(where, str(error))
@@ -193,15 +176,14 @@ def _string(value: object, kind: str) -> str:
         return value
     if kind in ("id", "sentiment") and isinstance(value, int | float) and not isinstance(value, bool):
         return str(int(value)) if value == value // 1 and math.isfinite(value) else str(value)
-    if isinstance(value, list) and kind == "image":
-        raise ValueError(f"{len(value)} pictures; allowed: one a row")
-    raise ValueError(f"the {kind} is {type(value).__name__}; allowed: a string")
+    many = isinstance(value, list) and kind == "image" and f"{len(value)} pictures; allowed: one a row"
+    raise ValueError(many or f"the {kind} is {type(value).__name__}; allowed: a string")
 
 
 def _mvsa_rows(source: Path) -> Iterator[_Said]:
     """Yield MVSA in the order of its label file; where annotators disagree there is no sentiment (see `read_mvsa`)."""
     root = os.path.realpath(source)
-    for row, (number, *votes) in enumerate(mvsa_lines(source)):
+    for row, (number, *votes) in enumerate(image_corpora.mvsa_lines(source)):
         where, words, problem, text = f"line {row + 2}", source / "data" / f"{number}.txt", "", ""
         if not number.isdigit():
             problem = f"{number[:40]!r} is no number of a tweet"
@@ -212,35 +194,31 @@ def _mvsa_rows(source: Path) -> Iterator[_Said]:
                 text = any_text(words.read_bytes()).strip()
             except OSError as error:
                 problem = f"no text data/{words.name} ({error.strerror})"
-        yield _Said(where, problem, number, text, f"data/{number}.jpg", *mvsa_sentiment(*votes))
+        yield _Said(where, problem, number, text, f"data/{number}.jpg", *image_corpora.mvsa_sentiment(*votes))
 
 
 def _b_t4sa_rows(source: Path) -> Iterator[_Said]:
     """Yield B-T4SA, a row a picture: train, then validation, then test."""
-    texts_file = b_t4sa_texts(source)
-    if texts_file is None:
-        raise ManifestError(
-            f"{source} has the pictures of B-T4SA but no raw_tweets_text.csv, there or one folder above."
-        )
-    with (
-        tempfile.TemporaryDirectory(prefix="parallelnet-") as scratch,
-        closing(_texts_by_tweet(texts_file, scratch)) as texts,
-    ):
-        for _, where, name, number in b_t4sa_lines(source):
+    pairs = image_corpora.b_t4sa_texts(source)
+    if pairs is None:
+        told = f"{source} has the pictures of B-T4SA but no raw_tweets_text.csv, there or one folder above."
+        raise ManifestError(told)
+    with tempfile.TemporaryDirectory(prefix="parallelnet-") as scratch, closing(_by_tweet(pairs, scratch)) as texts:
+        for _, where, name, number in image_corpora.b_t4sa_lines(source):
             where = where.rpartition(os.sep)[2]  # the folders of this machine do not belong into a data set
             stem = name.rpartition("/")[2].partition(".")[0]
             tweet = stem.partition("-")[0]
             if not (tweet.isdecimal() and tweet.isascii() and len(tweet) < _N_DIGITS):
                 yield _Said(where, f"{name[:200]!r} is no picture of a tweet")
                 continue
-            sentiment = B_T4SA_SENTIMENTS.get(number, "")
+            sentiment = image_corpora.B_T4SA_SENTIMENTS.get(number, "")
             # Of the last line that has the tweet.
             found = texts.execute("SELECT text FROM texts WHERE id = ? ORDER BY rowid DESC LIMIT 1", (int(tweet),))
-            why_none = "" if sentiment else _why_none(number, B_T4SA_SENTIMENTS)
+            why_none = "" if sentiment else _why_none(number, image_corpora.B_T4SA_SENTIMENTS)
             yield _Said(where, "", stem, next(found, ("",))[0], name, sentiment, why_none)
 
 
-def _texts_by_tweet(source: Path, scratch: str) -> sqlite3.Connection:
+def _by_tweet(pairs: Iterable[tuple[str, str]], scratch: str) -> sqlite3.Connection:
     """Return the texts of T4SA on disk: 3.4 million would take a gigabyte of memory as a dict.
 
     Costs a scratch file in the system's temporary folder, a little larger than the csv, and some 10 s once.
@@ -248,9 +226,8 @@ def _texts_by_tweet(source: Path, scratch: str) -> sqlite3.Connection:
     database = sqlite3.connect(Path(scratch) / "texts.sqlite")
     # The file lives as long as the scratch folder: nothing needs to survive a crash.
     database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; CREATE TABLE texts (id, text);")
-    rows = (row.values for row in csv_rows(read_lines(source), ",", 2) if not row.problem)
-    pairs = ((int(name), text) for name, text in rows if name.isdecimal() and len(name) < _N_DIGITS)
+    rows = ((int(name), text) for name, text in pairs if name.isdecimal() and len(name) < _N_DIGITS)
     with database:
-        database.executemany("INSERT INTO texts VALUES (?, ?)", pairs)
+        database.executemany("INSERT INTO texts VALUES (?, ?)", rows)
         database.execute("CREATE INDEX by_id ON texts (id)")
     return database

@@ -1,11 +1,9 @@
 """The explanations of a whole manifest: a folder a sample, a row a sample, one page that leads to all."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -28,17 +26,19 @@ _FIGURES: dict[str, Callable[[Explanation], str]] = {
     "emotion": lambda of: of.emotion,
     "probability": lambda of: f"{of.prediction.probs[of.emotion]:.6f}",
     "target": lambda of: of.target,
-    "base_value": lambda of: f"{of.base_value:.6f}",
-    "full_value": lambda of: f"{of.full_value:.6f}",
+    "base_value": lambda of: f"{of.of_target.base:.6f}",
+    "full_value": lambda of: f"{of.of_target.full:.6f}",
     "speech_value": lambda of: f"{of.of_target.speech:.6f}",
     "image_value": lambda of: f"{of.of_target.image:.6f}",
     "synergy": lambda of: f"{of.of_target.synergy:.6f}",
-    "efficiency_gap": lambda of: f"{of.efficiency_gap:.3g}",
+    "efficiency_gap": lambda of: f"{of.of_target.efficiency_gap:.3g}",
     "top": lambda of: "|".join(f"{modality} {name} {value:+.3f}" for modality, name, value in of.top(3)),
+    "modalities": lambda of: "|".join(of.modalities),
+    "face": lambda of: of.prediction.face.status if of.prediction.face else "",
     "warnings": lambda of: "|".join(of.warnings),
     "seconds": lambda of: f"{of.seconds:.3f}",
 }
-_NUMBERS = frozenset(_FIGURES) - {"emotion", "target", "top", "warnings"}
+_NUMBERS = frozenset(_FIGURES) - {"emotion", "target", "top", "modalities", "face", "warnings"}
 COLUMNS = ("id", "status", "reason", "folder", "label", *_FIGURES, "checkpoint")
 _SMALL = "thumbnail.png"
 _SOUNDS = ("kept", "silenced", "inverted")
@@ -50,12 +50,7 @@ _FREE = {"manifest", "out", "resume", "retry_failed", "memory_mb", "speech", "im
 
 
 def write_explanation(
-    explanation: Explanation,
-    folder: str | Path,
-    *,
-    title: str = "",
-    speech_name: str = "",
-    image_name: str = "",
+    explanation: Explanation, folder: str | Path, *, title: str = "", speech_name: str = "", image_name: str = ""
 ) -> Path:
     """Write `report.html`, `explanation.json`, plots and sounds into a folder, made where it is missing.
 
@@ -72,7 +67,9 @@ def write_explanation(
         small = Image.fromarray(explanation.material.picture)
         small.thumbnail((144, 144))  # twice the side that the index shows, for dense screens
         small.save(target / _SMALL)
-    return html.write(explanation, target / "report.html", title=title, speech_name=speech_name, image_name=image_name)
+    page = html.render(explanation, title=title, speech_name=speech_name, image_name=image_name)
+    (target / "report.html").write_text(page, encoding="utf-8")
+    return target / "report.html"
 
 
 def _clear(folder: Path) -> None:
@@ -141,15 +138,10 @@ def explain_manifest(
                 )
         records.begun(target / SETTINGS, asked, place=target)
         table = batches.Table(target / TABLE, COLUMNS, model.name, _NUMBERS)
-
-        def work(todo: Sequence[Sample]) -> Generator[batches.Row]:
-            for sample in todo:
-                yield _explained(model, sample, target, options)
-
         return batches.run(
             table,
             samples,
-            work,
+            lambda todo: (_explained(model, sample, target, options) for sample in todo),
             retry_failed=options.retry_failed,
             finish=lambda: _write_index(table),
             progress=progress,
@@ -161,9 +153,9 @@ def _explained(model: Predictor, sample: Sample, target: Path, options: ExplainO
     folder = target / "samples" / _folder(sample.id)
     row: dict[str, str | int] = {"label": sample.label}
     takes, explained = model.modalities, False
-    single = replace(options, manifest=None, out=None, resume=False)
-    if options.units == "words" and sample.text and not sample.word_times and not options.transcribe:
-        single = replace(single, text=sample.text)
+    aligned = options.units == "words" and sample.text and not sample.word_times and not options.transcribe
+    text = sample.text if aligned else options.text
+    single = replace(options, manifest=None, out=None, resume=False, text=text)
     try:
         if sample.problem:
             raise ManifestError(sample.problem)
@@ -177,9 +169,8 @@ def _explained(model: Predictor, sample: Sample, target: Path, options: ExplainO
         )
         explained = True
         folder.parent.mkdir(exist_ok=True)  # not its parents: an --out that was taken away must not come back half
-        given = {"speech_name": sample.speech, "image_name": sample.image}
-        names = {name: Path(path).name for name, path in given.items() if path}
-        write_explanation(explanation, folder, title=sample.id, **names)
+        speech_name, image_name = (Path(path or "").name for path in (sample.speech, sample.image))
+        write_explanation(explanation, folder, title=sample.id, speech_name=speech_name, image_name=image_name)
     except Exception as error:  # one bad file must not end a batch, whatever its decoder raises, nor an odd explanation
         if explained and isinstance(error, OSError):
             raise
@@ -203,27 +194,13 @@ def _folder(sample_id: str) -> str:
 
 
 def _write_index(table: batches.Table) -> None:
-    target = table.path.parent
-    html.write_index(
-        [
-            html.IndexRow(
-                id=row["id"],
-                link=f"{row['folder']}/report.html" if row["status"] == "ok" else "",
-                status=row["status"],
-                reason=row["reason"],
-                emotion=row["emotion"],
-                probability=float(row["probability"]) if row["probability"] else None,
-                truth=row["label"],
-                thumbnail=_thumbnail(target / row["folder"]) if row["status"] == "ok" else "",
-            )
-            for row in table.rows()
-        ],
-        target / "index.html",
-    )
+    folder = table.path.parent
+    rows = [{**row, "thumbnail": _thumbnail(folder / row["folder"] / _SMALL)} for row in table.rows()]
+    records.write_text(folder / "index.html", html.render_index(rows))
 
 
-def _thumbnail(folder: Path) -> str:
+def _thumbnail(path: Path) -> str:
     try:
-        return html.thumbnail(image.read(folder / _SMALL))
+        return html.jpeg(image.read(path), 72, quality=70)
     except InputError:  # there is no picture, or somebody took it away
         return ""

@@ -5,8 +5,6 @@ Each raises InputError where the game refuses so many masks. A new one is a func
 errors, `parallelnet list` and tests derive from it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,8 +17,7 @@ from .game import Masks, NetworkGame, Rows, Scores
 from .parts import DivisionNode
 from .players import Players
 
-_BLOCK_PAIRINGS = 2**16
-"""Pairings of the full table that `exact` holds at a time: 2 MB for four classes."""
+_BLOCK_PAIRINGS = 2**16  # pairings of the full table that `exact` holds at a time: 2 MB for four classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +30,7 @@ class Attribution:
         image: value of each picture player, `[k, class]`.
         modality: value of speech and picture as wholes, `[2, class]`. Of `owen` and `paper` the Shapley values of
             these two (Eq. 3); of `exact` and `sampled` the sums over their players.
-        node_values: value of each of `nodes`, `[n nodes, class]`.
+        node_values: value of each of `nodes`, `[n nodes, class]`; None where there are none.
         node_lost: value of each part less those of its halves, 0 for leaves; all 0 for `owen`, which loses nothing.
         nodes: the parts of both divisions, speech first; `parent` counts in this tuple. Empty for `exact`, `sampled`.
         interactions: Shapley interaction index of each speech player with each picture player, `[m, k, class]`, from
@@ -46,8 +43,8 @@ class Attribution:
     speech: Scores
     image: Scores
     modality: Scores
-    node_values: Scores
-    node_lost: Scores
+    node_values: Scores | None = None
+    node_lost: Scores | None = None
     nodes: tuple[DivisionNode, ...] = ()
     interactions: Scores | None = None
     speech_errors: Scores | None = None
@@ -101,7 +98,7 @@ def owen(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attribution
         return np.stack([(scores[w] - scores[c]).mean((0, 1)) for w, c in zip(present, without, strict=True)])
 
     found = _along_division(game, corners, values)
-    return replace(found, node_lost=np.zeros_like(found.node_lost))
+    return replace(found, node_lost=np.zeros((len(found.nodes), game.n_classes)))
 
 
 def paper(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attribution:
@@ -249,8 +246,7 @@ def exact(game: NetworkGame, *, n_samples: int = 0, seed: int = 0) -> Attributio
                     corners[s, i] = v[:, rows.argmax(), columns.argmax()]
     modality = np.stack([speech.sum(1), image.sum(1)])
     together = interactions.transpose(1, 2, 0) if m and k else None
-    none = np.zeros((0, c))
-    return Attribution(corners, speech.T, image.T, modality, none, none, interactions=together)
+    return Attribution(corners, speech.T, image.T, modality, interactions=together)
 
 
 def sampled(game: NetworkGame, *, n_samples: int, seed: int) -> Attribution:
@@ -286,8 +282,7 @@ def sampled(game: NetworkGame, *, n_samples: int, seed: int) -> Attribution:
         squares += change * (values - mean)
     errors = np.sqrt(squares / (n_samples - 1) / n_samples)
     modality = np.stack([mean[:m].sum(0), mean[m:].sum(0)])
-    none = np.zeros((0, game.n_classes))
-    return Attribution(corners, mean[:m], mean[m:], modality, none, none, (), None, errors[:m], errors[m:])
+    return Attribution(corners, mean[:m], mean[m:], modality, speech_errors=errors[:m], image_errors=errors[m:])
 
 
 def _coalitions(start: int, count: int, n: int) -> Masks:
@@ -317,6 +312,6 @@ def _path_shares(m: int, k: int) -> Scores:
     return shares
 
 
+# `(game, *, n_samples, seed)`: values of a game's players. `n_samples`, 2 or more, are pairs of random orders where a
+# method samples, `seed` theirs.
 EXPLAINERS: dict[str, Callable[..., Attribution]] = {"owen": owen, "paper": paper, "exact": exact, "sampled": sampled}
-"""`(game, *, n_samples, seed)`: values of a game's players. `n_samples`, 2 or more, are pairs of random orders where a
-method samples, `seed` theirs."""

@@ -3,8 +3,6 @@
 The paper's Algorithm 1, with its method as one of four and everything that it leaves open as an option.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence
@@ -17,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import audio, judging, words
-from ..errors import InputError, OptionError, unknown
+from ..errors import OptionError, unknown
 from ..options import ExplainOptions, ModelOptions
 from ..predictor import Predictor, load_chosen
 from ..types import Prediction
@@ -61,9 +59,8 @@ def explain(
         MissingExtraError: words were asked for and the recogniser is not installed.
     """
     known = {field.name for field in fields(ExplainOptions)}
-    for name in changes:
-        if name not in known:
-            raise unknown("option", name, known, "ExplainOptions")
+    for name in changes.keys() - known:
+        raise unknown("option", name, known, "ExplainOptions")
     chosen = replace(options or ExplainOptions(), **changes)
     if model is None:
         model = _opened(ModelOptions(**{name: getattr(chosen, name) for name in _MODEL_FIELDS}), chosen.labels)
@@ -73,11 +70,12 @@ def explain(
     sample = _Sample(model, chosen)
     if speech is not None:
         sample.divide_speech(model.hear(speech, sample_rate_hz=sample_rate_hz), word_times)
-    if image is not None:
-        sample.divide_picture(model.see(image))
+    signals = model.signals_of(sample.sound, None if image is None else (view := model.see(image)))
+    if signals.image is not None:  # without a face it may have been left out
+        sample.divide_picture(view)
     if speech is None and (chosen.text is not None or chosen.transcribe):
         raise OptionError("--text and --transcribe divide speech, and there is none. Mend: add --speech FILE.")
-    prediction = model.predict_signals(model.signals_of(sample.sound, sample.view))
+    prediction = model.predict_signals(signals)
     return sample.explained(prediction, _target(chosen.target, label, prediction))
 
 
@@ -134,10 +132,6 @@ class _Sample:
             found = words.align(waveform, chosen.text, engine=chosen.stt, model=chosen.stt_model)
         elif chosen.transcribe:
             found = words.transcribe(waveform, engine=chosen.stt, model=chosen.stt_model)
-            if not found.words:
-                raise InputError(
-                    f"{found.engine} found no words in the speech. Mend: --text TEXT, or --units segments."
-                )
         elif word_times or chosen.units != "words":
             self.words_from = "given" if word_times else ""
             return word_times
@@ -236,7 +230,7 @@ class _Sample:
         chosen, clip_s = self.chosen, self.model.signals.clip_s
         if self.view is not None:
             height, width = self.view.rgb.shape[:2]
-            material |= {"picture": self.view.rgb, "image_owners": self.owners}
+            material |= {"picture": self.view.rgb}
             found |= {
                 "image_grid": self.grid,
                 "image_labels": () if self.grid else tuple(self.owners.ravel().tolist()),
@@ -284,14 +278,12 @@ class _Sample:
 def _values(found: Attribution, classes: Sequence[str], mel_bands: int) -> dict[str, ClassValues]:
     """Return the numbers under their classes' names, mel bands summed to units."""
 
-    def folded(rows: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
-        return None if rows is None else players.fold_bands(rows, mel_bands)
-
     def of(rows: npt.NDArray[Any] | None, c: int) -> Any:
         return () if rows is None else tuple(rows[:, c].tolist())
 
     # Bands of one unit are sampled together; their errors are added, which is never too small.
-    speech, errors, together = map(folded, (found.speech, found.speech_errors, found.interactions))
+    of_players = (found.speech, found.speech_errors, found.interactions)
+    speech, errors, together = (players.fold_bands(rows, mel_bands) for rows in of_players)
     values = {}
     for c, name in enumerate(classes):
         bands = found.speech[:, c].reshape(-1, mel_bands).tolist() if mel_bands > 1 else ()

@@ -5,8 +5,6 @@ removed part is replaced by decides much. So a curve is scored on a game of its 
 under which the values were computed, and beside it stand the curves of random orders.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

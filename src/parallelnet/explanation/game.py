@@ -30,31 +30,27 @@ if TYPE_CHECKING:
 Scores = npt.NDArray[np.float64]
 Score = Literal["probability", "log-odds"]
 Array = npt.NDArray[Any]
-Masks = npt.NDArray[np.bool_]
-"""[n masks, n players]; True: the player is present."""
+Masks = npt.NDArray[np.bool_]  # [n masks, n players]; True: the player is present
 Rows = npt.NDArray[np.intp]
 
 log = logging.getLogger(__name__)
 
 _NOTE_EVERY_S = 10.0  # long work says how far it is
+# Kept for a distinct mask besides its features: two keys, their places in a dict and a set, and its scores.
 _MASK_BYTES = 400
-"""Kept for a distinct mask besides its features: two keys, their places in a dict and a set, and its scores."""
 # numpy and Python raise MemoryError. The others have no class that could be named without importing torch or ONNX
 # Runtime: torch on a GPU ("CUDA out of memory"; its class OutOfMemoryError) and on a CPU ("can't allocate memory"),
 # ONNX Runtime ("Failed to allocate memory for requested buffer"; C++'s own std::bad_alloc, on Windows "bad
 # allocation"), whose exceptions arrive wrapped, with their text.
 _OUT_OF_MEMORY = re.compile(r"out of memory|allocate memory|bad[_ ]alloc", re.IGNORECASE)
 _PASS_ROWS = 32
-_HEAD_ROWS = 4096
-"""Rows of one batch through branches and through the head, where memory allows: more is no faster."""
-_BATCH_SHARE = 4
-"""A batch takes at most this part of the memory."""
-_INPUT_BYTES = 2**19
-"""A masked picture (196,608 bytes), its mask, and what a backend copies of them."""
+_HEAD_ROWS = 4096  # rows of one batch through branches and through the head, where memory allows: more is no faster
+_BATCH_SHARE = 4  # a batch takes at most this part of the memory
+_INPUT_BYTES = 2**19  # a masked picture (196,608 bytes), its mask, and what a backend copies of them
+# Head evaluations that an explanation may take: some four minutes of the bundled model's on two cores.
 _MOST_HEAD_ROWS = 2**26
-"""Head evaluations that an explanation may take: some four minutes of the bundled model's on two cores."""
+# Passes through a whole network that one may take: some ten minutes of a small network's on two cores.
 _MOST_JOINT_PASSES = 2**16
-"""Passes through a whole network that one may take: some ten minutes of a small network's on two cores."""
 _MB = 2**20
 
 
@@ -241,10 +237,7 @@ class MaskedSignal:
             InputError: memory ran out on a single input.
         """
         keys = _packed(masks[:, self._players])
-        new: dict[bytes, int] = {}
-        for at, key in enumerate(keys):
-            if key not in self._numbers:
-                new.setdefault(key, at)
+        new = {key: at for at, key in enumerate(keys) if key not in self._numbers}
         if new:
             fresh: tuple[Array, ...] = (masks[list(new.values())],)
             if self._branches is not None:

@@ -1,7 +1,5 @@
 """The records that an `Explanation` is made of. They know no other part of the program."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -151,7 +149,6 @@ class Material:
         log_mel_start_s: time of frame 0 in the file (above 0 where quiet before it was left out).
         frame_s: seconds between frames.
         picture: uint8 `[h, w, 3]`, RGB, upright.
-        image_owners: int16 `[128, 128]`, the picture unit that each pixel of the model's square belongs to.
     """
 
     waveform: Any = None
@@ -162,4 +159,3 @@ class Material:
     log_mel_start_s: float = 0.0
     frame_s: float = 0.032
     picture: Any = None
-    image_owners: Any = None

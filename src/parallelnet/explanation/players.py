@@ -4,8 +4,6 @@ Paper section 3.3 and Fig. 2 divide each modality in two "for a specified number
 what. Speech units own frames (with mel bands: frames of a band), picture units own pixels of the model's square.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -158,10 +156,7 @@ def _in_turn(block: Rows, axis: int) -> tuple[list[Rows], int]:
 
 
 def _division(
-    modality: Modality,
-    whole: Rows,
-    first_axis: int,
-    halved: Callable[[Rows, int], tuple[list[Rows], int]] = _in_turn,
+    modality: Modality, whole: Rows, first_axis: int, halved: Callable[[Rows, int], tuple[list[Rows], int]] = _in_turn
 ) -> tuple[DivisionNode, ...]:
     """Return the division of the players `whole`; `halved` cuts a part along an axis, and says along which to go on."""
     nodes: list[DivisionNode] = []
@@ -178,13 +173,14 @@ def _division(
     return tuple(nodes)
 
 
-def fold_bands(values: npt.NDArray[Any], mel_bands: int) -> npt.NDArray[Any]:
+def fold_bands(values: npt.NDArray[Any] | None, mel_bands: int) -> npt.NDArray[Any] | None:
     """Return values of units from values of players, `[n_units * mel_bands, ...]` -> `[n_units, ...]`: sums over bands.
 
+    None stays None.
     This is the paper's "averaging along the frequency axis" (section 3.3), up to a factor of 128 that is the same for
     all units: without it, units still add up to the speech's value (Eq. 5).
     """
-    return np.asarray(values.reshape(-1, mel_bands, *values.shape[1:]).sum(axis=1))
+    return None if values is None else values.reshape(-1, mel_bands, *values.shape[1:]).sum(axis=1)
 
 
 # --- what absent players are replaced by: the signal's own frames or pixels in, the same shape out --------------------

@@ -3,11 +3,8 @@
 It knows no other part of the program, so that explaining, plotting and reporting can all read it.
 """
 
-from __future__ import annotations
-
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from itertools import chain
@@ -109,29 +106,9 @@ class Explanation:
         return self.values[self.target]
 
     @property
-    def base_value(self) -> float:
-        """v(0): the target's score with everything at its baseline."""
-        return self.of_target.base
-
-    @property
-    def full_value(self) -> float:
-        """v(S, I): the target's score of the whole sample."""
-        return self.of_target.full
-
-    @property
-    def efficiency_gap(self) -> float:
-        """How far the target's unit values are from adding up to `full_value - base_value` (paper Eq. 5)."""
-        return self.of_target.efficiency_gap
-
-    @property
     def modality_values(self) -> dict[str, float]:
         """Value of the speech and of the picture for the target; 0 for one that the sample lacks."""
         return {"speech": self.of_target.speech, "image": self.of_target.image}
-
-    @property
-    def image_values(self) -> tuple[tuple[float, ...], ...]:
-        """The target's picture values as rows of the grid; one row for superpixels; empty without a picture."""
-        return self._rows(self.of_target.image_units)
 
     @property
     def interactions(self) -> tuple[tuple[float, ...], ...] | None:
@@ -174,38 +151,6 @@ class Explanation:
         speech, image = len(self.of_target.speech_units), len(self.of_target.image_units)
         names: list[tuple[Modality, str]] = [("speech", self.speech_unit_name(k)) for k in range(speech)]
         return names + [("image", self.image_unit_name(k)) for k in range(image)]
-
-    def check(self, tolerance: float = 1e-6) -> None:
-        """Raise unless the numbers keep what their method promises.
-
-        Every method: finite numbers, as many values as units, speech and picture together make `full - base`, and
-        over the classes probabilities' values add up to 0. All but `paper`: the units make `full - base` (Eq. 5), and
-        each part of the division is the sum of its halves. `paper`: each part less its halves is what it says is lost.
-
-        Raises:
-            InputError: names the first class and promise that is broken, and by how much.
-        """
-        for name, values in self.values.items():
-            for broken, gap in self._gaps(values):
-                if not gap <= tolerance:
-                    raise InputError(f"Explanation of {name}: {broken} by {gap:.3g}; allowed: {tolerance:.3g}.")
-        if self.score == "probability" and len(self.values) == len(self.prediction.probs):
-            gap = abs(math.fsum(values.full - values.base for values in self.values.values()))
-            if not gap <= tolerance:
-                raise InputError(f"Explanation: the classes' changes add up to {gap:.3g} instead of 0.")
-
-    def _gaps(self, values: ClassValues) -> Iterator[tuple[str, float]]:
-        counts = len(values.speech_units), len(values.nodes), len(values.lost)
-        if counts != (len(self.speech_units), len(self.nodes), len(self.nodes)):
-            yield "there are not as many values as units", math.inf
-        yield "speech and picture miss full - base", abs(values.speech + values.image - (values.full - values.base))
-        if self.method != "paper":
-            yield "the units miss full - base", values.efficiency_gap
-        for k, node in enumerate(self.nodes):
-            halves = [values.nodes[j] for j, other in enumerate(self.nodes) if other.parent == k]
-            lost = values.nodes[k] - math.fsum(halves) if halves else 0.0
-            said = values.lost[k] if self.method == "paper" else 0.0
-            yield f"a part of {node.modality} misses its halves", abs(lost - said)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON.
@@ -316,8 +261,7 @@ class Explanation:
         values = self.of_target
         singles = (*values.speech_units, *values.image_units)
         n_speech = len(values.speech_units)
-        found: dict[tuple[int, ...], float] = {(): values.base}
-        found |= {(k,): value for k, value in enumerate(singles)}
+        found: dict[tuple[int, ...], float] = {(): values.base, **{(k,): value for k, value in enumerate(singles)}}
         for s, row in enumerate(values.interactions or ()):
             found |= {(s, n_speech + k): value for k, value in enumerate(row)}
         together = values.interactions is not None
@@ -344,6 +288,6 @@ class Explanation:
         )
         notes = "".join(f"<div>{escape(line)}</div>" for line in self.warnings)
         return (
-            f"<div><b>{escape(self.target)}</b>: {escape(self.score)} from {self.base_value:.3f} (nothing) to "
-            f"{self.full_value:.3f}, by {escape(self.method)}<table>{cells}</table>{notes}</div>"
+            f"<div><b>{escape(self.target)}</b>: {escape(self.score)} from {self.of_target.base:.3f} (nothing) to "
+            f"{self.of_target.full:.3f}, by {escape(self.method)}<table>{cells}</table>{notes}</div>"
         )

@@ -5,8 +5,6 @@ The paper reduces values to the time axis, sets the segments below the 30th perc
 meaningful": `invert` lets people hear why.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -101,17 +99,20 @@ def _word(word: Any, duration_s: float) -> tuple[str, float, float]:
     except (TypeError, ValueError, IndexError, KeyError):
         raise InputError(f"Word {_short(str(word))} is not (text, start in s, end in s).") from None
     text = " ".join(text.split())
-    if not text:
-        raise InputError(f"The word at {start_s:g} to {end_s:g} s has no text. Mend: leave it out.")
-    if not (math.isfinite(start_s) and math.isfinite(end_s)):
-        raise InputError(f"Word {_short(text)} has no times: it goes from {start_s} to {end_s} s; allowed: seconds.")
-    if end_s < start_s:
-        raise InputError(f"Word {_short(text)} ends at {end_s:g} s, before it begins at {start_s:g} s.")
-    if not 0 <= start_s < duration_s or end_s > duration_s + SLACK_S:
-        raise InputError(
-            f"Word {_short(text)} goes from {start_s:g} to {end_s:g} s; allowed: 0 to {duration_s:g} s, the length of "
-            "the speech. Mend: check that times and file belong together."
-        )
+    named = f"Word {_short(text)}"
+    outside = not 0 <= start_s < duration_s or end_s > duration_s + SLACK_S
+    for wrong, said in (
+        (not text, f"The word at {start_s:g} to {end_s:g} s has no text. Mend: leave it out."),
+        (not math.isfinite(end_s - start_s), f"{named} has no times: {start_s} to {end_s} s; allowed: seconds."),
+        (end_s < start_s, f"{named} ends at {end_s:g} s, before it begins at {start_s:g} s."),
+        (
+            outside,
+            f"{named} goes from {start_s:g} to {end_s:g} s; allowed: 0 to {duration_s:g} s, the length of the speech. "
+            "Mend: check that times and file belong together.",
+        ),
+    ):
+        if wrong:
+            raise InputError(said)
     return text, start_s, min(end_s, duration_s)
 
 

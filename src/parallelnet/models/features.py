@@ -4,11 +4,10 @@ A backbone turns `[n, 3, h, w]` in [0, 1] into a feature map `[n, C, h', w']`; I
 that zero means black and silence for every network.
 """
 
-from __future__ import annotations
-
 import http.client
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -20,8 +19,8 @@ from torchvision.models import efficientnet, vgg
 from ..errors import CheckpointError, MissingExtraError, OptionError, unknown
 from .variants import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, TIMM, Backbone, Weights
 
+# Names that torchvision gives to what comes after the feature map.
 _CLASSIFIER = frozenset({"avgpool", "classifier", "fc", "head", "heads", "dropout", "flatten"})
-"""Names that torchvision gives to what comes after the feature map."""
 
 
 class Normalise(nn.Module):
@@ -52,8 +51,7 @@ def _from_torchvision(facts: Backbone, weights: Weights) -> nn.Module:
     for name, stage in model.named_children():  # in the order in which torchvision's forward runs them
         if name in _CLASSIFIER:
             break
-        if not name.lower().startswith("aux"):
-            stages.append(stage)
+        stages += [] if name.lower().startswith("aux") else [stage]
         if name == facts.cut:
             break
     return nn.Sequential(*stages, *([nn.ReLU()] if facts.relu else []))
@@ -184,11 +182,11 @@ class CompactSpeech(nn.Module):
 # The paper's backbones, narrow: the same layout with an eighth or a quarter of the channels, for small machines.
 # torchvision builds them from the lists of layers below; they start from random weights, for nobody published any.
 
+# Convolutions of each stage of VGG16 and VGG19 (Simonyan and Zisserman 2014, table 1, D and E).
 VGG_LAYERS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""Convolutions of each stage of VGG16 and VGG19 (Simonyan and Zisserman 2014, table 1, D and E)."""
-VGG_WIDTHS = (8, 16, 32, 64, 64)
-"""An eighth of 64, 128, 256, 512, 512."""
+VGG_WIDTHS = (8, 16, 32, 64, 64)  # An eighth of 64, 128, 256, 512, 512
 
+# Expansion, kernel, stride, channels in and out, layers of EfficientNet-B0's stages (Tan and Le 2019, table 1).
 EFFICIENTNET_BLOCKS = (
     (1, 3, 1, 32, 16, 1),
     (6, 3, 2, 16, 24, 2),
@@ -198,15 +196,12 @@ EFFICIENTNET_BLOCKS = (
     (6, 5, 2, 112, 192, 4),
     (6, 3, 1, 192, 320, 1),
 )
-"""Expansion, kernel, stride, channels in and out, layers of EfficientNet-B0's stages (Tan and Le 2019, table 1)."""
 
 
 def _vgg_narrow(depth: int) -> nn.Module:
-    layers: list[int | str] = []
-    for width, n in zip(VGG_WIDTHS, VGG_LAYERS[depth], strict=True):
-        layers += [width] * n + ["M"]
+    layers = chain(*([width] * n + ["M"] for width, n in zip(VGG_WIDTHS, VGG_LAYERS[depth], strict=True)))
     # Batch norm, because sixteen layers without it do not learn from random weights in a few epochs.
-    return nn.Sequential(Normalise(IMAGENET_MEAN, IMAGENET_STD), vgg.make_layers(layers, batch_norm=True))
+    return nn.Sequential(Normalise(IMAGENET_MEAN, IMAGENET_STD), vgg.make_layers(list(layers), batch_norm=True))
 
 
 def _efficientnet_narrow() -> nn.Module:

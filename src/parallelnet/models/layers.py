@@ -1,16 +1,26 @@
 """The parts of the networks (paper section 3.2, Fig. 1): N1, N2, criss-cross, heads and fusion."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Branches = tuple[Tensor, Tensor]
-"""(output of N1, output of N2) of one modality, each `[n, embed_dim]`."""
+Branches = tuple[Tensor, Tensor]  # (output of N1, output of N2) of one modality, each `[n, embed_dim]`
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, without gradients, and leave it as it was."""
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()
+            yield
+    finally:
+        module.train(training)
 
 
 def embedding(branches: Branches) -> Tensor:
@@ -39,8 +49,7 @@ class N1(nn.Module):
 class N2(nn.Module):
     """Backbone, batch norm, flatten, dense (Fig. 1, bottom right); for speech a 1x1 convolution makes three channels.
 
-    `adapt`, `backbone` and `embed` are apart from `forward` so that a criss-cross can reach N2's input, and a training
-    with a frozen backbone can keep the feature maps.
+    `adapt`, `backbone` and `embed` are apart from `forward` so that a criss-cross can reach N2's input.
     """
 
     def __init__(self, n_in: int, backbone: nn.Module, feature: torch.Size, embed_dim: int, dropout: float) -> None:

@@ -1,7 +1,5 @@
 """The network (paper section 3.2): `ParallelNet` gets its parts and never chooses them; `build` does, from facts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,23 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, OptionError
-from . import features
-from .layers import (
-    N1,
-    N2,
-    Branches,
-    CrissCross,
-    HybridHead,
-    Luminance,
-    ModalityBranches,
-    SingleHead,
-    WeightedAddition,
-)
+from . import features, layers
+from .layers import N1, N2, Branches, CrissCross, HybridHead, ModalityBranches, SingleHead, evaluating
 from .variants import BranchOptions, NetworkOptions, Weights
 
-SIDE = 128
-"""Mel bands, frames, pixel rows and columns of every input (design section 4)."""
-INPUT_CHANNELS = {"speech": 1, "image": 3}
+SIDE = 128  # Mel bands, frames, pixel rows and columns of every input (design section 4)
+SHAPES = {"speech": (1, SIDE, SIDE), "image": (3, SIDE, SIDE)}  # of one sample's inputs
 
 
 class ParallelNet(nn.Module):
@@ -50,12 +37,8 @@ class ParallelNet(nn.Module):
     ) -> None:
         """Take the parts; `build` makes them from `NetworkOptions`."""
         super().__init__()
-        self.classes = tuple(classes)
-        self.embed_dim = embed_dim
-        self.speech = speech
-        self.image = image
-        self.fusion = fusion
-        self.criss_cross = criss_cross
+        self.classes, self.embed_dim = tuple(classes), embed_dim
+        self.speech, self.image, self.fusion, self.criss_cross = speech, image, fusion, criss_cross
         self.modalities = tuple(n for n, part in (("speech", speech), ("image", image)) if part is not None)
         self.separable = criss_cross is None
 
@@ -116,14 +99,14 @@ class ParallelNet(nn.Module):
         present = {name: x for name in self.modalities if (x := given[name]) is not None}
         if not present:
             raise InputError(f"This network takes {' and '.join(self.modalities)}; it was given none of it.")
+        first, n = next(iter(present.values())), len(next(iter(present.values())))
         for name, x in present.items():
             _check_input(name, x)
-        first, n = next(iter(present.values())), len(next(iter(present.values())))
-        if any(len(x) != n for x in present.values()):
-            raise InputError(f"{n} log-mels came with {len(present['image'])} pictures; allowed: as many of each.")
+            if len(x) != n:
+                raise InputError(f"{n} log-mels came with {len(x)} pictures; allowed: as many of each.")
         # Zeros are all alike, so one sample does; but batch norm in training needs the whole batch for its statistics.
         signals = {
-            name: present[name] if name in present else first.new_zeros(n if self.training else 1, *_shape(name))
+            name: present[name] if name in present else first.new_zeros(n if self.training else 1, *SHAPES[name])
             for name in self.modalities
         }
         if self.criss_cross is not None:
@@ -136,21 +119,17 @@ class ParallelNet(nn.Module):
     forward = logits
 
 
-def _shape(name: str) -> tuple[int, int, int]:
-    return INPUT_CHANNELS[name], SIDE, SIDE
-
-
 def _check_input(name: str, x: Tensor) -> None:
-    if x.ndim != 4 or tuple(x.shape[1:]) != _shape(name):
-        raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, _shape(name)))}].")
+    if x.ndim != 4 or tuple(x.shape[1:]) != SHAPES[name]:
+        raise InputError(f"{name} has shape {tuple(x.shape)}; allowed: [n, {', '.join(map(str, SHAPES[name]))}].")
 
 
 def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights: Weights) -> ModalityBranches:
-    n_in, side = INPUT_CHANNELS[name], SIDE // branch.input_pool
+    n_in, side = SHAPES[name][0], SIDE // branch.input_pool
     n1 = N1(n_in, branch.channels, side, options.embed_dim, options.dropout)
     backbone = features.build(branch.backbone, weights)
     n2 = N2(n_in, backbone, _feature_shape(branch.backbone, backbone, side), options.embed_dim, options.dropout)
-    prepare: list[nn.Module] = [Luminance()] if branch.grey else []
+    prepare: list[nn.Module] = [layers.Luminance()] if branch.grey else []
     if branch.input_pool > 1:
         prepare.append(nn.AvgPool2d(branch.input_pool))
     return ModalityBranches(prepare, n1, n2, mirror=branch.mirror)
@@ -158,17 +137,15 @@ def _branches(name: str, branch: BranchOptions, options: NetworkOptions, weights
 
 def _feature_shape(name: str, backbone: nn.Module, side: int) -> torch.Size:
     # One zero picture through it: right for every backbone there is, where a table would be right for those we know.
-    training = backbone.training
     try:
-        with torch.no_grad():
-            feature = backbone.eval()(torch.zeros(1, 3, side, side))
+        with evaluating(backbone):
+            feature = backbone(torch.zeros(1, 3, side, side))
     except (RuntimeError, ValueError, AssertionError, NotImplementedError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OptionError(
             f"Backbone {name!r} cannot take {side} x {side} pictures: {reason}. See --backbone."
         ) from error
-    finally:
-        backbone.train(training)
+
     if not isinstance(feature, Tensor) or feature.ndim != 4:
         raise OptionError(
             f"Backbone {name!r} yields no feature map [n, C, h, w]; use a convolutional one. See --backbone."
@@ -200,13 +177,12 @@ def build(options: NetworkOptions, classes: Sequence[str], *, weights: Weights =
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise OptionError(f"classes are {list(classes)}; allowed: at least two, all different. See --classes.")
     parts = {name: _branches(name, getattr(options, name), options, weights) for name in options.modalities}
-    n_classes = len(classes)
     fusion: SingleHead | HybridHead
     if len(parts) == 1:
-        fusion = SingleHead(_head(options, n_classes))
+        fusion = SingleHead(_head(options, len(classes)))
     else:
-        heads = [_head(options, n_classes) for _ in range(3)]
-        intermediate = torch.mul if options.fusion == "multiply" else WeightedAddition(2)  # Eq. 1 multiplies
+        heads = [_head(options, len(classes)) for _ in range(3)]
+        intermediate = torch.mul if options.fusion == "multiply" else layers.WeightedAddition(2)  # Eq. 1 multiplies
         fusion = HybridHead(options.configuration in (1, 3), intermediate, heads)
     criss_cross = None
     if options.speech and options.image and not options.separable:
@@ -223,7 +199,7 @@ def freeze(network: ParallelNet, what: Freeze) -> None:
     """Stop parts of a network from learning, in place.
 
     `backbones`: N2's features, and the 1x1 convolution before the speech backbone, which then copies the spectrogram
-    into the three channels: to learn it would take a pass through the whole backbone at each step, which is what
+    into the three channels: to learn it would take a pass back through the whole backbone at each step, which is what
     freezing is to save. `branches`: all but the heads and their fusion.
     """
     for part in (network.speech, network.image):
@@ -234,46 +210,3 @@ def freeze(network: ParallelNet, what: Freeze) -> None:
         if what == "backbones" and isinstance(part.n2.adapt, nn.Conv2d):
             nn.init.ones_(part.n2.adapt.weight)
             nn.init.zeros_(part.n2.adapt.bias)  # type: ignore[arg-type]  # built with a bias
-
-
-class FrozenPart:
-    """What the frozen part makes of signals; each path is computed once.
-
-    Only for separable networks without augmentation: otherwise the same file does not give the same features.
-    """
-
-    def __init__(self, network: ParallelNet, what: Freeze) -> None:
-        """Take a network whose frozen part is `backbones` or `branches`."""
-        self.network = network
-        self.what = what
-        self._kept: dict[tuple[str, str | None], tuple[Tensor, ...]] = {}
-
-    def of(self, modality: str, path: str | None, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the features [n, ...] of a file's signals [n, channels, 128, 128]; path None: of an absent one."""
-        part = self.network.speech if modality == "speech" else self.network.image
-        if part is None or (self.what == "backbones" and part.mirror):  # a mirror image needs features of its own
-            return ()
-        key = (modality, path)
-        if key not in self._kept:
-            training = part.training
-            part.eval()
-            with torch.no_grad():
-                x = x.to(next(part.parameters()).device)
-                kept = part(x) if self.what == "branches" else (part.n2.backbone(part.n2.adapt(part.prepare(x))),)
-            part.train(training)
-            self._kept[key] = tuple(k.cpu() for k in kept)
-        return self._kept[key]
-
-
-def branches(part: ModalityBranches | None, x: Tensor, kept: tuple[Tensor, ...]) -> Branches | None:
-    """Return (N1, N2) of a signal, taking over what was kept: both outputs, N2's features, or nothing.
-
-    None where the network does not take the modality.
-    """
-    if part is None:
-        return None
-    if len(kept) == 2:
-        return kept[0], kept[1]
-    if not kept:
-        return part(x)  # type: ignore[no-any-return]
-    return part.n1(part.prepare(x)), part.n2.embed(kept[0])

@@ -4,8 +4,6 @@ Three graphs where the branches are separable (design section 5), two for a sing
 free batch dimension, float32, in one file each. Logits leave raw: the runtime divides by the temperature.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -21,20 +19,19 @@ from torch import Tensor, nn
 from .. import graph_check, records
 from ..checkpoint import Checkpoint, ModelFacts, int8_name
 from ..errors import CheckpointError, MissingExtraError, brief
-from .network import INPUT_CHANNELS, SIDE, ParallelNet, build
+from .layers import evaluating
+from .network import SHAPES, ParallelNet, build
 from .variants import NetworkOptions
 
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 18
-"""The dynamo exporter's native opset: nothing is converted, and every onnxruntime since 1.14 (2023) runs it."""
+OPSET = 18  # The dynamo exporter's native opset: nothing is converted, and every onnxruntime since 1.14 (2023) runs it
 
-BATCH = "n"
-"""Name of the free dimension, the only one there is; the exporter would call it by a number of its own."""
+BATCH = "n"  # Name of the free dimension, the only one there is; the exporter would call it by a number of its own
 
+# Operators that become int8: they hold the weights. Norms, sums and the product of Eq. 1 stay float32.
 QUANTISED = ("Conv", "Gemm", "MatMul")
-"""Operators that become int8: they hold the weights. Norms, sums and the product of Eq. 1 stay float32."""
 
 
 class _Call(nn.Module):
@@ -49,9 +46,9 @@ class _Call(nn.Module):
         return self.call(*inputs)
 
 
+# What a graph computes: tensors in the order of the inputs to those of the outputs; name and shape of one sample of
+# each input; names of the outputs.
 Graph = tuple[Callable[..., Any], Mapping[str, tuple[int, ...]], tuple[str, ...]]
-"""What a graph computes: tensors in the order of the inputs to those of the outputs; name and shape of one sample of
-each input; names of the outputs."""
 
 
 def graphs(network: ParallelNet) -> dict[str, Graph]:
@@ -59,7 +56,7 @@ def graphs(network: ParallelNet) -> dict[str, Graph]:
 
     Inputs and outputs are named `speech`, `image`, `speech_n1`, `speech_n2`, `image_n1`, `image_n2` and `logits`.
     """
-    shapes = {name: (INPUT_CHANNELS[name], SIDE, SIDE) for name in network.modalities}
+    shapes = {name: SHAPES[name] for name in network.modalities}
     if not network.separable:
         return {"joint.onnx": (network.logits, shapes, ("logits",))}
     branches = {"speech": network.speech_branches, "image": network.image_branches}
@@ -98,30 +95,25 @@ def export(
         )
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    training = network.training
-    network.eval()
-    try:
-        paths = []
+    paths = []
+    with evaluating(network):
         for name, graph in todo.items():
             paths.append(_write(_trace(network, graph), target / name))
             if int8:
                 paths.append(_quantise(target / name))
-    finally:
-        network.train(training)
     return tuple(paths)
 
 
-def _trace(network: ParallelNet, graph: Graph) -> onnx.ModelProto:
+def _trace(network: ParallelNet, graph: Graph) -> "onnx.ModelProto":
     call, inputs, outputs = graph
     # Two samples: an example of one would be taken for a fixed batch of one.
     examples = tuple(torch.zeros(2, *shape) for shape in inputs.values())
-    batch = torch.export.Dim.DYNAMIC
     try:
         program = torch.onnx.export(
             _Call(network, call).eval(),
             examples,
             dynamo=True,
-            dynamic_shapes=(tuple({0: batch} for _ in examples),),  # the one parameter is *inputs
+            dynamic_shapes=(tuple({0: torch.export.Dim.DYNAMIC} for _ in examples),),  # the one parameter is *inputs
             input_names=list(inputs),
             output_names=list(outputs),
             opset_version=OPSET,
@@ -133,18 +125,9 @@ def _trace(network: ParallelNet, graph: Graph) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _write(model: onnx.ModelProto, path: Path) -> Path:
+def _write(model: "onnx.ModelProto", path: Path) -> Path:
     import onnx
 
-    _strip(model)
-    content = model.SerializeToString(deterministic=True)
-    onnx.checker.check_model(content)
-    records.write_whole(path, lambda stream: stream.write(content))
-    graph_check.check(path)  # what we write, we run
-    return path
-
-
-def _strip(model: onnx.ModelProto) -> None:
     # The exporter notes stack traces with this machine's paths; a published graph carries none of them.
     graph = model.graph
     used = {node.domain for node in graph.node}
@@ -161,6 +144,11 @@ def _strip(model: onnx.ModelProto) -> None:
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
+    content = model.SerializeToString(deterministic=True)
+    onnx.checker.check_model(content)
+    records.write_whole(path, lambda stream: stream.write(content))
+    graph_check.check(path)  # what we write, we run
+    return path
 
 
 def _quantise(path: Path) -> Path:
@@ -184,8 +172,7 @@ def save_weights(network: nn.Module, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    content = save(tensors, metadata={"format": "pt"})
-    records.write_whole(target, lambda stream: stream.write(content))
+    records.write_whole(target, lambda stream: stream.write(save(tensors, metadata={"format": "pt"})))
     return target
 
 
@@ -203,7 +190,7 @@ def open_network(opened: Checkpoint) -> ParallelNet:
             f"{opened.path} is damaged: its network takes {' and '.join(options.modalities)} and is "
             f"{'' if options.separable else 'not '}separable, its modalities and separable say otherwise."
         )
-    _refuse_missing(source)
+    found = _read(source)
     # A stranger may ask for layers of terabytes, which would be made before they are compared. No weight is smaller
     # than a byte.
     if options.fewest_weights > source.stat().st_size:
@@ -212,30 +199,14 @@ def open_network(opened: Checkpoint) -> ParallelNet:
             "off; copy it again."
         )
     network = build(options, facts.classes)
-    load_weights(network, source)
+    try:
+        network.load_state_dict(found)
+    except RuntimeError as error:
+        reason = brief(str(error).partition("\n")[2])  # behind a line that names the class
+        raise CheckpointError(
+            f"{source} belongs to another network: {reason} Mend: use the model.json beside it."
+        ) from None
     return network
-
-
-def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Fill a network, on whatever device it is, with the weights that `save_weights` wrote.
-
-    Raises:
-        CheckpointError: the file is missing, cut or foreign, or belongs to a network of other layers.
-    """
-    found, wanted = _read(Path(path)), network.state_dict()
-    problems = {
-        "lacks": sorted(wanted.keys() - found.keys()),
-        "has beyond this network": sorted(found.keys() - wanted.keys()),
-        "has in another shape": [
-            f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"
-            for name, tensor in wanted.items()
-            if name in found and found[name].shape != tensor.shape
-        ],
-    }
-    reason = "; ".join(f"{what} {_first(names)}" for what, names in problems.items() if names)
-    if reason:
-        raise CheckpointError(f"{path} belongs to another network: it {reason}. Mend: use the model.json beside it.")
-    network.load_state_dict(found)
 
 
 def load_matching(network: nn.Module, path: str | os.PathLike[str]) -> int:
@@ -259,20 +230,11 @@ def load_matching(network: nn.Module, path: str | os.PathLike[str]) -> int:
 
 
 def _read(source: Path) -> dict[str, Tensor]:
-    _refuse_missing(source)
+    if not source.is_file():
+        raise CheckpointError(f"There are no weights at {source}; a checkpoint that is only run has none.")
     try:
         return load_file(source)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{source} cannot be read: {brief(str(error))}. It may have been cut off; copy it again."
         ) from None
-
-
-def _refuse_missing(source: Path) -> None:
-    if not source.is_file():
-        raise CheckpointError(f"There are no weights at {source}; a checkpoint that is only run has none.")
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return brief(", ".join(names[:2])) + more

@@ -4,8 +4,6 @@ A variant is one `NetworkOptions` and a sentence. `network.build` turns any `Net
 learns the variant's name, so that a new row is one entry in `VARIANTS`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,14 +11,14 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from ..errors import CheckpointError, OptionError, unknown
-from ..options.checks import BELOW_1, Allowed, Checked
+from ..options.checks import BELOW_1, Against, Allowed, Checked
 
 Weights = Literal["none", "imagenet"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# torchvision's Inception weights come from TensorFlow and want [-1, 1]; its `transform_input` does the same.
 HALF = (0.5, 0.5, 0.5)
-"""torchvision's Inception weights come from TensorFlow and want [-1, 1]; its `transform_input` does the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +90,9 @@ COUNTS = Allowed(
     lambda value: all(type(n) is int and n > 0 for n in (value if isinstance(value, tuple) else (value,))),
 )
 
+# Widths of N1's blocks. The paper gives none; four halvings of 128 leave 128 x 8 x 8 = 8192 numbers, as many as VGG's
+# 512 x 4 x 4, so that N1 and N2 reach their dense layers equally wide.
 PAPER_CHANNELS = (16, 32, 64, 128)
-"""Widths of N1's blocks. The paper gives none; four halvings of 128 leave 128 x 8 x 8 = 8192 numbers, as many as
-VGG's 512 x 4 x 4, so that N1 and N2 reach their dense layers equally wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +114,12 @@ class BranchOptions(Checked):
     grey: bool = False
     mirror: bool = False
 
-    def _check(self) -> None:
-        smallest = 128 // self.input_pool // 2 ** len(self.channels)
-        if 128 % self.input_pool or smallest < 1:
-            raise OptionError(
-                f"input_pool {self.input_pool} with {len(self.channels)} N1 blocks leaves nothing of a 128 x 128 "
-                "input; allowed: a divisor of 128, and at most as many blocks as the rest can be halved."
-            )
+    def _against(self) -> Against:
+        yield (
+            128 % self.input_pool or 128 // self.input_pool < 2 ** len(self.channels),
+            f"input_pool {self.input_pool} with {len(self.channels)} N1 blocks leaves nothing of a 128 x 128 "
+            "input; allowed: a divisor of 128, and at most as many blocks as the rest can be halved.",
+        )
 
 
 _OF_IMAGES = {"grey": "a log-mel has one channel already", "mirror": "speech backwards is another thing"}
@@ -153,14 +150,13 @@ class NetworkOptions(Checked):
     dropout: Annotated[float, BELOW_1] = 0.0
     head_dropout: Annotated[float, BELOW_1] = 0.0
 
-    def _check(self) -> None:
-        if self.speech is None and self.image is None:
-            raise OptionError("A network needs branches for speech, for image, or for both; neither was given.")
+    def _against(self) -> Against:
+        yield not self.modalities, "A network needs branches for speech, for image, or for both; neither was given."
         for fact, reason in _OF_IMAGES.items():
-            if self.speech is not None and getattr(self.speech, fact):
-                raise OptionError(f"{fact} is set for speech; allowed: for image only, {reason}.")
-        if self.image is not None and self.image.mirror and not self.separable:
-            raise OptionError("mirror needs a picture branch that sees the picture alone: configuration 3.")
+            told = f"{fact} is set for speech; allowed: for image only, {reason}."
+            yield self.speech is not None and getattr(self.speech, fact), told
+        alone = "mirror needs a picture branch that sees the picture alone: configuration 3."
+        yield self.image is not None and self.image.mirror and not self.separable, alone
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -196,13 +192,9 @@ class NetworkOptions(Checked):
             CheckpointError: the record is not one of ours.
         """
         try:
-            values = dict(record)
-            branches = {
-                name: BranchOptions(**{**branch, "channels": tuple(branch["channels"])})
-                for name in ("speech", "image")
-                if (branch := values.get(name)) is not None
-            }
-            return cls(**{**values, **branches, "hidden": tuple(values["hidden"])})
+            branches = {name: record[name] for name in ("speech", "image") if record.get(name) is not None}
+            made = {k: BranchOptions(**{**each, "channels": tuple(each["channels"])}) for k, each in branches.items()}
+            return cls(**{**record, **made, "hidden": tuple(record["hidden"])})
         except (KeyError, TypeError, ValueError) as error:
             allowed = ", ".join(field.name for field in fields(cls))
             raise CheckpointError(f"The checkpoint's network is damaged: {error}; allowed: {allowed}.") from None
@@ -255,15 +247,12 @@ VARIANTS: dict[str, Variant] = {
     # The paper does not name the backbones of its two single-modality rows; those of the proposed network are taken.
     "ser-only": Variant(NetworkOptions(speech=BranchOptions("vgg16")), "speech alone, VGG16", "Table 1, SER Only"),
     "ier-only": Variant(NetworkOptions(image=BranchOptions("vgg19")), "picture alone, VGG19", "Table 1, IER Only"),
-    "baseline-1": Variant(
-        _pair("efficientnet_b0", "efficientnet_b0", configuration=1), "criss-cross before and after N2", "Table 1"
-    ),
-    "baseline-2": Variant(
-        _pair("efficientnet_b0", "efficientnet_b0", configuration=2), "criss-cross before N2", "Table 1"
-    ),
-    "baseline-3": Variant(
-        _pair("efficientnet_b0", "efficientnet_b0", configuration=3), "criss-cross after N2", "Table 1"
-    ),
+    **{
+        f"baseline-{k}": Variant(
+            _pair("efficientnet_b0", "efficientnet_b0", configuration=k), f"criss-cross {where} N2", "Table 1"
+        )
+        for k, where in enumerate(("before and after", "before", "after"), 1)
+    },
     "parallelnet-vgg16": _study("vgg16", "both N2 are VGG16"),
     "parallelnet-vgg19": _study("vgg19", "both N2 are VGG19"),
     "parallelnet-resnet34": _study("resnet34", "both N2 are ResNet-34"),
@@ -281,6 +270,7 @@ VARIANTS: dict[str, Variant] = {
 
 Size = Literal["paper", "small"]
 
+# What stands for a backbone at the size `small`; one that is not named here stays as it is.
 NARROW: dict[str, str] = {
     "vgg16": "vgg16-narrow",
     "vgg19": "vgg19-narrow",
@@ -290,18 +280,15 @@ NARROW: dict[str, str] = {
     "resnet101": "resnet18",
     "mobilenet_v2": "mobilenet_v3_small",
 }
-"""What stands for a backbone at the size `small`; one that is not named here stays as it is."""
 
-NARROW_CHANNELS = (8, 16, 24, 32)
-"""Widths of N1's blocks at the size `small`."""
+NARROW_CHANNELS = (8, 16, 24, 32)  # Widths of N1's blocks at the size `small`
 
+# Side of the squares averaged before N1 and N2 at the size `small`: 32 x 32 inputs, a quarter of the work of 64 x 64.
+# In the same CPU time a network then sees three to four times as many samples, which is worth more to it.
 SMALL_POOL = 4
-"""Side of the squares averaged before N1 and N2 at the size `small`: 32 x 32 inputs, a quarter of the work of 64 x 64.
-In the same CPU time a network then sees three to four times as many samples, which is worth more to it."""
 
 
-SMALL_SIDE = 128 // SMALL_POOL
-"""Rows and columns of the inputs at the size `small`."""
+SMALL_SIDE = 128 // SMALL_POOL  # Rows and columns of the inputs at the size `small`
 
 
 def small(options: NetworkOptions) -> NetworkOptions:
@@ -311,11 +298,11 @@ def small(options: NetworkOptions) -> NetworkOptions:
     as wide, and the backbones narrow (`NARROW`). Dropout, because the small sets that such machines can learn are soon
     known by heart.
     """
-    branches = {}
-    for name in options.modalities:
-        branch = getattr(options, name)
-        narrow = NARROW.get(branch.backbone, branch.backbone)
-        branches[name] = replace(branch, backbone=narrow, channels=NARROW_CHANNELS, input_pool=SMALL_POOL)
+    wide: dict[str, BranchOptions] = {name: getattr(options, name) for name in options.modalities}
+    thin: dict[str, Any] = {"channels": NARROW_CHANNELS, "input_pool": SMALL_POOL}
+    branches: dict[str, Any] = {
+        name: replace(b, backbone=NARROW.get(b.backbone, b.backbone), **thin) for name, b in wide.items()
+    }
     return replace(options, **branches, embed_dim=128, hidden=(128, 128), dropout=0.3, head_dropout=0.3)
 
 
@@ -348,7 +335,6 @@ def network_options(
         branch = getattr(options, modality)
         if branch is None and own is not None:
             raise OptionError(f"--{modality}-backbone is {own!r}, but variant {name!r} takes no {modality}.")
-        chosen = own or backbone
-        if branch is not None and chosen is not None:
-            options = replace(options, **{modality: replace(branch, backbone=chosen)})
+        if branch is not None and (own or backbone):
+            options = replace(options, **{modality: replace(branch, backbone=own or backbone)})
     return options

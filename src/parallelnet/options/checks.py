@@ -1,19 +1,17 @@
 """What every option dataclass is built on: values within what their annotations allow, and who gave them."""
 
-from __future__ import annotations
-
 import math
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import Field, fields
 from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from ..errors import OptionError
+from ..errors import OptionError, refuse
 
+# Threads or processes. More gain nothing, and a thousand take the machine from everybody on it: where no further
+# thread can be made, ONNX Runtime waits for ever.
 MOST_AT_ONCE = max(64, os.cpu_count() or 1)
-"""Threads or processes. More gain nothing, and a thousand take the machine from everybody on it: where no further
-thread can be made, ONNX Runtime waits for ever."""
 
 
 class Allowed(NamedTuple):
@@ -37,12 +35,14 @@ def between(low: float, high: float, unit: str = "") -> Allowed:
     return Allowed(f"{low} to {high}{unit}", lambda value: low <= value <= high)
 
 
-AT_ONCE = between(0, MOST_AT_ONCE)
-"""A number of threads or processes, or 0 for the engine's own choice."""
+AT_ONCE = between(0, MOST_AT_ONCE)  # a number of threads or processes, or 0 for the engine's own choice
+
+
+Against = Iterable[tuple[object, str]]
 
 
 class Checked:
-    """Base of all option dataclasses: values within what their annotations allow, then what `_check` asks.
+    """Base of all option dataclasses: values within what their annotations allow, and nothing of `_against`.
 
     Attributes:
         COMMON: names of the fields that a command's `--help` shows, of all its dataclasses; all where it is empty.
@@ -56,22 +56,18 @@ class Checked:
     def __post_init__(self) -> None:
         for name, flag, allowed in _rules(type(self)):  # type: ignore[arg-type]  # mypy takes the instances' hash for the class's
             value = getattr(self, name)
-            require(value is None or allowed.holds(value), flag, value, allowed.told)
-        self._check()
+            if not (value is None or allowed.holds(value)):
+                raise OptionError(f"{flag} is {value!r}; allowed: {allowed.told}.")
+        refuse(OptionError, self._against())
 
-    def _check(self) -> None:
-        """Raise `OptionError` where values contradict each other."""
+    def _against(self) -> Against:
+        """Return what must not be, as where values contradict each other, and the error for it; the first is told."""
+        return ()
 
     @classmethod
     def summary(cls) -> str:
         """Return the first paragraph of the docstring: what the command does."""
         return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
-
-
-def require(condition: bool, flag: str, value: object, allowed: str) -> None:
-    """Raise `OptionError`, naming the flag, unless the condition holds."""
-    if not condition:
-        raise OptionError(f"{flag} is {value!r}; allowed: {allowed}.")
 
 
 def typed(field: Field[Any]) -> str:

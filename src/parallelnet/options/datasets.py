@@ -1,12 +1,9 @@
 """Options of `build` and `inspect`: pairs of two corpora, and data sets from plain tweets (paper section 3.1)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from ..errors import OptionError
-from .checks import ABOVE_0, AT_ONCE, FOLDS, FROM_0, TO_A_THIRD, Allowed, Checked, between
+from .checks import ABOVE_0, AT_ONCE, FOLDS, FROM_0, TO_A_THIRD, Against, Allowed, Checked, between
 from .running import MAX_PIXELS
 
 
@@ -53,12 +50,12 @@ class PairsOptions(Checked):
     test_fraction: Annotated[float, TO_A_THIRD] = 0.2
     overwrite: bool = False
 
-    def _check(self) -> None:
-        if self.folds and (self.validation_speakers or self.test_speakers):
-            raise OptionError(
-                "--folds deals all speakers, so --validation-speakers and --test-speakers cannot be given with it. "
-                "Mend: leave out one of the two."
-            )
+    def _against(self) -> Against:
+        yield (
+            self.folds and (self.validation_speakers or self.test_speakers),
+            "--folds deals all speakers, so --validation-speakers and --test-speakers cannot be given with it. "
+            "Mend: leave out one of the two.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +136,9 @@ class TweetsOptions(Checked):
     dry_run: bool = False
     overwrite: bool = False
 
-    def _check(self) -> None:
-        if self.ray_address is not None and self.executor != "ray":
-            raise OptionError("--ray-address names a cluster, but --executor is not ray. Mend: add --executor ray.")
+    def _against(self) -> Against:
+        told = "--ray-address names a cluster, but --executor is not ray. Mend: add --executor ray."
+        yield self.ray_address is not None and self.executor != "ray", told
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,10 @@ How the networks of the tables learn is a `Recipe` beside these, as for `train`:
 of its parts.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from ..errors import OptionError
-from .checks import AT_ONCE, BELOW_1, FROM_0, FROM_1, FROM_2, Allowed, Checked, require
+from .checks import AT_ONCE, BELOW_1, FROM_0, FROM_1, FROM_2, Against, Allowed, Checked
 from .training import LearningOptions
 
 
@@ -74,8 +71,7 @@ class PlantOptions(Checked):
     cue_units: tuple[int, ...] = ()
     n_units: Annotated[int, FROM_0] = 0
     min_cue_prob: Annotated[float, BELOW_1] = 0.0
-    n_backgrounds: ClassVar = 1500
-    """Pictures without a face that are looked for, all splits together."""
+    n_backgrounds: ClassVar = 1500  # pictures without a face that are looked for, all splits together
     n_train: Annotated[int, FROM_1] = 6000
     n_validation: Annotated[int, FROM_1] = 400
     n_test: Annotated[int, FROM_1] = 800
@@ -84,15 +80,13 @@ class PlantOptions(Checked):
     image_test_split: Literal["auto", "test", "validation"] = "validation"
     seed: Annotated[int, FROM_0] = 0
 
-    def _check(self) -> None:
-        for name in self.needs:
-            if not getattr(self, name):
-                raise OptionError(f"Task {self.task!r} needs --{name}.")
-        if self.task == "pair" and not (len(self.faces) == len(self.voices) == 2):
-            raise OptionError("Task 'pair' takes two --classes, and two --voice-classes or none.")
+    def _against(self) -> Against:
         units, (fewest, most) = self.units, self.cue_range
-        if "speech" in self.needs and not 1 <= fewest <= most < units:
-            raise OptionError(f"--cue-units are {fewest} {most}; allowed: 1 up to, not including, {units}.")
+        two = len(self.faces) == len(self.voices) == 2
+        yield from ((not getattr(self, name), f"Task {self.task!r} needs --{name}.") for name in self.needs)
+        yield self.task == "pair" and not two, "Task 'pair' takes two --classes, and two --voice-classes or none."
+        told = f"--cue-units are {fewest} {most}; allowed: 1 up to, not including, {units}."
+        yield "speech" in self.needs and not 1 <= fewest <= most < units, told
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -224,13 +218,9 @@ class Table2Options(TablesOptions):
     confident_part: Annotated[float, Allowed("above 0, at most 1", lambda part: 0 < part <= 1)] = 0.5
     fine_tune: Literal["fc6", "all"] = "all"
 
-    def _check(self) -> None:
-        require(
-            not (self.size == "small" and self.weights == "imagenet"),
-            "--weights imagenet",
-            "with --size small",
-            "with --size paper: narrow backbones have no pretrained weights",
-        )
+    def _against(self) -> Against:
+        told = "--weights imagenet goes with --size paper: narrow backbones, --size small, have no pretrained weights."
+        yield self.size == "small" and self.weights == "imagenet", told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,5 +253,5 @@ class RenderOptions(Checked):
     check: bool = False
     plots: bool = False
 
-    def _check(self) -> None:
-        require(not (self.check and self.plots), "--plots", True, "without --check, which writes nothing")
+    def _against(self) -> Against:
+        yield self.check and self.plots, "--plots is True; allowed: without --check, which writes nothing."

@@ -1,22 +1,31 @@
 """Options of the commands that run a model, of every command's console, and of how files become tensors."""
 
-from __future__ import annotations
-
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from ..errors import OptionError
-from .checks import ABOVE_0, AT_ONCE, FROM_0, Allowed, Checked, between, require
+from .checks import ABOVE_0, AT_ONCE, FROM_0, Against, Allowed, Checked, between
 
 MAX_DURATION_S = 900.0
-MAX_PIXELS = 50_000_000
-"""The 50-megapixel cameras of phones (8160 x 6120); 0.35 to 1 GB while it is decoded."""
+MAX_PIXELS = 50_000_000  # the 50-megapixel cameras of phones (8160 x 6120); 0.35 to 1 GB while it is decoded
 
 # Flags that say nothing where there is no such part of the sample, or no --manifest (checks.companions).
 _SPEECH = {"with": ("speech", "manifest")}
 _IMAGE = {"with": ("image", "manifest")}
 _MANIFEST = {"with": ("manifest",)}
 _POSITIONAL = {"positional": True}
+_ONE_FACE = "--face all judges each face of an image, which predict does alone. Mend: --face auto, the largest."
+
+
+def _rows_columns(grid: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,3})x([0-9]{1,3})", grid.lower())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+_GRID = Allowed(
+    "ROWSxCOLUMNS of 1 to 128 each, for instance 4x4",
+    lambda grid: all(1 <= side <= 128 for side in _rows_columns(grid)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +50,7 @@ class SignalOptions(Checked):
     Attributes:
         clip_s: length of one speech window in seconds; 128 frames always, so the hop is a 128th of it.
         trim: cut silence from both ends of the speech before anything else.
-        face: `auto` crops the largest frontal face of each picture, `off` uses it whole.
+        face: `auto` crops the largest face of each picture, `off` uses it whole.
     """
 
     # Below 0.512 s a hop is shorter than 64 samples: a 1024-point window then sees every sound 16 times over.
@@ -72,19 +81,25 @@ class ModelOptions(LimitOptions):
         checkpoint: bundled name, folder, or hf:OWNER/NAME; the bundled model when left out.
         device: `onnx` runs ONNX Runtime on the CPU; `cpu`, `cuda` and `mps` run torch (extra: train).
         int8: use the quantised graphs.
-        face: `auto` crops the largest frontal face, `off` uses the whole picture; the checkpoint's own when left out.
+        face: `auto` crops the largest face, `off` uses the whole picture, `all` judges each face (predict); the
+            checkpoint's own when left out.
+        when_no_face: where no face is found beside speech, let the `speech` alone decide, or `use` the whole image;
+            `speech` when left out, and `use` for a checkpoint that learnt from whole scenes.
         threads: CPU threads; 0 leaves the choice to the engine.
     """
 
     checkpoint: str | None = None
     device: Literal["onnx", "cpu", "cuda", "mps"] = "onnx"
     int8: bool = False
-    face: Literal["auto", "off"] | None = None
+    face: Literal["auto", "off", "all"] | None = None
+    when_no_face: Literal["speech", "use"] | None = None
     threads: Annotated[int, AT_ONCE] = 0
 
-    def _check(self) -> None:
-        if self.int8 and self.device != "onnx":
-            raise OptionError(f"--int8 names quantised ONNX graphs, but --device is {self.device!r}. Leave out one.")
+    def _against(self) -> Against:
+        told = f"--int8 names quantised ONNX graphs, but --device is {self.device!r}. Leave out one."
+        yield self.int8 and self.device != "onnx", told
+        told = "--when-no-face says what decides where no face is found, and --face off seeks none. Leave out one."
+        yield self.face == "off" and self.when_no_face is not None, told
 
     @property
     def limits(self) -> LimitOptions:
@@ -115,11 +130,11 @@ class SampleOptions(ModelOptions):
     retry_failed: bool = field(default=True, metadata=_MANIFEST)
     labels: tuple[str, ...] = ()
 
-    def _check(self) -> None:
+    def _against(self) -> Against:
         # Named, not super(): a slotted dataclass is a new class, which the compiler's __class__ does not know.
-        ModelOptions._check(self)
-        if self.manifest is not None and (self.speech is not None or self.image is not None):
-            raise OptionError("--manifest names many samples, --speech and --image one. Leave out one of the two.")
+        yield from ModelOptions._against(self)
+        told = "--manifest names many samples, --speech and --image one. Leave out one of the two."
+        yield self.manifest is not None and (self.speech is not None or self.image is not None), told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +149,10 @@ class PredictOptions(SampleOptions):
     out: str | None = None
     modalities: Literal["both", "speech", "image"] = field(default="both", metadata=_MANIFEST)
 
-    def _check(self) -> None:
-        SampleOptions._check(self)
-        if (self.manifest is None) != (self.out is None):
-            raise OptionError("--manifest and --out go together: predictions of the manifest's rows go to --out FILE.")
+    def _against(self) -> Against:
+        yield from SampleOptions._against(self)
+        told = "--manifest and --out go together: predictions of the manifest's rows go to --out FILE."
+        yield (self.manifest is None) != (self.out is None), told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +198,7 @@ class ExplainOptions(SampleOptions):
     method: Literal["owen", "paper", "exact", "sampled"] = "owen"
     units: Literal["words", "segments"] | None = field(default=None, metadata=_SPEECH)
     n_segments: Annotated[int, between(1, 512)] = field(default=16, metadata=_SPEECH)
-    grid: str = field(default="4x4", metadata=_IMAGE)
+    grid: Annotated[str, _GRID] = field(default="4x4", metadata=_IMAGE)
     superpixels: Annotated[int, Allowed("2 to 512", lambda n: n == 0 or 2 <= n <= 512)] = field(
         default=0, metadata=_IMAGE
     )
@@ -207,35 +222,33 @@ class ExplainOptions(SampleOptions):
     seed: Annotated[int, FROM_0] = 0
     memory_mb: Annotated[int, Allowed("16 or more", lambda mb: mb >= 16)] = 1024
 
-    def _check(self) -> None:
-        SampleOptions._check(self)
-        if self.manifest is not None and self.out is None:
-            raise OptionError("--manifest needs --out DIR: each sample's explanation becomes a folder there.")
-        if self.resume and self.manifest is None:
-            raise OptionError("--resume goes with --manifest; one sample is explained anew.")
-        _ = self.rows_columns  # checks them
-        sources = {"--text": self.text, "--word-times": self.word_times, "--transcribe": self.transcribe or None}
-        given = [flag for flag, value in sources.items() if value is not None]
-        if len(given) > 1:
-            raise OptionError(f"{' and '.join(given)} each say which words are spoken. Leave out all but one.")
-        if self.manifest is not None and given and given != ["--transcribe"]:
-            raise OptionError(f"{given[0]} belongs to one sample; a --manifest has columns text and word_times.")
-        if self.units == "segments" and given:
-            raise OptionError(f"--units segments has no use for {given[0]}. Leave out one of the two.")
+    def _against(self) -> Against:
+        yield from SampleOptions._against(self)
+        yield self.face == "all", _ONE_FACE
+        many, sources = self.manifest is not None, (self.text, self.word_times, self.transcribe or None)
+        flags = zip(("--text", "--word-times", "--transcribe"), sources, strict=True)
+        given = " and ".join(flag for flag, value in flags if value is not None)
+        yield from (
+            (
+                many and self.out is None,
+                "--manifest needs --out DIR: each sample's explanation becomes a folder there.",
+            ),
+            (self.resume and not many, "--resume goes with --manifest; one sample is explained anew."),
+            (" and " in given, f"{given} each say which words are spoken. Leave out all but one."),
+            (
+                many and given not in ("", "--transcribe"),
+                f"{given} belongs to one sample; a --manifest has columns text and word_times.",
+            ),
+            (
+                self.units == "segments" and given,
+                f"--units segments has no use for {given}. Leave out one of the two.",
+            ),
+        )
 
     @property
     def rows_columns(self) -> tuple[int, int]:
-        """Rows and columns of the picture's cells.
-
-        Raises:
-            OptionError: not `RxC` of 1 to 128 each.
-        """
-        rows, cross, columns = self.grid.lower().partition("x")
-        sound = bool(cross) and all(
-            side.isascii() and side.isdigit() and 1 <= int(side) <= 128 for side in (rows, columns)
-        )
-        require(sound, "--grid", self.grid, "ROWSxCOLUMNS of 1 to 128 each, for instance 4x4")
-        return int(rows), int(columns)
+        """Rows and columns of the picture's cells, 1 to 128 each."""
+        return _rows_columns(self.grid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +276,10 @@ class EvaluateOptions(ModelOptions):
     n_bootstrap: Annotated[int, ABOVE_0] = 1000
     resample: Literal["sample", "group"] = "sample"
     seed: Annotated[int, FROM_0] = 0
+
+    def _against(self) -> Against:
+        yield from ModelOptions._against(self)
+        yield self.face == "all", _ONE_FACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

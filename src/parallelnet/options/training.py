@@ -1,12 +1,10 @@
 """How networks learn: recipes, what `train` and the experiments share, and `train` itself."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, ClassVar, Literal
 
-from dataclasses import dataclass, fields
-from typing import Annotated, ClassVar, Literal
-
-from ..errors import OptionError
-from .checks import ABOVE_0, AT_ONCE, BELOW_1, FOLDS, FROM_0, FROM_1, Checked, between, require
+from .checks import ABOVE_0, AT_ONCE, BELOW_1, FOLDS, FROM_0, FROM_1, Against, Checked, between
 from .running import SignalOptions
 
 PART = between(0, 1)
@@ -108,11 +106,14 @@ class Recipe(Checked):
     speech_versions: Annotated[int, FROM_0] = 0
     augment: AugmentOptions = AugmentOptions()
 
-    def _check(self) -> None:
-        if self.auxiliary and self.augment.mixup:
-            raise OptionError("--auxiliary cannot be given with --mixup, whose samples have no single value. Drop one.")
+    def _against(self) -> Against:
         weights = (self.focal_weight, self.cross_entropy_weight)
-        require(sum(weights) > 0, "--focal-weight and --cross-entropy-weight", weights, "0 or more, not both 0")
+        mixed = "--auxiliary cannot be given with --mixup, whose samples have no single value. Drop one."
+        yield self.auxiliary and self.augment.mixup, mixed
+        yield (
+            not any(weights),
+            f"--focal-weight and --cross-entropy-weight is {weights}; allowed: 0 or more, not both 0.",
+        )
 
 
 PRESETS: dict[str, Recipe] = {
@@ -153,6 +154,13 @@ PRESETS: dict[str, Recipe] = {
         ),
     ),
 }
+
+
+def recipe(preset: str, given: Mapping[str, Any]) -> Recipe:
+    """Return a preset with the parts that were given, by name, in place of its own."""
+    chosen, kinds = PRESETS[preset], (AugmentOptions, Recipe)
+    augment, learning = ({f.name: given[f.name] for f in fields(kind) if f.name in given} for kind in kinds)
+    return replace(chosen, **learning, augment=replace(chosen.augment, **augment))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +239,6 @@ class TrainOptions(LearningOptions):
     int8: bool = False
     card_notes: str | None = None
 
-    def _check(self) -> None:
-        if self.int8 and not self.export:
-            raise OptionError("--int8 names ONNX graphs, but --no-export writes none. Leave out one of the two.")
+    def _against(self) -> Against:
+        told = "--int8 names ONNX graphs, but --no-export writes none. Leave out one of the two."
+        yield self.int8 and not self.export, told

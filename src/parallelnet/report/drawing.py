@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 Colours = Literal["paper", "safe"]
 DARK, GREY, PALE = "#222222", "#666666", "#DDDDDD"
-SMALLEST = 0.01
-"""The strongest colour stands for at least this much: values near 0 shall not look like large ones."""
+SMALLEST = 0.01  # the strongest colour stands for at least this much: values near 0 shall not look like large ones
 
 # From against to for. The middle is a grey that is seen on white; the ends are as far from it as from each other.
 # `paper` is the yellow and blue of the paper's Fig. 4. `safe` ends in Okabe and Ito's blue and vermilion, which are of
@@ -106,20 +105,17 @@ def steps(values: ClassValues, most: int) -> list[tuple[str, str, float]]:
     return [*units, ("", "in no part", lost)] if abs(lost) > 1e-6 else units
 
 
-def divisions(explanation: Explanation) -> Iterator[tuple[str, list[tuple[int, int, int]]]]:
-    """Yield for each modality its name and (place in `nodes`, level, leaves to the left) of each part, depth first."""
-    halves: dict[int, list[int]] = {}
+def divisions(explanation: Explanation) -> list[tuple[str, list[tuple[int, int, int]]]]:
+    """Return for each modality its name and (place in `nodes`, level, leaves to the left) of each part."""
+    found: dict[str, list[tuple[int, int, int]]] = {}
+    levels, free = [-1], [0]  # of each part, and of nobody in front: its level, and the leaves up to its next half
     for place, node in enumerate(explanation.nodes):
-        halves.setdefault(node.parent, []).append(place)
-
-    def below(place: int, level: int, left: int) -> Iterator[tuple[int, int, int]]:
-        yield place, level, left
-        for half in halves.get(place, ()):
-            yield from below(half, level + 1, left)
-            left += len(explanation.nodes[half].units)
-
-    for root in halves.get(-1, ()):
-        yield explanation.nodes[root].modality, list(below(root, 0, 0))
+        level, left = levels[node.parent + 1] + 1, free[node.parent + 1] if node.parent >= 0 else 0
+        free[node.parent + 1] += len(node.units)
+        levels.append(level)
+        free.append(left)
+        found.setdefault(node.modality, []).append((place, level, left))
+    return list(found.items())
 
 
 def envelope(wave: npt.NDArray[np.float32], columns: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -18,31 +18,8 @@ import numpy as np
 from ..errors import InputError, unknown
 from ..explanation.parts import DivisionNode
 from ..explanation.result import Explanation
-from . import sample_plots
-from .drawing import (
-    DARK,
-    GREY,
-    PALE,
-    Colours,
-    Shown,
-    colour_bar,
-    divisions,
-    draw_edges,
-    heading,
-    ink,
-    limit_of,
-    literal,
-    minus,
-    number,
-    owners,
-    paint,
-    panels,
-    plain,
-    save,
-    shades,
-    steps,
-    table,
-)
+from . import drawing, sample_plots
+from .drawing import DARK, GREY, PALE, Colours, Shown, colour_bar, number, paint, plain, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,9 +55,9 @@ def plot(explanation: Explanation, name: str, *, target: str | None = None, colo
         raise InputError(reason)
     said, size, draw = _FIGURES[name]
     figure = Figure(figsize=size(shown), layout="constrained")
-    heading(figure, f"{shown.target}: {said}")
+    drawing.heading(figure, f"{shown.target}: {said}")
     draw(figure, shown)
-    return literal(figure)
+    return drawing.literal(figure)
 
 
 def _missing(shown: Shown, name: str) -> str:
@@ -88,31 +65,23 @@ def _missing(shown: Shown, name: str) -> str:
     of = shown.of
     modality = {"speech": "speech", "words": "speech", "picture": "image"}.get(name, "")
     signal = {"speech": "waveform", "picture": "picture"}.get(name, "")
-    pairs = bool(shown.values.interactions) and len(of.modalities) == 2
-    wrong = (
-        (
-            modality and modality not in of.modalities,
-            f"This explanation is of a sample without {MODALITY_NAMES.get(modality)}: there is nothing to draw.",
+    wrong = {
+        f"This explanation is of a sample without {MODALITY_NAMES.get(modality)}: there is nothing to draw.": (
+            modality and modality not in of.modalities
         ),
-        (
-            signal and getattr(of.material, signal, None) is None,
-            f"This explanation has no {signal} (material): it was read from JSON, which holds none. "
-            "Mend: explain the files again.",
+        f"This explanation has no {signal} (material): it was read from JSON, which holds none. Mend: explain the "
+        "files again.": signal and getattr(of.material, signal, None) is None,
+        f"The speech units are {of.units}, not words. Mend: explain with --text, --transcribe or word times.": (
+            name == "words" and of.units != "words"
         ),
-        (
-            name == "words" and of.units != "words",
-            f"The speech units are {of.units}, not words. Mend: explain with --text, --transcribe or word times.",
+        f"Method {of.method} divides nothing. Mend: explain with --method owen or paper.": (
+            name == "division" and not of.nodes
         ),
-        (
-            name == "division" and not of.nodes,
-            f"Method {of.method} divides nothing. Mend: explain with --method owen or paper.",
+        f"Method {of.method} gives no interactions. Mend: explain speech and picture with --method exact.": (
+            name.startswith("interaction") and not (shown.values.interactions and len(of.modalities) == 2)
         ),
-        (
-            name.startswith("interaction") and not pairs,
-            f"Method {of.method} gives no interactions. Mend: explain speech and picture with --method exact.",
-        ),
-    )
-    return next((reason for is_so, reason in wrong if is_so), "")
+    }
+    return next((reason for reason, holds in wrong.items() if holds), "")
 
 
 def overview(explanation: Explanation, *, target: str | None = None, colours: Colours = "paper") -> Figure:
@@ -132,45 +101,31 @@ def overview(explanation: Explanation, *, target: str | None = None, colours: Co
     figure = Figure(figsize=(11, 5 if beside else 4.2 + upper), layout="constrained")
     probs, emotion = explanation.prediction.probs, explanation.prediction.emotion
     heard = " and ".join(MODALITY_NAMES[modality] for modality in explanation.modalities)
-    heading(figure, f"{plain(emotion, 30)}: {probs[emotion]:.0%} sure, from {heard}", fontsize=16)
+    drawing.heading(figure, f"{plain(emotion, 30)}: {probs[emotion]:.0%} sure, from {heard}", fontsize=16)
     rows, columns = ((1,), (4, 6)) if beside else ((upper, 3.6) if parts else (1,), (1,))
-    above, *_, below = panels(figure, heights=rows, widths=columns) * (1 if parts else 2)
-    ends = (minus(f"{value:.3f}") for value in (shown.values.base, shown.values.full))
+    above, *_, below = drawing.panels(figure, heights=rows, widths=columns) * (1 if parts else 2)
+    ends = (drawing.minus(f"{value:.3f}") for value in (shown.values.base, shown.values.full))
     line = "{}: {} with nothing present, {} with everything ({})".format(shown.score, *ends, explanation.method)
-    heading(above, line, fontsize=9.5, fontweight="normal", color=GREY)
+    drawing.heading(above, line, fontsize=9.5, fontweight="normal", color=GREY)
     sample_plots.draw_sample(above, shown, parts)
     if not beside and len(explanation.modalities) == 2:
-        left, below = panels(below, widths=(4, 6))
+        left, below = drawing.panels(below, widths=(4, 6))
         _draw_modalities(left, shown)
     _draw_waterfall(below, shown, most=8)
-    return literal(figure)
+    return drawing.literal(figure)
 
 
-def save_all(
-    explanation: Explanation,
-    folder: str | os.PathLike[str],
-    *,
-    target: str | None = None,
-    colours: Colours = "paper",
-) -> list[Path]:
+def save_all(explanation: Explanation, folder: str | os.PathLike[str]) -> list[Path]:
     """Write `explanation.png`, the overview, and each figure of `plot` that there is; return their paths.
 
     Args:
         explanation: of one modality or both.
         folder: made where it is missing.
-        target: class whose values are shown; the explained one when None.
-        colours: as of `plot`.
-
-    Raises:
-        OptionError: no such class or colours.
     """
-    shown = Shown(explanation, target, colours)
-    paths = [save(overview(explanation, target=target, colours=colours), Path(folder) / NAMES[0])]
-    for name in _FIGURES:
-        if not _missing(shown, name):
-            figure = plot(explanation, name, target=target, colours=colours)
-            paths.append(save(figure, Path(folder) / f"{name}.png"))
-    return paths
+    figures = {NAMES[0]: overview(explanation)}
+    there = (name for name in _FIGURES if not _missing(Shown(explanation), name))
+    figures |= {f"{name}.png": plot(explanation, name) for name in there}
+    return [drawing.save(figure, Path(folder) / name) for name, figure in figures.items()]
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -183,19 +138,15 @@ def _draw_modalities(panel: FigureBase, shown: Shown) -> None:
     v(S, I) - v(S) - v(I) + v(0) to v(S, I). The lower ones lead there by the modalities' values, which share it.
     """
     values, names = shown.values, [MODALITY_NAMES[modality] for modality in shown.of.modalities]
-    alone: list[_Bar] = [
-        ("only the speech", values.speech_alone - values.base, 0.0),
-        ("only the picture", values.image_alone - values.base, 0.0),
-        ("only together", values.synergy, 0.0),
-    ]
-    worth: list[_Bar] = [
-        (f"value of the {name}", values.speech if name == "speech" else values.image, 0.0) for name in names
-    ]
+    found = [("speech", values.speech_alone, values.speech), ("picture", values.image_alone, values.image)]
+    worth: list[_Bar] = [(f"value of the {name}", value, 0.0) for name, _, value in found if name in names]
     nothing: _Bar = ("nothing present", None, 0.0)
     if len(names) == 1:
         _draw_bars(panel, shown, [nothing, *worth, (f"{names[0]} present", None, 0.0)])
-    else:
-        _draw_bars(panel, shown, [nothing, *alone, ("both present", None, 0.0)], worth)
+        return
+    alone: list[_Bar] = [(f"only the {name}", score - values.base, 0.0) for name, score, _ in found]
+    alone.append(("only together", values.synergy, 0.0))
+    _draw_bars(panel, shown, [nothing, *alone, ("both present", None, 0.0)], worth)
 
 
 def _draw_waterfall(panel: FigureBase, shown: Shown, *, most: int = 10) -> None:
@@ -204,7 +155,7 @@ def _draw_waterfall(panel: FigureBase, shown: Shown, *, most: int = 10) -> None:
     Where the method samples, thin lines show two standard errors to both sides.
     """
     bars: list[_Bar] = [("nothing present", None, 0.0)]
-    for key, said, change in steps(shown.values, most):
+    for key, said, change in drawing.steps(shown.values, most):
         errors = {"s": shown.values.speech_errors, "i": shown.values.image_errors}.get(key[:1], ())
         modality = {"s": "speech: ", "i": "picture: "}.get(key[:1], "") if len(shown.of.modalities) == 2 else ""
         error = 2 * errors[int(key[1:])] if errors else 0.0
@@ -224,7 +175,7 @@ def _draw_bars(panel: FigureBase, shown: Shown, *ways: Sequence[_Bar]) -> None:
     rows = np.arange(len(names))
     drawn = ax.barh(rows, widths, 0.62, left=starts, color=colours, xerr=spans, ecolor=DARK)
     each = zip(changes, ends, strict=True)
-    said = [minus(f"{end:.3f}") if change is None else number(change, limit) for change, end in each]
+    said = [drawing.minus(f"{end:.3f}") if change is None else number(change, limit) for change, end in each]
     ax.bar_label(drawn, said, padding=4, fontsize=8.5)
     levels = [row for row in rows if changes[row] is None]
     ax.plot(starts[levels], levels, "|", color=DARK, markersize=15, markeredgewidth=2.2)
@@ -248,11 +199,11 @@ def _draw_interactions(figure: Figure, shown: Shown) -> None:
     (n_rows, n_columns), scale = found.shape, shades(shown.colours, found.ravel())
     figure.set_size_inches(min(max(0.5 * n_columns, 3) + 2, 11), min(max(0.32 * n_rows, 1) + 1.8, 26))
     has_room = n_columns <= 18 and n_rows <= 72
-    said = [[number(value, limit_of(scale)) for value in row] for row in found if has_room]
+    said = [[number(value, drawing.limit_of(scale)) for value in row] for row in found if has_room]
     # Names that touch would not be read.
     rows = [shown.name(f"s{k}") if k % -(-n_rows // 100) == 0 else "" for k in range(n_rows)]
     columns = [_cell(shown, k) if k % -(-n_columns // 64) == 0 else "" for k in range(n_columns)]
-    table(ax, paint(scale, found), said, rows, columns)
+    drawing.table(ax, paint(scale, found), said, rows, columns)
     ax.tick_params(axis="x", labelsize=8 if has_room else 7, labelrotation=0 if has_room else 90)
     ax.tick_params(axis="y", labelsize=9 if has_room else 7)
     ax.set_xlabel("row, column of the picture" if grid else "region of the picture", fontsize=9)
@@ -265,7 +216,7 @@ def _draw_interactions(figure: Figure, shown: Shown) -> None:
 def _draw_maps(figure: Figure, shown: Shown) -> None:
     """Draw one small map of the picture for each speech unit, with what the two told only together."""
     found = np.asarray(shown.values.interactions)
-    scale, owner, across = shades(shown.colours, found.ravel()), owners(shown.of), min(len(found), 6)
+    scale, owner, across = shades(shown.colours, found.ravel()), drawing.owners(shown.of), min(len(found), 6)
     down = -(-len(found) // across)
     figure.set_size_inches(max(1.45 * across, 4) + 0.3, 1.7 * down + 1.1)
     axes = figure.subplots(down, across, squeeze=False).ravel()
@@ -273,7 +224,7 @@ def _draw_maps(figure: Figure, shown: Shown) -> None:
         ax.set_axis_off()
         if k < len(found):
             ax.imshow(paint(scale, found[k])[owner], extent=(0, 128, 128, 0))
-            draw_edges(ax, owner, (0, 0, 128, 128), color="white", linewidth=0.8)
+            drawing.draw_edges(ax, owner, (0, 0, 128, 128), color="white", linewidth=0.8)
             ax.set_title(plain(shown.of.speech_unit_name(k), 16), fontsize=9, pad=3, color=DARK)
     colour_bar(figure, list(axes), scale, shown.score)
 
@@ -283,7 +234,7 @@ def _draw_division(figure: Figure, shown: Shown) -> None:
 
     For `paper`, parts whose halves do not add up to them say what is lost on the way down.
     """
-    scale, trees = shades(shown.colours, shown.values.nodes), list(divisions(shown.of))
+    scale, trees = shades(shown.colours, shown.values.nodes), drawing.divisions(shown.of)
     leaves = max(len(node.units) for node in shown.of.nodes)
     heights = [0.45 * max(level for _, level, _ in parts) + 1.65 for _, parts in trees]
     figure.set_size_inches(min(max(9.0, 0.58 * leaves), 14.0), sum(heights) + 1.0)
@@ -304,29 +255,23 @@ def _draw_tree(
     paints = paint(scale, [values[place] for place in places])
     edge = {"edgecolor": "white", "linewidth": min(4.0, leaf_pt / 8)}
     drawn = ax.barh(depths, widths, 0.7, left=lefts, color=paints, **edge)
-    said = []
+    said, limit = [], drawing.limit_of(scale)
     for place, room_pt in zip(places, widths * leaf_pt, strict=True):
-        losing = f"lost {number(lost[place], limit_of(scale))}" if abs(lost[place]) > 1e-9 and room_pt > 50 else ""
+        losing = f"lost {number(lost[place], limit)}" if abs(lost[place]) > 1e-9 and room_pt > 50 else ""
         between = ("   " if room_pt > 90 else "\n") if losing else ""
-        said.append(f"{number(values[place], limit_of(scale))}{between}{losing}" if room_pt > 30 else "")
+        said.append(f"{number(values[place], limit)}{between}{losing}" if room_pt > 30 else "")
     for text, shade in zip(ax.bar_label(drawn, said, label_type="center", fontsize=7.5), paints, strict=True):
-        text.set_color(ink(shade))
+        text.set_color(drawing.ink(shade))
     ax.vlines(
         (lefts + widths / 2)[1:], depths[1:] - 0.65, depths[1:] - 0.35, color=GREY, linewidth=min(0.9, leaf_pt / 8)
     )
-    ax.set(xlim=(0, widths[0]), ylim=(max(depths) + 0.45, -0.45), yticks=())
+    ax.set(xlim=(0, widths[0]), ylim=(max(depths) + 0.45, -0.45), xticks=(), yticks=())
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, colors=DARK)
-    names = {
-        left + 0.5: _leaf(shown, nodes[place])
-        for place, left in zip(places, lefts, strict=True)
-        if len(nodes[place].units) == 1
-    }
+    names = {left + 0.5: _leaf(shown, nodes[place]) for place, left in np.stack([places, lefts], 1)[widths == 1]}
+    upright = any(5 * len(name) > leaf_pt for name in names.values())
     if leaf_pt >= 7:  # else even upright names would touch
-        upright = any(5 * len(name) > leaf_pt for name in names.values())
         ax.set_xticks(list(names), list(names.values()), fontsize=min(8, leaf_pt), rotation=90 * upright)
-    else:
-        ax.set_xticks([])
 
 
 def _leaf(shown: Shown, node: DivisionNode) -> str:
@@ -354,5 +299,4 @@ _FIGURES: dict[str, tuple[str, Callable[[Shown], Any], Callable[[Any, Shown], No
     "interaction": ("told only together", lambda _: None, _draw_interactions),
     "interaction_maps": ("told only together", lambda _: None, _draw_maps),
 }
-NAMES = ("explanation.png", *(f"{name}.png" for name in _FIGURES))
-"""What `save_all` may write."""
+NAMES = ("explanation.png", *(f"{name}.png" for name in _FIGURES))  # what `save_all` may write

@@ -1,69 +1,42 @@
-"""One explanation as one HTML file that needs nothing else, and the index of many.
+"""One explanation as one HTML file that needs nothing else, the index of many, and what every page is made of.
 
 Everything that is shown is written into the page here, for the class that was explained; the page's script repaints it
 for the other classes, plays, and lights up. Without a script, and on paper, the essentials are still there.
+
+A page needs no network, no other file, no program but a browser. Names, transcripts and class names come from anywhere:
+Jinja escapes them, the script gets them in one JSON block and only ever writes them as text, and the page's content
+policy runs no script but its own, known by its hash.
 """
 
-from __future__ import annotations
-
+import base64
+import hashlib
+import io
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup
+import soundfile
+from markupsafe import Markup, escape
+from PIL import Image
 
-from .. import records
 from ..audio import SAMPLE_RATE_HZ
 from ..errors import unknown
 from ..explanation.result import ClassValues, Explanation
 from . import drawing
 from .drawing import SMALLEST, Colours
-from .html_page import LONGEST_SIDE, jpeg, outline, render_page, script_json, short, sound, waves
+from .numbers import environment, short
 
+LONGEST_SIDE = 1200  # pixels of the picture in a page
+
+_COLUMNS = 1000  # of a waveform: more than a screen shows, and no more for an hour than for a second
+_LOSSLESS_S = 30  # longer speech is written as MP3, which every browser plays as well, at about 18 kbit/s
 _STEPS = 12  # parts named one by one on the way from base to score
 _ROWS = 400  # of the table of all numbers; the JSON has them all
 _SEEN = 5e-4  # what is less is not spoken of
-
-
-@dataclass(frozen=True, slots=True)
-class IndexRow:
-    """One line of the index of many explanations.
-
-    Attributes:
-        id: of the sample.
-        link: its page, as a path relative to the index; "" where there is none.
-        emotion: what the model says; "" where it could not.
-        probability: of that; None where it could not.
-        status: `ok`, or what went wrong.
-        reason: why, in one line; "" for `ok`.
-        truth: the label; "" where unknown.
-        thumbnail: what `thumbnail` gave, or "".
-    """
-
-    id: str
-    link: str = ""
-    emotion: str = ""
-    probability: float | None = None
-    status: str = "ok"
-    reason: str = ""
-    truth: str = ""
-    thumbnail: str = ""
-
-
-def write(explanation: Explanation, path: str | Path, **given: Any) -> Path:
-    """Write `render`'s page as UTF-8 and return its path; what is given beyond the path goes to `render`."""
-    Path(path).write_text(render(explanation, **given), encoding="utf-8")
-    return Path(path)
-
-
-def write_index(rows: Iterable[IndexRow], path: str | Path, *, title: str = "") -> Path:
-    """Write `render_index`'s page as UTF-8, whole or not at all, and return its path."""
-    records.write_text(Path(path), render_index(rows, title=title))
-    return Path(path)
 
 
 def render(
@@ -97,34 +70,21 @@ def render(
         speech_name=speech_name,
         image_name=image_name,
         colours=colours,
-        divisions=list(drawing.divisions(explanation)),
+        divisions=drawing.divisions(explanation),
         data=script_json({"explanation": explanation.to_dict(), "page": view.for_script()}),
     )
 
 
-def render_index(rows: Iterable[IndexRow], *, title: str = "") -> str:
+def render_index(rows: Sequence[Mapping[str, str]], *, title: str = "Explanations") -> str:
     """Return the page that lists many explanations.
 
     Args:
-        rows: in the order in which they are shown.
+        rows: of `explanations.csv`, in the order in which they are shown, with `thumbnail`: a data URI, or "".
         title: heading.
     """
-    rows = list(rows)
-    judged = [row for row in rows if row.truth and row.emotion]
-    return render_page(
-        "index.html.j2",
-        rows=rows,
-        title=title or "Explanations",
-        emotions=sorted({row.emotion for row in rows if row.emotion}),
-        n_failed=sum(row.status != "ok" for row in rows),
-        n_judged=len(judged),
-        n_right=sum(row.truth == row.emotion for row in judged),
-    )
-
-
-def thumbnail(picture: npt.NDArray[np.uint8], side: int = 72) -> str:
-    """Return a picture, uint8 `[h, w, 3]`, as a data URI of a JPEG with at most `side` pixels a side."""
-    return jpeg(picture, side, quality=70)
+    judged = [row["label"] == row["emotion"] for row in rows if row["label"] and row["emotion"]]
+    emotions = sorted({row["emotion"] for row in rows} - {""})
+    return render_page("index.html.j2", rows=rows, title=title, emotions=emotions, judged=judged)
 
 
 class _View:
@@ -158,23 +118,7 @@ class _View:
             "digits": self.digits,
         }
 
-    # --- numbers and names as text ------------------------------------------------------------------------------------
-
-    def score(self, value: float) -> str:
-        """Return a score: `96.1%`, or the log-odds."""
-        return f"{100 * value:.1f}%" if self.points else drawing.minus(f"{value:.2f}")
-
-    def signed(self, value: float, digits: int | None = None) -> str:
-        """Return a value with its sign, in points or log-odds; one that rounds to 0 has none."""
-        text = f"{value * self.factor:+.{self.digits if digits is None else digits}f}"
-        return drawing.minus(text) if float(text) else text.lstrip("+-")
-
-    def shade(self, key: str, style: str = "") -> Markup:
-        """Return the attributes of an element coloured by the value with this key; `style` is CSS of ours."""
-        value = self.keyed[self.target].get(key, 0.0)
-        part = min(1.0, abs(value) / self.scales[self.target][key[0]])
-        sign = "-" if value < 0 else "+"
-        return Markup('data-u="{}" data-sign="{}" style="{}--m:{:.3f}"').format(key, sign, style, part)
+    # --- names as text ------------------------------------------------------------------------------------------------
 
     def name(self, key: str) -> Markup:
         """Return a unit's name as it stands in text: a word between quotation marks, on one line.
@@ -182,11 +126,10 @@ class _View:
         A word is isolated from the direction of the text around; one that is said more than once has its second too.
         """
         place = int(key[1:])
-        if key[0] == "i":
-            return Markup("{}").format(self.of.image_unit_name(place).replace(" ", "\u00a0"))
-        unit = self.of.speech_units[place]
-        if not unit.word:
-            return Markup("{}").format(self.of.speech_unit_name(place).replace("-", "\u2013").replace(" ", "\u00a0"))
+        unit = self.of.speech_units[place] if key[0] == "s" else None
+        if unit is None or not unit.word:
+            said = self.of.speech_unit_name(place).replace("-", "\u2013") if unit else self.of.image_unit_name(place)
+            return escape(said.replace(" ", "\u00a0"))
         when = f" at\u00a0{unit.start_s:.1f}\u00a0s" if self.said[unit.word] > 1 else ""
         return Markup("\u201c<bdi>{}</bdi>\u201d{}").format(short(unit.word), when)
 
@@ -196,10 +139,9 @@ class _View:
         parts, bands = self.of.division_parts(node)
         if node.modality == "speech":
             units = self.of.speech_units
-            words = " ".join(short(units[k].word) for k in parts[:6]) + (" \u2026" if len(parts) > 6 else "")
-            said = (
-                words if units[parts[0]].word else f"{units[parts[0]].start_s:.2f}\u2013{units[parts[-1]].end_s:.2f} s"
-            )
+            said = f"{units[parts[0]].start_s:.2f}\u2013{units[parts[-1]].end_s:.2f} s"
+            if units[parts[0]].word:
+                said = " ".join(short(units[k].word) for k in parts[:6]) + " \u2026" * (len(parts) > 6)
             return said if len(bands) in (0, self.of.mel_bands) else f"{said}, {_span('band', bands, '')}"
         if len(node.units) == 1:
             return self.of.image_unit_name(parts[0])
@@ -230,13 +172,6 @@ class _View:
                 wave = np.asarray(wave, np.float32)
                 yield kind, sound(wave), *waves(wave, reaches, max(loudest, float(np.abs(wave).max(initial=0.0))))
 
-    def ticks(self) -> list[tuple[float, str]]:
-        """Return (percent, text) of at most ten times under the waveform, none so late that its text sticks out."""
-        steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
-        step = next((step for step in steps if self.duration_s / step <= 9), 3600)
-        places = [k * step for k in range(int(self.duration_s / step) + 1)] if self.duration_s else []
-        return [(100 * at / self.duration_s, _clock(at, step)) for at in places if at <= 0.94 * self.duration_s]
-
     # --- picture ------------------------------------------------------------------------------------------------------
 
     def pictures(self) -> Iterator[tuple[str, float, float, float, float]]:
@@ -251,14 +186,9 @@ class _View:
 
     def regions(self) -> list[str]:
         """Return the outline of each picture unit, in the model's square of 128 x 128."""
-        count = len(self.of.of_target.image_units)
-        if self.of.image_grid is None:
-            labels = drawing.owners(self.of) if self.of.image_labels else np.empty(0)
-            return [outline(labels == unit) for unit in range(count) if labels.size]
-        rows, columns = self.of.image_grid
-        wide, high = 128 / columns, 128 / rows
-        places = (divmod(unit, columns) for unit in range(count))
-        return [f"M{column * wide:.5g} {row * high:.5g}h{wide:.5g}v{high:.5g}h-{wide:.5g}z" for row, column in places]
+        units = self.of.of_target.image_units
+        owner = drawing.owners(self.of) if units else np.empty(0)
+        return [outline(owner == unit) for unit in range(len(units))]
 
     # --- the way from base to score, and all numbers ------------------------------------------------------------------
 
@@ -270,20 +200,14 @@ class _View:
             at += change
         return found
 
-    def axis(self, values: Iterable[float]) -> tuple[float, float]:
-        """Return the lowest value and the width of an axis that holds these with some air."""
-        low, high = min(values := list(values)), max(values)
-        air = 0.04 * max(high - low, SMALLEST)
-        return low - air, high - low + 2 * air
-
     def rows(self) -> list[str]:
         """Return the keys of the units in their order; of very many, the largest for the target."""
         own = {key: abs(value) for key, value in self.keyed[self.target].items() if key[0] in "si"}
         kept = set(sorted(own, key=lambda key: -own[key])[:_ROWS])
         return [key for key in own if key in kept]
 
-    def telling(self, values: ClassValues) -> Iterator[tuple[str, float, list[tuple[Markup, str]]]]:
-        """Yield for each modality its name, value, and (name, signed value) of the two units that count most.
+    def telling(self, values: ClassValues) -> Iterator[tuple[str, float, list[tuple[Markup, float]]]]:
+        """Yield for each modality its name, value, and (name, value) of the two units that count most.
 
         A sampled value within twice its standard error may as well be 0: it is not named.
         """
@@ -292,7 +216,7 @@ class _View:
             ("picture", "i", values.image, values.image_units, values.image_errors),
         ):
             sure = [
-                (self.name(f"{prefix}{k}"), self.signed(own))
+                (self.name(f"{prefix}{k}"), own)
                 for k, own in sorted(enumerate(of_units), key=lambda each: -abs(each[1]))
                 if abs(own) > 2 * (errors[k] if errors else 0) and abs(own) >= _SEEN
             ]
@@ -303,11 +227,6 @@ class _View:
 def _span(what: str, places: Iterable[int], plural: str = "s") -> str:
     first, last = min(places := list(places)) + 1, max(places) + 1
     return f"{what} {first}" if first == last else f"{what}{plural} {first}\u2013{last}"
-
-
-def _clock(seconds: float, step: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{rest:.1f} s" if step < 1 else f"{seconds:.0f} s" if step < 30 else f"{minutes:.0f}:{rest:02.0f}"
 
 
 def _keyed(values: ClassValues) -> Iterator[tuple[str, float]]:
@@ -325,3 +244,97 @@ def _scales(values: dict[str, float], smallest: float) -> dict[str, float]:
         largest[key[0]] = max(largest[key[0]], abs(value))
     largest["s"] = largest["i"] = max(largest["s"], largest["i"])
     return largest
+
+
+# --- what every page is made of ---------------------------------------------------------------------------------------
+
+
+def render_page(template: str, **content: Any) -> str:
+    """Return a page that needs nothing else: the template with its style and script inside, which alone may run."""
+    stem, folder = template.partition(".")[0], Path(__file__).with_name("templates")
+    css, js = (Markup((folder / f"{stem}.{kind}").read_text(encoding="utf-8")) for kind in ("css", "js"))
+    digest = base64.b64encode(hashlib.sha256(js.encode()).digest()).decode()
+    page = environment(__package__).get_template(template).render(css=css, js=js, script_hash=digest, **content)
+    return page.encode("utf-8", "replace").decode()  # file names may hold bytes that are no text
+
+
+def script_json(data: Any) -> Markup:
+    """Return JSON that no HTML parser takes for markup, and no old script engine for the end of a line."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+def sound(wave: npt.NDArray[np.float32]) -> str:
+    """Return speech as FLAC, or long speech as MP3: what Chromium, Firefox and Safari all play."""
+    file = io.BytesIO()
+    mp3 = len(wave) > _LOSSLESS_S * SAMPLE_RATE_HZ
+    kind: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16"}
+    if mp3:
+        kind = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "VARIABLE", "compression_level": 0.7}
+    soundfile.write(file, np.clip(wave, -1.0, 1.0), SAMPLE_RATE_HZ, **kind)
+    return _data_uri("audio/mpeg" if mp3 else "audio/flac", file)
+
+
+def waves(
+    wave: npt.NDArray[np.float32], reaches: Sequence[tuple[float, float]], loudest: float
+) -> tuple[str, list[str]]:
+    """Return the outline of a waveform, and of each part of it, as SVG paths in a field of 1000 x 100.
+
+    Args:
+        wave: float32 `[n]` at 16 kHz.
+        reaches: start and end in seconds of each part.
+        loudest: magnitude that fills the field.
+    """
+    low, high = drawing.envelope(wave / loudest, _COLUMNS)
+    columns = len(low)
+    low, high = np.minimum(low, -0.008), np.maximum(high, 0.008)  # a hair's width: silence is a line, not nothing
+
+    def path(start_s: float, end_s: float) -> str:
+        start, stop = (round(at * SAMPLE_RATE_HZ / len(wave) * columns) for at in (start_s, end_s))
+        at = np.arange(start, min(stop + 1, columns))  # one column more, to meet the next part without a gap
+        xs = np.concatenate([at, at[::-1]]) * 1000 / columns
+        ys = 50 - 48 * np.concatenate([high[at], low[at[::-1]]])
+        return "M" + "L".join(f"{x:.4g} {y:.1f}" for x, y in zip(xs, ys, strict=True)) + "z" if len(at) else ""
+
+    return path(0.0, len(wave) / SAMPLE_RATE_HZ), [path(*reach) for reach in reaches]
+
+
+def jpeg(picture: npt.NDArray[np.uint8], longest: int, quality: int = 85) -> str:
+    """Return a picture, uint8 `[h, w, 3]`, as JPEG with at most `longest` pixels a side."""
+    image = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB")
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, optimize=True)
+    return _data_uri("image/jpeg", file)
+
+
+def _data_uri(kind: str, file: io.BytesIO) -> str:
+    return f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def outline(inside: npt.NDArray[np.bool_]) -> str:
+    """Return the border of a region, bool `[h, w]`, as an SVG path along the edges of its pixels."""
+    padded = np.pad(inside, 1)
+    ways: dict[complex, list[complex]] = {}  # from each corner (x + y i), which ways the border goes on
+    # Clockwise around each pixel: top to the right, right side down, bottom to the left, left side up.
+    for way, corner in ((1, 0), (1j, 1), (-1, 1 + 1j), (-1j, 1j)):
+        outward = way * -1j
+        border = padded & ~np.roll(padded, (-int(outward.imag), -int(outward.real)), (0, 1))
+        for row, column in np.argwhere(border) - 1:
+            ways.setdefault(complex(column, row) + corner, []).append(way)
+    path: list[str] = []
+    while ways:
+        at, before = next(iter(ways)), 0j
+        corners = []
+        while at in ways:
+            way = ways[at].pop()
+            if not ways[at]:
+                del ways[at]
+            if way != before:
+                corners.append(f"{at.real:.0f} {at.imag:.0f}")
+            at, before = at + way, way
+        path.append(f"M{'L'.join(corners)}z")
+    return "".join(path)

@@ -3,22 +3,24 @@
 One format a kind of number, one writer a kind of table; a dash stands where a figure is not defined.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 Interval = Sequence[float | None]
 
 NONE = "-"
+BAR = "\N{DOUBLE VERTICAL LINE}"  # between the cells of `columns`
+_LONGEST_NAME = 60  # characters of a word, class or file that a page shows
+_LONGEST_LINE = 100  # of one on a terminal
+# What a difference of two equal means may come to: a processor may sum each in another order, in float64.
 ROUNDING = 1e-12
-"""What a difference of two equal means may come to: a processor may sum each in another order, in float64."""
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -201,21 +203,49 @@ def _readable(text: str) -> str:
 # --- templates --------------------------------------------------------------------------------------------------------
 
 
+def short(text: str) -> str:
+    """Return a text that is not ours cut to what a line of a page holds; the JSON has all of it."""
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "\u2026"
+
+
+def _link(path: str) -> str:
+    """Return a relative path as an address; what would be a scheme (`javascript:`) is part of the path."""
+    return quote(path.encode("utf-8", "replace"), safe="/")
+
+
+def _line(text: str) -> str:
+    """Return text from anywhere as one line that a terminal shows and does not obey."""
+    line = "".join(each if each.isprintable() and each != BAR else " " for each in text)
+    return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "\u2026"
+
+
+def columns(text: str) -> str:
+    """Return lines of cells, with `BAR` between them, in columns: the first left-aligned, the others right-aligned."""
+    rows = [line.split(BAR) for line in text.splitlines()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+    return "\n".join(map(str.rstrip, lines))
+
+
 @lru_cache
-def _templates(package: str) -> Environment:
-    environment = Environment(
+def environment(package: str) -> Environment:
+    """Return what fills in the templates of a package's `templates` folder; those of HTML escape what they are given.
+
+    Elsewhere `cells`, `escape` and `line` stand between other people's text and Markdown or a terminal.
+    """
+    found = Environment(
         loader=PackageLoader(package),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=lambda value: NONE if value is None else value,
-        autoescape=False,  # Markdown; `cells` and `escape` stand between it and other people's text
+        autoescape=lambda name: str(name).endswith(".html.j2"),
     )
     kit: list[Callable[..., Any]] = [number, interval, metric, mean, change, excludes_zero, points, percent, p_value]
-    kit += [count, counts, hours, listed, plain, cell, escape, code]
-    environment.filters |= {each.__name__: each for each in kit}
-    environment.globals |= {"share": share}
-    return environment
+    kit += [count, counts, hours, listed, plain, cell, escape, code, columns, short]
+    found.filters |= {each.__name__: each for each in kit} | {"link": _link, "line": _line}
+    found.globals |= {"share": share}
+    return found
 
 
 def fill(package: str, template: str, **facts: Any) -> str:
@@ -226,5 +256,5 @@ def fill(package: str, template: str, **facts: Any) -> str:
         template: file name.
         facts: what it may name; every other name is an error.
     """
-    text = _templates(package).get_template(template).render(**facts)
+    text = environment(package).get_template(template).render(**facts)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

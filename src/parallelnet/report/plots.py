@@ -80,13 +80,12 @@ def reliability_diagram(metrics: Metrics, ax: Axes) -> None:
     tidy(ax, "both")
 
 
-def training_curves(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
+def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Return losses on the left and scores on the right over epochs, training dashed, validation solid.
 
     Args:
         rows: of a training log, with `epoch` and columns like `train_loss` or `validation_accuracy`; numbers or their
             text, and nothing (None, "", NaN) where a row does not have one. Rows of one epoch are joined.
-        title: above both.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -115,7 +114,6 @@ def training_curves(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figur
         if ax.lines:
             ax.legend(frameon=False, fontsize=8, ncols=1 + (len(ax.lines) > 4))
         tidy(ax, "both")
-    figure.suptitle(title)
     return figure
 
 
@@ -123,18 +121,16 @@ def save_confusion(metrics: Metrics, folder: str | os.PathLike[str]) -> tuple[Pa
     """Write `confusion.png` and `confusion.csv` into a folder, made where it is missing, and return their paths."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    table = target / "confusion.csv"
+    table, names = target / "confusion.csv", list(map(harmless, metrics.classes))
+    rows = [[name, *row] for name, row in zip(names, metrics.confusion_matrix, strict=True)]
     with table.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        names = list(map(harmless, metrics.classes))
-        writer.writerow(["true \\ predicted", *names])
-        writer.writerows([name, *row] for name, row in zip(names, metrics.confusion_matrix, strict=True))
+        csv.writer(stream, lineterminator="\n").writerows([["true \\ predicted", *names], *rows])
     return save(confusion_matrix(metrics), target / "confusion.png"), table
 
 
-def save_training_curves(rows: Sequence[Mapping[str, Any]], folder: str | os.PathLike[str], title: str = "") -> Path:
+def save_training_curves(rows: Sequence[Mapping[str, Any]], folder: str | os.PathLike[str]) -> Path:
     """Write `training.png` into a folder, made where it is missing, and return its path."""
-    return save(training_curves(rows, title), Path(folder) / "training.png")
+    return save(training_curves(rows), Path(folder) / "training.png")
 
 
 # --- of a built data set ----------------------------------------------------------------------------------------------

@@ -14,8 +14,6 @@ Decisions, where no source says what is right (looked at in the real tweets of M
   what is left of an emoji.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import unicodedata

@@ -1,8 +1,5 @@
 """The process that speaks, as its owner sees it: started when first needed, asked for one utterance after another."""
 
-from __future__ import annotations
-
-import contextlib
 import json
 import os
 import subprocess
@@ -12,7 +9,7 @@ import weakref
 from collections.abc import Mapping
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +22,8 @@ _TIMEOUT_S = 120.0  # of an utterance: far beyond any, so that no busy machine l
 _GRACE_S = 10.0  # that the process has beyond its own limit before it is taken for dead
 
 
-class Rendering(NamedTuple):
-    """What came back: float32 samples, their rate, and (character position, start in s, end in s) in order of time."""
-
-    waveform: npt.NDArray[np.float32]
-    sample_rate_hz: int
-    marks: tuple[tuple[int, float, float], ...]
+# Float32 samples, their rate, and (character position, start in s, end in s) in order of time.
+Rendering = tuple[npt.NDArray[np.float32], int, list[tuple[int, float, float]]]
 
 
 class SynthesisError(RuntimeError):
@@ -73,45 +66,49 @@ class SynthesisProcess:
             SynthesisError: the process died, and another one, too.
         """
         request = {"text": text, "voice": voice, "rate": rate, "pitch": pitch, "timeout_s": self._timeout_s}
-        line = json.dumps(request).encode() + b"\n"
         with self._lock:
-            answer = self._ask(line) or self._ask(line)
+            answer = self._ask(request) or self._ask(request)
         if answer is None:
             raise SynthesisError(f"The process of {self._engine} ended twice without an answer.")
         head, samples = answer
         if "refused" in head:
             raise InputError(f"{self._engine} {head['refused']}.")
-        marks = tuple((int(at), float(start), float(end)) for at, start, end in head["marks"])
         waveform = np.frombuffer(samples, np.int16).astype(np.float32) / np.float32(32_768)
-        return Rendering(waveform, int(head["sample_rate_hz"]), marks)
+        return waveform, head["sample_rate_hz"], [tuple(mark) for mark in head["marks"]]
 
-    def _ask(self, line: bytes) -> tuple[dict[str, Any], bytes] | None:
-        process = self._running()
-        assert process.stdin is not None
+    def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes] | None:
+        self._running()
         try:
-            process.stdin.write(line)
-            return _received(self._answers, self._timeout_s + _GRACE_S)
+            self._line.send_bytes(json.dumps(request).encode())
+            return self._received(self._timeout_s + _GRACE_S)
         except (OSError, EOFError):
             self._forget()
             return None
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _received(self, timeout_s: float) -> tuple[dict[str, Any], bytes]:
+        """Return the head and the bytes of an answer; raises EOFError if the process ended first, or was too late."""
+        if not self._line.poll(timeout_s):
+            raise EOFError
+        head, _, content = self._line.recv_bytes().partition(b"\n")
+        return json.loads(head), content
+
+    def _running(self) -> None:
+        """Start the process unless it runs; a copy of its owner starts its own."""
         if self._process is not None and self._owner == os.getpid():
-            return self._process
+            return
         self._forget()
-        self._answers, writing = Pipe(duplex=False)
-        with writing:
-            process = subprocess.Popen(
+        self._line, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps({self._engine: self._start})],
-                stdin=subprocess.PIPE,
-                stdout=writing.fileno(),
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # what libraries complain of; what matters comes as an answer
-                bufsize=0,
             )
-        self._process, self._owner = process, os.getpid()
-        self._ending = weakref.finalize(self, _end, process, self._answers, self._owner)
+        self._owner = os.getpid()
+        self._ending = weakref.finalize(self, _end, self._process, self._line, self._owner)
         try:
-            head, _ = _received(self._answers, _START_TIMEOUT_S)
+            head, _ = self._received(_START_TIMEOUT_S)
         except (OSError, EOFError):
             self._forget()
             raise SynthesisError(f"The process of {self._engine} could not be started.") from None
@@ -119,7 +116,6 @@ class SynthesisProcess:
             self._forget()
             raise InputError(f"{self._engine} cannot be used: {head['refused']}.")
         self.version = head["version"]
-        return process
 
     def _forget(self) -> None:
         if self._process is not None:
@@ -127,20 +123,9 @@ class SynthesisProcess:
             self._process = None
 
 
-def _received(answers: Connection, timeout_s: float) -> tuple[dict[str, Any], bytes]:
-    """Return the head and the bytes of an answer; raises EOFError if the process ended first, or was too late."""
-    if not answers.poll(timeout_s):
-        raise EOFError
-    head, _, content = answers.recv_bytes().partition(b"\n")
-    return json.loads(head), content
-
-
-def _end(process: subprocess.Popen[bytes], answers: Connection, owner: int) -> None:
+def _end(process: subprocess.Popen[bytes], line: Connection, owner: int) -> None:
     """End a process of ours; in a copy of its owner, only let go of it."""
-    assert process.stdin is not None
-    for stream in (process.stdin, answers):
-        with contextlib.suppress(OSError):
-            stream.close()
+    line.close()
     if os.getpid() != owner:
         process.returncode = 0  # not ours to wait for
         return

@@ -4,26 +4,22 @@ Started by `synthesis.py` by its path, with the standard library alone, so that 
 holds no thread of anybody else. A copy per utterance, because espeak-ng repeats itself only in a process that has not
 spoken yet, and because a library of C may crash on what people write: then one copy is lost, and one row.
 
-Input: one JSON object a line. Output for each: 4 bytes with its length, as `multiprocessing.connection` has it, then a
-line of JSON and 16-bit samples.
+Its standard input is a connection of `multiprocessing`: a JSON object comes, and a line of JSON with 16-bit samples
+behind it goes back.
 espeak-ng is under the GPL 3: it is loaded here, in a process of its own, and only where the user installed it.
 """
-
-from __future__ import annotations
 
 import contextlib
 import ctypes
 import gc
 import json
 import os
-import select
 import signal
 import sys
-import time
 from itertools import count, pairwise, takewhile
+from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
-_PIPE_BYTES = 1 << 20
 _LOOK_S = 2.0  # between looks whether whoever started us is still there
 
 # Sample rate in Hz, (character position, start in s, end in s) of what was spoken, and the 16-bit samples.
@@ -196,8 +192,7 @@ def _loaded(library: str) -> str:
 
 
 def _message(head: dict[str, Any], content: bytes = b"") -> bytes:
-    message = json.dumps(head).encode() + b"\n" + content
-    return len(message).to_bytes(4, "big") + message
+    return json.dumps(head).encode() + b"\n" + content
 
 
 def _answer(library: Any, request: dict[str, Any]) -> bytes:
@@ -209,65 +204,46 @@ def _answer(library: Any, request: dict[str, Any]) -> bytes:
 
 
 def _by_a_copy(library: Any, request: dict[str, Any]) -> bytes:
-    reading, writing = os.pipe()
+    reading, writing = Pipe(duplex=False)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            os.close(reading)
-            with os.fdopen(writing, "wb") as stream:
-                stream.write(_answer(library, request))
+            writing.send_bytes(_answer(library, request))
             status = 0
         finally:
             os._exit(status)
-    os.close(writing)
-    answer, part, deadline = b"", b"-", time.monotonic() + request["timeout_s"]
-    while part:
-        if not select.select([reading], [], [], max(0.0, deadline - time.monotonic()))[0]:
+    writing.close()
+    answer, refused = b"", "failed"
+    with reading:
+        if not reading.poll(request["timeout_s"]):
+            refused = f"took longer than {request['timeout_s']:g} s"
             os.kill(pid, signal.SIGKILL)
-            break
-        part = os.read(reading, _PIPE_BYTES)
-        answer += part
-    os.close(reading)
+        with contextlib.suppress(EOFError):
+            answer = reading.recv_bytes()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if part:
-        return _message({"refused": f"took longer than {request['timeout_s']:g} s"})
-    if status < 0:
-        return _message({"refused": f"crashed ({signal.Signals(-status).name})"})
-    return _message({"refused": "failed"}) if status else answer
-
-
-def _say(message: bytes) -> None:
-    sys.stdout.buffer.write(message)
-    sys.stdout.buffer.flush()
-
-
-def _serve(library: Any) -> None:
-    parent, waiting = os.getppid(), b""
-    _say(_message({"version": library.version}))
-    while os.getppid() == parent:  # a copy of whoever started us may hold our input open after its end
-        if not select.select([0], [], [], _LOOK_S)[0]:
-            continue
-        part = os.read(0, _PIPE_BYTES)
-        if not part:
-            return
-        *lines, waiting = (waiting + part).split(b"\n")
-        for line in lines:
-            _say(_by_a_copy(library, json.loads(line)))
+    if status < 0 and refused == "failed":
+        refused = f"crashed ({signal.Signals(-status).name})"
+    return _message({"refused": refused}) if status else answer
 
 
 def main() -> None:
-    """Load the library that the JSON of the first argument names, then answer until the input ends."""
+    """Load the library that the JSON of the first argument names, then answer until the line, standard input, ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us decides when to end
-    start = json.loads(sys.argv[1])
+    start, owner = json.loads(sys.argv[1]), Connection(0)
     try:
         library: Any = Espeak(**start["espeak-ng"]) if "espeak-ng" in start else Flite(**start["flite"])
     except (OSError, AttributeError, RefusedError) as error:
-        _say(_message({"refused": str(error)}))
+        owner.send_bytes(_message({"refused": str(error)}))
         return
     gc.collect()
     gc.freeze()  # or the first collection in a copy would write to every page that it shares
-    _serve(library)
+    with contextlib.suppress(EOFError, ConnectionError):  # whoever started us has ended
+        parent = os.getppid()
+        owner.send_bytes(_message({"version": library.version}))
+        while os.getppid() == parent:  # a copy of whoever started us may hold the line open after its end
+            if owner.poll(_LOOK_S):
+                owner.send_bytes(_by_a_copy(library, json.loads(owner.recv_bytes())))
 
 
 if __name__ == "__main__":

@@ -6,25 +6,27 @@ raises where it cannot work on this machine, so that a build stops before its fi
 All voices named here speak English; what other scripts hold is spelled or read with an English accent.
 """
 
-from __future__ import annotations
-
 import ctypes.util
 import json
 import os
+import re
 import sys
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import InputError, MissingExtraError, OptionError, brief, unknown
+from ..words.alignment import Mark, word_times
 from .synthesis import SynthesisProcess
-from .word_timing import Mark, Spoken, marks_of_words, without_pauses, word_times
 
 ESPEAK_RATES = (80, 450)  # words a minute that espeak-ng takes
 FLITE_RATE = 140  # words a minute on 12 tweets (rms 128, slt 145, awb 144); --rate stretches from there
@@ -34,6 +36,49 @@ _FLITE_VOICES = ("rms", "slt", "awb", "kal16", "kal")
 _TO_ASCII = str.maketrans(
     {"\u2019": "'", "ß": "ss", "æ": "ae", "ø": "o", "œ": "oe", "ł": "l", "£": "pounds ", "€": "euros "}
 )
+
+QUIET = 10 ** (-60 / 20)  # of full scale: what an engine puts into a pause is below it
+
+
+# --- a time for each word of the text ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A text as it was spoken.
+
+    Attributes:
+        waveform: mono float32 `[n_samples]` in [-1, 1].
+        sample_rate_hz: the engine's own.
+        word_times: (word, start in s, end in s) of each word of the text (what stands between white space); empty
+            where the engine does not say.
+    """
+
+    waveform: npt.NDArray[np.float32]
+    sample_rate_hz: int
+    word_times: tuple[tuple[str, float, float], ...]
+
+
+def marks_of_words(text: str, spoken: Iterable[tuple[int, float, float]]) -> list[Mark]:
+    """Return marks for pieces that an engine gives by their character position; before the first word: the first."""
+    starts = [found.start() for found in re.finditer(r"\S+", text)]
+    return [(max(0, bisect_right(starts, at) - 1), start_s, end_s) for at, start_s, end_s in spoken]
+
+
+def without_pauses(marks: Iterable[Mark], waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> list[Mark]:
+    """Return marks that end where the last sound of the word does, not where the pause after it does."""
+    loud = np.flatnonzero(np.abs(waveform) >= QUIET)
+    ended: list[Mark] = []
+    for word, start_s, end_s in marks:
+        first, last = round(start_s * sample_rate_hz), round(end_s * sample_rate_hz)
+        before = loud[: int(np.searchsorted(loud, last))]
+        if len(before) and before[-1] >= first:
+            end_s = min(end_s, (int(before[-1]) + 1) / sample_rate_hz)
+        ended.append((word, start_s, end_s))
+    return ended
+
+
+# --- engines ----------------------------------------------------------------------------------------------------------
 
 
 class Engine(ABC):

@@ -3,28 +3,26 @@
 Window probabilities are averaged as `predict` averages them, so that what is reported is what users get.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..calibration import softmax
-from ..data.loading import Batch, SampleDataset, SignalStore, collate
+from ..checkpoint import ModelFacts
+from ..data.loading import SampleDataset, SignalStore, collate
 from ..evaluation import Metrics, conformal_threshold, evaluate, fit_temperature
-from ..models.network import FrozenPart, ParallelNet, branches
+from ..models.network import ParallelNet
 from ..options import Recipe
+from ..report import numbers
+from ..types import Sample
 from .fit import Part
 
 BATCH = 64
-DECIMALS = 6
-"""Of the probabilities that are kept for each sample: finer than anything that is read off them."""
-MIN_CALIBRATION = 20
-"""Samples below which neither a temperature nor a 90 % threshold is worth its name."""
+DECIMALS = 6  # Of the probabilities that are kept for each sample: finer than anything that is read off them
+MIN_CALIBRATION = 20  # Samples below which neither a temperature nor a 90 % threshold is worth its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +33,13 @@ class Outputs:
         logits: raw, of windows [w, n_classes].
         owner: sample of each window [w].
         labels: the truth [n].
-        files: what was heard, or seen where nothing was heard, of each sample; a bootstrap draws it whole.
-        ids: of the samples.
+        samples: without what the network was not given [n].
     """
 
     logits: NDArray[np.float64]
     owner: NDArray[np.int64]
     labels: NDArray[np.int64]
-    files: tuple[str, ...]
-    ids: tuple[str, ...]
+    samples: tuple[Sample, ...]
 
     def probs(self, temperature: float) -> NDArray[np.float64]:
         """Return [n, n_classes]: softmax of logits / temperature, averaged over each sample's windows."""
@@ -52,88 +48,62 @@ class Outputs:
         return summed / np.bincount(self.owner, minlength=len(self.labels))[:, None]
 
 
-class Judge:
-    """Runs a trained network over parts; each file goes through its branches once, whatever is asked after.
+def outputs_of(network: ParallelNet, part: Part, store: SignalStore, setting: str) -> Outputs | None:
+    """Return what a network, in evaluation mode on the CPU, says of the samples that have a setting's modalities.
 
-    Attributes:
-        settings: the ways in which it can be used: both modalities, and each alone; or its only one.
+    None where there are no such samples.
     """
-
-    def __init__(self, network: ParallelNet, store: SignalStore) -> None:
-        """Take a network in evaluation mode, on the CPU."""
-        self.network = network
-        self.store = store
-        self.frozen = FrozenPart(network, "branches") if network.separable else None
-        self.settings = ("both", "speech", "image") if len(network.modalities) == 2 else network.modalities
-
-    def outputs(self, part: Part, setting: str) -> Outputs | None:
-        """Return what the network says of the samples that have these modalities; None where there are none."""
-        wanted = ("speech", "image") if setting == "both" else (setting,)
-        absent = {name: None for name in ("speech", "image") if name not in wanted}
-        chosen = [
-            (replace(s, **absent), label)  # type: ignore[arg-type]  # only speech or image, set to None
-            for s, label in zip(part.samples, part.labels, strict=True)
-            if all(getattr(s, name) is not None for name in wanted)
-        ]
-        if not chosen:
-            return None
-        samples, labels = zip(*chosen, strict=True)
-        dataset = SampleDataset(samples, labels, self.store, Recipe(), 0, self.frozen)
-        logits, owner = [], []
+    wanted = ("speech", "image") if setting == "both" else (setting,)
+    absent = {name: None for name in ("speech", "image") if name not in wanted}
+    chosen = [
+        (replace(s, **absent), label)  # type: ignore[arg-type]  # only speech or image, set to None
+        for s, label in zip(part.samples, part.labels, strict=True)
+        if all(getattr(s, name) is not None for name in wanted)
+    ]
+    if not chosen:
+        return None
+    samples, labels = zip(*chosen, strict=True)
+    dataset = SampleDataset(samples, labels, store, Recipe(), 0)
+    logits, owner = [], []
+    for first in range(0, len(samples), BATCH):
+        # No draw: what `predict` sees. An absent signal is no batch of zeros: one pass through its branches does.
+        batch = collate([dataset[place, None] for place in range(first, min(first + BATCH, len(samples)))])
+        image = None if "image" in absent else batch.image[batch.owner]
         with torch.no_grad():
-            for first in range(0, len(samples), BATCH):
-                # No draw: what `predict` sees.
-                batch = collate([dataset[place, None] for place in range(first, min(first + BATCH, len(samples)))])
-                logits.append(self._logits(batch).double().numpy())
-                owner.append(batch.owner.numpy() + first)
-        files = tuple(s.speech or s.image or s.id for s in samples)
-        ids = tuple(s.id for s in samples)
-        return Outputs(np.concatenate(logits), np.concatenate(owner), np.array(labels), files, ids)
-
-    def _logits(self, batch: Batch) -> Tensor:
-        image = batch.image[batch.owner]
-        if self.frozen is None:
-            return self.network.logits(batch.speech, image)
-        heard = branches(self.network.speech, batch.speech, batch.speech_kept)
-        seen = branches(self.network.image, image, tuple(k[batch.owner] for k in batch.image_kept))
-        return self.network.head(heard, seen)
+            said = network.logits(None if "speech" in absent else batch.speech, image)
+        logits.append(said.double().numpy())
+        owner.append(batch.owner.numpy() + first)
+    return Outputs(np.concatenate(logits), np.concatenate(owner), np.array(labels), samples)
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What the validation part says, by setting.
+Calibration = tuple[dict[str, float], dict[str, float | None]]  # temperatures and conformal thresholds, by setting
 
-    Attributes:
-        temperatures: 1 where the part was too small.
-        conformal: 90 % thresholds; None where the part was too small.
-        figures: `n`, accuracy, macro F1 and kappa, which all tuning goes by; only where there are samples.
+
+def calibrate(network: ParallelNet, validation: Part, store: SignalStore) -> tuple[Calibration, dict[str, Any]]:
+    """Return what the validation part says (design section 6), by setting: both modalities, and each alone.
+
+    Returns:
+        Temperatures, 1 where the part was too small, and 90 % thresholds, None there. `n`, accuracy, macro F1 and
+        kappa, which all tuning goes by; only where there are samples.
     """
-
-    temperatures: dict[str, float]
-    conformal: dict[str, float | None]
-    figures: dict[str, Any]
-
-
-def calibrate(judge: Judge, validation: Part) -> Calibration:
-    """Return temperatures, conformal thresholds and figures of the validation part (design section 6)."""
-    found = Calibration(dict.fromkeys(judge.settings, 1.0), dict.fromkeys(judge.settings), {})
-    for setting in judge.settings:
-        outputs = judge.outputs(validation, setting)
+    settings = ("both", *network.modalities) if len(network.modalities) == 2 else network.modalities
+    temperatures, conformal, figures = dict.fromkeys(settings, 1.0), dict.fromkeys(settings), {}
+    for setting in settings:
+        outputs = outputs_of(network, validation, store, setting)
         if outputs is None:
             continue
-        labels, enough = outputs.labels, len(outputs.labels) >= MIN_CALIBRATION
-        temperature = fit_temperature(outputs.logits, labels[outputs.owner]) if enough else 1.0
-        probs = outputs.probs(temperature)
-        found.temperatures[setting] = temperature
-        found.conformal[setting] = conformal_threshold(probs, labels) if enough else None
-        metrics = evaluate(labels, probs, judge.network.classes, n_bootstrap=1)
-        figures = ("n", "accuracy", "macro_f1", "cohen_kappa")
-        found.figures[setting] = {name: getattr(metrics, name) for name in figures}
-    return found
+        labels = outputs.labels
+        if enough := len(labels) >= MIN_CALIBRATION:
+            temperatures[setting] = fit_temperature(outputs.logits, labels[outputs.owner])
+        probs = outputs.probs(temperatures[setting])
+        conformal[setting] = conformal_threshold(probs, labels) if enough else None
+        metrics = evaluate(labels, probs, network.classes, n_bootstrap=1).to_dict()
+        figures[setting] = {name: metrics[name] for name in ("n", "accuracy", "macro_f1", "cohen_kappa")}
+    return (temperatures, conformal), figures
 
 
 def report(
-    judge: Judge, test: Part, calibration: Calibration
+    network: ParallelNet, test: Part, store: SignalStore, calibration: Calibration
 ) -> tuple[dict[str, Metrics], dict[str, Any], dict[str, Any]]:
     """Return what the network is worth on the test part, by setting.
 
@@ -145,14 +115,15 @@ def report(
     """
     found: dict[str, Metrics] = {}
     said, in_sets = {}, {}
-    for setting in judge.settings:
-        outputs, threshold = judge.outputs(test, setting), calibration.conformal[setting]
+    for setting, threshold in calibration[1].items():
+        outputs = outputs_of(network, test, store, setting)
         if outputs is None:
             continue
-        probs, labels = outputs.probs(calibration.temperatures[setting]), outputs.labels
-        found[setting] = evaluate(labels, probs, judge.network.classes, groups=outputs.files, drawn="file")
+        probs, labels = outputs.probs(calibration[0][setting]), outputs.labels
+        files = [s.speech or s.image or s.id for s in outputs.samples]  # drawn whole
+        found[setting] = evaluate(labels, probs, network.classes, groups=files, drawn="file")
         said[setting] = {
-            "ids": list(outputs.ids),
+            "ids": [s.id for s in outputs.samples],
             "labels": labels.tolist(),
             "probs": probs.round(DECIMALS).tolist(),
             "raw_probs": outputs.probs(1.0).round(DECIMALS).tolist(),
@@ -162,3 +133,34 @@ def report(
             coverage, size = held[np.arange(len(probs)), labels].mean(), held.sum(axis=1).mean()
             in_sets[setting] = {"coverage": float(coverage), "mean_size": float(size)}
     return found, said, in_sets
+
+
+SETTINGS = {"both": "speech and picture", "speech": "speech alone", "image": "picture alone"}
+
+
+def model_card(facts: ModelFacts, notes: str = "") -> str:
+    """Return the card as Markdown, with the front matter that the Hugging Face hub reads.
+
+    Args:
+        facts: of the checkpoint; every figure comes from there.
+        notes: what only people know: terms, intended use, limits, bias. Markdown, put before the figures.
+    """
+    recipe = dict(facts.training.get("recipe", {}))
+    augment = recipe.pop("augment", {})
+    rest = {name: value for name, value in facts.training.items() if name != "recipe"}
+    training = {**rest, **recipe, **augment, "epochs trained": facts.metrics.get("epochs"), **facts.versions}
+    return numbers.fill(
+        __package__,
+        "model_card.md.j2",
+        facts=facts,
+        notes=notes.strip(),
+        figures=figures(facts),
+        settings=SETTINGS,
+        training={name: numbers.plain(value) for name, value in training.items()},
+    )
+
+
+def figures(facts: ModelFacts) -> str:
+    """Return the tables of test figures with their intervals, as Markdown; README shows them too."""
+    tested = facts.metrics.get("test", {})
+    return numbers.fill(__package__, "figures.md.j2", tested=tested, classes=facts.classes, settings=SETTINGS).strip()

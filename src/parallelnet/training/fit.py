@@ -3,8 +3,6 @@
 States to resume from are written whole, the one before is kept, and they are looked at before anything goes on.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import logging
@@ -25,18 +23,18 @@ from torch.utils.data import DataLoader
 from .. import records
 from ..data.loading import DrawSampler, SampleDataset, SignalStore, collate
 from ..errors import CheckpointError, ManifestError
-from ..models.network import Freeze, FrozenPart, ParallelNet, freeze
+from ..models.network import Freeze, ParallelNet, freeze
 from ..options import Recipe
+from ..options.training import LearningOptions
 from ..types import Sample
 from .learner import Learner, class_weights
 from .watching import FIGURES, EpochFigures, LastingEarlyStopping, Signals, in_one_line
 
 log = logging.getLogger(__name__)
 
-STATE = "state"
-"""Folder of the states in a run's folder; gone when the run is finished."""
+STATE = "state"  # Folder of the states in a run's folder; gone when the run is finished
+# The newest state, the one an epoch older, and that of the best epoch.
 LAST, BEFORE, BEST = "last.ckpt", "before.ckpt", "best.ckpt"
-"""The newest state, the one an epoch older, and that of the best epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +65,6 @@ def with_auxiliary(part: Part, columns: Sequence[str]) -> tuple[Part, tuple[int,
     return replace(part, auxiliary=rows), tuple(n for n, _ in found)
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
-    """Where to train, in Lightning's words."""
-
-    accelerator: str = "auto"
-    devices: int = 1
-    workers: int = 0
-    quiet: bool = False
-
-
 def fit(
     network: ParallelNet,
     train_part: Part,
@@ -84,14 +72,15 @@ def fit(
     store: SignalStore,
     recipe: Recipe,
     folder: Path,
+    options: LearningOptions,
     *,
-    seed: int,
-    hardware: Hardware,
+    quiet: bool = False,
     frozen: Freeze = "none",
 ) -> tuple[int, float]:
     """Train a network in place and return the epochs trained in all and the seconds of this call.
 
-    Figures go to `folder/logs`, resumable states to `folder/state`; a state found there is where training goes on.
+    Seed and hardware are those of the options. Figures go to `folder/logs`, resumable states to `folder/state`; a state
+    found there is where training goes on.
 
     Raises:
         ParallelNetError: a file cannot be used, states are damaged, memory is used up, a data worker died.
@@ -101,13 +90,10 @@ def fit(
     network.to(memory_format=torch.channels_last)
     freeze(network, frozen)
     weights = class_weights(train_part.labels, len(network.classes)) if recipe.class_weights == "balanced" else None
-    part = FrozenPart(network, frozen) if frozen != "none" and network.separable else None
-    # Augmented signals differ each time, so only validation can take over what was kept of them.
-    train_frozen = None if recipe.augment.any else part
     train_part, n_values = with_auxiliary(train_part, recipe.auxiliary)
-    learner = Learner(network, recipe, weights, seed, train_frozen, n_values)
+    learner = Learner(network, recipe, weights, options.seed, n_values)
     signals = Signals()
-    trainer = _trainer(recipe, folder, hardware, signals)
+    trainer = _trainer(recipe, folder, options, signals, quiet=quiet)
     state = folder / STATE
     # Only the first of several devices looks, and mends: the others are started once it has.
     last = resumable(state, keep_best=recipe.keep == "best") if trainer.is_global_zero else state / LAST
@@ -115,13 +101,11 @@ def fit(
     epoch = 0 if known is None else int(torch.load(known, map_location="cpu", weights_only=True)["epoch"]) + 1
     train_loader, validation_loader = (
         _loader(
-            SampleDataset(p.samples, p.labels, store, recipe, seed, kept, p.auxiliary),
-            trainer,
-            hardware.workers,
-            epoch,
+            SampleDataset(p.samples, p.labels, store, recipe, options.seed, p.auxiliary),
+            *(trainer, options.workers, epoch),
             shuffle=p is train_part,
         )
-        for p, kept in ((train_part, train_frozen), (validation_part, part))
+        for p in (train_part, validation_part)
     )
     start = time.monotonic()
     with warnings.catch_warnings(), in_one_line(), signals.kept(trainer):
@@ -137,27 +121,27 @@ def fit(
     return int(progress.processed), round(time.monotonic() - start, 1)
 
 
-def _trainer(recipe: Recipe, folder: Path, hardware: Hardware, signals: Signals) -> lightning.Trainer:
+def _trainer(
+    recipe: Recipe, folder: Path, options: LearningOptions, signals: Signals, *, quiet: bool
+) -> lightning.Trainer:
     for name in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)  # what they say below that is about themselves
     state = folder / STATE
     # A folder for each start, so that the figures of the epochs before are kept.
-    figures = EpochFigures(folder / "logs" / f"start-{len(_logs(folder))}" / FIGURES, quiet=hardware.quiet)
+    figures = EpochFigures(folder / "logs" / f"start-{len(_logs(folder))}" / FIGURES, quiet=quiet)
     callbacks: list[Callback] = [signals, figures]
     # Two, for `save_last` of one writes only in epochs that improve: a resumed run would then lose the others. The best
     # first: the last state says which epoch was the best, so that one must be there.
-    if recipe.keep == "best":
-        best = ModelCheckpoint(state, Path(BEST).stem, monitor="validation_loss", enable_version_counter=False)
-        callbacks.append(best)
-    callbacks.append(ModelCheckpoint(state, Path(LAST).stem, enable_version_counter=False))
+    for name, monitor in ((BEST, "validation_loss"), (LAST, None))[recipe.keep != "best" :]:
+        callbacks.append(ModelCheckpoint(state, Path(name).stem, monitor=monitor, enable_version_counter=False))
     if recipe.early_stopping:
         callbacks.append(LastingEarlyStopping("validation_loss", patience=recipe.early_stopping))
     if recipe.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
     return lightning.Trainer(
         max_epochs=recipe.epochs,
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
+        accelerator=options.accelerator,
+        devices=options.devices,
         logger=False,
         callbacks=callbacks,
         plugins=[WholeStates()],
@@ -180,10 +164,9 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     An epoch that a stop cut off and a later start trained again has the later figures.
     """
     rows: dict[str, dict[str, float]] = {}
-    for source in (start / FIGURES for start in _logs(folder)):
-        # Missing: stopped before its first epoch was over, or nothing was left to train.
-        text = source.read_text(encoding="utf-8") if source.is_file() else ""
-        for line in csv.DictReader(text.splitlines()):
+    # Missing: stopped before its first epoch was over, or nothing was left to train.
+    for source in filter(Path.is_file, (start / FIGURES for start in _logs(folder))):
+        for line in csv.DictReader(source.read_text(encoding="utf-8").splitlines()):
             rows[line["epoch"]] = {name: float(value) for name, value in line.items() if value}
     return sorted(rows.values(), key=lambda row: row["epoch"])
 

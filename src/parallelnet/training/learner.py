@@ -1,7 +1,5 @@
 """A network with its recipe, as Lightning trains it: the paper's loss, one step, one validation, one optimizer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,15 +12,14 @@ from torch.nn.functional import cross_entropy, log_softmax, one_hot
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa, MulticlassF1Score
 
-from ..data.augment import augment_image, augment_speech, mixup
-from ..data.loading import Batch
+from ..data.loading import Batch, augment_image, augment_speech, mixup
 from ..errors import OptionError
 from ..models.layers import embedding
-from ..models.network import FrozenPart, ParallelNet, branches
+from ..models.network import ParallelNet
 from ..options import Recipe
 
+# The paper names the focal loss without its parameters; these are those of its reference 31.
 FOCAL_GAMMA, FOCAL_ALPHA = 2.0, 0.25
-"""The paper names the focal loss without its parameters; these are those of its reference 31."""
 
 
 def focal_loss(logits: Tensor, target_probs: Tensor) -> Tensor:
@@ -74,7 +71,6 @@ class Learner(lightning.LightningModule):
         recipe: Recipe,
         class_weights: Sequence[float] | None,
         seed: int,
-        frozen: FrozenPart | None = None,
         n_values: Sequence[int] = (),
     ) -> None:
         """Join them.
@@ -84,14 +80,12 @@ class Learner(lightning.LightningModule):
             recipe: how.
             class_weights: weight of each class in the loss, or None.
             seed: of augmentation, mixup and modality dropout.
-            frozen: the part that does not learn, where the batches bring its outputs along.
+
             n_values: number of values of each auxiliary column.
         """
         super().__init__()
-        self.network = network
-        self.recipe = recipe
-        self.seed = seed
-        self.frozen = frozen
+        self.network, self.recipe, self.seed = network, recipe, seed
+
         self.auxiliary = nn.ModuleList(nn.Linear(network.embed_dim, n) for n in n_values)
         n = len(network.classes)
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
@@ -125,7 +119,16 @@ class Learner(lightning.LightningModule):
         logits, embedded = self._outputs(batch)
         loss = combined_loss(logits, target, self.recipe, self.class_weights)
         if self.auxiliary:
-            loss = loss + self.recipe.auxiliary_weight * self._auxiliary_loss(embedded, batch.auxiliary)
+            loss = (
+                loss
+                + self.recipe.auxiliary_weight
+                * torch.stack(
+                    [
+                        cross_entropy(head(embedded), values, ignore_index=-1, reduction="sum") / len(values)
+                        for head, values in zip(self.auxiliary, batch.auxiliary.T, strict=True)
+                    ]
+                ).mean()
+            )
         self.train_metrics.update(logits.detach().softmax(-1), batch.label)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
         self.log_dict(self.train_metrics, on_step=False, on_epoch=True, batch_size=len(batch.label))
@@ -133,62 +136,40 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and metrics of one batch, window probabilities averaged as in `predict`."""
-        probs = self._window_mean_probs(batch)
+        n = len(batch.label)
+        windows = self.network.logits(batch.speech, batch.image[batch.owner]).softmax(-1)
+        summed = torch.zeros(n, windows.shape[1], device=windows.device).index_add_(0, batch.owner, windows)
+        probs = summed / torch.bincount(batch.owner, minlength=n)[:, None]
         target = smooth(batch.label, len(self.network.classes))
         # The logarithm of averaged probabilities serves as logits: its softmax is those probabilities again.
         loss = combined_loss(probs.clamp_min(1e-12).log(), target, self.recipe, self.class_weights)
         self.validation_metrics.update(probs, batch.label)
-        size = len(batch.label)
-        self.log("validation_loss", loss, on_epoch=True, batch_size=size, sync_dist=True)
-        self.log_dict(self.validation_metrics, on_epoch=True, batch_size=size)
+        self.log("validation_loss", loss, on_epoch=True, batch_size=n, sync_dist=True)
+        self.log_dict(self.validation_metrics, on_epoch=True, batch_size=n)
 
-    def _window_mean_probs(self, batch: Batch) -> Tensor:
-        """Return [n, n_classes] probabilities, averaged over each sample's windows."""
-        kept = tuple(k[batch.owner] for k in batch.image_kept)
-        windows = batch._replace(image=batch.image[batch.owner], image_kept=kept)
-        probs = self._outputs(windows)[0].softmax(-1)
-        n = len(batch.label)
-        summed = torch.zeros(n, probs.shape[1], device=probs.device).index_add_(0, batch.owner, probs)
-        return summed / torch.bincount(batch.owner, minlength=n)[:, None]
-
-    def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Return logits, and the embedding that auxiliary heads read: of the speech where there is one."""
+    def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return logits of one window a sample, and what auxiliary heads read: of the speech where there is one."""
         network = self.network
+        if not self.auxiliary:
+            return network.logits(batch.speech, batch.image), batch.speech
         if not network.separable:
-            return network.logits(batch.speech, batch.image), None
-        heard = branches(network.speech, batch.speech, batch.speech_kept)
-        seen = branches(network.image, batch.image, batch.image_kept)
-        branches_out = heard if heard is not None else seen
-        assert branches_out is not None
-        return network.head(heard, seen), embedding(branches_out)
-
-    def _auxiliary_loss(self, embedded: Tensor | None, values: Tensor) -> Tensor:
-        if embedded is None:
             raise OptionError("--auxiliary needs a network whose branches are separate: no criss-cross before N2.")
-        losses = [
-            cross_entropy(head(embedded.relu()), values[:, k], ignore_index=-1, reduction="sum") / len(values)
-            for k, head in enumerate(self.auxiliary)
-        ]
-        return torch.stack(losses).mean()
+        heard = None if network.speech is None else network.speech_branches(batch.speech)
+        seen = None if network.image is None else network.image_branches(batch.image)
+        own = seen if heard is None else heard
+        assert own is not None
+        return network.head(heard, seen), embedding(own).relu()
 
     def _drop_modality(self, batch: Batch, generator: torch.Generator) -> Batch:
         probability = self.recipe.modality_dropout
         if not probability or len(self.network.modalities) == 1:
             return batch
         draw = torch.rand(len(batch.label), generator=generator).to(batch.label.device)
-        changed: dict[str, Any] = {}
-        for name, absent in (
-            ("speech", draw < probability / 2),
-            ("image", (draw >= probability / 2) & (draw < probability)),
-        ):
-            x, kept = getattr(batch, name), getattr(batch, f"{name}_kept")
-            changed[name] = x * ~absent[:, None, None, None]
-            if self.frozen is not None:
-                nothing = zip(kept, self.frozen.of(name, None, torch.zeros_like(x[:1])), strict=True)
-                changed[f"{name}_kept"] = tuple(
-                    torch.where(absent.view(-1, *[1] * (k.ndim - 1)), zero.to(k.device), k) for k, zero in nothing
-                )
-        return batch._replace(**changed)
+        no_speech, no_image = draw < probability / 2, (draw >= probability / 2) & (draw < probability)
+        speech, image = (
+            x * ~absent[:, None, None, None] for x, absent in ((batch.speech, no_speech), (batch.image, no_image))
+        )
+        return batch._replace(speech=speech, image=image)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule; only weight matrices and kernels decay."""

@@ -1,7 +1,5 @@
 """Who learns, who stops and calibrates, who is reported on: samples to parts, labels to classes (design section 6)."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +12,7 @@ from ..types import EMOTIONS, SENTIMENTS, Sample
 
 log = logging.getLogger(__name__)
 
-VALIDATION_FRACTION = 0.1
-"""Of the training part, grouped: what early stopping, plateau and calibration see."""
+VALIDATION_FRACTION = 0.1  # Of the training part, grouped: what early stopping, plateau and calibration see
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +63,13 @@ def deal_parts(samples: tuple[Sample, ...], options: TrainOptions) -> tuple[Part
         splits = [[s.split or "" for s in samples]]
     found = []
     for split in splits:
-        train, validation, test = (
-            tuple(s for s, part in zip(samples, split, strict=True) if part == name)
-            for name in ("train", "validation", "test")
-        )
-        if not train:
+        names = ("train", "validation", "test")
+        dealt = Parts(*(tuple(s for s, part in zip(samples, split, strict=True) if part == name) for name in names))
+        if not dealt.train:
             raise ManifestError(f"{options.data} has no row in the train split.")
-        if not validation:
-            train, validation = carve_validation(train, VALIDATION_FRACTION, seed, target=target)
-        found.append(Parts(train, validation, test))
+        if not dealt.validation:
+            dealt = Parts(*carve_validation(dealt.train, VALIDATION_FRACTION, seed, target=target), dealt.test)
+        found.append(dealt)
     return tuple(found)
 
 

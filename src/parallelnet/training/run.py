@@ -5,8 +5,6 @@ for each `fold-K`: `logs`, `state` (to resume), `checkpoint`, plots, and `metric
 means that this part is finished.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import platform
@@ -22,9 +20,8 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from .. import checkpoint as checkpoints
-from .. import records
-from ..checkpoint import Checkpoint, ModelFacts
+from .. import checkpoint, records
+from ..checkpoint import ModelFacts
 from ..data.dataset import fingerprint, open_data
 from ..data.loading import SignalStore
 from ..errors import ManifestError, OptionError
@@ -35,21 +32,23 @@ from ..models.variants import NetworkOptions, network_options
 from ..options import PRESETS, Recipe, TrainOptions
 from ..report import plots
 from ..types import Sample
-from .card import model_card
-from .finish import Calibration, Judge, calibrate, report
-from .fit import STATE, Hardware, Part, fit, read_log
+from .finish import Calibration, calibrate, model_card, report
+from .fit import STATE, Part, fit, read_log
 from .parts import Parts, class_list, deal_parts, usable
 from .watching import in_one_line
 
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.json"
+# What the network said of each sample of the test part, by setting: for paired tests and pooled figures.
 TEST = "test.json"
-"""What the network said of each sample of the test part, by setting: for paired tests and pooled figures."""
 OPTIONS = "options.json"
-_MACHINE = ("versions", "accelerator", "devices", "workers", "threads")
-NOT_COMPARED = (*_MACHINE, "resume", "data", "out", "init_from", "card_notes", "export")
-"""Options that may change when a stopped run goes on; the data are compared by fingerprint."""
+
+# Options that may change when a stopped run goes on; the data are compared by fingerprint.
+NOT_COMPARED = (
+    *("versions", "accelerator", "devices", "workers", "threads"),  # of the machine
+    *("resume", "data", "out", "init_from", "card_notes", "export"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ def train(
         torch.set_num_threads(options.threads)
     if store is None or store.signals != options.signals:
         store = SignalStore(options.signals)
-    hardware = Hardware(options.accelerator, options.devices, options.workers, quiet)
+
     first = is_first(options.devices)
     with _claimed(out, options, recipe, fingerprint(samples)) if first else nullcontext():
         for number, part in enumerate(parts):
@@ -124,7 +123,7 @@ def train(
                 continue
             if before_part is not None:
                 before_part(number)
-            train_part(_Task(folder, part, labels_of, classes, network, options, recipe), store, hardware)
+            train_part(_Task(folder, part, labels_of, classes, network, options, recipe), store, quiet=quiet)
         return _collect(out, options) if first else TrainReport(out, (), (), {})
 
 
@@ -182,31 +181,30 @@ class _Task:
         return Part(tuple(samples), tuple(self.classes.index(self.labels_of[s.id]) for s in samples))
 
 
-def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
+def train_part(task: _Task, store: SignalStore, *, quiet: bool) -> None:
     """Train, calibrate, report and export one network into its folder; `metrics.json` last."""
     options = task.options
     train_set, validation, test = (task.part(getattr(task.parts, field.name)) for field in fields(task.parts))
     torch.manual_seed(options.seed)
     network = build(task.network, task.classes, weights=options.weights)
     for source in options.init_from:
-        taken = load_matching(network, checkpoints.opened(source, "--init-from").weights)
+        taken = load_matching(network, checkpoint.opened(source, "--init-from").weights)
         log.info("took over %d tensors from %s", taken, source)
     task.folder.mkdir(parents=True, exist_ok=True)
-    how: dict[str, Any] = {"seed": options.seed, "hardware": hardware, "frozen": options.freeze}
-    epochs, seconds = fit(network, train_set, validation, store, task.recipe, task.folder, **how)
+    where = (store, task.recipe, task.folder, options)
+    epochs, seconds = fit(network, train_set, validation, *where, quiet=quiet, frozen=options.freeze)
     if not is_first(options.devices):  # one of several devices finishes
         return
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    judge = Judge(network, store)
-    calibration = calibrate(judge, validation)
-    found, said, in_sets = report(judge, test, calibration)
+    calibration, figures = calibrate(network, validation, store)
+    found, said, in_sets = report(network, test, store, calibration)
     record: dict[str, Any] = {
         "test": {name: m.to_dict() for name, m in found.items()},
         "conformal": in_sets,
         "epochs": epochs,
         "seconds": seconds,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "validation": calibration.figures,
+        "validation": figures,
     }
     _write_checkpoint(task, network, calibration, record)
     for name, metrics in found.items():
@@ -217,9 +215,7 @@ def train_part(task: _Task, store: SignalStore, hardware: Hardware) -> None:
     shutil.rmtree(task.folder / STATE)  # what was trained is in the checkpoint now
 
 
-def _write_checkpoint(
-    task: _Task, network: ParallelNet, calibration: Calibration, record: Mapping[str, Any]
-) -> Checkpoint:
+def _write_checkpoint(task: _Task, network: ParallelNet, calibration: Calibration, record: Mapping[str, Any]) -> None:
     folder = task.folder / "checkpoint"
     options = task.options
     name = Path(options.out).resolve().name  # `--out .` has a name, too
@@ -232,8 +228,8 @@ def _write_checkpoint(
         modalities=network.modalities,
         separable=network.separable,
         signals=options.signals,
-        temperatures=calibration.temperatures,
-        conformal=calibration.conformal,
+        temperatures=calibration[0],
+        conformal=calibration[1],
         metrics=dict(record),
         data={
             "name": Path(options.data).name,
@@ -242,17 +238,17 @@ def _write_checkpoint(
         },
         training={
             **{name: getattr(options, name) for name in ("preset", "seed", "weights", "freeze")},
-            "started_from": [checkpoints.read(checkpoints.resolve(source)).facts.name for source in options.init_from],
+            "started_from": [checkpoint.read(checkpoint.resolve(source)).facts.name for source in options.init_from],
             "recipe": asdict(task.recipe),
         },
         versions=versions(),
     )
-    save_weights(network, folder / checkpoints.WEIGHTS)
+    save_weights(network, folder / checkpoint.WEIGHTS)
     if options.export:
         export(network, facts, folder, int8=options.int8)
     notes = Path(options.card_notes).read_text(encoding="utf-8") if options.card_notes else ""
     records.write_text(folder / "README.md", model_card(facts, notes))
-    return checkpoints.write(folder, facts)
+    checkpoint.write(folder, facts)
 
 
 def _counts(task: _Task, samples: Sequence[Sample]) -> dict[str, Any]:

@@ -1,9 +1,5 @@
 """What beside the learning happens while Lightning trains: figures of each epoch, signals, errors of the moment."""
 
-from __future__ import annotations
-
-import csv
-import io
 import logging
 import re
 import signal
@@ -38,11 +34,9 @@ class EpochFigures(Callback):
 
     def __init__(self, path: Path, *, quiet: bool) -> None:
         """Take the csv to write."""
-        self._path = path
+        self._path, self._has_bar = path, not quiet and sys.stderr.isatty()
         self._rows: list[dict[str, float]] = []
-        self._has_bar = not quiet and sys.stderr.isatty()
-        self._bar = tqdm(disable=True)
-        self._started = 0.0
+        self._bar, self._started = tqdm(disable=True), 0.0
 
     def setup(self, trainer: lightning.Trainer, *_: object, **__: object) -> None:
         """Make the csv's folder: how many there are says how often training was begun."""
@@ -69,11 +63,9 @@ class EpochFigures(Callback):
             return
         epoch = trainer.current_epoch
         self._rows.append({"epoch": epoch, **figures})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(dict.fromkeys(chain(*self._rows))), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        records.write_text(self._path, text.getvalue())
+        names = list(dict.fromkeys(chain(*self._rows)))
+        lines = [names, *([str(row.get(name, "")) for name in names] for row in self._rows)]
+        records.write_text(self._path, "".join(f"{','.join(line)}\n" for line in lines))
         shown = ", ".join(f"{name.replace('_', ' ')} {figures[name]:.3f}" for name in _SHOWN if name in figures)
         log.info("epoch %d of %d: %s, %.0f s", epoch + 1, trainer.max_epochs, shown, time.monotonic() - self._started)
 
@@ -131,10 +123,9 @@ class Signals(Callback):
             self._restore()
 
     def _restore(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
         for number, handler in self._before.items():
-            if handler is not None:  # None: not set from Python, and cannot be set again
+            # None: not set from Python, and cannot be set again
+            if handler is not None and threading.current_thread() is threading.main_thread():
                 signal.signal(number, handler)
 
 
@@ -155,12 +146,10 @@ def in_one_line() -> Iterator[None]:
         said = traceback.strip().splitlines()[-1]
         raise type(error)(said.partition(": ")[2]) from error
     except (MemoryError, RuntimeError) as error:  # torch's OutOfMemoryError is one, too
-        said = " ".join(str(error).split()) or type(error).__name__
+        said, kinds = " ".join(str(error).split()) or type(error).__name__, (MemoryError, torch.OutOfMemoryError)
         if "DataLoader worker" in said:
             told = f"A data worker died: {said.rstrip('.')}. Mend: fewer --workers, or more memory."
-        elif isinstance(error, MemoryError | torch.OutOfMemoryError) or re.search(
-            "(can't allocate|enough) memory", said
-        ):
+        elif isinstance(error, kinds) or re.search("(can't allocate|enough) memory", said):
             told = f"Memory is used up ({said[:200]}). Mend: a smaller --batch-size, fewer --workers, or more memory."
         else:
             raise

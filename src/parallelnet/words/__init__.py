@@ -6,8 +6,6 @@ in `STT_ENGINES`; its packages are imported in its `__init__`. An alignment that
 an even spacing or by another engine.
 """
 
-from __future__ import annotations
-
 from .. import audio
 from ..errors import InputError, unknown
 from .alignment import Alignment, Word, tokens
@@ -19,8 +17,8 @@ __all__ = ["STT_ENGINES", "Alignment", "Word", "align", "transcribe"]
 
 Engine = PocketSphinx | Whisper
 
+# Engines by the name of `--stt`; each is made from a model's name or folder (None: its own).
 STT_ENGINES: dict[str, type[Engine]] = {"pocketsphinx": PocketSphinx, "whisper": Whisper}
-"""Engines by the name of `--stt`; each is made from a model's name or folder (None: its own)."""
 
 
 def transcribe(waveform: audio.Waveform, *, engine: str = "pocketsphinx", model: str | None = None) -> Alignment:

@@ -1,12 +1,12 @@
 """What text and time come to: words with their seconds; and from a written token to how it is spoken."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise, product
+
+import numpy as np
 
 from ..errors import InputError
 
@@ -39,6 +39,11 @@ _SOUNDS = {
 _SPELLINGS = re.compile("|".join(sorted(_SOUNDS, key=lambda spelling: -len(spelling))))
 _LONG = {"a": "EY", "e": "IY", "i": "AY", "o": "OW", "u": "UW"}
 _MIN_PART = 3  # letters of either half of a compound
+
+# Number of a word of the text, start in s, end in s: a piece of it that was spoken. A word may have several.
+Mark = tuple[int, float, float]
+
+_DECIMALS = 4  # 0.1 ms: two samples at 16 kHz
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,37 @@ def units(found: list[str], spoken: Callable[[str], bool]) -> list[str]:
     said = [at for at, token in enumerate(found) if spoken(token)]
     borders = [0, *said[1:], len(found)]
     return [" ".join(found[first:last]) for first, last in pairwise(borders)] if said else []
+
+
+def word_times(words: Sequence[str], marks: Iterable[Mark], duration_s: float) -> tuple[tuple[str, float, float], ...]:
+    """Return (word, start in s, end in s) of every word: in order, not overlapping, within the duration.
+
+    A word with several marks (`$100`: one, hundred, dollars) lasts from the first to the last. A word without any is
+    one that the engine spoke together with the word before it (`of the`), or has no sound for: it shares that word's
+    time by the number of letters, at the beginning of a text the time of the word after it. Without a single mark
+    nothing is known, and the answer is empty. Marks may come in any order.
+    """
+    spans: dict[int, tuple[float, float]] = {}
+    for word, start_s, end_s in marks:
+        start, end = spans.get(word, (start_s, end_s))
+        spans[word] = min(start, start_s), max(end, end_s)
+    known = sorted(spans)
+    # Each known word with those after it that have no mark; the first with those before, too.
+    firsts = [0, *known[1:], len(words)]
+    times: list[tuple[str, float, float]] = []
+    before_s = 0.0
+    for place, number in enumerate(known):
+        start_s, end_s = spans[number]
+        if place + 1 < len(known):  # a word that comes back later (an engine may) must not swallow the next one
+            end_s = min(end_s, spans[known[place + 1]][0])
+        start_s = min(max(start_s, before_s), duration_s)
+        before_s = min(max(end_s, start_s), duration_s)
+        group = words[firsts[place] : firsts[place + 1]]
+        shares = np.cumsum([0, *(max(1, sum(map(str.isalnum, word))) for word in group)])
+        borders_s = start_s + (before_s - start_s) * shares / shares[-1]
+        edges = [min(round(float(edge_s), _DECIMALS), duration_s) for edge_s in borders_s]
+        times += [(word, *edge) for word, edge in zip(group, pairwise(edges), strict=True)]
+    return tuple(times)
 
 
 def quoted(texts: Sequence[str], limit: int = 5) -> str:

@@ -7,8 +7,6 @@ to 14 (benchmarks/alignment.py, benchmarks/results/alignment.json, where the sha
 side of them stands).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

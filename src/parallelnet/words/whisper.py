@@ -5,8 +5,6 @@ the times that were heard, words between them share what lies between. It was wr
 has not been run on a real model: none could be had where it was written.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from difflib import SequenceMatcher
 from importlib.metadata import version
@@ -17,7 +15,7 @@ import numpy as np
 
 from .. import audio
 from ..errors import InputError, MissingExtraError, brief
-from .alignment import Alignment, Word, number, plain, quoted, tokens, units
+from .alignment import Alignment, Mark, Word, number, plain, quoted, tokens, units, word_times
 
 MIN_MATCHED = 0.5  # part of the text's words that must be heard; a choice, not measured
 _FILES = ("model.bin", "config.json", "tokenizer.json")  # without the last, faster-whisper would download one
@@ -125,25 +123,11 @@ def _lay(names: list[str], heard: list[Word]) -> tuple[dict[int, int], list[Word
     """Return which heard word each name equals, and all names with times, in order and without overlaps."""
     matcher = SequenceMatcher(None, [_key(name) for name in names], [_key(word.text) for word in heard], autojunk=False)
     equal: dict[int, int] = {}
-    words: list[Word] = []
-    leading: list[str] = []  # not heard, and nothing before them
+    marks: list[Mark] = []
     for kind, first, last, heard_first, heard_last in matcher.get_opcodes():
         if kind == "equal":
             equal |= zip(range(first, last), range(heard_first, heard_last), strict=True)
-            for name, word in zip(names[first:last], heard[heard_first:heard_last], strict=True):
-                words += _spread([*leading, name], word.start_s, word.end_s)
-                leading = []
-        elif kind == "replace":
-            words += _spread(names[first:last], heard[heard_first].start_s, heard[heard_last - 1].end_s)
-        elif kind == "delete" and words:  # in the text, but not heard: they share the time of the word before
-            before = words.pop()
-            words += _spread([before.text, *names[first:last]], before.start_s, before.end_s)
-        elif kind == "delete":
-            leading = names[first:last]
-        # else "insert": heard, but not in the text
-    return equal, words
-
-
-def _spread(names: list[str], start_s: float, end_s: float) -> list[Word]:
-    edges = start_s + (end_s - start_s) * np.cumsum([0, *map(len, names)]) / sum(map(len, names))
-    return [Word(name, float(edges[at]), float(edges[at + 1])) for at, name in enumerate(names)]
+        elif kind == "replace":  # else in the text and not heard, or heard and not in the text
+            marks.append((first, heard[heard_first].start_s, heard[heard_last - 1].end_s))
+    marks += [(name, heard[place].start_s, heard[place].end_s) for name, place in equal.items()]
+    return equal, [Word(*timed) for timed in word_times(names, marks, heard[-1].end_s)]

@@ -6,17 +6,15 @@ read, not trained again. Everything is pooled over the folds: each sample is ans
 see it, and intervals draw whole components of samples that share a speaker or a picture.
 """
 
-from __future__ import annotations
-
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parallelnet import bootstrap
+from parallelnet import evaluation
 from parallelnet.calibration import Floats
 from parallelnet.errors import ManifestError, OptionError
 from parallelnet.evaluation import MIN_PROB
@@ -24,14 +22,12 @@ from parallelnet.models.network import SIDE
 from parallelnet.models.variants import SMALL_SIDE
 from parallelnet.options import ModalitiesOptions, Recipe
 
-from . import prepared, result_plots, study
+from . import prepared, result_plots, statistics, study
 from .prepared import TABLE1, Row
 from .statistics import Draws, Pooled, circumstances, difference, gaps, intervals, join, mean
-from .statistics import figures as pooled_figures
 
-PRIVATE = ("data", "out", "work", "init_from")  # options that name places of one machine
+# The figures that temperature scaling is there to lower; it leaves the winning class of a window as it is.
 CALIBRATED = ("ece", "nll", "brier")
-"""The figures that temperature scaling is there to lower; it leaves the winning class of a window as it is."""
 COVERAGE = 0.9  # what conformal sets promise (design section 6)
 
 
@@ -56,6 +52,8 @@ DROPPED: tuple[Setting, ...] = tuple(
     replace(each, key=f"dropout-{each.key.removeprefix('both-')}", title=f"other dropout: {each.title}", row="dropout")
     for each in SETTINGS[:3]
 )
+# Differences, first minus second: what fusion earns over each modality, what a missing one costs, what a network of one
+# modality is ahead of one that has lost the other, and what another dropout changes.
 QUESTIONS: tuple[tuple[str, str], ...] = (
     ("both", "speech"),
     ("both", "image"),
@@ -65,8 +63,6 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("image", "both-without-speech"),
     *((dropped.key, plain.key) for dropped, plain in zip(DROPPED, SETTINGS, strict=False)),
 )
-"""Differences, first minus second: what fusion earns over each modality, what a missing one costs, what a network of
-one modality is ahead of one that has lost the other, and what another dropout changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,38 +107,26 @@ def measure(options: ModalitiesOptions, recipe: Recipe, *, quiet: bool = True) -
         whole = [outcome for outcome in outcomes if not outcome.reason]
         if not whole:
             raise ManifestError(f"No network is finished on all folds: {outcomes[0].row.key}: {outcomes[0].reason}.")
-        answers, missing = _read(outcomes, options, material)
+        by_row = {outcome.row.key: outcome for outcome in outcomes}
+        if dropped is not None:
+            by_row["dropout"] = outcomes[-1]
+        answers, missing = {}, {}
+        for setting in (*SETTINGS, *DROPPED):
+            outcome = by_row.get(setting.row)
+            if outcome is None or outcome.reason:
+                missing[setting.key] = outcome.reason if outcome else "not run: no --with-dropout"
+            else:
+                answers[setting.key] = read_answers(outcome.folder, setting.setting, material)
         record = {
             "what": "each modality alone, both, and each missing at test time; calibration",
             "data": material.describe(),
             "backbones": {each.row.key: study.read(each.folder, material)[0].backbones for each in whole},
             "input_side": SMALL_SIDE if options.size == "small" else SIDE,
-            "options": {
-                **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
-                "init_from": prepared.start_names(options.init_from),
-                "recipe": asdict(recipe),
-            },
+            "options": prepared.published(options) | {"recipe": asdict(recipe)},
             **result(answers, missing, Draws(options.n_bootstrap, options.seed)),
             **circumstances(options.threads),
         }
         return result_plots.write("modalities", record, Path(options.out))
-
-
-def _read(
-    outcomes: Sequence[study.Outcome], options: ModalitiesOptions, material: prepared.Material
-) -> tuple[dict[str, Answers], dict[str, str]]:
-    """Return the answers of each setting that was run, and why each of the others was not."""
-    by_row = {outcome.row.key: outcome for outcome in outcomes}
-    if options.with_dropout is not None:
-        by_row["dropout"] = outcomes[-1]
-    answers, missing = {}, {}
-    for setting in (*SETTINGS, *DROPPED):
-        outcome = by_row.get(setting.row)
-        if outcome is None or outcome.reason:
-            missing[setting.key] = outcome.reason if outcome else "not run: no --with-dropout"
-        else:
-            answers[setting.key] = read_answers(outcome.folder, setting.setting, material)
-    return answers, missing
 
 
 def read_answers(folder: Path, setting: str, material: prepared.Material) -> Answers:
@@ -165,32 +149,29 @@ def result(answers: Mapping[str, Answers], missing: Mapping[str, str], draws: Dr
     """Return `rows`, `differences` and `best_single`: all that is measured, and why each `missing` setting was not."""
     found = {key: figures(each, draws) for key, each in answers.items()}
     title = {setting.key: setting.title for setting in (*SETTINGS, *DROPPED)}
-    rows: list[dict[str, Any]] = []
-    for each in (*SETTINGS, *DROPPED):
-        known = {"found": found[each.key]} if each.key in found else {"missing": missing[each.key]}
-        rows.append({"key": each.key, "title": each.title, "network": each.row, "setting": each.setting, **known})
+    rows = [
+        {"key": each.key, "title": each.title, "network": each.row, "setting": each.setting}
+        | ({"found": found[each.key]} if each.key in found else {"missing": missing[each.key]})
+        for each in (*SETTINGS, *DROPPED)
+    ]
     differences: list[dict[str, Any]] = []
     for first, second in QUESTIONS:
         pair = {"first": first, "second": second, "first_title": title[first], "second_title": title[second]}
-        without = [key for key in (first, second) if key not in answers]
-        if without:
-            known = {"missing": f"{title[without[0]]}: {missing[without[0]]}"}
-        else:
-            known = {"found": difference(answers[first].pooled, answers[second].pooled, draws)}
-        differences.append({**pair, **known})
+        without = [f"{title[key]}: {missing[key]}" for key in (first, second) if key not in answers]
+        compared = {} if without else difference(answers[first].pooled, answers[second].pooled, draws)
+        differences.append(pair | ({"missing": without[0]} if without else {"found": compared}))
     singles = [key for key in ("speech", "image") if key in found]
     best = max(singles, key=lambda key: found[key]["metrics"]["accuracy"], default=None)
     classes = next(iter(answers.values())).classes
     return {"classes": list(classes), "rows": rows, "differences": differences, "best_single": best}
 
 
-# --- figures of one setting -------------------------------------------------------------------------------------------
-
-
 def figures(answers: Answers, draws: Draws) -> dict[str, Any]:
     """Return everything that is told of one setting, ready for strict JSON: classes, calibration, conformal sets."""
     row = answers.pooled
-    before, after = (pooled_figures(replace(row, probs=each), answers.classes, draws) for each in (row.raw, row.probs))
+    before, after = (
+        statistics.figures(replace(row, probs=each), answers.classes, draws) for each in (row.raw, row.probs)
+    )
     return {
         "n": len(row.labels),
         "metrics": after,
@@ -216,8 +197,7 @@ def per_class(answers: Answers, draws: Draws) -> dict[str, Any]:
         with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
             return {f"{kind} {k}": (a / b)[:, k] for kind, (a, b) in parts.items() for k in range(n_classes)}
 
-    rows = bootstrap.rows(row.labels, row.probs, MIN_PROB)
-    found = intervals(rows, row.groups, of, draws, "value")
+    found = intervals(evaluation.summands(row.labels, row.probs, MIN_PROB), row.groups, of, draws, "value")
     return {
         name: {
             "n": int(np.count_nonzero(row.labels == k)),

@@ -3,8 +3,6 @@
 Words and tables stand in `templates`; a LaTeX table is some columns of a Markdown table.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +20,12 @@ Record = Mapping[str, Any]
 NO_RUN = "No row was run to its end."
 MARK = "<!-- Made by `parallelnet experiment render` from the JSON beside the tables; changes by hand are lost. -->"
 DEFAULT_CLIP_S = next(float(str(each.default)) for each in fields(TablesOptions) if each.name == "clip_s")
+# Caption, and which columns of the Markdown table.
 _LATEX = {
     "table1": ("Emotions from speech and picture, 95 % bootstrap intervals in brackets", (0, 2, 3, 5, 6)),
     "table2": ("Sentiment in three classes, 95 % bootstrap intervals in brackets", (0, 3, 4, 5, 6, 8)),
     "modalities": ("Each modality, alone and missing, 95 % bootstrap intervals in brackets", (0, 3, 4, 5, 6)),
 }
-"""Caption, and which columns of the Markdown table."""
 
 
 class Result(NamedTuple):
@@ -43,9 +41,6 @@ class Result(NamedTuple):
 def text_of(template: str, **facts: Any) -> str:
     """Return a template of this package filled in."""
     return fill(__package__, template, mark=MARK, **facts)
-
-
-# --- what a result says -----------------------------------------------------------------------------------------------
 
 
 def run(record: Record) -> Any:
@@ -92,38 +87,6 @@ def said(kind: str, record: Record) -> str:
     return text_of(f"{kind}_said.md.j2", **facts, **_FACTS[kind](record, rows))
 
 
-# --- the paper's order ------------------------------------------------------------------------------------------------
-
-
-class RankAgreement(NamedTuple):
-    """How far two rankings agree; tau-b, its exact p value and rho are None where a list has one value only."""
-
-    same_order: int  # pairs of rows that stand in the same order in both
-    n_pairs: int
-    kendall: float | None
-    kendall_p: float | None
-    spearman: float | None
-    swapped: tuple[tuple[int, int], ...]  # pairs (higher in the first list, lower in the second) by place
-
-
-def rank_agreement(first: Sequence[float], second: Sequence[float]) -> RankAgreement:
-    """Return how far the order of the same rows agrees in two lists; two rows at least.
-
-    A pair that is tied in either list stands in the same order in neither.
-    """
-    from scipy.stats import kendalltau, spearmanr
-
-    pairs = list(itertools.combinations(range(len(first)), 2))
-    signs = [(first[i] - first[j]) * (second[i] - second[j]) for i, j in pairs]
-    apart = [pair for pair, sign in zip(pairs, signs, strict=True) if sign < 0]
-    swapped = tuple((i, j) if first[i] > first[j] else (j, i) for i, j in apart)
-    same = sum(sign > 0 for sign in signs)
-    if len(set(first)) == 1 or len(set(second)) == 1:
-        return RankAgreement(same, len(pairs), None, None, None, swapped)
-    tau, rho = kendalltau(first, second), spearmanr(first, second)
-    return RankAgreement(same, len(pairs), float(tau.statistic), float(tau.pvalue), float(rho.statistic), swapped)
-
-
 def ordered(names: Sequence[str], values: Sequence[float], between: str) -> str:
     """Return names from the highest value to the lowest, equals joined by ` = ` in the order in which they came."""
     by_value: dict[float, list[str]] = {}
@@ -132,28 +95,43 @@ def ordered(names: Sequence[str], values: Sequence[float], between: str) -> str:
     return between.join(" = ".join(by_value[value]) for value in sorted(by_value, reverse=True))
 
 
-def orders(record: Record) -> dict[str, str]:
-    """Return the order of the rows of a Table 1 in the `paper` and `here`; nothing for less than two."""
+def printed(record: Record) -> tuple[list[str], list[float], list[float]]:
+    """Return the rows of a Table 1 that have a printed accuracy, that accuracy, and ours."""
     rows = {key: row for key, row in run(record).items() if row["printed"] is not None}
-    ours = {key: row["pooled"]["accuracy"] for key, row in rows.items()}
-    values = {"paper": [row["printed"] for row in rows.values()], "here": list(ours.values())}
-    return {name: ordered(list(rows), each, ", ") for name, each in values.items() if len(rows) > 1}
+    return list(rows), [row["printed"] for row in rows.values()], [row["pooled"]["accuracy"] for row in rows.values()]
 
 
-def _agreement(printed: Sequence[float], ours: Sequence[float], titles: Sequence[str]) -> str:
-    found = rank_agreement(printed, ours)
-    paper, here = (ordered(titles, values, " > ") for values in (printed, ours))
-    n_tied = found.n_pairs - found.same_order - len(found.swapped)
-    said = f"{found.same_order} of {found.n_pairs} pairs of rows stand in the paper's order"
-    if found.kendall is not None and len(ours) > 2:
-        said += f" (Kendall's tau {found.kendall:+.2f}, p {found.kendall_p:.3f}; Spearman's rho {found.spearman:+.2f})"
-    return f"{said}{f'; {n_tied} are tied' if n_tied else ''}. The paper: {paper}. Here: {here}."
+def agreement(
+    paper: Sequence[float], here: Sequence[float], titles: Sequence[str]
+) -> tuple[str, list[tuple[int, int]]]:
+    """Return how far the order of the same rows, two at least, agrees in two lists; a tied pair agrees in neither.
 
+    Returns:
+        A sentence, with the exact p value of tau-b where a list has several values. The pairs (higher in the first
+        list, lower in the second) by place.
+    """
+    from scipy.stats import kendalltau, spearmanr
 
-# --- what the lists need beside the JSON ------------------------------------------------------------------------------
+    signs = {
+        (i, j) if paper[i] > paper[j] else (j, i): (paper[i] - paper[j]) * (here[i] - here[j])
+        for i, j in itertools.combinations(range(len(paper)), 2)
+    }
+    swapped = [pair for pair, sign in signs.items() if sign < 0]
+    n_same, n_tied = (sum(found) for found in zip(*((sign > 0, sign == 0) for sign in signs.values()), strict=True))
+    said = f"{n_same} of {len(signs)} pairs of rows stand in the paper's order"
+    if len(here) > 2 and min(len(set(paper)), len(set(here))) > 1:
+        tau, rho = kendalltau(paper, here), spearmanr(paper, here)
+        said += f" (Kendall's tau {tau.statistic:+.2f}, p {tau.pvalue:.3f}; Spearman's rho {rho.statistic:+.2f})"
+    said += f"; {n_tied} are tied" if n_tied else ""
+    first, second = (ordered(titles, values, " > ") for values in (paper, here))
+    return f"{said}. The paper: {first}. Here: {second}.", swapped
 
 
 def _table1(record: Record, rows: Mapping[str, Record]) -> dict[str, Any]:
+    gaps, (keys, paper, here) = record["differences"], printed(record)
+    told, places = agreement(paper, here, keys) if len(keys) > 1 else ("", [])
+    compared = {frozenset((each["first"], each["second"])): each["accuracy"]["ci95"] for each in gaps}
+    swapped = [(keys[high], keys[low], compared.get(frozenset((keys[high], keys[low])))) for high, low in places]
     accuracies = {key: row["pooled"]["accuracy"] for key, row in rows.items()}
     majority = record["references"]["majority"]["pooled"]["accuracy"]
     configurations = {key: value for key, value in accuracies.items() if key.startswith("baseline-")}
@@ -161,8 +139,8 @@ def _table1(record: Record, rows: Mapping[str, Record]) -> dict[str, Any]:
     pair = [rows[key]["training"] for key in ("ier-only", "ser-only") if key in rows]
     known = len(pair) == 2 and None not in (each[n] for each in pair for n in ("overfit", "mean_gap", "kappa"))
     return {
-        "order": _order(record, rows),
-        "gaps": sorted(record["differences"], key=lambda each: each["accuracy"]["difference"]),  # losses first
+        "order": {"agreement": told, "swapped": swapped} if told else {},
+        "gaps": sorted(gaps, key=lambda each: each["accuracy"]["difference"]),  # losses first
         "configurations": best(configurations) if len(configurations) == 3 else [],
         "families": families,
         "better": [key for key in families if accuracies[key] > accuracies["parallelnet"]],
@@ -171,21 +149,6 @@ def _table1(record: Record, rows: Mapping[str, Record]) -> dict[str, Any]:
         "epochs": sorted(epoch for row in rows.values() for epoch in row["training"]["converged_epoch"]),
         "at_limit": sum(sum(row["training"]["at_limit"]) for row in rows.values()),
         "overfit": pair if known else [],
-    }
-
-
-def _order(record: Record, rows: Mapping[str, Record]) -> dict[str, Any]:
-    """Return how far the rows stand in the paper's order, and every pair that does not; nothing for less than two."""
-    both = [key for key, row in rows.items() if row["printed"] is not None]
-    if len(both) < 2:
-        return {}
-    printed = [rows[key]["printed"] for key in both]
-    ours = [rows[key]["pooled"]["accuracy"] for key in both]
-    gaps = {frozenset((each["first"], each["second"])): each["accuracy"]["ci95"] for each in record["differences"]}
-    swapped = [(both[i], both[j]) for i, j in rank_agreement(printed, ours).swapped]
-    return {
-        "agreement": _agreement(printed, ours, both),
-        "swapped": [(high, low, gaps.get(frozenset((high, low)))) for high, low in swapped],
     }
 
 
@@ -201,7 +164,7 @@ def _table2(record: Record, rows: Sequence[Record]) -> dict[str, Any]:
     return {
         "top": [row for row in rows if row["key"] in top],
         "ours": next((row for row in rows if row["key"] == "parallelnet"), None),
-        "agreement": _agreement(list(methods), ours, titles) if len(methods) > 1 else "",
+        "agreement": agreement(list(methods), ours, titles)[0] if len(methods) > 1 else "",
     }
 
 
@@ -217,9 +180,6 @@ _FACTS: dict[str, Callable[[Record, Any], dict[str, Any]]] = {
     "table2": _table2,
     "modalities": _modalities,
 }
-
-
-# --- what every result says of its figures ----------------------------------------------------------------------------
 
 
 def caption(record: Record) -> str:
@@ -276,12 +236,9 @@ def recipe_changes(recipe: Record, before: Record) -> list[str]:
     return found
 
 
-def _rows(record: Record) -> list[Record]:
-    return list(record["rows"].values() if isinstance(record["rows"], Mapping) else record["rows"])
-
-
 def _networks(record: Record) -> list[Record]:
-    return [row["network"] for row in _rows(record) if isinstance(row.get("network"), Mapping)]
+    rows = record["rows"].values() if isinstance(record["rows"], Mapping) else record["rows"]
+    return [row["network"] for row in rows if isinstance(row.get("network"), Mapping)]
 
 
 def _inputs(record: Record) -> str:
@@ -294,12 +251,11 @@ def _inputs(record: Record) -> str:
 def _backbones(record: Record) -> list[str]:
     known = [*record.get("backbones", {}).values(), *(network["backbones"] for network in _networks(record))]
     found = sorted({name for backbones in known for name in backbones.values()})
-    facts = [row["folds"][0]["facts"] for row in _rows(record) if "found" in row and row.get("folds")]
+    if found or isinstance(record["rows"], Mapping):
+        return found
+    facts = [row["folds"][0]["facts"] for row in record["rows"] if "found" in row and row.get("folds")]
     networks = (each.get("network") or each.get("image", {}).get("network") for each in facts)  # of Table 2
-    return found or [name for name in dict.fromkeys(networks) if name]
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
+    return [name for name in dict.fromkeys(networks) if name]
 
 
 def files(kind: str, record: Record) -> dict[str, str]:
@@ -312,7 +268,9 @@ def markdown(kind: str, record: Record, *, page: bool = False) -> str:
     facts = {"caption": caption(record), "page": page, "h": "###" if page else "##", "record": cells(record)}
     if kind == "table1":
         studies = {key: record["rows"][key] for key in STUDIES}
-        facts |= {"order": orders(record), "six": TABLE1}
+        keys, paper, here = printed(record)
+        orders = {name: ordered(keys, values, ", ") for name, values in (("paper", paper), ("here", here))}
+        facts |= {"order": orders if len(keys) > 1 else {}, "six": TABLE1}
         facts |= {"studies": cells(run({"rows": studies})), "not_run": not_run(studies, "title")}
     return text_of(f"{kind}.md.j2", run=cells(run(record)), **facts)
 
@@ -344,9 +302,6 @@ def faithfulness(record: Record) -> str:
     )
 
 
-# --- pages ------------------------------------------------------------------------------------------------------------
-
-
 def page(result: Result, title: str, others: Sequence[Result], to: str) -> str:
     """Return the page of a result; `others` are attempts on the same data, `to` leads from pages to results."""
     record = result.record
@@ -367,13 +322,6 @@ def page(result: Result, title: str, others: Sequence[Result], to: str) -> str:
         tables=markdown(result.kind, record, page=True),
         plots=result.plots,
     )
-
-
-def same_data(result: Result, results: Sequence[Result]) -> list[Result]:
-    """Return the results of one kind on the same data, in the order in which they were made."""
-    fingerprint = result.record["data"]["fingerprint"]
-    found = [each for each in results if each.kind == result.kind and each.record["data"]["fingerprint"] == fingerprint]
-    return sorted(found, key=lambda each: (each.record["date"], each.name))
 
 
 def _attempt(each: Result, this: Result) -> dict[str, Any]:

@@ -4,8 +4,6 @@ They learn on the training of every other network here (`training.fit`): a `Para
 nothing and whose N2 is VGG19 up to fc7. At the small size VGG19 is narrow, as in the row `parallelnet`.
 """
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,21 +13,21 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision import models
 
 from parallelnet.calibration import Floats, Ints
 from parallelnet.data.loading import SignalStore
 from parallelnet.models import features, variants
-from parallelnet.models.layers import N1, N2, ModalityBranches, SingleHead
-from parallelnet.models.network import SIDE, ParallelNet
-from parallelnet.models.variants import SMALL_SIDE, network_options
-from parallelnet.training.finish import Judge, calibrate
-from parallelnet.training.fit import Hardware, Part, fit
+from parallelnet.models.layers import N1, N2, ModalityBranches, SingleHead, evaluating
+from parallelnet.models.network import SIDE, Freeze, ParallelNet
+from parallelnet.training.finish import calibrate, outputs_of
+from parallelnet.training.fit import Part, fit
 from parallelnet.types import SENTIMENTS, Sample
 
 from .study import FoldTask
 
+# Side that VGG19's dense layers were trained for. Signals are 128 x 128 (design section 4) and enlarged to it.
 VGG_SIDE = 224
-"""Side that VGG19's dense layers were trained for. Signals are 128 x 128 (design section 4) and enlarged to it."""
 SMALL_WIDTH = 128  # width of fc6 and fc7 at the small size; VGG19's own have 4096
 CONTENT_BATCH = 16
 
@@ -70,8 +68,6 @@ def vgg19(start: Start) -> nn.Module:
     Raises:
         CheckpointError: the ImageNet weights could not be fetched.
     """
-    from torchvision import models
-
     if start == "imagenet":
         return features.pretrained(variants.BACKBONES["vgg19"])
     return models.vgg19(weights=None)  # type: ignore[no-any-return]
@@ -90,13 +86,12 @@ def picture_network(classes: Sequence[str], size: Literal["paper", "small"], sta
     """
     prepare: nn.Module
     if size == "small" and start == "none":
-        facts = network_options("ier-only", size="small").image
+        facts = variants.network_options("ier-only", size="small").image
         assert facts is not None
         prepare = nn.AvgPool2d(facts.input_pool)
         backbone = features.build(facts.backbone)
-        with torch.no_grad():
-            n_features = backbone.eval()(torch.zeros(1, 3, SIDE // facts.input_pool, SIDE // facts.input_pool)).numel()
-        backbone.train()
+        with evaluating(backbone):
+            n_features = backbone(torch.zeros(1, 3, SIDE // facts.input_pool, SIDE // facts.input_pool)).numel()
         widths = ((n_features, SMALL_WIDTH), (SMALL_WIDTH, SMALL_WIDTH))
         layers = [layer for shape in widths for layer in (nn.Linear(*shape), nn.ReLU(), nn.Dropout())]
         dense, width = nn.Sequential(*layers), SMALL_WIDTH
@@ -141,28 +136,19 @@ def train_pictures(task: FoldTask, train: Part) -> tuple[tuple[Floats, Floats], 
     network = picture_network(SENTIMENTS, options.size, start)
     # From random weights everything learns: features that nobody trained are no features.
     fine_tune = options.fine_tune if start == "imagenet" else "all"
-    epochs, _ = fit(
-        network,
-        train,
-        validation,
-        task.store,
-        task.study.recipe,
-        task.folder,
-        seed=options.seed,
-        # One device: with more, each process would write the same files.
-        hardware=Hardware(options.accelerator, 1, options.workers, task.study.quiet),
-        frozen="backbones" if fine_tune == "fc6" else "none",
-    )
+    frozen: Freeze = "backbones" if fine_tune == "fc6" else "none"
+    # One device: with more, each process would write the same files.
+    how = (task.store, task.study.recipe, task.folder, replace(options, devices=1))
+    epochs, _ = fit(network, train, validation, *how, quiet=task.study.quiet, frozen=frozen)
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    judge = Judge(network, task.store)
-    temperature = calibrate(judge, validation).temperatures["image"]
-    outputs = [judge.outputs(each, "image") for each in (validation, pictures(task.parts.test))]
+    temperature = calibrate(network, validation, task.store)[0][0]["image"]
+    outputs = [outputs_of(network, each, task.store, "image") for each in (validation, pictures(task.parts.test))]
     said, answers = (each.probs(temperature) for each in outputs if each is not None)
     shutil.rmtree(task.folder / "state", ignore_errors=True)
-    paper, small = "VGG19, random weights", f"VGG19 narrow, {SMALL_SIDE} x {SMALL_SIDE} pictures, random weights"
-    name = "VGG19, ImageNet weights" if start == "imagenet" else paper if options.size == "paper" else small
+    narrow = options.size == "small" and start == "none"
+    name = f"VGG19 narrow, {variants.SMALL_SIDE} x {variants.SMALL_SIDE} pictures" if narrow else "VGG19"
     facts = {
-        "network": name,
+        "network": f"{name}, {'ImageNet' if start == 'imagenet' else 'random'} weights",
         "fine_tuned": fine_tune,
         "epochs": epochs,
         "seconds": round(time.monotonic() - started, 1),
@@ -179,9 +165,8 @@ def content_probs(samples: Sequence[Sample], store: SignalStore, classifier: nn.
         features.Normalise(variants.IMAGENET_MEAN, variants.IMAGENET_STD),
     )
     found = []
-    with torch.no_grad():
+    with evaluating(classifier):
         for first in range(0, len(samples), CONTENT_BATCH):
-            batch = [store.picture(s.image) for s in samples[first : first + CONTENT_BATCH] if s.image is not None]
-            logits = classifier.eval()(prepare(torch.from_numpy(np.stack(batch))))
-            found.append(logits.double().softmax(-1).numpy())
+            batch = [store.picture(s.image or "") for s in samples[first : first + CONTENT_BATCH]]
+            found.append(classifier(prepare(torch.from_numpy(np.stack(batch)))).double().softmax(-1).numpy())
     return np.concatenate(found)

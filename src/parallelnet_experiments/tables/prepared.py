@@ -8,8 +8,6 @@ that fit no row. Who starts from a teacher that made the labels would be rewarde
 100 % accuracy" (paper section 5.4): no row may take over a teacher's weights.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import logging
@@ -32,15 +30,15 @@ from parallelnet.types import Sample
 
 log = logging.getLogger(__name__)
 
+# What a reader must know of data that `build tweets` made: source, teachers, rule, engine.
 BUILT = (
     *("fingerprint", "input", "labels", "rule", "threshold", "teachers", "teacher_agreement", "tts"),
     *("n_read", "n_kept"),
 )
-"""What a reader must know of data that `build tweets` made: source, teachers, rule, engine."""
 
+# How far the low and the high rate of section 5.4 lie from the table's own. The paper names neither; a step of ten is
+# what its own ReduceLROnPlateau takes.
 RATE_STEP = 10.0
-"""How far the low and the high rate of section 5.4 lie from the table's own. The paper names neither; a step of ten is
-what its own ReduceLROnPlateau takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,11 @@ class Row:
     start: Literal["none", "imagenet"] = "none"
     depends: tuple[str, ...] = ()
 
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """Those, and what learns where it starts from ImageNet weights."""
+        return self.depends if self.start == "none" else (*self.depends, "fine_tune")
+
     def recipe(self, table: Recipe) -> Recipe:
         """Return how this row learns: as the table's other rows, but for its own rate and dropout."""
         dropout = table.modality_dropout if self.dropped is None else self.dropped
@@ -85,6 +88,7 @@ def index(*rows: Row) -> dict[str, Row]:
     return {row.key: row for row in rows}
 
 
+# The six rows that the paper prints, in its order. Baselines 1 to 3 are the study of configurations 1 to 3, too.
 TABLE1: dict[str, Row] = index(
     Row("ser-only", "SER only", "ser-only", "Table 1; section 4.3.1", 60.17),
     Row("ier-only", "IER only", "ier-only", "Table 1; section 4.3.1", 66.93),
@@ -93,36 +97,30 @@ TABLE1: dict[str, Row] = index(
     Row("baseline-3", "Baseline 3: criss-cross after N2", "baseline-3", "Table 1; section 4.3.2", 67.70),
     Row("parallelnet", "Proposed (ParallelNet)", "parallelnet", "Table 1; section 3.2", 83.29),
 )
-"""The six rows that the paper prints, in its order. Baselines 1 to 3 are the study of configurations 1 to 3, too."""
 
 _N2 = "section 4.3.2, choices for N2"
+_FAMILIES = {"vgg16": "VGG-16", "vgg19": "VGG-19", "resnet34": "ResNet-34", "resnet50": "ResNet-50"}
+_FAMILIES |= {"resnet101": "ResNet-101", "inception3a": "Inception 3a", "inception4a": "Inception 4a"}
+_FAMILIES |= {"mobilenet": "MobileNet", "densenet": "DenseNet"}
 _RATES = "section 5.4, ResNet"
 
+# What the text reports without figures: families of N2, the fusion, the rate of ResNet (the smallest it names).
 STUDIES: dict[str, Row] = index(
     Row("additive", "F_i and F_s added, not multiplied", "parallelnet-additive", "section 3.2.1"),
-    Row("parallelnet-vgg16", "N2: VGG-16", "parallelnet-vgg16", _N2),
-    Row("parallelnet-vgg19", "N2: VGG-19", "parallelnet-vgg19", _N2),
-    Row("parallelnet-resnet34", "N2: ResNet-34", "parallelnet-resnet34", _N2),
-    Row("parallelnet-resnet50", "N2: ResNet-50", "parallelnet-resnet50", _N2),
-    Row("parallelnet-resnet101", "N2: ResNet-101", "parallelnet-resnet101", _N2),
-    Row("parallelnet-inception3a", "N2: Inception 3a", "parallelnet-inception3a", _N2),
-    Row("parallelnet-inception4a", "N2: Inception 4a", "parallelnet-inception4a", _N2),
-    Row("parallelnet-mobilenet", "N2: MobileNet", "parallelnet-mobilenet", _N2),
-    Row("parallelnet-densenet", "N2: DenseNet", "parallelnet-densenet", _N2),
+    *(Row(f"parallelnet-{name}", f"N2: {title}", f"parallelnet-{name}", _N2) for name, title in _FAMILIES.items()),
     Row("resnet34-low-rate", "N2: ResNet-34, low rate", "parallelnet-resnet34", _RATES, rate_factor=1 / RATE_STEP),
     Row("resnet34-high-rate", "N2: ResNet-34, high rate", "parallelnet-resnet34", _RATES, rate_factor=RATE_STEP),
 )
-"""What the text reports without figures: families of N2, the fusion, the rate of ResNet (the smallest it names)."""
 
 ROWS: dict[str, Row] = TABLE1 | STUDIES
 
+# Differences (first minus second) that the text claims beside those of `parallelnet` and every other row: that
+# configuration 3 is the best of three, and that pictures alone do better than speech alone.
 PAIRS_OF_INTEREST: tuple[tuple[str, str], ...] = (
     ("baseline-3", "baseline-1"),
     ("baseline-3", "baseline-2"),
     ("ier-only", "ser-only"),
 )
-"""Differences (first minus second) that the text claims beside those of `parallelnet` and every other row: that
-configuration 3 is the best of three, and that pictures alone do better than speech alone."""
 
 
 def chosen(keys: Sequence[str], rows: Mapping[str, Row], otherwise: Mapping[str, Row]) -> tuple[Row, ...]:
@@ -134,13 +132,14 @@ def chosen(keys: Sequence[str], rows: Mapping[str, Row], otherwise: Mapping[str,
     for key in keys:
         if key not in rows:
             raise unknown("row", key, rows, "--rows")
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise OptionError(f"--rows names {twice[0]!r} twice; allowed: each row once.")
+    _once(keys, "--rows", "row")
     return tuple(row for row in rows.values() if row.key in (keys or otherwise))
 
 
-# --- samples and folds ------------------------------------------------------------------------------------------------
+def _once(names: Sequence[str], flag: str, kind: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"{flag} names {name!r} twice; allowed: each {kind} once.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +205,15 @@ def prepare(options: TablesOptions, *, target_column: str = "label") -> Material
     refuse_teachers(getattr(options, "init_from", ()), built)
     every = open_data(options.data)
     if not any(getattr(s, target_column) for s in every):
-        raise ManifestError(_no_labels(options, target_column, every))
+        said, n = f"{options.data} has no sample with a {target_column}", sum(bool(s.sentiment) for s in every)
+        if target_column == "label" and n:
+            raise ManifestError(
+                f"{said}, but {n} with a sentiment. Mend: parallelnet experiment table2, which is about sentiments, or "
+                "data with emotions (build tweets --labels emotion)."
+            )
+        raise ManifestError(
+            f"{said}. Mend: data with one; a manifest holds it in the column {target_column!r}. See --data."
+        )
     asked = train_options(options, target_column)
     both = NetworkOptions(BranchOptions("compact-speech"), BranchOptions("compact-image"))
     samples, labels = usable(every, asked, both)
@@ -219,7 +226,18 @@ def prepare(options: TablesOptions, *, target_column: str = "label") -> Material
     sets = [str(number) for number in splits.components(samples)]
     parts = _dealt(samples, asked, len(set(sets)))
     classes = class_list(list(labels.values()), ())
-    _check_classes(options.data, parts, labels, classes)
+    if len(classes) < 2:
+        raise ManifestError(
+            f"{options.data} has one class only: {classes[0]!r}. A table needs two at least. See --data."
+        )
+    for (fold, part), where in itertools.product(enumerate(parts), ("test", "train", "validation")):
+        missing = [name for name in classes if name not in {labels[s.id] for s in getattr(part, where)}]
+        if missing:
+            raise ManifestError(
+                f"{options.data}: fold {fold}, {where} part has no sample of class {missing[0]!r}, of which there are "
+                f"{[*labels.values()].count(missing[0])} in all. Mend: more samples of it, fewer --folds, or other "
+                "folds in the manifest."
+            )
     return Material(
         name=Path(options.data.partition(":")[2] or options.data).name,
         samples=samples,
@@ -233,16 +251,6 @@ def prepare(options: TablesOptions, *, target_column: str = "label") -> Material
     )
 
 
-def _no_labels(options: TablesOptions, target_column: str, every: Sequence[Sample]) -> str:
-    said = f"{options.data} has no sample with a {target_column}"
-    if target_column == "label" and any(s.sentiment for s in every):
-        return (
-            f"{said}, but {sum(bool(s.sentiment) for s in every)} with a sentiment. Mend: parallelnet experiment "
-            "table2, which is about sentiments, or data with emotions (build tweets --labels emotion)."
-        )
-    return f"{said}. Mend: data with one; a manifest holds it in the column {target_column!r}. See --data."
-
-
 def _dealt(samples: tuple[Sample, ...], asked: TrainOptions, n_sets: int) -> tuple[Parts, ...]:
     """Return the parts of each fold; where that cannot be, say it of --folds and the data.
 
@@ -253,31 +261,16 @@ def _dealt(samples: tuple[Sample, ...], asked: TrainOptions, n_sets: int) -> tup
     except ManifestError as error:
         if {s.fold for s in samples} not in ({None}, set(range(asked.folds))):  # other folds of its own: said well
             raise
-        counts = Counter(getattr(s, asked.target_column) for s in samples)
-        rarest = min(counts, key=lambda name: (counts[name], name))
+        n_rarest, rarest = min(
+            (n, name) for name, n in Counter(getattr(s, asked.target_column) for s in samples).items()
+        )
         few = "few, or too unequal," if n_sets < len(samples) else "few"
         raise ManifestError(
             f"{asked.data} is too small for --folds {asked.folds}: its {len(samples)} samples fall into {n_sets} "
-            f"sets that share no speaker and no picture, the rarest class, {rarest!r}, has {counts[rarest]}; too {few} "
+            f"sets that share no speaker and no picture, the rarest class, {rarest!r}, has {n_rarest}; too {few} "
             "for every fold to hold each class in its test part and in the validation part that is cut from the rest. "
             "Mend: fewer --folds, or more samples in more sets (see --data)."
         ) from error
-
-
-def _check_classes(data: str, parts: Sequence[Parts], labels: Mapping[str, str], classes: Sequence[str]) -> None:
-    if len(classes) < 2:
-        raise ManifestError(f"{data} has one class only: {classes[0]!r}. A table needs two at least. See --data.")
-    totals = Counter(labels.values())
-    for (fold, part), where in itertools.product(enumerate(parts), ("test", "train", "validation")):
-        missing = [name for name in classes if name not in {labels[s.id] for s in getattr(part, where)}]
-        if missing:
-            raise ManifestError(
-                f"{data}: fold {fold}, {where} part has no sample of class {missing[0]!r}, of which there are "
-                f"{totals[missing[0]]} in all. Mend: more samples of it, fewer --folds, or other folds in the manifest."
-            )
-
-
-# --- where rows start -------------------------------------------------------------------------------------------------
 
 
 def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOptions) -> Mapping[str, tuple[str, ...]]:
@@ -292,17 +285,21 @@ def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOpti
     """
     if not init_from:
         return {}
-    twice = sorted({name for name in init_from if init_from.count(name) > 1})
-    if twice:
-        raise OptionError(f"--init-from names {twice[0]!r} twice; allowed: each checkpoint once.")
+    _once(init_from, "--init-from", "checkpoint")
     # All rows: a part of a table, or the study of modalities, has the same --init-from as the whole.
     networks = {row.key: network_options(row.variant, size=options.size) for row in (*ROWS.values(), *rows)}
     found: dict[str, tuple[str, ...]] = dict.fromkeys(networks, ())
     for name in init_from:
         source = NetworkOptions.from_dict(checkpoint.opened(name, "--init-from").facts.network)
-        fitting = {key for key, network in networks.items() if _shares_branch(network, source)}
+        branches = {name: getattr(source, name) for name in source.modalities}
+        fitting = {
+            key
+            for key, network in networks.items()
+            if network.embed_dim == source.embed_dim
+            and any(getattr(network, name) == branch for name, branch in branches.items())
+        }
         if not fitting:
-            said = " and ".join(f"{getattr(source, each).backbone} for {each}" for each in source.modalities)
+            said = " and ".join(f"{branch.backbone} for {name}" for name, branch in branches.items())
             raise OptionError(
                 f"--init-from {name}: its network ({said}, {source.embed_dim} wide) shares no branch with any row at "
                 f"--size {options.size}. Mend: a checkpoint that `parallelnet train --size {options.size}` made of a "
@@ -314,14 +311,12 @@ def starts_of(rows: Sequence[Row], init_from: Sequence[str], options: TablesOpti
     return found
 
 
-def _shares_branch(network: NetworkOptions, source: NetworkOptions) -> bool:
-    shared = set(network.modalities) & set(source.modalities)
-    return network.embed_dim == source.embed_dim and any(getattr(network, k) == getattr(source, k) for k in shared)
-
-
-def start_names(init_from: Sequence[str]) -> list[str]:
-    """Return what the checkpoints call themselves, without their places."""
-    return [checkpoint.opened(source, "--init-from").facts.name for source in init_from]
+def published(options: TablesOptions, *private: str) -> dict[str, Any]:
+    """Return the options as a result has them: no place of one machine, starting checkpoints by their own names."""
+    found = {name: value for name, value in asdict(options).items() if name not in ("data", "out", "work", *private)}
+    if "init_from" in found:
+        found["init_from"] = [checkpoint.opened(each, "--init-from").facts.name for each in found["init_from"]]
+    return found
 
 
 def identity(source: str) -> str:

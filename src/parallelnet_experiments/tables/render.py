@@ -4,8 +4,7 @@ The same files give the same bytes each time, so that a test can hold the commit
 stands in `results/NAME/notes.md`; figures there must be in a JSON.
 """
 
-from __future__ import annotations
-
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,22 +16,22 @@ from typing import Any, NamedTuple
 from jinja2 import UndefinedError
 
 from parallelnet import records
-from parallelnet.datasets.card import PAPER_COUNTS
+from parallelnet.datasets.inspection import PAPER_COUNTS
 from parallelnet.errors import ManifestError, OptionError, ParallelNetError
 from parallelnet.options import RenderOptions
 from parallelnet.report.numbers import cells
 
 from . import pages
-from .pages import MARK, Result, same_data
+from .pages import MARK, Result
 
 TASKS = ("speech", "image", "pair")  # of the studies of faithfulness, in the order of their table
 NOTES = "notes.md"
 TITLES = {"table1": "Table 1", "table2": "Table 2", "modalities": "Modalities"}  # of the pages, by kind of result
+# What the `dataset.json` of `build tweets` holds, with `build-log.json` as its `log` where that is there.
 BUILD = {"n_read", "n_kept", "rejected", "class_counts", "threshold_curve"}
-"""What the `dataset.json` of `build tweets` holds, with `build-log.json` as its `log` where that is there."""
 FIGURE = re.compile(r"(?<![\w.])(\d+\.\d+)(?![\w.]*\d)")
+# Numbers that name a place, not a result.
 REFERENCE = re.compile(r"(?:sections?|Eq\.|Fig\.|Table|version)\s+[\d.]+(?:(?:,| and)\s+[\d.]+)*", re.IGNORECASE)
-"""Numbers that name a place, not a result."""
 
 
 class RenderReport(NamedTuple):
@@ -61,65 +60,64 @@ def render(options: RenderOptions) -> RenderReport:
     left = [path for path in ours if path not in wanted]
     # As bytes: line ends count.
     other = [path for path, text in wanted.items() if not path.is_file() or path.read_bytes() != text.encode()]
-    if options.check:
-        if other or left:
-            said = [f"{path} {'differs' if path.is_file() else 'is missing'}" for path in other]
-            said += [f"{path} is made by no JSON" for path in left]
-            raise ParallelNetError(f"{'; '.join(said)}. Mend: parallelnet experiment render")
-        return RenderReport((), tuple(wanted), ())
+    if options.check and (other or left):
+        said = [f"{path} {'differs' if path.is_file() else 'is missing'}" for path in other]
+        said += [f"{path} is made by no JSON" for path in left]
+        raise ParallelNetError(f"{'; '.join(said)}. Mend: parallelnet experiment render")
     for path in other:
         path.parent.mkdir(parents=True, exist_ok=True)
         records.write_text(path, wanted[path])
     for path in left:
         path.unlink()
     drawn: list[Path] = []
-    if options.plots:
+    for each in read_results(results) if options.plots else ():
         from . import result_plots
 
-        for each in read_results(results):
-            drawn += result_plots.save(each.kind, each.record, results / each.name)
-    unchanged = tuple(path for path in wanted if path not in set(other))
-    return RenderReport((*other, *drawn), unchanged, tuple(left))
+        drawn += result_plots.save(each.kind, each.record, results / each.name)
+    return RenderReport((*other, *drawn), tuple(path for path in wanted if path not in other), tuple(left))
 
 
 def files(results: Path, out: Path) -> dict[Path, str]:
     """Return every file that is made from the results, and its text; errors as of `render`."""
-    found = read_results(results)
-    others = _others(results)
-    studies: dict[Path, list[str]] = {}
-    for folder in sorted(path for path in results.glob("faithfulness*") if path.is_dir()):
-        studies[folder] = []
+    found, wanted = read_results(results), {}
+    there = [*sorted(results.glob("*.json")), *sorted(results.glob("*/*.json"))]
+    paths = [path for path in there if path.stem not in (*TITLES, *TASKS)]
+    others = {path.relative_to(results).with_suffix("").as_posix(): cells(_read(path)) for path in paths}
+    studies = [folder for folder in sorted(results.glob("faithfulness*")) if folder.is_dir()]
+    for folder in studies:
+        texts = []
         for path in filter(Path.is_file, (folder / f"{task}.json" for task in TASKS)):
             with _read_from(path):
-                studies[folder].append(pages.faithfulness(_read(path)))
+                texts.append(pages.faithfulness(_read(path)))
+        wanted[folder / "table.md"] = "\n".join(texts)
     if not (found or others or studies):
         raise OptionError(f"--results {results} holds no results; needed: for instance {results}/table1/table1.json.")
     to = Path(relpath(results, out)).as_posix()
-    wanted = {folder / "table.md": "\n".join(texts) for folder, texts in studies.items()}
+
     headlines = []
     for result in found:
         folder = results / result.name
         with _read_from(folder / f"{result.kind}.json"):
             wanted |= {folder / name: text for name, text in pages.files(result.kind, result.record).items()}
-            tries = same_data(result, found)
+            like = (result.kind, result.record["data"]["fingerprint"])  # the same data: attempts, as they were made
+            tries = [each for each in found if (each.kind, each.record["data"]["fingerprint"]) == like]
+            tries.sort(key=lambda each: (each.record["date"], each.name))
             title = f"{TITLES[result.kind]} on {result.record['data']['name']}"
             title += f" ({result.name})" if len(tries) > 1 else ""
             tries = tries if result.kind == "table1" else []
             wanted[out / f"{result.name}.md"] = pages.page(result, title, tries, to)
-            said = pages.headline(result.kind, result.record)
-            headlines.append({"name": result.name, "record": result.record, "headline": said})
+            headlines.append({"headline": pages.headline(result.kind, result.record), **result._asdict()})
     builds = {name: record for name, record in others.items() if set(record) >= BUILD}
     for name, record in builds.items():
         with _read_from(results / f"{name}.json"):
             text = pages.text_of("build.md.j2", name=name, record=record, to=to, paper=PAPER_COUNTS)
             wanted[out / f"{name.replace('/', '-')}.md"] = text
-    models = {name: list(_measured(record, ())) for name, record in others.items() if name not in builds}
-    models = {name: measured for name, measured in models.items() if measured}
+    rest = {name: list(_measured(record, ())) for name, record in others.items() if name not in builds}
+    models = {name: measured for name, measured in rest.items() if measured}
     if models:
         wanted[out / "models.md"] = pages.text_of("models.md.j2", models=models, to=to)
-    names = [folder.name for folder in studies]
-    text = pages.text_of("index.md.j2", found=headlines, builds=builds, models=models, studies=names, to=to)
-    return {**wanted, out / "index.md": text}
+    facts = {"builds": builds, "models": models, "studies": [folder.name for folder in studies], "to": to}
+    return {**wanted, out / "index.md": pages.text_of("index.md.j2", found=headlines, **facts)}
 
 
 def _measured(found: Any, where: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -149,18 +147,9 @@ def read_results(results: Path) -> list[Result]:
                 f"{results / result.name / NOTES} has {', '.join(unknown)}, which stands in no JSON of the results. "
                 "Mend: take the figure from there, or leave it out."
             )
-    twice = {result.name for result in found if sum(each.name == result.name for each in found) > 1}
-    if twice:
-        raise ManifestError(f"{results / min(twice)} holds two kinds of results; allowed: a folder for each.")
+        if sum(each.name == result.name for each in found) > 1:
+            raise ManifestError(f"{results / result.name} holds two kinds of results; allowed: a folder for each.")
     return found
-
-
-def _others(results: Path) -> dict[str, Any]:
-    """Return the JSON files that are none of the paper's tables, by name below the results."""
-    known = {*TITLES, *TASKS}
-    there = [*sorted(results.glob("*.json")), *sorted(results.glob("*/*.json"))]
-    named = {path.relative_to(results).with_suffix("").as_posix(): path for path in there if path.stem not in known}
-    return {name: cells(_read(path)) for name, path in named.items()}
 
 
 @contextmanager
@@ -193,11 +182,9 @@ def unknown_figures(notes: str, records: Sequence[Any]) -> list[str]:
 
 def _numbers(found: Any) -> Iterator[float]:
     if isinstance(found, Mapping):
-        for name, value in found.items():
-            if name not in ("curves", "reliability"):  # so many that anything would be among them
-                yield from _numbers(value)
+        # Of curves there are so many that anything would be among them.
+        yield from _numbers([value for name, value in found.items() if name not in ("curves", "reliability")])
     elif isinstance(found, list | tuple):
-        for value in found:
-            yield from _numbers(value)
+        yield from itertools.chain.from_iterable(map(_numbers, found))
     elif isinstance(found, int | float) and not isinstance(found, bool):
         yield float(found)

@@ -1,7 +1,5 @@
 """Figures of results, drawn from their JSON: curves, confusion matrix, differences, reliability, recalls; Fig. 4."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re
@@ -32,8 +30,8 @@ if TYPE_CHECKING:
 
 _SCORES = {"accuracy": plots.BLUE, "macro_f1": plots.ORANGE, "kappa": plots.GREEN}
 _STYLES: dict[str, Literal["-", "--"]] = {"validation": "-", "train": "--"}
+# Okabe and Ito 2008: told apart with any colour vision.
 COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.PURPLE, "#E69F00", "#56B4E9", "#F0E442", plots.GREY)
-"""Okabe and Ito 2008: told apart with any colour vision."""
 N_ACROSS = 3
 ROW = "parallelnet"  # the row whose network is explained in Fig. 4
 N_WORDS = 3
@@ -91,13 +89,13 @@ def _metrics(found: Mapping[str, Any]) -> Metrics:
     return Metrics.from_json(json.dumps(found))
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def curves(record: Mapping[str, Any]) -> Figure:
+def curves(record: Mapping[str, Any]) -> "Figure":
     """Return one panel a row: accuracy, macro F1 and kappa over epochs, mean of the folds, training dashed.
 
     A fold that stopped early counts up to its last epoch; the band is the lowest and the highest fold in validation.
@@ -118,7 +116,7 @@ def curves(record: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_curves(ax: Axes, row: Mapping[str, Any]) -> None:
+def _draw_curves(ax: "Axes", row: Mapping[str, Any]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for (name, colour), (part, style) in itertools.product(_SCORES.items(), _STYLES.items()):
@@ -135,7 +133,7 @@ def _draw_curves(ax: Axes, row: Mapping[str, Any]) -> None:
     plots.tidy(ax)
 
 
-def differences(record: Mapping[str, Any]) -> Figure:
+def differences(record: Mapping[str, Any]) -> "Figure":
     """Return each difference in accuracy as a dot with its 95 % interval; grey where the interval holds zero."""
     found = record["differences"]
     figure = _figure(7.2, 0.34 * len(found) + 1.0)
@@ -153,7 +151,7 @@ def differences(record: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def reliability_pair(row: Mapping[str, Any]) -> Figure:
+def reliability_pair(row: Mapping[str, Any]) -> "Figure":
     """Return two reliability diagrams side by side: at temperature 1, and scaled by each fold's temperature."""
     figure = _figure(8.4, 4.6)
     before, after = figure.subplots(1, 2, sharey=True)
@@ -170,7 +168,7 @@ def reliability_pair(row: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def per_class_bars(record: Mapping[str, Any]) -> Figure:
+def per_class_bars(record: Mapping[str, Any]) -> "Figure":
     """Return the recall of each class in each setting of the study of the modalities, with 95 % intervals."""
     rows = pages.run(record)
     classes = list(rows[0]["found"]["per_class"])
@@ -197,9 +195,6 @@ def per_class_bars(record: Mapping[str, Any]) -> Figure:
     return figure
 
 
-# --- Fig. 4 -----------------------------------------------------------------------------------------------------------
-
-
 def figure4(outcomes: Sequence[Outcome], material: Material, per_class: int, seed: int, out: Path) -> dict[str, Any]:
     """Explain examples of each class, write `figure4.png`, and return what it shows or the reason why it is not there.
 
@@ -219,7 +214,16 @@ def figure4(outcomes: Sequence[Outcome], material: Material, per_class: int, see
         except ParallelNetError as error:  # the table that was trained for shall not be lost for a picture
             return {"reason": f"failed: {sample.id}: {error}"}
         explanations.append(explanation)
-        found.append({"id": sample.id, "fold": fold, **_said(explanation, material.labels[sample.id])})
+        emotion, values = explanation.prediction.emotion, explanation.values[explanation.target]
+        sums = {"speech": sum(values.speech_units), "image": sum(values.image_units)}
+        said = {
+            "said": emotion,
+            "truth": material.labels[sample.id],
+            "score": round(explanation.prediction.probs[emotion], 4),
+            "words": strongest_words(explanation),
+            "modality_values": {name: round(float(value), 4) for name, value in sums.items()},
+        }
+        found.append({"id": sample.id, "fold": fold, **said})
     drawing.save(grid(explanations, [each["truth"] for each in found]), out / "figure4.png")
     return {"reason": "", "per_class": per_class, "examples": found}
 
@@ -244,19 +248,7 @@ def strongest_words(explanation: Explanation) -> list[str]:
     return [explanation.speech_units[k].word for k in strongest if values[k] > 0]
 
 
-def _said(explanation: Explanation, truth: str) -> dict[str, Any]:
-    emotion, values = explanation.prediction.emotion, explanation.values[explanation.target]
-    sums = {"speech": sum(values.speech_units), "image": sum(values.image_units)}
-    return {
-        "said": emotion,
-        "truth": truth,
-        "score": round(explanation.prediction.probs[emotion], 4),
-        "words": strongest_words(explanation),
-        "modality_values": {name: round(float(value), 4) for name, value in sums.items()},
-    }
-
-
-def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> Figure:
+def grid(explanations: Sequence[Explanation], truths: Sequence[str]) -> "Figure":
     """Return the examples below one another: P, GT, Score, waveform, words, picture; each with its scale of shades."""
     examples = [Shown(explanation) for explanation in explanations]
     parts = [("speech", "words", "picture")[:: 1 if each.of.units == "words" else 2] for each in examples]

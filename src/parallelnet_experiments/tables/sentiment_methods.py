@@ -16,8 +16,6 @@ probability of each such class under each sentiment is counted on the training p
 round by Bayes' rule, and the weights are those of a grid with the best macro F1 on the validation part.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence
@@ -41,8 +39,8 @@ from .prepared import Row, index
 from .study import FoldTask
 
 ClassWeight = Literal["none", "balanced"]
+# Of a fold's test part: probabilities [n, 3], and what was chosen, counted and spent, ready for JSON.
 Said = tuple[Floats, dict[str, Any]]
-"""Of a fold's test part: probabilities [n, 3], and what was chosen, counted and spent, ready for JSON."""
 
 N_CLASSES = len(SENTIMENTS)
 C_GRID = (0.3, 1.0, 3.0, 10.0, 30.0)  # inverse regularisation strengths that are tried
@@ -64,10 +62,7 @@ class Shared:
 
     unlabelled: tuple[Sample, ...]
     kept: Path
-    texts: dict[int, tuple[TextClassifier, float]] = field(default_factory=dict)
-
-
-# --- words ------------------------------------------------------------------------------------------------------------
+    texts: "dict[int, tuple[TextClassifier, float]]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +118,7 @@ def choose_text(
         ManifestError: no text has a word.
     """
     vectoriser = _vectoriser(texts)
-    grid = itertools.product(CLASS_WEIGHTS, C_GRID)
-    tried = (fit_text(texts, labels, c, weight, vectoriser) for weight, c in grid)
+    tried = (fit_text(texts, labels, c, weight, vectoriser) for weight, c in itertools.product(CLASS_WEIGHTS, C_GRID))
     scored = ((each, macro_f1(validation_labels, each.probs(validation_texts))) for each in tried)
     return max(scored, key=lambda found: found[1])
 
@@ -152,26 +146,23 @@ def out_of_fold(samples: Sequence[Sample], labels: Ints, seed: int, like: TextCl
     Raises:
         ManifestError: the groups do not allow `N_INNER` parts.
     """
-    parts, texts = deal(samples, N_INNER, seed, target="sentiment"), texts_of(samples)
+    parts, texts = deal(samples, N_INNER, seed, target="sentiment"), _texts(samples)
     probs = np.zeros((len(samples), N_CLASSES))
     for inside in (parts == part for part in range(N_INNER)):
-        seen = list(itertools.compress(texts, ~inside))
-        fitted = fit_text(seen, labels[~inside], like.c, like.class_weight)
+        fitted = fit_text(list(itertools.compress(texts, ~inside)), labels[~inside], like.c, like.class_weight)
         probs[inside] = fitted.probs(list(itertools.compress(texts, inside)))
     return probs
 
 
 def macro_f1(labels: Ints, probs: Floats) -> float:
     """Return the mean F1 over all classes, 0 for one that neither occurs nor is predicted: what choices go by."""
-    # By hand: the grids ask hundreds of times, and scikit-learn takes milliseconds to look at its arguments.
-    cells = labels * N_CLASSES + probs.argmax(axis=1)
-    matrix = np.bincount(cells, minlength=N_CLASSES**2).reshape(N_CLASSES, N_CLASSES)
-    either = matrix.sum(axis=0) + matrix.sum(axis=1)
-    return float((2 * matrix.diagonal() / np.maximum(either, 1)).mean())
+    from sklearn.metrics import f1_score
+
+    said, every = probs.argmax(axis=1), range(N_CLASSES)
+    return float(f1_score(labels, said, labels=every, average="macro", zero_division=0.0))
 
 
-def texts_of(samples: Sequence[Sample]) -> list[str]:
-    """Return their texts."""
+def _texts(samples: Sequence[Sample]) -> list[str]:
     return [s.text for s in samples]
 
 
@@ -179,13 +170,10 @@ def text_of(task: FoldTask) -> tuple[TextClassifier, dict[str, Any]]:
     """Return the text classifier of a fold, fitted once for all rows that read, and what its validation part chose."""
     known = task.study.shared.texts
     if task.number not in known:
-        train, validation = ((texts_of(part), labels_of(part)) for part in (task.parts.train, task.parts.validation))
-        known[task.number] = choose_text(*train, *validation)
+        train, validation = task.parts.train, task.parts.validation
+        known[task.number] = choose_text(_texts(train), labels_of(train), _texts(validation), labels_of(validation))
     found, score = known[task.number]
     return found, {"c": found.c, "class_weight": found.class_weight, "validation_macro_f1": round(score, 4)}
-
-
-# --- methods ----------------------------------------------------------------------------------------------------------
 
 
 def majority(task: FoldTask) -> Said:
@@ -197,7 +185,7 @@ def majority(task: FoldTask) -> Said:
 def text(task: FoldTask) -> Said:
     """Read the tweet."""
     classifier, facts = text_of(task)
-    return classifier.probs(texts_of(task.parts.test)), {"text": facts}
+    return classifier.probs(_texts(task.parts.test)), {"text": facts}
 
 
 def cross_media(task: FoldTask) -> Said:
@@ -205,7 +193,7 @@ def cross_media(task: FoldTask) -> Said:
     (classifier, facts), train, others = text_of(task), task.parts.train, task.study.shared.unlabelled
     options, truth = task.study.options, labels_of(train)
     said = out_of_fold(train, truth, options.seed, classifier)
-    others_said = classifier.probs(texts_of(others))
+    others_said = classifier.probs(_texts(others))
     learnt, labels = label_pictures(train, said, others, others_said, truth, options.confident_part)
     (_, answers), image_facts = picture_network.train_pictures(task, learnt)
     return answers, {"text": facts, "labels": labels, "image": image_facts}
@@ -216,7 +204,7 @@ def weighted_sum(task: FoldTask) -> Said:
     train, asked = task.parts.train, (task.parts.validation, task.parts.test)
     classifier, text_facts = text_of(task)
     seen, image_facts = picture_network.train_pictures(task, pictures(train))
-    parts = [[classifier.probs(texts_of(each)), probs] for each, probs in zip(asked, seen, strict=True)]
+    parts = [[classifier.probs(_texts(each)), probs] for each, probs in zip(asked, seen, strict=True)]
     if task.row.start == "imagenet":
         content = content_of(task)
         shown = [np.stack([content[s.id] for s in each]) for each in (train, *asked)]
@@ -234,28 +222,31 @@ def weighted_sum(task: FoldTask) -> Said:
 
 
 _READ, _SEE = ("words",), ("picture",)
-_LABELS = ("confident_part", "unlabelled")
+
 _VADICAMO = "Vadicamo et al. (2017), cross-media learning"
 _GASPAR = "Gaspar and Alexandre (2019), multimodal sentiment analysis"
-_SEEN = Row("vadicamo", "Vadicamo et al., re-implemented", "", _VADICAMO, 51.30, method=cross_media, uses=_SEE)
+_SEEN = Row(
+    "vadicamo",
+    "Vadicamo et al., re-implemented",
+    "",
+    _VADICAMO,
+    51.30,
+    method=cross_media,
+    uses=_SEE,
+    depends=("confident_part", "unlabelled"),
+)
 _SUM = Row("gaspar", "Gaspar & Alexandre, re-implemented", "", _GASPAR, 60.42, method=weighted_sum, uses=_READ + _SEE)
-
-
-def _as(row: Row, how: str, **facts: Any) -> Row:
-    """Return a row of the same method, from other weights."""
-    return replace(row, title=f"{row.title}{how}", **facts)
 
 
 ROWS = index(
     Row("majority", "Majority class", "", "ours", method=majority),
     Row("text", "Text reference: TF-IDF, logistic regression", "", "ours", method=text, uses=_READ),
-    _as(_SEEN, ", from random weights", depends=_LABELS),
-    _as(_SEEN, " (VGG19, ImageNet)", key="vadicamo-imagenet", start="imagenet", depends=(*_LABELS, "fine_tune")),
-    _as(_SUM, ", w_c = 0, from random weights"),
-    _as(_SUM, " (with content, ImageNet)", key="gaspar-content", start="imagenet", depends=("fine_tune",)),
+    replace(_SEEN, title=f"{_SEEN.title}, from random weights"),
+    replace(_SEEN, key="vadicamo-imagenet", title=f"{_SEEN.title} (VGG19, ImageNet)", start="imagenet"),
+    replace(_SUM, title=f"{_SUM.title}, w_c = 0, from random weights"),
+    replace(_SUM, key="gaspar-content", title=f"{_SUM.title} (with content, ImageNet)", start="imagenet"),
     Row("parallelnet", "ParallelNet", "parallelnet", "the paper, Table 2", 89.68, uses=("speech", "picture")),
 )
-"""In the order of the table. The two original rows stand there even where they cannot be run."""
 
 
 # --- cross-media learning ---------------------------------------------------------------------------------------------

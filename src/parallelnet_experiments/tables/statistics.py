@@ -5,14 +5,12 @@ McNemar's exact test knows no components and is too sure where they are few; bes
 rows' answers component by component.
 """
 
-from __future__ import annotations
-
 import datetime
 import itertools
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from parallelnet import bootstrap
+from parallelnet import evaluation
 from parallelnet.calibration import Floats, Ints
 from parallelnet.evaluation import MIN_PROB, evaluate
 
@@ -75,17 +73,14 @@ class Pooled:
 
 def join(parts: Sequence[Pooled]) -> Pooled:
     """Return the predictions of several folds as one."""
-    joined: dict[str, Any] = {}
-    for name in (field.name for field in fields(Pooled)):
-        values = [getattr(each, name) for each in parts]
-        joined[name] = tuple(itertools.chain(*values)) if name in ("ids", "groups") else np.concatenate(values)
-    return Pooled(**joined)
+    columns = {field.name: [getattr(each, field.name) for each in parts] for field in fields(Pooled)}
+    ids, groups = (tuple(itertools.chain(*columns.pop(name))) for name in ("ids", "groups"))
+    return Pooled(ids=ids, groups=groups, **{name: np.concatenate(each) for name, each in columns.items()})
 
 
 def figures(row: Pooled, classes: Sequence[str], draws: Draws) -> dict[str, Any]:
     """Return every metric of the pooled predictions with its interval, as `evaluation.Metrics` writes it."""
-    given = {"n_bootstrap": draws.n, "seed": draws.seed, "groups": row.groups}
-    return evaluate(row.labels, row.probs, classes, **given).to_dict()  # type: ignore[arg-type]
+    return evaluate(row.labels, row.probs, classes, n_bootstrap=draws.n, seed=draws.seed, groups=row.groups).to_dict()
 
 
 def intervals(
@@ -100,13 +95,13 @@ def intervals(
         draws: rounds and seed.
         called: name of the figure itself beside its `ci95`.
     """
-    units = bootstrap.sum_groups(rows, groups)
+    units = evaluation.sum_groups(rows, groups)
     whole = of(units.sum(axis=0, keepdims=True))
-    drawn = [of(total) for total in bootstrap.rounds(units, *draws)]
+    drawn = [of(total) for total in evaluation.rounds(units, *draws)]
     return {
         name: {
             called: null(value[0]),
-            "ci95": [null(bound) for bound in bootstrap.interval(np.concatenate([each[name] for each in drawn]))],
+            "ci95": [null(bound) for bound in evaluation.interval(np.concatenate([each[name] for each in drawn]))],
         }
         for name, value in whole.items()
     }
@@ -114,10 +109,10 @@ def intervals(
 
 def gaps(probs: Sequence[Floats], row: Pooled, names: Sequence[str], draws: Draws) -> dict[str, dict[str, Any]]:
     """Return first minus second probabilities of the same samples: each named figure, with intervals of same draws."""
-    both = np.hstack([bootstrap.rows(row.labels, each, MIN_PROB) for each in probs])
+    both = np.hstack([evaluation.summands(row.labels, each, MIN_PROB) for each in probs])
 
     def of(total: Floats) -> dict[str, Floats]:
-        ours, theirs = (bootstrap.figures(half, row.probs.shape[1])[0] for half in np.hsplit(total, 2))
+        ours, theirs = (evaluation.figures(half, row.probs.shape[1])[0] for half in np.hsplit(total, 2))
         return {name: ours[name] - theirs[name] for name in names}
 
     return intervals(both, row.groups, of, draws)
@@ -153,7 +148,7 @@ def swap_test(differences: Sequence[float] | Floats, groups: Sequence[str], *, s
     value is the part of swaps that leave the rows at least as far apart. All swaps are counted for at most `MAX_EXACT`
     components that differ, else `N_SWAPS` are drawn (the one at hand counts, so that it is never 0).
     """
-    sums = bootstrap.sum_groups(np.asarray(differences, dtype=np.float64)[:, None], groups)[:, 0]
+    sums = evaluation.sum_groups(np.asarray(differences, dtype=np.float64)[:, None], groups)[:, 0]
     sums = sums[sums != 0]
     if not len(sums):
         return 1.0
@@ -161,12 +156,9 @@ def swap_test(differences: Sequence[float] | Floats, groups: Sequence[str], *, s
     if len(sums) <= MAX_EXACT:
         signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(sums))))
         return float((np.abs(signs @ sums) >= observed).mean())
-    rng = np.random.default_rng(seed)
-    n_far = 0
-    for _ in range(N_SWAPS // SWAPS_AT_ONCE):
-        signs = rng.choice((-1.0, 1.0), size=(SWAPS_AT_ONCE, len(sums)))
-        n_far += int(np.count_nonzero(np.abs(signs @ sums) >= observed))
-    return (1 + n_far) / (1 + N_SWAPS)
+    rng, size = np.random.default_rng(seed), (SWAPS_AT_ONCE, len(sums))
+    drawn = (rng.choice((-1.0, 1.0), size=size) @ sums for _ in range(N_SWAPS // SWAPS_AT_ONCE))
+    return (1 + sum(int(np.count_nonzero(np.abs(each) >= observed)) for each in drawn)) / (1 + N_SWAPS)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -176,6 +168,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
     return adjusted.tolist()  # type: ignore[no-any-return]
+
+
+def differences(
+    pooled: Mapping[str, Pooled], pairs: Iterable[tuple[str, str]], draws: Draws
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return first minus second of the pairs whose rows are there, with Holm's adjustment of each p value over all."""
+    found = {(a, b): difference(pooled[a], pooled[b], draws) for a, b in pairs if a in pooled and b in pooled}
+    for name in ("p_mcnemar", "p_components"):
+        for each, adjusted in zip(found.values(), holm([each[name] for each in found.values()]), strict=True):
+            each[f"{name}_holm"] = adjusted
+    return found
 
 
 def mean(values: npt.ArrayLike, groups: Sequence[str], draws: Draws) -> dict[str, Any]:
@@ -212,9 +215,10 @@ def where_modalities_disagree(
     found: dict[str, Any] = {}
     for name, where in (("disagree", differ), ("agree", ~differ)):
         groups = list(itertools.compress(multiply.groups, where))
-        found[name] = {"n": len(groups)}
-        for row_name, each in by_row.items() if groups else ():
-            found[name][row_name] = {key: mean(value[where], groups, draws) for key, value in each.items()}
+        rows = by_row if groups else {}
+        found[name] = {"n": len(groups)} | {
+            row: {key: mean(value[where], groups, draws) for key, value in each.items()} for row, each in rows.items()
+        }
     return found
 
 

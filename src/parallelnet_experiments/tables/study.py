@@ -5,8 +5,6 @@ row is a network that `training.run.train` trains, or a method that answers for 
 or has no time left does not stop the others: its outcome says why.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import time
@@ -37,12 +35,12 @@ from .statistics import Pooled
 
 log = logging.getLogger(__name__)
 
+# What all rows of a work folder, or all folds of a method's folder, have in common: others there are refused.
 PLAN = "plan.json"
-"""What all rows of a work folder, or all folds of a method's folder, have in common: others there are refused."""
 BeforeFold = Callable[[int], None]
 
+# Options that every run of a work folder has in common. Rows may be added, hardware and time limits may change.
 SHARED = ("folds", "seed", "size", "weights", "clip_s", "trim", "face")
-"""Options that every run of a work folder has in common. Rows may be added, hardware and time limits may change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class FoldTask:
     number: int
     parts: Parts
     folder: Path  # for logs and resumable states
-    study: Study
+    study: "Study"
     store: SignalStore
 
 
@@ -105,20 +103,18 @@ class Study:
         for row in rows:  # now, not after hours of training
             read(work / row.key, self.material)
         store = SignalStore(SignalOptions(options.clip_s, options.trim, options.face))
-        clock, outcomes = _clock(options.max_minutes), []
+        clock, outcomes = partial(_in_time, options.max_minutes, time.monotonic()), []
         first: dict[tuple[NetworkOptions, Recipe], Row] = {}
         for row in rows:
-            folder = work / row.key
-            reason = self._unfit(row, first)
-            if reason:
-                outcomes.append(Outcome(row, folder, 0, reason))
-                continue
-            if row.method is None:
-                reason = _reason(row, partial(self._train, row, folder, starts.get(row.key, ()), store, clock))
-            elif leads:
-                _claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends}})
-                reason = _reason(row, partial(self._ask, row, folder, store, clock))
-            n_done = len(read(folder, self.material))
+            folder, reason = work / row.key, self._unfit(row, first)
+            n_done = 0
+            if not reason:
+                if row.method is None:
+                    reason = _reason(row, partial(self._train, row, folder, starts.get(row.key, ()), store, clock))
+                elif leads:
+                    _claim(folder, {"start": row.start, **{name: self.depends[name] for name in row.depends_on}})
+                    reason = _reason(row, partial(self._ask, row, folder, store, clock))
+                n_done = len(read(folder, self.material))
             if n_done and reason:
                 reason = f"{n_done} of {options.folds} folds, {reason.removeprefix('not run: ')}"
             outcomes.append(Outcome(row, folder, n_done, reason))
@@ -138,16 +134,10 @@ class Study:
         return ""
 
     def _train(self, row: Row, folder: Path, init_from: tuple[str, ...], store: SignalStore, clock: BeforeFold) -> None:
-        asked = train_options(
-            self.options,
-            self.target_column,
-            out=str(folder),
-            variant=row.variant,
-            classes=self.material.classes,
-            resume=True,
-            init_from=init_from,
-            export=False,  # nobody deploys a fold, and its graphs would take longer than a small network's training
-        )
+        given: dict[str, Any] = {"classes": self.material.classes, "init_from": init_from, "resume": True}
+        # No graphs: nobody deploys a fold, and they would take longer than a small network's training.
+        given |= {"out": str(folder), "variant": row.variant, "export": False}
+        asked = train_options(self.options, self.target_column, **given)
         train(asked, row.recipe(self.recipe), quiet=self.quiet, store=store, before_part=clock)
 
     def _ask(self, row: Row, folder: Path, store: SignalStore, clock: BeforeFold) -> None:
@@ -165,32 +155,23 @@ class Study:
             labels = [classes.index(labels_of[s.id]) for s in parts.test]
             said = {"ids": [s.id for s in parts.test], "labels": labels, "probs": probs.tolist()}
             records.write_json(fold / TEST, {"classes": list(classes), "settings": {"both": said}})
-            spent = {"seconds": (seconds := round(time.monotonic() - started, 1))}
+            spent = {"seconds": round(time.monotonic() - started, 1)}
             test = {"both": evaluate(labels, probs, classes, n_bootstrap=1).to_dict()}
             records.write_json(fold / METRICS, {"test": test, "validation": {}, **spent, "facts": facts | spent})
-            log.info("%s, fold %d of %d: %.0f s", row.key, number + 1, self.options.folds, seconds)
+            log.info("%s, fold %d of %d: %.0f s", row.key, number + 1, self.options.folds, spent["seconds"])
 
 
-class OutOfTimeError(Exception):
-    """`--max-minutes` are over: no further fold is begun."""
-
-
-def _clock(max_minutes: float) -> BeforeFold:
-    """Return what is called before each fold, and ends the command there once its minutes are over."""
-    started = time.monotonic()
-
-    def before_fold(number: int) -> None:
-        if max_minutes and (time.monotonic() - started) / 60 >= max_minutes:
-            raise OutOfTimeError(f"not run: stopped after --max-minutes {max_minutes:g}; the same line goes on")
-
-    return before_fold
+def _in_time(max_minutes: float, started: float, _: int) -> None:
+    # `--max-minutes` are over: no further fold is begun.
+    if max_minutes and (time.monotonic() - started) / 60 >= max_minutes:
+        raise TimeoutError(f"not run: stopped after --max-minutes {max_minutes:g}; the same line goes on")
 
 
 def _reason(row: Row, finish: Callable[[], None]) -> str:
     """Compute what is missing of a row and return "" or why it is not whole."""
     try:
         finish()
-    except OutOfTimeError as stop:
+    except TimeoutError as stop:
         return str(stop)
     except FullDiskError:  # of no row: none could be kept
         raise
@@ -200,9 +181,6 @@ def _reason(row: Row, finish: Callable[[], None]) -> str:
         log.warning("%s failed: %s", row.key, reason)
         return f"failed: {reason}"
     return ""
-
-
-# --- folders ----------------------------------------------------------------------------------------------------------
 
 
 def work_folder(options: TablesOptions) -> Path:
@@ -226,16 +204,9 @@ def held(options: TablesOptions) -> Iterator[None]:
 
 
 def _claim(folder: Path, asked: Mapping[str, Any]) -> None:
-    """Make a folder of runs and write down what they have in common; check it where it was there before.
-
-    Raises:
-        OptionError: it holds runs of other options or data.
-    """
+    """Make a folder of runs and write down what they have in common; an OptionError where it holds others."""
     folder.mkdir(parents=True, exist_ok=True)
     records.begun(folder / PLAN, asked, place=folder, other="another --work (--out)")
-
-
-# --- what finished folds have left ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,16 +245,13 @@ def read(folder: Path, material: Material, setting: str = "") -> tuple[Fold, ...
             continue
         record = read_finished(fold / METRICS, "test", "validation")
         settings = read_finished(fold / TEST, "settings")["settings"]
+        where = f"{folder.name}, fold {number}"
         for name, each in settings.items():
             if each["ids"] != [s.id for s in part.test]:
-                raise ManifestError(
-                    f"{folder.name}, fold {number}, {name}: tested on other samples than the table's. "
-                    "Mend: another --work."
-                )
+                raise ManifestError(f"{where}, {name}: tested on other samples than the table's. Mend: another --work.")
         named = setting or ("both" if "both" in record["test"] else next(iter(record["test"])))
         if named not in record["test"]:
-            there = ", ".join(record["test"])
-            raise ManifestError(f"{folder.name}, fold {number} was not tested with {named}; there are {there}.")
+            raise ManifestError(f"{where} was not tested with {named}; there are {', '.join(record['test'])}.")
         said = settings[named]
         pooled = Pooled(
             tuple(said["ids"]),

@@ -5,8 +5,6 @@ failed stands in it with the reason. What is tuned, is tuned on the inner valida
 those of the test; each attempt is an OUT of its own, with its recipe in its JSON.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter
@@ -18,44 +16,35 @@ from typing import Any
 import numpy as np
 
 from parallelnet.data.shards import read_shard
-from parallelnet.datasets.decision import decide
+from parallelnet.datasets.teachers import decide
 from parallelnet.evaluation import Metrics, summarise_folds
 from parallelnet.options import PRESETS, Recipe, Table1Options
 from parallelnet.training.fit import read_log
 from parallelnet.types import EMOTIONS
 
-from . import result_plots
-from .prepared import PAIRS_OF_INTEREST, ROWS, TABLE1, Material, chosen, prepare, start_names
-from .statistics import (
-    Draws,
-    Pooled,
-    circumstances,
-    convergence,
-    difference,
-    figures,
-    holm,
-    join,
-    null,
-    where_modalities_disagree,
-)
+from . import result_plots, statistics
+from .prepared import PAIRS_OF_INTEREST, ROWS, TABLE1, Material, chosen, prepare, published
+from .statistics import Draws, Pooled, null
 from .study import Fold, Outcome, Study, held, read
 
+# Section 4.2: when its networks converged, and how long they were trained at most.
 PAPER = {"convergence_epochs": [18, 23], "max_epochs": 30}
-"""Section 4.2: when its networks converged, and how long they were trained at most."""
 REFERENCES = {
     "majority": "the most frequent class of each fold's training part",
     "teacher-rule": "the labelling rule itself, from the teachers' probabilities (section 5.4)",
     "speech-teacher": "the teacher that heard, alone",
     "image-teacher": "the teacher that saw, alone",
 }
-PRIVATE = ("data", "out", "work")  # options that name places of one machine
+
+# Columns of a training log that the results keep, with `DECIMALS`.
 CURVES = (
     "train_loss",
     "validation_loss",
     *(f"{part}_{kind}" for part in ("train", "validation") for kind in ("accuracy", "macro_f1", "kappa")),
 )
-"""Columns of a training log that the results keep, with `DECIMALS`."""
 DECIMALS = 4
+EPOCHS = ("epochs", "best_epoch", "converged_epoch", "at_limit")  # figures of each fold
+LEARNT = ("mean_gap", "correlation", "kappa", "overfit", "swing")  # figures of which the mean is told
 
 
 def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool = True) -> Path:
@@ -71,8 +60,7 @@ def measure(options: Table1Options, recipe: Recipe | None = None, *, quiet: bool
     asked = chosen(options.rows, ROWS, ROWS if options.studies else TABLE1)
     material = prepare(options)
     with held(options):
-        study = Study(options, recipe, material, init_from=options.init_from, quiet=quiet)
-        outcomes = study.run(asked)
+        outcomes = Study(options, recipe, material, init_from=options.init_from, quiet=quiet).run(asked)
         record = summarise(outcomes, options, recipe, material)
         out = Path(options.out)
         if options.figure4:
@@ -87,19 +75,23 @@ def summarise(
     draws = Draws(options.n_bootstrap, options.seed)
     reasons = dict.fromkeys(ROWS, f"not run: not asked for ({'--rows' if options.rows else '--studies'})")
     reasons |= {outcome.row.key: outcome.reason for outcome in outcomes}
-    rows: dict[str, Any] = {
-        key: {"title": row.title, "variant": row.variant, "source": row.source, "printed": row.printed}
-        | {"reason": reasons[key]}
-        for key, row in ROWS.items()
-    }
+    told = ("title", "variant", "source", "printed")
+    rows = {key: {n: getattr(row, n) for n in told} | {"reason": reasons[key]} for key, row in ROWS.items()}
     pooled: dict[str, Pooled] = {}
     for row, folder in ((each.row, each.folder) for each in outcomes if not each.reason):
         folds = read(folder, material)
-        pooled[row.key] = join([fold.said for fold in folds])
+        pooled[row.key] = statistics.join([fold.said for fold in folds])
         rows[row.key] |= _measured(folds, row.recipe(recipe))
-        rows[row.key]["pooled"] = figures(pooled[row.key], material.classes, draws)
-    differences = _differences(pooled, draws)
-    published = {name: value for name, value in asdict(options).items() if name not in PRIVATE}
+        rows[row.key]["pooled"] = statistics.figures(pooled[row.key], material.classes, draws)
+    # What the text speaks of: `parallelnet` minus each other row, and some pairs.
+    pairs = [*(("parallelnet", key) for key in ROWS if key != "parallelnet"), *PAIRS_OF_INTEREST]
+    gaps = statistics.differences(pooled, pairs, draws)
+    needed = ("ser-only", "ier-only", "parallelnet", "additive")
+    missing = [f"not told: needs {key} ({rows[key]['reason']})" for key in needed if key not in pooled]
+    apart: dict[str, Any] = {}
+    if not missing:
+        speech, image, multiply, add = (pooled[key] for key in needed)
+        apart = statistics.where_modalities_disagree(speech, image, multiply, add, draws)
     return {
         "table": "table1",
         "paper": PAPER,
@@ -107,27 +99,44 @@ def summarise(
         "classes": list(material.classes),
         "rows": rows,
         "references": references(material, options),
-        "differences": differences,
-        "fusion": _fusion(pooled, differences),
-        "disagreement": _disagreement(pooled, rows, draws),
-        "options": published | {"init_from": start_names(options.init_from)},
+        "differences": [{"first": first, "second": second} | each for (first, second), each in gaps.items()],
+        "fusion": _fusion(pooled, gaps),
+        "disagreement": {"reason": missing[0] if missing else "", **apart},
+        "options": published(options),
         "recipe": json.loads(json.dumps(asdict(recipe))),
-        **circumstances(options.threads),
+        **statistics.circumstances(options.threads),
     }
 
 
 def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
     """Return each fold's figures, their mean and deviation, the validation part's, time, network and curves."""
     logs = [read_log(fold.folder) for fold in folds]
-    each = [_fold(fold, log, recipe) for fold, log in zip(folds, logs, strict=True)]
-    summary = summarise_folds([Metrics.from_json(json.dumps(fold.record["test"][fold.setting])) for fold in folds])
+    tests = [fold.record["test"][fold.setting] for fold in folds]
+    names = ("accuracy", "macro_f1", "cohen_kappa", "uar")
+    each = [
+        {
+            "test": {name: test[name] for name in ("n", *names, "ece", "confusion_matrix")},
+            "validation": fold.record["validation"].get(fold.setting),
+            "training": statistics.convergence(log, keep=recipe.keep, max_epochs=recipe.epochs),
+            "seconds": fold.record["seconds"],  # with more than one start those of the last
+            "n_starts": len(list((fold.folder / "logs").glob("start-*"))),
+        }
+        for fold, log, test in zip(folds, logs, tests, strict=True)
+    ]
+    summary, facts = summarise_folds([Metrics.from_json(json.dumps(test)) for test in tests]), folds[0].facts
     training = [
         {**found["training"], **found["training"]["in_line"], "kappa": found["training"]["at_kept_epoch"]["kappa"]}
         for found in each
     ]
-    names = ("accuracy", "macro_f1", "cohen_kappa", "uar")
     return {
-        "network": _network(folds[0]),
+        "network": {  # what was really trained, and on which machine
+            "backbones": folds[0].backbones,
+            "input_side": {name: 128 // facts.network[name]["input_pool"] for name in facts.modalities},
+            **{name: facts.network[name] for name in ("configuration", "fusion", "embed_dim")},
+            "parameters": folds[0].record["parameters"],
+            "started_from": list(facts.training.get("started_from", ())),
+            "versions": dict(facts.versions),
+        },
         "learning_rate": recipe.learning_rate,
         "folds": each,
         "mean": {name: summary["mean"][name] for name in names},
@@ -135,14 +144,8 @@ def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
         "validation": {
             name: _mean([found["validation"].get(name) for found in each if found["validation"]]) for name in names[:3]
         },
-        "training": {
-            name: [found[name] for found in training]
-            for name in ("epochs", "best_epoch", "converged_epoch", "at_limit")
-        }
-        | {
-            name: _mean([found[name] for found in training])
-            for name in ("mean_gap", "correlation", "kappa", "overfit", "swing")
-        },
+        "training": {name: [found[name] for found in training] for name in EPOCHS}
+        | {name: _mean([found[name] for found in training]) for name in LEARNT},
         "seconds": round(sum(found["seconds"] for found in each), 1),
         "seconds_are_of_last_start": any(found["n_starts"] > 1 for found in each),
         "curves": [
@@ -152,38 +155,9 @@ def _measured(folds: Sequence[Fold], recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _fold(fold: Fold, log: Sequence[Mapping[str, float]], recipe: Recipe) -> dict[str, Any]:
-    """Return a fold's figures: on its test part, on its inner validation part, and how training went."""
-    test = fold.record["test"][fold.setting]
-    keys = ("n", "accuracy", "macro_f1", "cohen_kappa", "uar", "ece", "confusion_matrix")
-    return {
-        "test": {name: test[name] for name in keys},
-        "validation": fold.record["validation"].get(fold.setting),
-        "training": convergence(log, keep=recipe.keep, max_epochs=recipe.epochs),
-        "seconds": fold.record["seconds"],  # with more than one start those of the last
-        "n_starts": len(list((fold.folder / "logs").glob("start-*"))),
-    }
-
-
-def _network(fold: Fold) -> dict[str, Any]:
-    """Return what was really trained: backbones, structure, number of parameters, and on which machine."""
-    facts = fold.facts
-    return {
-        "backbones": fold.backbones,
-        "input_side": {name: 128 // facts.network[name]["input_pool"] for name in facts.modalities},
-        **{name: facts.network[name] for name in ("configuration", "fusion", "embed_dim")},
-        "parameters": fold.record["parameters"],
-        "started_from": list(facts.training.get("started_from", ())),
-        "versions": dict(facts.versions),
-    }
-
-
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-# --- what needs no training -------------------------------------------------------------------------------------------
 
 
 def references(material: Material, options: Table1Options) -> dict[str, dict[str, Any]]:
@@ -206,16 +180,16 @@ def references(material: Material, options: Table1Options) -> dict[str, dict[str
 
 
 def _majority(material: Material) -> dict[str, str]:
-    """Return for each tested sample the most frequent class of its fold's training part; of equals the first."""
+    # Return for each tested sample the most frequent class of its fold's training part; of equals the first.
     guess: dict[str, str] = {}
     for part in material.parts:
         counts = Counter(material.labels[s.id] for s in part.train)
-        guess |= dict.fromkeys((s.id for s in part.test), max(material.classes, key=lambda name: counts[name]))
+        guess |= dict.fromkeys((s.id for s in part.test), max(material.classes, key=counts.__getitem__))
     return guess
 
 
 def _teachers(material: Material, built: Mapping[str, Any], folder: Path) -> dict[str, dict[str, str]]:
-    """Return what the rule, and each teacher alone, say of each sample; "" where the rule decides nothing."""
+    # Return what the rule, and each teacher alone, say of each sample; "" where the rule decides nothing.
     said: dict[str, dict[str, str]] = {name: {} for name in [*REFERENCES][1:]}
     for path in sorted((folder / "data").glob("*.parquet")):
         for draft in (each for each in read_shard(path, with_bytes=False) if each.id in material.labels):
@@ -236,44 +210,16 @@ def _guessed(said: Mapping[str, str], material: Material, draws: Draws) -> dict[
     classes = (*material.classes, "other") if (answers < 0).any() else material.classes
     probs = np.eye(len(classes))[answers]
     row = Pooled(tuple(ids), np.zeros(len(ids), int), labels, probs, probs, tuple(material.components[k] for k in ids))
-    found = figures(row, classes, draws)
-    for name in ("ece", "nll", "brier", "reliability"):
-        del found[name]
-        found["ci95"].pop(name, None)
-    return found
+    found, of_probs = statistics.figures(row, classes, draws), ("ece", "nll", "brier", "reliability")
+    found["ci95"] = {name: bounds for name, bounds in found["ci95"].items() if name not in of_probs}
+    return {name: value for name, value in found.items() if name not in of_probs}
 
 
-# --- comparisons ------------------------------------------------------------------------------------------------------
-
-
-def _differences(pooled: Mapping[str, Pooled], draws: Draws) -> list[dict[str, Any]]:
-    """Return `parallelnet` minus each other row and the pairs that the text speaks of, Holm's adjustment over all."""
-    pairs = [*(("parallelnet", key) for key in ROWS if key != "parallelnet"), *PAIRS_OF_INTEREST]
-    found = [
-        {"first": a, "second": b} | difference(pooled[a], pooled[b], draws)
-        for a, b in pairs
-        if a in pooled and b in pooled
-    ]
-    for name in ("p_mcnemar", "p_components"):
-        for each, adjusted in zip(found, holm([each[name] for each in found]), strict=True):
-            each[f"{name}_holm"] = adjusted
-    return found
-
-
-def _fusion(pooled: Mapping[str, Pooled], differences: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _fusion(pooled: Mapping[str, Pooled], gaps: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, Any]:
     """Return whether `parallelnet` beats the better single modality with an interval that excludes zero."""
     single = [key for key in ("ser-only", "ier-only") if key in pooled]
     if "parallelnet" not in pooled or len(single) < 2:
         return {"reason": "not told: parallelnet, ser-only and ier-only are needed, and not all of them were run"}
     best = max(single, key=lambda key: float(pooled[key].right.mean()))
-    found = next(each["accuracy"] for each in differences if (each["first"], each["second"]) == ("parallelnet", best))
+    found = gaps["parallelnet", best]["accuracy"]
     return {"reason": "", "best_single": best, **found, "earned": found["ci95"][0] > 0}
-
-
-def _disagreement(pooled: Mapping[str, Pooled], rows: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
-    needed = ("ser-only", "ier-only", "parallelnet", "additive")
-    missing = [key for key in needed if key not in pooled]
-    if missing:
-        return {"reason": f"not told: needs {missing[0]} ({rows[missing[0]]['reason']})"}
-    speech, image, multiply, add = (pooled[key] for key in needed)
-    return {"reason": "", **where_modalities_disagree(speech, image, multiply, add, draws)}

@@ -4,8 +4,6 @@ Every row is tested on the same samples, each by a model that never saw it; `tab
 tables beside it are made from it alone.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,8 +24,6 @@ from .prepared import chosen
 log = logging.getLogger(__name__)
 
 OURS = "parallelnet"
-PRIVATE = ("data", "out", "work", "unlabelled", "rows", "max_minutes", "threads", "workers")
-"""Options that name places of one machine, or do not change a number."""
 BUILT = ("fingerprint", "input", "labels", "languages", "tts", "n_read", "n_kept", "rejected")
 PER_FOLD = ("n", "accuracy", "macro_f1", "cohen_kappa", "uar", "per_class_recall", "confusion_matrix")
 
@@ -49,24 +45,17 @@ def measure(options: Table2Options, recipe: Recipe, *, quiet: bool = True) -> Pa
             picture_network.vgg19("imagenet")  # raises now, not after hours of other rows
         asked = {"confident_part": options.confident_part, "fine_tune": options.fine_tune}
         shared = sentiment_methods.Shared(others, study.work_folder(options) / "content.npz")
-        outcomes = study.Study(
-            options,
-            recipe,
-            material,
-            target_column="sentiment",
-            depends={**asked, "unlabelled": fingerprint(others)},
-            shared=shared,
-            quiet=quiet,
-        ).run(rows)
+        depends = {**asked, "unlabelled": fingerprint(others)}
+        own: dict[str, Any] = {"target_column": "sentiment", "depends": depends, "shared": shared}
+        outcomes = study.Study(options, recipe, material, **own, quiet=quiet).run(rows)
         answers = {each.row.key: (study.read(each.folder, material), each.reason) for each in outcomes}
         record = {
             "what": "sentiment in three classes against human labels: the paper's Table 2",
             "data": material.describe(BUILT, n_unlabelled=len(others)),
             "input_side": SMALL_SIDE if options.size == "small" else SIDE,
-            "options": {
-                **{name: value for name, value in asdict(options).items() if name not in PRIVATE},
-                "recipe": asdict(recipe),
-            },
+            # Without those that do not change a number.
+            "options": prepared.published(options, "unlabelled", "rows", "max_minutes", "threads", "workers")
+            | {"recipe": asdict(recipe)},
             **result(answers, statistics.Draws(options.n_bootstrap, options.seed), options.weights),
             **statistics.circumstances(options.threads),
         }
@@ -89,21 +78,17 @@ def result(
     pooled = {
         key: statistics.join([fold.said for fold in folds]) for key, (folds, reason) in answers.items() if not reason
     }
-    differences = {
-        key: statistics.difference(pooled[OURS], each, draws)
-        for key, each in pooled.items()
-        if OURS in pooled and key != OURS
-    }
-    adjusted = statistics.holm([found["p_components"] for found in differences.values()])
-    for found, p in zip(differences.values(), adjusted, strict=True):
-        found["p_holm"] = p
+    others = [(OURS, key) for key in pooled if key != OURS]
+    gaps = {key: found for (_, key), found in statistics.differences(pooled, others, draws).items()}
+    for found in gaps.values():
+        del found["p_mcnemar_holm"]
+        found["p_holm"] = found.pop("p_components_holm")
     rows = []
     for key, row in sentiment_methods.ROWS.items():
         folds, reason = answers.get(key, ((), "not run: not among --rows"))
         known: dict[str, Any] = {"missing": reason}
         if key in pooled:
-            figures = statistics.figures(pooled[key], SENTIMENTS, draws)
-            known = {"found": figures, "parallelnet_minus": differences.get(key)}
+            known = {"found": statistics.figures(pooled[key], SENTIMENTS, draws), "parallelnet_minus": gaps.get(key)}
         facts = {name: getattr(row, name) for name in ("key", "title", "source", "uses", "start", "printed")}
         rows.append({**facts, "folds": [_fold(each, weights) for each in folds], **known})
     return {"classes": list(SENTIMENTS), "rows": rows}
@@ -113,16 +98,11 @@ def _fold(fold: study.Fold, weights: str) -> dict[str, Any]:
     """Return the figures of a fold, and what was chosen, counted and spent."""
     facts = fold.record.get("facts")
     if facts is None:  # of a trained network
-        name = (
-            f"{' and '.join(fold.backbones.values())} and {'ImageNet' if weights == 'imagenet' else 'random'} weights"
-        )
-        names = ("parameters", "epochs", "seconds", "validation")
-        facts = {"network": name, **{key: fold.record[key] for key in names}}
+        start = "ImageNet" if weights == "imagenet" else "random"
+        facts = {name: fold.record[name] for name in ("parameters", "epochs", "seconds", "validation")}
+        facts = {"network": f"{' and '.join(fold.backbones.values())} and {start} weights", **facts}
     test = fold.record["test"][fold.setting]
     return {"fold": fold.number, **{name: test[name] for name in PER_FOLD}, "facts": facts}
-
-
-# --- data -------------------------------------------------------------------------------------------------------------
 
 
 def prepare(options: Table2Options) -> tuple[prepared.Material, tuple[Sample, ...]]:
@@ -159,9 +139,8 @@ def _unlabelled(options: Table2Options, every: Sequence[Sample], labelled: Seque
         return ()
     hashes = file_hashes(s.image for s in (*labelled, *own, *others) if s.image is not None and Path(s.image).is_file())
     found: dict[str, Sample] = {}
-    for samples, together in ((own, True), (others, False)):
-        for sample in beside(samples, labelled, hashes, together=together):
-            found.setdefault(hashes[sample.image or ""], sample)
+    for sample in (*beside(own, labelled, hashes, together=True), *beside(others, labelled, hashes, together=False)):
+        found.setdefault(hashes[sample.image or ""], sample)
     n_beside = len(own) + len(others)
     log.info("%d of %d tweets that nobody labelled share nothing with the labelled ones", len(found), n_beside)
     return tuple(replace(s, id=f"unlabelled-{k}", speech=None) for k, s in enumerate(found.values()))
@@ -192,8 +171,7 @@ def beside(
 
     known = {key for s in labelled for key in keys(s)}
     kept: dict[frozenset[tuple[str, str]], Sample] = {}
-    for sample in samples:
-        found = keys(sample)
+    for found, sample in ((keys(sample), sample) for sample in samples):
         own = frozenset(key for key in found if key[0] in ("picture", "words"))
         if len(own) == 2 and not found & known:
             kept.setdefault(own, sample)

@@ -17,7 +17,7 @@ from parallelnet.data.loading import SignalStore
 from parallelnet.errors import CheckpointError
 from parallelnet.models import features, variants
 from parallelnet.models.network import freeze
-from parallelnet.options import PRESETS, AugmentOptions, Recipe, SignalOptions
+from parallelnet.options import PRESETS, AugmentOptions, Recipe, SignalOptions, Table2Options
 from parallelnet.training.parts import Parts
 from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import picture_network
@@ -50,11 +50,12 @@ def write_pictures(folder: Path, n_per_class: int) -> list[Sample]:
 
 def train(samples: list[Sample], labels: np.ndarray, folder: Path, **changes: Any) -> SimpleNamespace:
     given = picture_network.pictures(samples, labels)
-    asked = {"size": "small", "fine_tune": "all", "start": "none", "recipe": RECIPE} | changes
-    options = SimpleNamespace(**asked, seed=0, accelerator="cpu", workers=0)
-    study = SimpleNamespace(options=options, recipe=asked["recipe"], quiet=True)
+    asked = {"size": "small", "start": "none", "recipe": RECIPE} | changes
+    start, recipe = asked.pop("start"), asked.pop("recipe")
+    options = Table2Options(data="", out="", accelerator="cpu", **asked)
+    study = SimpleNamespace(options=options, recipe=recipe, quiet=True)
     store, parts = SignalStore(SignalOptions()), Parts((), tuple(samples), tuple(samples))
-    row = Row("", "", "", "", start=asked["start"])
+    row = Row("", "", "", "", start=start)
     task = FoldTask(row, 0, parts, folder, study, store)  # type: ignore[arg-type]
     (validation_probs, test_probs), facts = picture_network.train_pictures(task, given)
     return SimpleNamespace(validation_probs=validation_probs, test_probs=test_probs, facts=facts)
@@ -144,7 +145,7 @@ def test_fine_tuning_changes_what_it_says(fine_tune: str, tmp_path: Path, monkey
 def test_content_is_what_the_whole_classifier_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture_network, "VGG_SIDE", 64)
     torch.manual_seed(0)
-    model = TinyVgg()
+    model = TinyVgg().eval()
     samples = write_pictures(tmp_path / "pictures", 6)  # more than one batch
     store = SignalStore(SignalOptions())
     found = picture_network.content_probs(samples, store, model)

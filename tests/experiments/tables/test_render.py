@@ -20,7 +20,6 @@ from parallelnet.training.parts import Parts
 from parallelnet.types import SENTIMENTS, Sample
 from parallelnet_experiments.tables import modalities, pages, result_plots, table1, table2
 from parallelnet_experiments.tables.modalities import Answers
-from parallelnet_experiments.tables.pages import rank_agreement
 from parallelnet_experiments.tables.prepared import TABLE1, Material
 from parallelnet_experiments.tables.render import render, unknown_figures
 from parallelnet_experiments.tables.sentiment_methods import ROWS as SENTIMENT_ROWS
@@ -305,11 +304,10 @@ def test_table1_says_what_follows(record1):
     assert ours["ser-only"] > ours["ier-only"]
     order = sorted(ours, key=lambda key: -ours[key])
     assert f"Here: {' > '.join(order)}." in text
-    same = rank_agreement([TABLE1[key].printed for key in ours], list(ours.values()))
-    assert (
-        f"{same.same_order} of 15 pairs of rows stand in the paper's order (Kendall's tau {same.kendall:+.2f}" in text
-    )
-    assert text.count("Against the paper's order") == 15 - same.same_order > 0
+    same, swapped = pages.agreement([TABLE1[key].printed for key in ours], list(ours.values()), list(ours))
+    assert same.startswith(f"{15 - len(swapped)} of 15 pairs of rows stand in the paper's order (Kendall's tau ")
+    assert f"- {same}\n" in text
+    assert text.count("Against the paper's order") == len(swapped) > 0
     assert f"ser-only ({100 * ours['ser-only']:.1f} %; printed 60.17 %) lies above ier-only" in text
     assert "baseline-3 is the most accurate (as the paper says)" in text
     assert "parallelnet minus ser-only" in text
@@ -348,10 +346,8 @@ def test_table2_says_what_follows(record2):
     assert "ParallelNet is better than, in points of accuracy: Majority class" in text
     assert f"ParallelNet is worse than, in points of accuracy: {rows['text']['title']}" in text
     printed = ("vadicamo", "gaspar", "parallelnet")
-    same = rank_agreement(
-        [rows[key]["printed"] for key in printed], [rows[key]["found"]["accuracy"] for key in printed]
-    )
-    assert f"{same.same_order} of 3 pairs of rows" in text
+    figures = ([rows[key]["printed"] for key in printed], [rows[key]["found"]["accuracy"] for key in printed])
+    assert f"- {pages.agreement(*figures, [rows[key]['title'] for key in printed])[0]}\n" in text
     assert "Missing, not run: needs ImageNet weights: vadicamo-imagenet; gaspar-content." in text
 
 
@@ -449,16 +445,19 @@ def test_what_differs_from_the_paper_is_computed(record1):
     assert "random weights" not in lines
 
 
-def test_rank_agreement_of_known_orders():
-    same = rank_agreement([1, 2, 3, 4], [10, 20, 30, 40])
-    assert (same.same_order, same.n_pairs, same.kendall, same.spearman, same.swapped) == (6, 6, 1, 1, ())
-    assert same.kendall_p == pytest.approx(2 / 24)  # exact: two of 4! orders are as far out
-    one = rank_agreement([1, 2, 3], [1, 3, 2])
-    assert one.kendall == pytest.approx(1 / 3)
-    assert one.spearman == pytest.approx(0.5)
-    assert one.swapped == ((2, 1),)
-    tied = rank_agreement([1, 2, 3], [5, 5, 5])
-    assert (tied.kendall, tied.spearman, tied.same_order, tied.swapped) == (None, None, 0, ())
+def test_agreement_of_known_orders():
+    said, swapped = pages.agreement([1, 2, 3, 4], [10, 20, 30, 40], "abcd")
+    # The p value is exact: two of 4! orders are as far out.
+    assert said.startswith("6 of 6 pairs of rows stand in the paper's order (Kendall's tau +1.00, p 0.083;")
+    assert said.endswith("Spearman's rho +1.00). The paper: d > c > b > a. Here: d > c > b > a.")
+    assert swapped == []
+    said, swapped = pages.agreement([1, 2, 3], [1, 3, 2], "abc")
+    assert "2 of 3 pairs of rows stand in the paper's order (Kendall's tau +0.33" in said
+    assert "rho +0.50" in said
+    assert swapped == [(2, 1)]
+    said, swapped = pages.agreement([1, 2, 3], [5, 5, 5], "abc")
+    assert said.startswith("0 of 3 pairs of rows stand in the paper's order; 3 are tied. The paper: c > b > a.")
+    assert swapped == []
 
 
 def test_a_build_stands_beside_the_paper_s_counts(results):

@@ -258,7 +258,7 @@ def test_a_row_starts_from_the_checkpoints_that_share_a_branch_with_it(data, tmp
         "baseline-1": (efficient,),
     }
     assert found["additive"] == (vgg,)
-    assert prepared.start_names((vgg, efficient)) == ["vgg", "efficient"]
+    assert prepared.published(replace(asked, init_from=(vgg, efficient)))["init_from"] == ["vgg", "efficient"]
     assert (
         prepared.starts_of(THREE, (efficient,), asked)["parallelnet"] == ()
     )  # a row of the table that is not asked for

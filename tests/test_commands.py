@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from parallelnet import cli
-from parallelnet.commands import datasets
+from parallelnet import cli, commands
 from parallelnet.datasets.build import Done
 
 
@@ -120,15 +119,16 @@ def test_inspecting_what_is_no_data_set(tmp_path: Path, capsys: pytest.CaptureFi
 def test_progress_off_a_terminal_is_a_line_a_minute_and_one_at_the_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([100.0, 110.0, 170.0, 180.0])
-    monkeypatch.setattr(datasets.time, "monotonic", lambda: next(clock))
-    progress = datasets._Progress(quiet=False)
-    for n_read in (50, 100, 400, 450):  # 50 were done before
-        progress(Done(450, n_read, n_read // 2))
-    progress.close()
-    assert capsys.readouterr().err.splitlines() == [
-        "400 of 450 rows, 5.0/s, 0 min left, 200 kept, 200 dropped",
-        "450 of 450 rows, 5.0/s, 0 min left, 225 kept, 225 dropped",
+    clock = [100.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: clock[-1])
+    with commands._rows(quiet=False) as step:
+        for now, n_read in ((110.0, 50), (120.0, 100), (180.0, 400), (190.0, 450)):  # 50 were done before
+            clock.append(now)
+            step(Done(450, n_read, n_read // 2))
+    assert [line.strip() for line in capsys.readouterr().err.splitlines() if line.strip()] == [
+        "400 of 450 rows,  5.00row/s, 00:10 left, dropped=200, kept=200",
+        "450 of 450 rows,  5.00row/s, 00:00 left, dropped=225, kept=225",
     ]
-    datasets._Progress(quiet=True)(Done(1, 1, 1))
+    with commands._rows(quiet=True) as step:
+        step(Done(1, 1, 1))
     assert capsys.readouterr().err == ""
