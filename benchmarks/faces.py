@@ -160,7 +160,7 @@ def own() -> Search:
 
 # One line a search: how it is built, and the scores from which its finds may be taken (the first is its own).
 SEARCHES: dict[str, tuple[Callable[[], Search], tuple[float, ...]]] = {
-    "parallelnet.faces": (own, (faces.THRESHOLD, 0.8, 0.9, 0.95, 0.98)),
+    "parallelnet.faces": (own, (faces.THRESHOLD, 0.8, 0.9, 0.98)),
     "cascade (scale_factor 1.1, step_ratio 1.2)": (lambda: cascade(1.1, 1.2), (0,)),
     "cascade (scale_factor 1.2, step_ratio 1.5)": (lambda: cascade(1.2, 1.5), (0,)),
     "YuNet, 320 pixels": (lambda: yunet(320, 0.5), (0.7, 0.5, 0.6, 0.8, 0.85, 0.9)),
