@@ -331,8 +331,7 @@ def predict_manifest(
         OptionError: `out` exists and `resume` is off, or it was begun with other options, data or checkpoint.
         ParallelNetError: another process writes there, or `out` cannot be written any more.
     """
-    if all_faces:
-        samples = list(predictor.each_face(samples))
+    samples = list(predictor.each_face(samples)) if all_faces else samples
     check_ids(samples)
     target = Path(out)
     if target.is_symlink():  # else the file would be written where nobody locks it, and its link replaced

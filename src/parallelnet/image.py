@@ -24,8 +24,12 @@ from .types import FaceCrop
 
 SIZE = 128  # side of the tensor in pixels
 
-# FER-2013's frame around a face, beside the search's box; `runs/faces/crop.py` measures it.
-CROP = 1.15  # side of the frame over the geometric mean of the box's sides
+# How FER-2013 frames a face, beside the search's box. 500 faces of its validation part, laid into bigger scenes
+# (`runs/faces/crop.py`): the median frame is 1.23 times the mean of the box's sides, centred on it to 0.01. `compact`
+# is right on 0.78 of those found in FER-2013's own frames, on 0.80, 0.79, 0.79 and 0.78 in squares of 1.0, 1.1, 1.2 and
+# 1.3 (0.74 at 1.6), shifted by 0.05 or not: all but the last within chance. Of 120 such faces that fill an image of 256
+# pixels 80 are taken for tight crops, 4 are cropped further, and in 36 no face is found.
+CROP = 1.1  # side of the frame over the geometric mean of the sides of the box
 TIGHT_SIDE = 96  # pixels: a picture no larger is taken for a face crop already (FER-2013: 48, other sets up to 96)
 TIGHT_SHARE = 0.7  # of the longer side: a face whose frame fills so much of a picture makes it a face crop as well
 
