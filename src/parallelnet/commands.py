@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -23,6 +23,7 @@ from .report import terminal
 if TYPE_CHECKING:
     from .batches import BatchCounts
     from .datasets.build import Done
+    from .types import Prediction
 
 Console = options.ConsoleOptions
 Given = Mapping[str, Any]  # the parts of a preset that were given, by name
@@ -288,11 +289,16 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
     if chosen.face == "all":
         found = model.predict_faces(chosen.speech, chosen.image)
         each = f"[{', '.join(one.to_json() for one in found)}]"
-        _say(console, each, lambda: [terminal.show("prediction", of=one, others=()) for one in found])
+        _say(console, each, _show_faces, found)
         return
     prediction = model.predict(chosen.speech, chosen.image)
     others = () if prediction.face is None else prediction.face.others
     _say(console, prediction.to_json(), terminal.show, "prediction", of=prediction, others=others)
+
+
+def _show_faces(found: Sequence[Prediction]) -> None:
+    for prediction in found:
+        terminal.show("prediction", of=prediction, others=())
 
 
 def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
