@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -23,6 +23,7 @@ from .report import terminal
 if TYPE_CHECKING:
     from .batches import BatchCounts
     from .datasets.build import Done
+    from .types import Prediction
 
 Console = options.ConsoleOptions
 Given = Mapping[str, Any]  # the parts of a preset that were given, by name
@@ -278,12 +279,25 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
         if out.exists() and any(path.exists() and out.samefile(path) for path in (manifest, manifest / MANIFEST_CSV)):
             raise OptionError(f"--out {out} is the manifest itself. Mend: another --out.")
         given = {name: getattr(chosen, name) for name in ("modalities", "resume", "retry_failed")}
+        given["all_faces"] = chosen.face == "all"
         _many(chosen, console, partial(predict_manifest, **given), "predicted", {"out": str(out)})
         return
     from .predictor import load_chosen
 
-    prediction = load_chosen(chosen, chosen.labels).predict(*_sample(chosen, "predict"))
-    _say(console, prediction.to_json(), terminal.show, "prediction", of=prediction)
+    model, sample = load_chosen(chosen, chosen.labels), _sample(chosen, "predict")
+    if chosen.face == "all":
+        found = model.predict_faces(*sample)
+        each = f"[{', '.join(one.to_json() for one in found)}]"
+        _say(console, each, _show_faces, found)
+        return
+    prediction = model.predict(*sample)
+    others = () if prediction.face is None else prediction.face.others
+    _say(console, prediction.to_json(), terminal.show, "prediction", of=prediction, others=others)
+
+
+def _show_faces(found: Sequence[Prediction]) -> None:
+    for prediction in found:
+        terminal.show("prediction", of=prediction, others=())
 
 
 def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:

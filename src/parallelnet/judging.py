@@ -8,6 +8,7 @@ ten seconds of digital silence before an utterance moved its probabilities by 0.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -46,11 +47,13 @@ class Heard:
         waveform: the whole recording, float32 `[n_samples]` at 16 kHz; a long one is read by `np.asarray`.
         stretches: what is heard of it, in samples: at least one, in order, with nothing between them.
         reasons: to distrust an answer, one sentence each.
+        sounds: False where all of it is one value.
     """
 
     waveform: audio.Kept
     stretches: tuple[slice, ...]
     reasons: tuple[str, ...]
+    sounds: bool = True
 
     @property
     def part(self) -> audio.Kept:
@@ -113,16 +116,31 @@ def hear(waveform: audio.Kept, signals: SignalOptions, notes: Sequence[str] = ()
     levels = audio.by_block(waveform[kept], lambda x: x.var(axis=1, dtype=np.float64))  # a constant offset is no sound
     sounding = np.flatnonzero(levels > levels.max() * 10 ** (QUIET_DB / 10))  # none in a single value throughout
     found = _stretches(waveform[kept], sounding, max(high, -low))
-    heard = Heard(waveform, tuple(slice(kept.start + a, kept.start + b) for a, b in found), ())
+    heard = Heard(waveform, tuple(slice(kept.start + a, kept.start + b) for a, b in found), (), bool(high > low))
     against = _against_speech(len(waveform), low, high, len(sounding))
     return replace(heard, reasons=(*notes, *against, *_left_out(heard, kept, signals.clip_s)))
 
 
-def see(rgb: image.Pixels, signals: SignalOptions) -> Seen:
-    """Return what can be judged of a picture, uint8 `[h, w, 3]`, upright; `signals` say whether a face is sought."""
-    crop, face = image.crop_face(rgb, signals.face)
+def see(rgb: image.Pixels, signals: SignalOptions, which: int = 0) -> Seen:
+    """Return what can be judged of a picture, uint8 `[h, w, 3]`, upright.
+
+    `signals` say whether a face is sought, and `which` is taken of several, 0 for the largest.
+    """
+    crop, face = image.crop_face(rgb, signals.face, which)
     pixels = image.resize(crop)
     return Seen(rgb, pixels, face, tuple(_against_picture(pixels, face)))
+
+
+def together(
+    heard: Heard | None, seen: Seen | None, when_no_face: Literal["speech", "use"]
+) -> tuple[Seen | None, tuple[str, ...]]:
+    """Return what is seen of a sample, and all reasons to distrust an answer.
+
+    With `speech`, an image without a face is left out where there is sound to judge.
+    """
+    if heard is not None and heard.sounds and seen is not None and not seen.face.known and when_no_face == "speech":
+        return None, (*heard.reasons, "No face was found in the image: the speech alone decided.")
+    return seen, tuple(reason for part in (heard, seen) if part for reason in part.reasons)
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------
@@ -210,4 +228,4 @@ def _against_picture(pixels: npt.NDArray[np.float32], face: FaceCrop) -> Iterato
             f"The picture is all but black, {patches.max():.1%} of white at its brightest, as 12 bits stored in 16 are."
         )
     if not face.known:
-        yield "No face was found: the whole picture was used, which is outside what this model knows."
+        yield "No face was found: the whole image was used, which is outside what this model knows."

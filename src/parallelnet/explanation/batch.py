@@ -33,10 +33,12 @@ _FIGURES: dict[str, Callable[[Explanation], str]] = {
     "synergy": lambda of: f"{of.of_target.synergy:.6f}",
     "efficiency_gap": lambda of: f"{of.of_target.efficiency_gap:.3g}",
     "top": lambda of: "|".join(f"{modality} {name} {value:+.3f}" for modality, name, value in of.top(3)),
+    "modalities": lambda of: "|".join(of.modalities),
+    "face": lambda of: of.prediction.face.status if of.prediction.face else "",
     "warnings": lambda of: "|".join(of.warnings),
     "seconds": lambda of: f"{of.seconds:.3f}",
 }
-_NUMBERS = frozenset(_FIGURES) - {"emotion", "target", "top", "warnings"}
+_NUMBERS = frozenset(_FIGURES) - {"emotion", "target", "top", "modalities", "face", "warnings"}
 COLUMNS = ("id", "status", "reason", "folder", "label", *_FIGURES, "checkpoint")
 _SMALL = "thumbnail.png"
 _SOUNDS = ("kept", "silenced", "inverted")

@@ -70,11 +70,12 @@ def explain(
     sample = _Sample(model, chosen)
     if heard is not None:
         sample.divide_speech(heard, word_times)
-    if seen:
-        sample.divide_picture(seen[0])  # of a clip, the best frame alone
+    signals = model.signals_of(sample.sound, *seen[:1])  # of a clip, the best frame alone
+    if signals.image is not None:  # without a face it may have been left out
+        sample.divide_picture(seen[0])
     if heard is None and (chosen.text is not None or chosen.transcribe):
         raise OptionError("--text and --transcribe divide speech, and there is none. Mend: add --speech FILE.")
-    prediction = model.predict_signals(model.signals_of(sample.sound, *seen[:1]))
+    prediction = model.predict_signals(signals)
     return sample.explained(prediction, _target(chosen.target, label, prediction))
 
 

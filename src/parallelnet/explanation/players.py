@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import audio, image
-from ..errors import InputError, unknown
+from ..errors import InputError, MissingExtraError, unknown
 from ..options import SignalOptions
 from ..types import Modality
 from .parts import DivisionNode, SpeechUnit
@@ -86,6 +86,7 @@ def superpixel_owners(pixels: Signal, n: int, seen: tuple[int, int] | None = Non
 
     Raises:
         InputError: none, or more than the picture has pixels.
+        MissingExtraError: without the `superpixels` extra.
     """
     width, height = seen or (image.SIZE, image.SIZE)
     most = min(width * height, image.SIZE**2)
@@ -96,9 +97,11 @@ def superpixel_owners(pixels: Signal, n: int, seen: tuple[int, int] | None = Non
         )
     if n == 1:
         return np.zeros((image.SIZE, image.SIZE), np.int16)
-    # Inside, because scikit-image takes 0.3 s to load: grids do not pay for it.
-    from skimage.measure import label
-    from skimage.segmentation import slic
+    try:
+        from skimage.measure import label
+        from skimage.segmentation import slic
+    except ModuleNotFoundError:
+        raise MissingExtraError("--superpixels", "superpixels") from None
 
     regions = slic(pixels.transpose(1, 2, 0), n_segments=n, start_label=1, channel_axis=-1, **SLIC)
     # Once more by connection: a region in two pieces would be one player in two places. Labels come in reading order.

@@ -14,6 +14,7 @@ _SPEECH = {"with": ("speech", "manifest", "file")}
 _IMAGE = {"with": ("image", "manifest", "file")}
 _MANIFEST = {"with": ("manifest",)}
 _POSITIONAL = {"positional": True}
+_ONE_FACE = "--face all judges each face of an image, which predict does alone. Mend: --face auto, the largest."
 
 
 def _rows_columns(grid: str) -> tuple[int, int]:
@@ -49,7 +50,7 @@ class SignalOptions(Checked):
     Attributes:
         clip_s: length of one speech window in seconds; 128 frames always, so the hop is a 128th of it.
         trim: cut silence from both ends of the speech before anything else.
-        face: `auto` crops the largest frontal face of each picture, `off` uses it whole.
+        face: `auto` crops the largest face of each picture, `off` uses it whole.
     """
 
     # Below 0.512 s a hop is shorter than 64 samples: a 1024-point window then sees every sound 16 times over.
@@ -80,19 +81,25 @@ class ModelOptions(LimitOptions):
         checkpoint: bundled name, folder, or hf:OWNER/NAME; the bundled model when left out.
         device: `onnx` runs ONNX Runtime on the CPU; `cpu`, `cuda` and `mps` run torch (extra: train).
         int8: use the quantised graphs.
-        face: `auto` crops the largest frontal face, `off` uses the whole picture; the checkpoint's own when left out.
+        face: `auto` crops the largest face, `off` uses the whole picture, `all` judges each face (predict); the
+            checkpoint's own when left out.
+        when_no_face: where no face is found beside speech, let the `speech` alone decide, or `use` the whole image;
+            `speech` when left out, and `use` for a checkpoint that learnt from whole scenes.
         threads: CPU threads; 0 leaves the choice to the engine.
     """
 
     checkpoint: str | None = None
     device: Literal["onnx", "cpu", "cuda", "mps"] = "onnx"
     int8: bool = False
-    face: Literal["auto", "off"] | None = None
+    face: Literal["auto", "off", "all"] | None = None
+    when_no_face: Literal["speech", "use"] | None = None
     threads: Annotated[int, AT_ONCE] = 0
 
     def _against(self) -> Against:
         told = f"--int8 names quantised ONNX graphs, but --device is {self.device!r}. Leave out one."
         yield self.int8 and self.device != "onnx", told
+        told = "--when-no-face says what decides where no face is found, and --face off seeks none. Leave out one."
+        yield self.face == "off" and self.when_no_face is not None, told
 
     @property
     def limits(self) -> LimitOptions:
@@ -224,6 +231,7 @@ class ExplainOptions(SampleOptions):
 
     def _against(self) -> Against:
         yield from SampleOptions._against(self)
+        yield self.face == "all", _ONE_FACE
         many, sources = self.manifest is not None, (self.text, self.word_times, self.transcribe or None)
         flags = zip(("--text", "--word-times", "--transcribe"), sources, strict=True)
         given = " and ".join(flag for flag, value in flags if value is not None)
@@ -275,6 +283,10 @@ class EvaluateOptions(ModelOptions):
     n_bootstrap: Annotated[int, ABOVE_0] = 1000
     resample: Literal["sample", "group"] = "sample"
     seed: Annotated[int, FROM_0] = 0
+
+    def _against(self) -> Against:
+        yield from ModelOptions._against(self)
+        yield self.face == "all", _ONE_FACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
