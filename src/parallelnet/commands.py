@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -23,7 +23,6 @@ from .report import terminal
 if TYPE_CHECKING:
     from .batches import BatchCounts
     from .datasets.build import Done
-    from .types import Prediction
 
 Console = options.ConsoleOptions
 Given = Mapping[str, Any]  # the parts of a preset that were given, by name
@@ -284,20 +283,13 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
         return
     from .predictor import load_chosen
 
-    model, sample = load_chosen(chosen, chosen.labels), _sample(chosen, "predict")
-    if chosen.face == "all":
-        found = model.predict_faces(*sample)
-        each = f"[{', '.join(one.to_json() for one in found)}]"
-        _say(console, each, _show_faces, found)
+    model, sample, every = load_chosen(chosen, chosen.labels), _sample(chosen, "predict"), chosen.face == "all"
+    found = model.predict_faces(*sample) if every else [model.predict(*sample)]
+    if console.json:
+        print(f"[{', '.join(one.to_json() for one in found)}]" if every else found[0].to_json())
         return
-    prediction = model.predict(*sample)
-    others = () if prediction.face is None else prediction.face.others
-    _say(console, prediction.to_json(), terminal.show, "prediction", of=prediction, others=others)
-
-
-def _show_faces(found: Sequence[Prediction]) -> None:
-    for prediction in found:
-        terminal.show("prediction", of=prediction, others=())
+    for one in found:
+        terminal.show("prediction", of=one, others=() if every or one.face is None else one.face.others)
 
 
 def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
