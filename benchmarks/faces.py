@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from parallelnet import image
+from parallelnet import faces, image
 
 ROOT = Path(__file__).resolve().parents[1]
 MIN_IOU = 0.4
@@ -147,8 +147,20 @@ def yunet_model() -> bytes:
     return bytes(model.SerializeToString())
 
 
+def own() -> Search:
+    """Return the library's search."""
+
+    def search(rgb: npt.NDArray[np.uint8]) -> Found:
+        boxes, scores = faces.looked_at(rgb)
+        rows = zip(boxes.tolist(), scores.tolist(), strict=True)
+        return [(left, top, right - left, bottom - top, score) for (left, top, right, bottom), score in rows]
+
+    return search
+
+
 # One line a search: how it is built, and the scores from which its finds may be taken (the first is its own).
 SEARCHES: dict[str, tuple[Callable[[], Search], tuple[float, ...]]] = {
+    "parallelnet.faces": (own, (faces.THRESHOLD, 0.8, 0.9, 0.98)),
     "cascade (scale_factor 1.1, step_ratio 1.2)": (lambda: cascade(1.1, 1.2), (0,)),
     "cascade (scale_factor 1.2, step_ratio 1.5)": (lambda: cascade(1.2, 1.5), (0,)),
     "YuNet, 320 pixels": (lambda: yunet(320, 0.5), (0.7, 0.5, 0.6, 0.8, 0.85, 0.9)),

@@ -290,7 +290,6 @@ def serve() -> None:
     import onnxruntime
     import PIL.Image
     import pyarrow.parquet
-    import skimage.feature
     import soundfile
     import soxr
     import torch
@@ -300,7 +299,7 @@ def serve() -> None:
     import parallelnet.models.network
     import parallelnet.predictor
 
-    del numpy, onnxruntime, PIL, pyarrow, skimage, soundfile, soxr, torch
+    del numpy, onnxruntime, PIL, pyarrow, soundfile, soxr, torch
     for line in sys.stdin:
         print(json.dumps(_outcome(json.loads(line), parallelnet.cli.main)), flush=True)
 

@@ -51,7 +51,7 @@ def main() -> None:
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "load_1_min": round(os.getloadavg()[0], 2),
         "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("parallelnet", "numpy", "onnxruntime", "scikit-image")},
+        | {name: version(name) for name in ("parallelnet", "numpy", "onnxruntime")},
     }
     target = ROOT / "benchmarks" / "results" / "startup.json"
     target.parent.mkdir(exist_ok=True)

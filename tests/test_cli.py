@@ -596,7 +596,7 @@ def test_help_is_instant():
         (lambda: options.Recipe(optimizer="sgdm"), "--optimizer is 'sgdm'; allowed: adam, adamw, sgd."),
         (lambda: options.AugmentOptions(noise=1.5), "--noise is 1.5; allowed: 0 to 1."),
         (lambda: options.SignalOptions(clip_s=99), "--clip-s is 99; allowed: 0.5 to 30 seconds."),
-        (lambda: options.ModelOptions(face="on"), "--face is 'on'; allowed: auto, off."),
+        (lambda: options.ModelOptions(face="on"), "--face is 'on'; allowed: auto, off, all."),
         (lambda: options.ExplainOptions(n_samples=1), "--n-samples is 1; allowed: 2 or more: fewer have no standard"),
         (lambda: options.ExplainOptions(grid="0x4"), "--grid is '0x4'; allowed: ROWSxCOLUMNS of 1 to 128 each"),
         (lambda: options.PlantOptions("smell", "o"), "TASK is 'smell'; allowed: speech, image, pair."),

@@ -15,6 +15,8 @@ from parallelnet import image
 from parallelnet.errors import InputError, MissingExtraError
 from parallelnet.options import LimitOptions
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:
     stream = io.BytesIO()
@@ -294,9 +296,7 @@ def test_signal_is_the_resized_picture(picture_png, picture):
 
 @pytest.fixture(scope="module")
 def astronaut():
-    from skimage import data
-
-    return data.astronaut()
+    return image.read(EXAMPLES / "astronaut.jpg")
 
 
 def test_the_face_of_the_astronaut_is_cut_out(astronaut):

@@ -175,12 +175,12 @@ class Windows:
 
     Attributes:
         power: of each frame in each mel band, float32 `[n_frames, 128]`.
-        loudest: of all bands.
+        loudest: of all bands; None levels each window by its own loudest band, as if it were an utterance by itself.
         starts: first frame of each window.
     """
 
     power: Kept
-    loudest: np.float32
+    loudest: np.float32 | None
     starts: tuple[int, ...]
 
     def __len__(self) -> int:
@@ -192,7 +192,8 @@ class Windows:
         starts = self.starts[part]
         found = np.empty((len(starts), 1, N_MELS, N_FRAMES), np.float32)
         for window, at in zip(found, starts, strict=True):
-            window[0] = _levels(np.asarray(self.power[at : at + N_FRAMES]), self.loudest)
+            power = np.asarray(self.power[at : at + N_FRAMES])
+            window[0] = _levels(power, power.max() if self.loudest is None else self.loudest)
         return found
 
 

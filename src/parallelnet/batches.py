@@ -306,6 +306,7 @@ def predict_manifest(
     modalities: Modalities = "both",
     resume: bool = False,
     retry_failed: bool = True,
+    all_faces: bool = False,
     data: str = "",
     progress: Callable[[int], object] | None = None,
 ) -> BatchCounts:
@@ -321,6 +322,7 @@ def predict_manifest(
         modalities: `speech` or `image` leaves the other out.
         resume: keep the rows that an earlier run finished in `out`, and do the rest.
         retry_failed: when resuming, try the samples again that failed before; False keeps their rows.
+        all_faces: a row for each face of an image, the largest first; the ids of the others end in #2, #3, ...
         data: hash of where the samples come from (`data.dataset.digest`); that of their rows when left out.
         progress: called with the number of rows that were finished, those of an earlier run first.
 
@@ -329,6 +331,7 @@ def predict_manifest(
         OptionError: `out` exists and `resume` is off, or it was begun with other options, data or checkpoint.
         ParallelNetError: another process writes there, or `out` cannot be written any more.
     """
+    samples = list(predictor.each_face(samples)) if all_faces else samples
     check_ids(samples)
     target = Path(out)
     if target.is_symlink():  # else the file would be written where nobody locks it, and its link replaced
@@ -360,7 +363,17 @@ def predict_manifest(
 def columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns. Sets are joined by `|`; an error row holds only id, status, reason and checkpoint."""
     probs = (f"prob_{name}" for name in classes)
-    last = ("conformal_set", "uncertain", "modalities", "face", "n_windows", "warnings", "checkpoint")
+    last = (
+        "conformal_set",
+        "uncertain",
+        "modalities",
+        "face",
+        "face_box",
+        "other_faces",
+        "n_windows",
+        "warnings",
+        "checkpoint",
+    )
     return ("id", "status", "reason", "emotion", *probs, *last)
 
 
@@ -374,7 +387,7 @@ def _row(outcome: Prediction | Exception) -> Row:
         "conformal_set": "|".join(outcome.conformal_set),
         "uncertain": str(outcome.uncertain).lower(),
         "modalities": "|".join(outcome.modalities),
-        "face": outcome.face.status if outcome.face else "",
+        **(outcome.face.cells() if outcome.face else {}),
         "n_windows": outcome.n_windows,
         "warnings": "|".join(outcome.warnings),
     }

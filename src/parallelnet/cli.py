@@ -70,6 +70,8 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("evaluate", options.EvaluateOptions),
     "predict": Command("predict", options.PredictOptions, goes_on=RESUME),
     "explain": Command("explain", options.ExplainOptions, goes_on=RESUME),
+    "timeline": Command("timeline", options.TimelineOptions),
+    "listen": Command("listen", options.ListenOptions),
     "experiment plant": Command("plant", options.PlantOptions, goes_on=AGAIN),
     "experiment faithfulness": Command("faithfulness", options.FaithfulnessOptions, goes_on=AGAIN),
     "experiment table1": Command("table1", options.Table1Options, LEARNING, AGAIN),

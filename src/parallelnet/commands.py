@@ -278,13 +278,18 @@ def predict(chosen: options.PredictOptions, console: Console, _: Given) -> None:
         if out.exists() and any(path.exists() and out.samefile(path) for path in (manifest, manifest / MANIFEST_CSV)):
             raise OptionError(f"--out {out} is the manifest itself. Mend: another --out.")
         given = {name: getattr(chosen, name) for name in ("modalities", "resume", "retry_failed")}
+        given["all_faces"] = chosen.face == "all"
         _many(chosen, console, partial(predict_manifest, **given), "predicted", {"out": str(out)})
         return
-    _refuse_nothing(chosen, "predict")
     from .predictor import load_chosen
 
-    prediction = load_chosen(chosen, chosen.labels).predict(chosen.speech, chosen.image)
-    _say(console, prediction.to_json(), terminal.show, "prediction", of=prediction)
+    model, sample, every = load_chosen(chosen, chosen.labels), _sample(chosen, "predict"), chosen.face == "all"
+    found = model.predict_faces(*sample) if every else [model.predict(*sample)]
+    if console.json:
+        print(f"[{', '.join(one.to_json() for one in found)}]" if every else found[0].to_json())
+        return
+    for one in found:
+        terminal.show("prediction", of=one, others=() if every or one.face is None else one.face.others)
 
 
 def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
@@ -295,7 +300,7 @@ def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
         files = {"out": str(chosen.out), "index": str(Path(chosen.out or "") / "index.html")}
         _many(chosen, console, partial(explain_manifest, options=chosen), "explained", files)
         return
-    _refuse_nothing(chosen, "explain")
+    speech, image = _sample(chosen, "explain")
     report = None
     with _held_folder(chosen.out):
         from .data.manifest import read_word_times
@@ -304,11 +309,11 @@ def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
 
         word_times = () if chosen.word_times is None else read_word_times(chosen.word_times)
         model = load_chosen(chosen, chosen.labels)
-        explanation = explain(chosen.speech, chosen.image, model=model, options=chosen, word_times=word_times)
+        explanation = explain(speech, image, model=model, options=chosen, word_times=word_times)
         if chosen.out is not None:
             from .explanation.batch import write_explanation
 
-            given = (("speech_name", chosen.speech), ("image_name", chosen.image))
+            given = (("speech_name", speech), ("image_name", image))
             names = {name: Path(path).name for name, path in given if path is not None}
             report = write_explanation(explanation, chosen.out, **names)
     _say(console, explanation.to_json(), terminal.show, "explanation", of=explanation)
@@ -316,9 +321,10 @@ def explain(chosen: options.ExplainOptions, console: Console, _: Given) -> None:
         print(f"report     {report}")
 
 
-def _refuse_nothing(chosen: options.SampleOptions, what: str) -> None:
-    if chosen.speech is None and chosen.image is None:
-        raise OptionError(f"Nothing to {what}. Mend: give --speech FILE, --image FILE, both, or --manifest FILE.")
+def _sample(chosen: options.SampleOptions, what: str) -> tuple[str | None, str | None]:
+    if chosen.file is chosen.speech is chosen.image is None:
+        raise OptionError(f"Nothing to {what}. Mend: a clip, or --speech FILE, --image FILE, both, or --manifest FILE.")
+    return chosen.speech or chosen.file, chosen.image or chosen.file
 
 
 def _many(
@@ -345,6 +351,31 @@ def _many(
         if not (counts.n_ok or counts.n_skipped):  # where none went well, the command has failed, too
             raise ManifestError(said)
         logging.getLogger(__name__).warning("%s", said)
+
+
+def timeline(chosen: options.TimelineOptions, console: Console, _: Given) -> None:
+    """Write the time line of a recording or a clip, and say what it holds."""
+    with _held_folder(chosen.out):
+        from .predictor import load_chosen
+        from .report.timeline import write
+        from .timeline import follow
+
+        found = follow(load_chosen(chosen, chosen.labels), chosen.file, smooth_s=chosen.smooth_s)
+        facts = {"page": str(write(found, chosen.out, title=Path(chosen.file).name)), **found.facts()}
+    _say(console, json.dumps(facts, ensure_ascii=False), terminal.show, "timeline", **facts)
+
+
+def listen(chosen: options.ListenOptions, console: Console, _: Given) -> None:
+    """Print what the model says of the voice at the microphone, a line a step."""
+    from . import listening
+    from .predictor import load_chosen
+
+    model = load_chosen(chosen, chosen.labels)
+    with listening.microphone(chosen.microphone) as blocks:
+        for heard in listening.listen(model, blocks, step_s=chosen.step_s):
+            _say(console, heard.to_json(), partial(print, flush=True), str(heard))
+            if chosen.seconds is not None and heard.at_s >= chosen.seconds:
+                break
 
 
 def evaluate(chosen: options.EvaluateOptions, console: Console, _: Given) -> None:

@@ -59,6 +59,8 @@ def _add_flag(group: Any, field: Field[Any], hint: Any, text: str, *, preset: bo
         facts |= {"type": inner, "metavar": field.name.upper()}
         if get_origin(inner) is tuple:
             facts |= {"type": get_args(inner)[0], "nargs": "*"}
+    if positional and not _required(field):
+        facts["nargs"] = "?"
     group.add_argument(field.name if positional else typed(field), **facts)
 
 

@@ -8,13 +8,14 @@ ten seconds of digital silence before an utterance moved its probabilities by 0.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from . import audio, image
 from .options import SignalOptions
-from .types import FaceCrop
+from .types import ClipFrame, FaceCrop
 
 BLOCK = audio.TRIM_SAMPLES  # 32 ms: levels are told for each; `audio.PIECE` holds a whole number of them
 
@@ -24,6 +25,8 @@ QUIET_DB = -45.0  # relative to the loudest block: what is softer holds nothing
 QUIET_S = 2.0  # what holds nothing for longer is left out; shorter pauses belong to speech, and models learnt with them
 # Of 0, 0.25, 0.5 and 0.75 s this changed the answers to 83 RAVDESS utterances least (by 0.032 in the mean).
 LEAD_S = 0.25  # that stay of noise beside what is heard; digital silence goes to the sample
+TOO_SHORT = "is too short to be judged."
+LEFT_OUT = "hold nothing and were left out."
 FLAT_S = 1.0  # of one value in longer quiet: somebody put it there; RAVDESS's own zeros last up to 0.9 s
 
 SHORTEST_S = 0.3  # of sound: a vowel takes 0.1 to 0.2 s, and no shorter sound can be told from a click
@@ -44,11 +47,13 @@ class Heard:
         waveform: the whole recording, float32 `[n_samples]` at 16 kHz; a long one is read by `np.asarray`.
         stretches: what is heard of it, in samples: at least one, in order, with nothing between them.
         reasons: to distrust an answer, one sentence each.
+        sounds: False where all of it is one value.
     """
 
     waveform: audio.Kept
     stretches: tuple[slice, ...]
     reasons: tuple[str, ...]
+    sounds: bool = True
 
     @property
     def part(self) -> audio.Kept:
@@ -61,16 +66,18 @@ class Heard:
         return float(self.stretches[0].start / audio.SAMPLE_RATE_HZ)
 
     def starts(self, clip_s: float) -> tuple[int, ...]:
-        """Return the first frame of each window of `part` that votes; each stretch is cut as if it were alone."""
+        """Return the first frame of each window of `part` that votes."""
+        return tuple(sorted({start for starts in self.starts_by_stretch(clip_s) for start in starts}))
+
+    def starts_by_stretch(self, clip_s: float) -> Iterator[list[int]]:
+        """Yield the first frames of the windows of each stretch, which is cut as if it were alone."""
         step, first = audio.hop(clip_s), self.stretches[0].start
         n_frames = audio.n_frames(len(self.part), clip_s)
-        found: set[int] = set()
         for stretch in self.stretches:
             # A last stretch shorter than a window is heard with what lies before it.
             start = min(round((stretch.start - first) / step), n_frames - audio.N_FRAMES)
             end = n_frames if stretch is self.stretches[-1] else 1 + (stretch.stop - first) // step
-            found.update(start + at for at in audio.window_starts(end - start))
-        return tuple(sorted(found))
+            yield [start + at for at in audio.window_starts(end - start)]
 
     def windows(self, clip_s: float) -> audio.Windows:
         """Return the windows that vote, float32 `[n_windows, 1, 128 mels, 128 frames]` in [0, 1] where sliced."""
@@ -86,12 +93,14 @@ class Seen:
         pixels: what the model sees of it, float32 `[3, 128, 128]` in [0, 1].
         face: what was done to find the face.
         reasons: one sentence for each reason to distrust an answer.
+        frame: which frame of a clip it is; None for a picture.
     """
 
     rgb: image.Pixels
     pixels: npt.NDArray[np.float32]
     face: FaceCrop
     reasons: tuple[str, ...]
+    frame: ClipFrame | None = None
 
 
 def hear(waveform: audio.Kept, signals: SignalOptions, notes: Sequence[str] = ()) -> Heard:
@@ -107,16 +116,31 @@ def hear(waveform: audio.Kept, signals: SignalOptions, notes: Sequence[str] = ()
     levels = audio.by_block(waveform[kept], lambda x: x.var(axis=1, dtype=np.float64))  # a constant offset is no sound
     sounding = np.flatnonzero(levels > levels.max() * 10 ** (QUIET_DB / 10))  # none in a single value throughout
     found = _stretches(waveform[kept], sounding, max(high, -low))
-    heard = Heard(waveform, tuple(slice(kept.start + a, kept.start + b) for a, b in found), ())
+    heard = Heard(waveform, tuple(slice(kept.start + a, kept.start + b) for a, b in found), (), bool(high > low))
     against = _against_speech(len(waveform), low, high, len(sounding))
     return replace(heard, reasons=(*notes, *against, *_left_out(heard, kept, signals.clip_s)))
 
 
-def see(rgb: image.Pixels, signals: SignalOptions) -> Seen:
-    """Return what can be judged of a picture, uint8 `[h, w, 3]`, upright; `signals` say whether a face is sought."""
-    crop, face = image.crop_face(rgb, signals.face)
+def see(rgb: image.Pixels, signals: SignalOptions, which: int = 0) -> Seen:
+    """Return what can be judged of a picture, uint8 `[h, w, 3]`, upright.
+
+    `signals` say whether a face is sought, and `which` is taken of several, 0 for the largest.
+    """
+    crop, face = image.crop_face(rgb, signals.face, which)
     pixels = image.resize(crop)
     return Seen(rgb, pixels, face, tuple(_against_picture(pixels, face)))
+
+
+def together(
+    heard: Heard | None, seen: Seen | None, when_no_face: Literal["speech", "use"]
+) -> tuple[Seen | None, tuple[str, ...]]:
+    """Return what is seen of a sample, and all reasons to distrust an answer.
+
+    With `speech`, an image without a face is left out where there is sound to judge.
+    """
+    if heard is not None and heard.sounds and seen is not None and not seen.face.known and when_no_face == "speech":
+        return None, (*heard.reasons, "No face was found in the image: the speech alone decided.")
+    return seen, tuple(reason for part in (heard, seen) if part for reason in part.reasons)
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------
@@ -170,7 +194,7 @@ def _against_speech(n_samples: int, low: float, high: float, n_sounding: int) ->
     if low == high == 0:
         yield "The speech is digital silence: there was nothing to hear."
     elif sound_s < SHORTEST_S:
-        yield f"The speech holds {sound_s:.2g} s of sound: less than {SHORTEST_S:g} s is too short to be judged."
+        yield f"The speech holds {sound_s:.2g} s of sound: less than {SHORTEST_S:g} s {TOO_SHORT}"
     elif swing < FAINT:
         yield f"The speech is all but silent, {-20 * np.log10(swing):.0f} dB below full scale: it may hold noise alone."
 
@@ -184,7 +208,7 @@ def _left_out(heard: Heard, kept: slice, clip_s: float) -> Iterator[str]:
     whole = kept.stop - kept.start
     left_s = (whole - int(covered.sum())) / audio.SAMPLE_RATE_HZ
     if left_s >= 0.1:
-        yield f"{left_s:.1f} s of {whole / audio.SAMPLE_RATE_HZ:.1f} s of speech hold nothing and were left out."
+        yield f"{left_s:.1f} s of {whole / audio.SAMPLE_RATE_HZ:.1f} s of speech {LEFT_OUT}"
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
@@ -204,4 +228,4 @@ def _against_picture(pixels: npt.NDArray[np.float32], face: FaceCrop) -> Iterato
             f"The picture is all but black, {patches.max():.1%} of white at its brightest, as 12 bits stored in 16 are."
         )
     if not face.known:
-        yield "No face was found: the whole picture was used, which is outside what this model knows."
+        yield "No face was found: the whole image was used, which is outside what this model knows."

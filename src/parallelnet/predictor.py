@@ -8,11 +8,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, overload
 
-from . import audio, checkpoint, image, judging, runtime, voting
+import numpy as np
+
+from . import audio, checkpoint, image, judging, runtime, video, voting
 from .errors import InputError, ManifestError, OptionError, ParallelNetError, unknown
 from .options import LimitOptions, ModelOptions
 from .types import Modalities, Prediction, Sample
@@ -37,6 +40,7 @@ class Predictor:
         classes: classes that it chooses from, in order; fewer than the checkpoint's where `labels` were given.
         modalities: what it takes.
         signals: how files become tensors; the checkpoint's settings, but for `face` where it was given.
+        when_no_face: what decides of speech and an image without a face: the `speech`, or both (`use`).
         columns: where these classes stand among the checkpoint's.
         model: the network (`runtime.Model`), for explanations.
     """
@@ -47,6 +51,7 @@ class Predictor:
         *,
         device: runtime.Device = "onnx",
         face: Literal["auto", "off"] | None = None,
+        when_no_face: Literal["speech", "use"] | None = None,
         int8: bool = False,
         n_threads: int | None = None,
         labels: Sequence[str] = (),
@@ -58,6 +63,8 @@ class Predictor:
             name: bundled checkpoint, folder, `hf:OWNER/NAME`, or one that is read; None is the bundled default.
             device: `onnx`, or torch's `cpu`, `cuda`, `mps` (needs the `train` extra).
             face: crop the largest face (`auto`) or use whole pictures (`off`); None: as the checkpoint was trained.
+            when_no_face: where `auto` finds none and there is speech, let the `speech` alone decide, or `use` the whole
+                image; None: `speech` for a checkpoint that learnt from faces.
             int8: run the quantised graphs.
             n_threads: CPU threads of the network; None leaves the choice to the library.
             labels: classes to choose from; their probabilities are renormalised. Empty: all of the checkpoint's.
@@ -72,6 +79,8 @@ class Predictor:
         self.facts = facts = opened.facts
         self.name, self.modalities, known = facts.name, facts.modalities, facts.classes
         self.signals = facts.signals if face is None else replace(facts.signals, face=face)
+        # A checkpoint that learnt from whole scenes was trained with face=off, and judges every image.
+        self.when_no_face = when_no_face or ("speech" if facts.signals.face == "auto" else "use")
         self.limits = limits
         for label in set(labels) - set(known):
             raise unknown("class", label, known, "--labels")
@@ -90,6 +99,7 @@ class Predictor:
             "device": self.model.device,
             "int8": self._int8,
             "labels": list(self.classes),
+            "when_no_face": self.when_no_face,
             **asdict(self.signals),
         }
 
@@ -169,9 +179,39 @@ class Predictor:
             speech, picture = (getattr(sample, name) if name in takes else None for name in ("speech", "image"))
             if modalities != "both" and speech is picture is None and (sample.speech or sample.image):
                 raise InputError(f"It has no {modalities}, and --modalities is {modalities}.")
-            return self._single(speech, picture, None)
+            return self._single(speech, picture, None, sample.face)
 
         return self._outcomes(decode, samples, 1 if singly and self.model.device in ("onnx", "cpu") else _BLOCK_SAMPLES)
+
+    def predict_faces(
+        self, speech: audio.Source | None, image: image.Source | None, *, sample_rate_hz: int | None = None
+    ) -> list[Prediction]:
+        """Return a prediction for each face of an image, the largest first, with the same speech; one without any face.
+
+        Of a clip they are the faces of its best frame.
+
+        Of a clip they are the faces of its best frame.
+
+        Raises:
+            InputError: as `predict`.
+        """
+        heard, seen = self.sense(speech, image, sample_rate_hz=sample_rate_hz)
+        if not seen:
+            return [self.predict_signals(self.signals_of(heard))]
+        first = seen[0]
+        others = (judging.see(first.rgb, self.signals, k + 1) for k in range(len(first.face.others)))
+        each_face = (first, *(replace(each, frame=first.frame) for each in others))
+        return [self.predict_signals(self.signals_of(heard, each)) for each in each_face]
+
+    def each_face(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Yield a sample for each face of its image, the largest first; the ids of the others end in #2, #3, ..."""
+        for sample in samples:
+            yield sample
+            n_others = 0
+            with suppress(Exception):  # who predicts the sample will say why it cannot be read
+                if sample.image is not None and not sample.problem and "image" in self.modalities:
+                    n_others = len(self.see(sample.image).face.others)
+            yield from (replace(sample, id=f"{sample.id}#{k + 1}", face=k) for k in range(1, n_others + 1))
 
     def predict_signals(self, signals: Signals) -> Prediction:
         """Return the prediction of one sample that is decoded already."""
@@ -185,25 +225,54 @@ class Predictor:
         waveform = audio.read_long(source, sample_rate_hz=sample_rate_hz, limits=self.limits, notes=notes)
         return judging.hear(waveform, self.signals, notes)
 
-    def see(self, source: image.Source) -> judging.Seen:
-        """Return a picture as this checkpoint sees it, with the reasons to distrust an answer; see `image.read`."""
-        return judging.see(image.read(source, limits=self.limits), self.signals)
+    def see(self, source: image.Source, which: int = 0) -> judging.Seen:
+        """Return a picture as this checkpoint sees it, with the reasons to distrust an answer; see `image.read`.
 
-    def signals_of(self, heard: judging.Heard | None, seen: judging.Seen | None) -> Signals:
-        """Return one sample for `predict_signals`."""
+        Of several faces `which` is seen, 0 for the largest.
+        """
+        return judging.see(image.read(source, limits=self.limits), self.signals, which)
+
+    def sense(
+        self,
+        speech: audio.Source | None,
+        picture: image.Source | None,
+        *,
+        sample_rate_hz: int | None = None,
+        which: int = 0,
+    ) -> tuple[judging.Heard | None, tuple[judging.Seen, ...]]:
+        """Return what of one sample can be judged; of a clip its best frames, the best one first.
+
+        The same file for both is a clip: what it lacks is said among the reasons, and is no error (`video.read`). Of
+        several faces of an image `which` is seen, 0 for the largest.
+        """
+        if speech is not None and _name(speech) == _name(picture):
+            clip = video.read(speech, self.signals, self.limits, self.modalities)
+            if clip.waveform is not None:
+                return judging.hear(clip.waveform, self.signals, clip.notes), clip.seen
+            first, *others = clip.seen
+            return None, (replace(first, reasons=(*clip.notes, *first.reasons)), *others)
+        self.model.refuse_unless_taken(speech, picture)
+        heard = None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz)
+        return heard, () if picture is None else (self.see(picture, which),)
+
+    def signals_of(self, heard: judging.Heard | None, *seen: judging.Seen) -> Signals:
+        """Return one sample for `predict_signals`; of several frames each votes, and the first is named.
+
+        Without a face, what is seen may be left out (`when_no_face`).
+        """
+        used, reasons = judging.together(heard, seen[0] if seen else None, self.when_no_face)
+        kept = () if used is None else seen
         return Signals(
             None if heard is None else heard.windows(self.signals.clip_s),
-            None if seen is None else seen.pixels[None],
-            None if seen is None else seen.face,
-            tuple(reason for part in (heard, seen) if part for reason in part.reasons),
+            np.stack([each.pixels for each in kept]) if kept else None,
+            seen[0].face if seen else None,
+            tuple(dict.fromkeys((*reasons, *(reason for each in kept[1:] for reason in each.reasons)))),
+            tuple(each.frame for each in kept if each.frame),
         )
 
-    def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None) -> Signals:
-        self.model.refuse_unless_taken(speech, picture)
-        return self.signals_of(
-            None if speech is None else self.hear(speech, sample_rate_hz=sample_rate_hz),
-            None if picture is None else self.see(picture),
-        )
+    def _single(self, speech: Any, picture: Any, sample_rate_hz: int | None, which: int = 0) -> Signals:
+        heard, seen = self.sense(speech, picture, sample_rate_hz=sample_rate_hz, which=which)
+        return self.signals_of(heard, *seen)
 
     def _outcomes(
         self, decode: Callable[[_T], Signals], items: Iterable[_T], n_block: int
@@ -252,6 +321,7 @@ class Predictor:
             n_windows=signals.n_windows,
             checkpoint=self.name,
             warnings=tuple(warnings),
+            frames=signals.frames,
         )
 
 
@@ -260,8 +330,9 @@ load = Predictor
 
 def load_chosen(options: ModelOptions, labels: Sequence[str] = ()) -> Predictor:
     """Return the checkpoint that the options name, ready to predict; see `load`."""
-    given: dict[str, Any] = {name: getattr(options, name) for name in ("device", "face", "int8", "limits")}
-    return load(options.checkpoint, n_threads=options.threads or None, labels=labels, **given)
+    given: dict[str, Any] = {name: getattr(options, name) for name in ("device", "when_no_face", "int8", "limits")}
+    face = "auto" if options.face == "all" else options.face
+    return load(options.checkpoint, face=face, n_threads=options.threads or None, labels=labels, **given)
 
 
 def predict(speech: Any = None, image: Any = None, *, sample_rate_hz: int | None = None) -> Any:
@@ -275,6 +346,10 @@ def predict(speech: Any = None, image: Any = None, *, sample_rate_hz: int | None
 @lru_cache(maxsize=1)
 def _bundled() -> Predictor:
     return load()
+
+
+def _name(source: Any) -> Any:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else id(source)
 
 
 def _decoded(decode: Callable[[_T], Signals], items: Iterable[_T]) -> Iterator[Signals | Exception]:

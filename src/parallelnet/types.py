@@ -35,6 +35,7 @@ class Sample:
         image_group: hash of the picture's content; never straddles a split or fold.
         word_times: (word, start in s, end in s) of each spoken word.
         extra: columns we do not know, kept as they came.
+        face: which face of the image, 0 for the largest.
         problem: why the row cannot be used, or "" for a sound one. Only batches, which go on, ask for such rows.
     """
 
@@ -50,6 +51,7 @@ class Sample:
     image_group: str = ""
     word_times: tuple[tuple[str, float, float], ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
+    face: int = 0
     problem: str = ""
 
 
@@ -63,16 +65,40 @@ class FaceCrop:
             used whole), `not-found` (no face: the whole picture is used, outside what a model of faces
             knows) or `off`.
         box: left, top, width, height in pixels of the oriented picture: the part that the model saw.
+        others: the boxes of the other faces that were found, the largest first.
     """
 
     mode: Literal["auto", "off"]
     status: Literal["cropped", "tight", "not-found", "off"]
     box: tuple[int, int, int, int]
+    others: tuple[tuple[int, int, int, int], ...] = ()
 
     @property
     def known(self) -> bool:
         """False where a model that was trained on faces saw a picture without one."""
         return self.status != "not-found"
+
+    def cells(self) -> dict[str, str]:
+        """Return it as cells of a table: boxes as `left top width height`, those of other faces joined by `|`."""
+        own, *others = (" ".join(map(str, box)) for box in (self.box, *self.others))
+        return {"face": self.status, "face_box": own, "other_faces": "|".join(others)}
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFrame:
+    """A frame of a clip.
+
+    Attributes:
+        index: its place among all frames of the clip, from 0.
+        time_s: when it is shown, in seconds from the start of the sound (of the pictures where there is no sound).
+    """
+
+    index: int
+    time_s: float
+
+    def __str__(self) -> str:
+        """Return how a frame is named to people."""
+        return f"frame {self.index} at {self.time_s:.2f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +116,7 @@ class Prediction:
         n_windows: windows of the speech that voted (those that hold something); 0 without speech.
         checkpoint: name of the checkpoint.
         warnings: one line for each reason to distrust the answer.
+        frames: of a clip, those that voted, the best one first.
     """
 
     emotion: str
@@ -102,6 +129,16 @@ class Prediction:
     n_windows: int
     checkpoint: str
     warnings: tuple[str, ...] = ()
+    frames: tuple[ClipFrame, ...] = ()
+
+    @property
+    def without_face(self) -> str:
+        """What was judged where a face was sought and none found, in a few words; "" otherwise."""
+        if self.face is None or self.face.known:
+            return ""
+        if "image" in self.modalities:
+            return "judged without a face: the whole image was used"
+        return "by the speech alone: no face was found in the image"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts and lists, ready for JSON."""
@@ -118,8 +155,10 @@ class Prediction:
     def from_json(cls, text: str) -> Self:
         """Return the prediction that `to_json` wrote."""
         record: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in json.loads(text).items()}
-        face = record["face"]
-        return cls(**record | {"face": face and FaceCrop(face["mode"], face["status"], tuple(face["box"]))})
+        if face := record["face"]:
+            others = tuple(map(tuple, face.get("others", ())))  # older records have none
+            record["face"] = FaceCrop(face["mode"], face["status"], tuple(face["box"]), others)
+        return cls(**record | {"frames": tuple(ClipFrame(**each) for each in record.get("frames", ()))})
 
     def _repr_html_(self) -> str:
         """Return a self-contained table with one bar a class, for notebooks."""

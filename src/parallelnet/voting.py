@@ -1,5 +1,7 @@
 """What a model says of decoded samples: every window of a voice votes, and the mean of the votes counts.
 
+Of a clip every frame votes as well, and where there are both, every pair of a window and a frame.
+
 Branches run once for each window and picture of a block, and heads on every pairing of them. Windows are made, run and
 forgotten a few at a time: of an hour of speech, its probabilities are kept.
 """
@@ -14,7 +16,7 @@ import numpy.typing as npt
 from . import audio
 from .calibration import softmax
 from .runtime import Model
-from .types import FaceCrop, Modalities
+from .types import ClipFrame, FaceCrop, Modalities
 
 _WINDOWS_AT_ONCE = 64  # 4 MB; two full passes through the branches
 Probs = npt.NDArray[np.float64]
@@ -28,15 +30,17 @@ class Signals:
 
     Attributes:
         speech: windows that vote, float32 `[n, 1, 128, 128]` where they are sliced, or None.
-        image: picture, float32 `[1, 3, 128, 128]`, or None.
+        image: pictures that vote, float32 `[n, 3, 128, 128]`, or None: one, or the best frames of a clip.
         face: what was done to find the face; None without a picture.
         reasons: to distrust an answer, one sentence each.
+        frames: of a clip, which frames the pictures are.
     """
 
     speech: audio.Windows | npt.NDArray[np.float32] | None
     image: npt.NDArray[np.float32] | None
     face: FaceCrop | None
     reasons: tuple[str, ...] = ()
+    frames: tuple[ClipFrame, ...] = ()
 
     @property
     def n_windows(self) -> int:
@@ -54,7 +58,9 @@ def votes(model: Model, block: Mapping[int, Signals], columns: Sequence[int]) ->
         CheckpointError: the model gives something else than it says.
     """
     seen = [k for k, signals in block.items() if signals.image is not None]
-    row = {k: place for place, k in enumerate(seen)}
+    counts = [len(block[k].image) for k in seen]  # type: ignore[arg-type]
+    ends = np.cumsum(counts, dtype=np.int64)
+    rows = {k: np.arange(end - n, end) for k, end, n in zip(seen, ends, counts, strict=True)}
     found: dict[Modalities, list[tuple[_Places, Probs]]] = {"speech": [], "image": [], "both": []}
 
     # None stands for silence or black. Only the chosen classes compete: the probability of each, given one is true.
@@ -66,14 +72,15 @@ def votes(model: Model, block: Mapping[int, Signals], columns: Sequence[int]) ->
     pictures: _Features = ()
     if seen:
         pictures = _features(model, "image", np.concatenate([block[k].image for k in seen]))
-        judge("image", np.array(seen), None, pictures)
+        judge("image", np.repeat(seen, counts), None, pictures)
     for owners, windows in _chunks(block):
         heard = _features(model, "speech", windows)
         judge("speech", owners, heard, None)
-        # A sample with both shows its picture to every window.
+        # A sample with both shows each of its pictures to every window.
         paired = np.flatnonzero(np.isin(owners, seen))
         if len(paired):
-            shown = [row[k] for k in owners[paired]]
+            shown = np.concatenate([rows[k] for k in owners[paired]])
+            paired = np.repeat(paired, [len(rows[k]) for k in owners[paired]])
             judge("both", owners[paired], tuple(x[paired] for x in heard), tuple(x[shown] for x in pictures))
     return {name: _means(parts) for name, parts in found.items() if parts}
 

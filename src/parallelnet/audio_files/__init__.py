@@ -23,7 +23,7 @@ from ..errors import InputError, needed, opened, refuse
 from ..options import LimitOptions
 from .containers import FORMATS, links, no_sound
 from .frames import ENDLESS
-from .spliced import Link, Spliced, cut_off
+from .spliced import CutOffError, Link, Spliced, cut_off
 
 SAMPLE_RATE_HZ = 16_000
 RATES_HZ = (4_000, 192_000)  # lowest and highest sample rate that is read
@@ -150,7 +150,7 @@ def _prepared(name: str, raw: Iterator[_Block], limits: LimitOptions, notes: lis
                 yield resampled
     if n_out == 0:
         what = f"is shorter than one sample at {SAMPLE_RATE_HZ} Hz" if n_in else "holds no samples"
-        raise InputError(f"{name} {what}. Mend: record it again.")
+        raise CutOffError(f"{name} {what}. Mend: record it again.")
 
 
 def _mono(block: npt.NDArray[Any], notes: list[str]) -> Waveform:
@@ -330,6 +330,7 @@ def _reason(error: Any) -> str:
 def _by_av(link: Link, name: str, refuse_long: Callable[[float], None], refused: str = "") -> Iterator[_Block]:
     why = f"{link.what} of a coding that libsndfile does not read ({refused})" if refused else link.what
     av, done_s = needed("av", f"{name} is {why}: reading it", "video"), 0.0
+    failed: list[Exception] = []
     try:
         # The container is named, so that FFmpeg never takes a stranger's file for a list of others to open.
         link.file.seek(0)  # libsndfile may have been there
@@ -339,14 +340,24 @@ def _by_av(link: Link, name: str, refuse_long: Callable[[float], None], refused:
             track = file.streams.audio[0]
             seconds = _promised_s(file, track)
             refuse_long(seconds)
-            for rate, block in _av_blocks(file.decode(track)):
+            for rate, block in _av_blocks(_until(av.FFmpegError, file.decode(track), failed)):
                 done_s += len(block) / rate
                 yield rate, block
+        if failed:
+            raise failed[0]
         if done_s + _AV_SLACK_S < seconds:
             raise cut_off(name, f"{seconds:.1f} s", f"{done_s:.1f} s")
     except av.FFmpegError as error:
         what = "cut off or damaged" if done_s else "cut off, damaged or of an unknown coding"
-        raise InputError(f"{name} is {link.what}, {what} ({error.strerror}). Allowed: {FORMATS}.") from None
+        raise CutOffError(f"{name} is {link.what}, {what} ({error.strerror}). Allowed: {FORMATS}.") from None
+
+
+def _until(wrong: type[Exception], frames: Iterator[Any], failed: list[Exception]) -> Iterator[Any]:
+    # What was decoded before an error still goes its way, through the resampler's rest.
+    try:
+        yield from frames
+    except wrong as error:
+        failed.append(error)
 
 
 def _promised_s(file: Any, track: Any) -> float:

@@ -45,13 +45,18 @@ def links(file: Spliced, name: str, notes: list[str]) -> Iterator[Link]:
 
 def no_sound(file: Spliced, name: str) -> InputError:
     """Return the error for a file that nothing here reads, with what it is where that shows."""
+    return InputError(f"{name} is no sound that is known{what_else(file)}. Allowed: {FORMATS}.")
+
+
+def what_else(file: Spliced) -> str:
+    """Return what a file is that is neither sound nor a clip, as `: it is text`; "" where that does not show."""
     head = file.at(0, 512)
     what = next((f"it is {what}" for magic, what in _UNREAD if head.startswith(magic)), "")
     if not what and next(file.find(_NOT_ZERO), None) is None:
         what = "it holds nothing but zeros"
     if not what and head.isascii() and head.decode("ascii").replace("\n", "").replace("\r", "").isprintable():
         what = "it is a web page" if head.lstrip()[:1] == b"<" else "it is text"
-    return InputError(f"{name} is no sound that is known{': ' * bool(what)}{what}. Allowed: {FORMATS}.")
+    return f": {what}" if what else ""
 
 
 # --- files of chunks --------------------------------------------------------------------------------------------------

@@ -134,6 +134,10 @@ class Link:
     lead: int = 0
 
 
-def cut_off(name: str, promised: str, arrived: str) -> InputError:
+class CutOffError(InputError):
+    """Sound that ends too early, or cannot be decoded from somewhere on; what came before that is good."""
+
+
+def cut_off(name: str, promised: str, arrived: str) -> CutOffError:
     """Return the error for a file that ends before what it promises."""
-    return InputError(f"{name} is cut off: it promises {promised}, {arrived} arrived. Mend: copy or record it again.")
+    return CutOffError(f"{name} is cut off: it promises {promised}, {arrived} arrived. Mend: copy or record it again.")

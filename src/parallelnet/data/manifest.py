@@ -103,6 +103,7 @@ def _sample(where: str, folder: Path, values: Mapping[str, Any], seen: Mapping[s
     refuse(ManifestError, [(nothing, f"{where} names neither speech nor image. Needed: at least one path.")])
     return Sample(
         **{**name, "split": split},
+        face=0,
         speech=speech,
         image=image,
         text=_text(values.get("text"), where, "text"),

@@ -33,7 +33,7 @@ _TEACHER_OPTIONS = ("speech_teacher", "image_teacher", "label_map", "renormalise
 _PATH_OPTIONS = ("tweets", "out", "images", "exclude", "label_map", "tts_model", *_TEACHER_OPTIONS[:2])
 # Packages whose release may change the bytes, where they are installed.
 _VERSIONED = (
-    *("parallelnet", "numpy", "pyarrow", "pillow", "soundfile", "soxr", "onnxruntime", "scikit-image", "scipy"),
+    *("parallelnet", "numpy", "pyarrow", "pillow", "soundfile", "soxr", "onnxruntime", "scipy"),
     *("ftfy", "emoji", "espeakng-loader", "piper-tts", "torch", "transformers"),
 )
 

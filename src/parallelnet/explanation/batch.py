@@ -32,10 +32,12 @@ _FIGURES: dict[str, Callable[[Explanation], str]] = {
     "synergy": lambda of: f"{of.of_target.synergy:.6f}",
     "efficiency_gap": lambda of: f"{of.of_target.efficiency_gap:.3g}",
     "top": lambda of: "|".join(f"{modality} {name} {value:+.3f}" for modality, name, value in of.top(3)),
+    "modalities": lambda of: "|".join(of.modalities),
+    "face": lambda of: of.prediction.face.status if of.prediction.face else "",
     "warnings": lambda of: "|".join(of.warnings),
     "seconds": lambda of: f"{of.seconds:.3f}",
 }
-_NUMBERS = frozenset(_FIGURES) - {"emotion", "target", "top", "warnings"}
+_NUMBERS = frozenset(_FIGURES) - {"emotion", "target", "top", "modalities", "face", "warnings"}
 COLUMNS = ("id", "status", "reason", "folder", "label", *_FIGURES, "checkpoint")
 _SMALL = "thumbnail.png"
 _SOUNDS = ("kept", "silenced", "inverted")
@@ -64,6 +66,10 @@ def write_explanation(
         small = Image.fromarray(explanation.material.picture)
         small.thumbnail((144, 144))  # twice the side that the index shows, for dense screens
         small.save(target / _SMALL)
+    frames = explanation.prediction.frames
+    if frames:
+        image_name = f"{image_name}, {frames[0]}"
+        title = title or image_name
     page = html.render(explanation, title=title, speech_name=speech_name, image_name=image_name)
     (target / "report.html").write_text(page, encoding="utf-8")
     return target / "report.html"

@@ -66,15 +66,16 @@ def explain(
         model = _opened(ModelOptions(**{name: getattr(chosen, name) for name in _MODEL_FIELDS}), chosen.labels)
     elif changes.keys() & {*_MODEL_FIELDS, "labels"}:
         raise OptionError("model= is open already; checkpoint, device and labels belong to load(). Leave out one.")
-    model.model.refuse_unless_taken(speech, image)
+    heard, seen = model.sense(speech, image, sample_rate_hz=sample_rate_hz)
     sample = _Sample(model, chosen)
-    if speech is not None:
-        sample.divide_speech(model.hear(speech, sample_rate_hz=sample_rate_hz), word_times)
-    if image is not None:
-        sample.divide_picture(model.see(image))
-    if speech is None and (chosen.text is not None or chosen.transcribe):
+    if heard is not None:
+        sample.divide_speech(heard, word_times)
+    signals = model.signals_of(sample.sound, *seen[:1])  # of a clip, the best frame alone
+    if signals.image is not None:  # without a face it may have been left out
+        sample.divide_picture(seen[0])
+    if heard is None and (chosen.text is not None or chosen.transcribe):
         raise OptionError("--text and --transcribe divide speech, and there is none. Mend: add --speech FILE.")
-    prediction = model.predict_signals(model.signals_of(sample.sound, sample.view))
+    prediction = model.predict_signals(signals)
     return sample.explained(prediction, _target(chosen.target, label, prediction))
 
 

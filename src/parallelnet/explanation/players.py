@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import audio, image
-from ..errors import InputError, entry
+from ..errors import InputError, entry, needed
 from ..options import SignalOptions
 from ..types import Modality
 from .parts import DivisionNode, SpeechUnit
@@ -86,6 +86,7 @@ def superpixel_owners(pixels: Signal, n: int, seen: tuple[int, int] | None = Non
 
     Raises:
         InputError: none, or more than the picture has pixels.
+        MissingExtraError: without the `superpixels` extra.
     """
     width, height = seen or (image.SIZE, image.SIZE)
     most = min(width * height, image.SIZE**2)
@@ -96,7 +97,7 @@ def superpixel_owners(pixels: Signal, n: int, seen: tuple[int, int] | None = Non
         )
     if n == 1:
         return np.zeros((image.SIZE, image.SIZE), np.int16)
-    # Inside, because scikit-image takes 0.3 s to load: grids do not pay for it.
+    needed("skimage", "--superpixels", "superpixels")
     from skimage.measure import label
     from skimage.segmentation import slic
 

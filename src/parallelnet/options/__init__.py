@@ -8,5 +8,6 @@ names its flag.
 from .checks import *
 from .datasets import *
 from .experiments import *
+from .following import *
 from .running import *
 from .training import *

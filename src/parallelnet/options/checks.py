@@ -96,9 +96,10 @@ def companions(options: Any, given: Collection[str]) -> None:
         given: names of the fields that the user gave, on the command line or in a --config file. Their values do not
             tell: a user may well give the default.
     """
+    names = {field.name: typed(field) for field in fields(options)}
     for field in fields(options):
         needed = field.metadata.get("with", ())
         idle = field.name not in given or getattr(options, field.name) is False  # `--no-listen` asks for nothing
         if needed and not idle and all(getattr(options, name) is None for name in needed):
-            flag, others = typed(field), " or ".join(f"--{name}" for name in needed)
+            flag, others = names[field.name], " or ".join(names[name] for name in needed)
             raise OptionError(f"{flag} goes with {others}, which was not given. Mend: add it, or leave out {flag}.")

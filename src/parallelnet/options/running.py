@@ -10,10 +10,11 @@ MAX_DURATION_S = 900.0
 MAX_PIXELS = 50_000_000  # the 50-megapixel cameras of phones (8160 x 6120); 0.35 to 1 GB while it is decoded
 
 # Flags that say nothing where there is no such part of the sample, or no --manifest (checks.companions).
-_SPEECH = {"with": ("speech", "manifest")}
-_IMAGE = {"with": ("image", "manifest")}
+_SPEECH = {"with": ("speech", "manifest", "file")}
+_IMAGE = {"with": ("image", "manifest", "file")}
 _MANIFEST = {"with": ("manifest",)}
 _POSITIONAL = {"positional": True}
+_ONE_FACE = "--face all judges each face of an image, which predict does alone. Mend: --face auto, the largest."
 
 
 def _rows_columns(grid: str) -> tuple[int, int]:
@@ -49,7 +50,7 @@ class SignalOptions(Checked):
     Attributes:
         clip_s: length of one speech window in seconds; 128 frames always, so the hop is a 128th of it.
         trim: cut silence from both ends of the speech before anything else.
-        face: `auto` crops the largest frontal face of each picture, `off` uses it whole.
+        face: `auto` crops the largest face of each picture, `off` uses it whole.
     """
 
     # Below 0.512 s a hop is shorter than 64 samples: a 1024-point window then sees every sound 16 times over.
@@ -80,19 +81,25 @@ class ModelOptions(LimitOptions):
         checkpoint: bundled name, folder, or hf:OWNER/NAME; the bundled model when left out.
         device: `onnx` runs ONNX Runtime on the CPU; `cpu`, `cuda` and `mps` run torch (extra: train).
         int8: use the quantised graphs.
-        face: `auto` crops the largest frontal face, `off` uses the whole picture; the checkpoint's own when left out.
+        face: `auto` crops the largest face, `off` uses the whole picture, `all` judges each face (predict); the
+            checkpoint's own when left out.
+        when_no_face: where no face is found beside speech, let the `speech` alone decide, or `use` the whole image;
+            `speech` when left out, and `use` for a checkpoint that learnt from whole scenes.
         threads: CPU threads; 0 leaves the choice to the engine.
     """
 
     checkpoint: str | None = None
     device: Literal["onnx", "cpu", "cuda", "mps"] = "onnx"
     int8: bool = False
-    face: Literal["auto", "off"] | None = None
+    face: Literal["auto", "off", "all"] | None = None
+    when_no_face: Literal["speech", "use"] | None = None
     threads: Annotated[int, AT_ONCE] = 0
 
     def _against(self) -> Against:
         told = f"--int8 names quantised ONNX graphs, but --device is {self.device!r}. Leave out one."
         yield self.int8 and self.device != "onnx", told
+        told = "--when-no-face says what decides where no face is found, and --face off seeks none. Leave out one."
+        yield self.face == "off" and self.when_no_face is not None, told
 
     @property
     def limits(self) -> LimitOptions:
@@ -105,6 +112,7 @@ class SampleOptions(ModelOptions):
     """What the model is given: one sample, or many.
 
     Attributes:
+        file: a clip, whose sound and best frames are the sample (extra: video); or give --speech, --image, or both.
         speech: utterance: wav, flac, ogg, opus, mp3, aiff, au or caf; others with the extra video.
         image: picture: jpeg, png, webp, gif, bmp, tiff or avif; heic with the extra video.
         manifest: csv, jsonl or parquet with columns speech and image (paths relative to it, inside its folder), or
@@ -116,6 +124,7 @@ class SampleOptions(ModelOptions):
         labels: classes to choose from, their probabilities renormalised; all of the checkpoint's when left out.
     """
 
+    file: str | None = field(default=None, metadata=_POSITIONAL)
     speech: str | None = None
     image: str | None = None
     manifest: str | None = None
@@ -126,8 +135,13 @@ class SampleOptions(ModelOptions):
     def _against(self) -> Against:
         # Named, not super(): a slotted dataclass is a new class, which the compiler's __class__ does not know.
         yield from ModelOptions._against(self)
+        parts = self.speech is not None or self.image is not None
         told = "--manifest names many samples, --speech and --image one. Leave out one of the two."
-        yield self.manifest is not None and (self.speech is not None or self.image is not None), told
+        yield self.manifest is not None and parts, told
+        told = (
+            "FILE is a clip with all of a sample; --speech, --image and --manifest name others. Leave out one of them."
+        )
+        yield self.file is not None and (parts or self.manifest is not None), told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +197,8 @@ class ExplainOptions(SampleOptions):
     """
 
     COMMON: ClassVar = (
-        "speech image manifest out resume checkpoint labels method units n_segments grid text word_times transcribe "
-        "stt target baseline_speech baseline_image sensitivity listen"
+        "file speech image manifest out resume checkpoint labels method units n_segments grid text word_times "
+        "transcribe stt target baseline_speech baseline_image sensitivity listen"
     )
 
     out: str | None = None
@@ -217,6 +231,7 @@ class ExplainOptions(SampleOptions):
 
     def _against(self) -> Against:
         yield from SampleOptions._against(self)
+        yield self.face == "all", _ONE_FACE
         many, sources = self.manifest is not None, (self.text, self.word_times, self.transcribe or None)
         flags = zip(("--text", "--word-times", "--transcribe"), sources, strict=True)
         given = " and ".join(flag for flag, value in flags if value is not None)
@@ -268,6 +283,10 @@ class EvaluateOptions(ModelOptions):
     n_bootstrap: Annotated[int, ABOVE_0] = 1000
     resample: Literal["sample", "group"] = "sample"
     seed: Annotated[int, FROM_0] = 0
+
+    def _against(self) -> Against:
+        yield from ModelOptions._against(self)
+        yield self.face == "all", _ONE_FACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
